@@ -1,0 +1,21 @@
+/** Monotonic time in milliseconds, with fractions. Never wall-clock time. */
+export type Instant = number;
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** The only source of time in the agent: the real one in production, a virtual one in tests and simulations. */
+export interface Clock {
+  now(): Instant;
+  /** Calls `run` once at `at` or as soon after as possible; an instant in the past means the next turn. */
+  schedule(at: Instant, run: () => void): Timer;
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  schedule(at, run) {
+    const handle = setTimeout(run, Math.max(0, Math.ceil(at - performance.now())));
+    return { cancel: () => clearTimeout(handle) };
+  },
+};

@@ -1,0 +1,65 @@
+import type { Address, Mac, Prefix } from './address.ts';
+import type { Instant } from './clock.ts';
+
+/**
+ * How strongly a host is claimed. An unmodified gateway knows nothing of who heard a server last, so a newer claim is
+ * announced better than the one it displaces: by ORIGIN in BGP (INCOMPLETE, EGP, IGP), by `metric - level` in OSPF.
+ * Once no rival claim is left for a while, the claim settles back to 0.
+ */
+export type ClaimLevel = 0 | 1 | 2;
+
+/** One address that we serve, as the announcers and the kernel see it. */
+export interface HostRoute {
+  readonly address: Address;
+  /** Interface that the kernel route points to: the port itself, or the SVI of a bridge port. */
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly mac: Mac;
+  readonly level: ClaimLevel;
+}
+
+/**
+ * What changed in the host table in one turn. An address is in at most one of the two lists; in `announced` it is new
+ * or replaces what was announced before (other port, MAC or level).
+ */
+export interface HostDelta {
+  readonly withdrawn: readonly Address[];
+  readonly announced: readonly HostRoute[];
+}
+
+/** What an announcer did with a delta, for the failover trace. */
+export interface WireReport {
+  /** When the first byte was handed to the kernel; absent when there was no one to tell. */
+  readonly firstByteAt?: Instant;
+  readonly lastByteAt?: Instant;
+  readonly packets: number;
+}
+
+/**
+ * A projection of the host table: OSPF, BGP, the kernel. `apply` puts everything on the wire before it returns (the
+ * same turn of the event loop); what a peer can't take yet is kept and sent when it can, by the announcer itself.
+ */
+export interface Announcer {
+  readonly name: string;
+  apply(delta: HostDelta): WireReport;
+}
+
+/** The fabric shows a host route of somebody else inside our prefixes; `level` undefined: not any more. */
+export interface ForeignClaim {
+  readonly address: Address;
+  readonly level: ClaimLevel | undefined;
+  /** Router id or BGP next hop of the other. */
+  readonly from: string;
+}
+
+export interface NextHop {
+  readonly via: Address;
+  readonly interface?: string;
+}
+
+/** A route that a speaker selected for the kernel; no next hops means it is gone. */
+export interface LearnedRoute {
+  readonly prefix: Prefix;
+  readonly nextHops: readonly NextHop[];
+  readonly metric: number;
+}

@@ -1,0 +1,44 @@
+import type { Address, Mac } from './address.ts';
+import type { Instant } from './clock.ts';
+
+/** A network interface as the kernel reports it. */
+export interface Port {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mac: Mac | undefined;
+  readonly mtu: number;
+  /** IFF_UP: the operator's (or our) wish. */
+  readonly adminUp: boolean;
+  /** IFLA_CARRIER: the medium. Up means adminUp && carrier. */
+  readonly carrier: boolean;
+  /** Master (bridge, bond) ifindex, 0 when none. */
+  readonly master: number;
+  readonly kind: string | undefined;
+  readonly addresses: readonly { readonly address: Address; readonly prefixLength: number }[];
+}
+
+export interface PortChange {
+  readonly name: string;
+  /** undefined: the interface came into being. */
+  readonly before: Port | undefined;
+  /** undefined: the interface is gone. */
+  readonly after: Port | undefined;
+  /** When the kernel's message reached our socket. */
+  readonly at: Instant;
+}
+
+export const isUp = (port: Port | undefined): boolean => port?.adminUp === true && port.carrier;
+
+/** Reads the ports of the box. */
+export interface LinkState {
+  port(name: string): Port | undefined;
+  portByIndex(ifindex: number): Port | undefined;
+  ports(): Iterable<Port>;
+  /** Listeners run in the turn in which the kernel's message was read. Returns the unsubscriber. */
+  onChange(listener: (change: PortChange) => void): () => void;
+}
+
+/** Opens and shuts ports. One call is one batch; it resolves when the kernel has acknowledged every port. */
+export interface PortDriver {
+  setAdmin(ports: readonly string[], up: boolean): Promise<void>;
+}
