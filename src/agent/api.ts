@@ -1,0 +1,296 @@
+import type { Address, Mac, Prefix } from '../model/address.ts';
+import type { ClaimLevel } from '../model/hosts.ts';
+
+/**
+ * The control API: HTTP/1.1 with JSON bodies over a Unix socket. Types only, shared by the server in the agent and by
+ * the client of the commands, so that a field has one name.
+ *
+ * | request                                   | query                    | body                | answer            |
+ * | ----------------------------------------- | ------------------------ | ------------------- | ----------------- |
+ * | GET /v1/status                            |                          |                     | StatusView        |
+ * | GET /v1/hosts                             | port, prefix             |                     | HostView[]        |
+ * | GET /v1/portlink                          |                          |                     | GroupView[]       |
+ * | GET /v1/portlink/NAME                     |                          |                     | GroupView         |
+ * | PUT /v1/portlink/NAME (add)               | dryRun                   | PortLinkSettings    | ChangeResult      |
+ * | PATCH /v1/portlink/NAME (set)             | dryRun                   | PortLinkSettings    | ChangeResult      |
+ * | DELETE /v1/portlink/NAME (remove)         | dryRun                   |                     | ChangeResult      |
+ * | POST /v1/portlink/NAME/hold               | dryRun                   | HoldRequest         | ChangeResult      |
+ * | POST /v1/portlink/NAME/release            | dryRun                   |                     | ChangeResult      |
+ * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |
+ * | GET /v1/bgp/summary, neighbors, routes    | routes: prefix           |                     | Bgp*View          |
+ * | GET /v1/events                            | since, follow            |                     | EventView[]       |
+ * | GET /v1/failovers                         | last                     |                     | FailoverView[]    |
+ * | GET /v1/config                            |                          |                     | RunningConfigView |
+ * | POST /v1/reload                           |                          |                     | ReloadResult      |
+ * | GET /v1/counters                          |                          |                     | CountersView      |
+ *
+ * Booleans in a query are `1` or absent. `GET /v1/events?follow=1` answers `application/x-ndjson`: one EventView a line,
+ * first those after `since` (a `seq`), then new ones until either side closes; an idle stream carries an empty line now
+ * and then. Every answer that isn't 2xx is an ErrorBody: 400 bad request, 404 no such thing, 409 in the wrong state,
+ * 422 settings refused, 500 ours, 503 not ready (or this part isn't configured).
+ *
+ * A change of a port-link group is applied and written back to the configuration file, or neither.
+ */
+
+export interface ErrorBody {
+  readonly error: { readonly message: string; readonly remedy?: string };
+}
+
+export type Role = 'tor' | 'gateway' | 'host';
+
+/** Wall-clock time, ISO 8601 with milliseconds and `Z`. */
+export type IsoTime = string;
+
+// ------------------------------------------------------------------ status
+
+export interface StatusView {
+  readonly role: Role;
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeMs: number;
+  readonly routerId: string;
+  readonly configFile: string;
+  readonly uplinks: readonly UplinkView[];
+  readonly groups: readonly Pick<GroupView, 'name' | 'state' | 'since' | 'reason' | 'dryRun'>[];
+  readonly sessions: readonly SessionView[];
+  readonly hosts: { readonly total: number; readonly byState: Readonly<Partial<Record<HostStateName, number>>> };
+  readonly lastFailover?: FailoverView;
+  /** Things that need the operator, in plain words. */
+  readonly warnings: readonly string[];
+}
+
+export interface UplinkView {
+  readonly port: string;
+  readonly up: boolean;
+  readonly reason: string;
+}
+
+export interface SessionView {
+  readonly protocol: 'ospf' | 'bgp' | 'bfd';
+  readonly peer: string;
+  readonly interface?: string;
+  /** The RFC's name: `Full`, `Established`, `Up` ... */
+  readonly state: string;
+  /** The protocol's goal is reached (Full, or 2-Way where no adjacency is due; Established; Up). */
+  readonly up: boolean;
+  readonly since: IsoTime;
+}
+
+// ------------------------------------------------------------------ hosts
+
+export type HostStateName = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'shadow';
+
+export interface HostView {
+  readonly address: Address;
+  readonly port: string;
+  readonly interface: string;
+  readonly mac: Mac | null;
+  /** Who told us, the freshest first. */
+  readonly sources: readonly { readonly source: string; readonly ageMs: number }[];
+  /** One sentence: why it is in this state. */
+  readonly why: string;
+  readonly state: HostStateName;
+  /** Since it came to this port. */
+  readonly ageMs: number;
+  readonly level: ClaimLevel;
+  /** Names of the announcers that hold it: `ospf`, `bgp`, `kernel`. */
+  readonly announcedBy: readonly string[];
+}
+
+// ------------------------------------------------------------------ port-link groups
+
+export type GroupStateName = 'disabled' | 'startup' | 'up' | 'shut' | 'recovering' | 'held';
+
+/** A group's keys as in the configuration file: durations as text (`5s`), port lists may hold ranges. All optional in PATCH. */
+export interface PortLinkSettings {
+  readonly description?: string;
+  readonly enabled?: boolean;
+  readonly uplinks?: readonly string[];
+  readonly downlinks?: readonly string[];
+  readonly direction?: 'uplink' | 'downlink' | 'both';
+  readonly minUplinks?: number;
+  readonly upWhen?: readonly ('carrier' | 'adjacency' | 'nexthop' | 'default-route' | 'bfd')[];
+  /** `all`, a number of ports, or `N%`. */
+  readonly shut?: 'all' | number | `${number}%`;
+  readonly priority?: readonly string[];
+  readonly deferDelay?: string;
+  readonly recoveryDelay?: string;
+  readonly autoRecover?: boolean;
+  readonly startupDelay?: string;
+  readonly dryRun?: boolean;
+  readonly onStop?: 'leave' | 'reopen';
+}
+
+export interface GroupView {
+  readonly name: string;
+  readonly description: string;
+  readonly state: GroupStateName;
+  /** Set while `held`. */
+  readonly held?: 'open' | 'shut';
+  readonly since: IsoTime;
+  /** One sentence: why it is in this state. */
+  readonly reason: string;
+  readonly dryRun: boolean;
+  readonly uplinks: readonly {
+    readonly port: string;
+    readonly up: boolean;
+    readonly verdicts: readonly { readonly condition: string; readonly ok: boolean; readonly reason: string }[];
+  }[];
+  readonly downlinks: readonly {
+    readonly port: string;
+    readonly adminUp: boolean;
+    readonly carrier: boolean;
+    readonly shutByUs: boolean;
+    /** When we shut it; present with `shutByUs`. */
+    readonly since?: IsoTime;
+  }[];
+  /** With defaults filled in. */
+  readonly config: Required<PortLinkSettings>;
+}
+
+export interface HoldRequest {
+  readonly state: 'open' | 'shut';
+}
+
+export interface ChangeResult {
+  readonly dryRun: boolean;
+  /** What was done, or with `dryRun` would be, in plain words and in order: `shut A1`, `withdraw 10.10.10.2/32` ... */
+  readonly actions: readonly string[];
+  /** The group afterwards (with `dryRun`: as it is); null when it is gone. */
+  readonly group: GroupView | null;
+}
+
+// ------------------------------------------------------------------ OSPF
+
+export interface OspfNeighborView {
+  readonly routerId: string;
+  readonly address: Address;
+  readonly interface: string;
+  /** RFC 2328 §10.1: `Down` ... `Full`. */
+  readonly state: string;
+  readonly priority: number;
+  readonly dr: string;
+  readonly bdr: string;
+  readonly deadInMs: number;
+  readonly since: IsoTime;
+  readonly retransmitting: number;
+}
+
+export interface OspfInterfaceView {
+  readonly name: string;
+  readonly area: string;
+  readonly network: 'point-to-point' | 'broadcast';
+  /** RFC 2328 §9.1: `Down`, `Point-to-point`, `DR` ... */
+  readonly state: string;
+  readonly address: string;
+  readonly cost: number;
+  readonly helloMs: number;
+  readonly deadMs: number;
+  readonly authentication: string;
+  readonly neighbors: number;
+}
+
+export interface OspfLsaView {
+  /** `AS` for AS-scoped LSAs. */
+  readonly area: string;
+  readonly type: string;
+  readonly linkStateId: string;
+  readonly advertisingRouter: string;
+  readonly sequence: number;
+  readonly age: number;
+  readonly checksum: number;
+  readonly length: number;
+  readonly ours: boolean;
+  /** What it says, in one line. */
+  readonly summary: string;
+}
+
+// ------------------------------------------------------------------ BGP
+
+export interface BgpNeighborView {
+  readonly address: Address;
+  readonly remoteAs: number;
+  readonly localAs: number;
+  readonly routerId: string | null;
+  /** RFC 4271 §8.2.2: `Idle` ... `Established`. */
+  readonly state: string;
+  readonly since: IsoTime;
+  readonly holdMs: number;
+  readonly keepaliveMs: number;
+  readonly received: number;
+  readonly announced: number;
+  readonly messagesIn: number;
+  readonly messagesOut: number;
+  readonly lastError: string | null;
+  readonly capabilities: readonly string[];
+}
+
+export interface BgpSummaryView {
+  readonly asn: number;
+  readonly routerId: string;
+  readonly neighbors: readonly BgpNeighborView[];
+}
+
+export interface BgpRouteView {
+  readonly prefix: Prefix;
+  readonly nextHop: Address;
+  /** Peer's address, or `local`. */
+  readonly from: string;
+  readonly best: boolean;
+  readonly origin: 'IGP' | 'EGP' | 'INCOMPLETE';
+  readonly asPath: string;
+  readonly med: number | null;
+  readonly localPref: number | null;
+  readonly communities: readonly string[];
+}
+
+// ------------------------------------------------------------------ events and failovers
+
+export type Severity = 'debug' | 'info' | 'warning' | 'error';
+
+export interface EventView {
+  /** Counts up by one from the agent's start. */
+  readonly seq: number;
+  readonly time: IsoTime;
+  /** CLOCK_MONOTONIC, microseconds: for differences only. */
+  readonly monotonicUs: number;
+  /** Dotted: `link.down`, `host.moved`, `portlink.shut`, `bgp.established` ... */
+  readonly type: string;
+  readonly severity: Severity;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * One failover as a timeline. Steps in order of time, `us` in microseconds after the kernel's message reached us:
+ * `link event` (0), `host table`, `ospf first byte`, `ospf last byte`, `bgp first byte`, `bgp last byte`, `ports shut`,
+ * `kernel routes`.
+ */
+export interface FailoverView {
+  readonly id: number;
+  readonly time: IsoTime;
+  readonly cause: string;
+  readonly port?: string;
+  /** Addresses withdrawn or announced. */
+  readonly hosts: number;
+  readonly steps: readonly { readonly name: string; readonly us: number }[];
+}
+
+// ------------------------------------------------------------------ configuration, counters
+
+export interface RunningConfigView {
+  readonly file: string;
+  readonly loadedAt: IsoTime;
+  /** The configuration in the file's own shape, defaults filled in; secrets are `<redacted>`. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+export interface ReloadResult {
+  /** In plain words, empty when nothing had changed: `portLink fabric: recoveryDelay 5s -> 10s`. */
+  readonly changes: readonly string[];
+  /** Changes that only a restart of the agent brings into effect. */
+  readonly needsRestart: readonly string[];
+}
+
+/** Part (`ospf`, `bgp`, `hostroutes`, `netlink` ...) -> counter (`received.hello`, `discarded.checksum`) -> value. */
+export type CountersView = Readonly<Record<string, Readonly<Record<string, number>>>>;
