@@ -1,4 +1,4 @@
-/** Monotonic time in milliseconds, with fractions. Never wall-clock time. */
+/** CLOCK_MONOTONIC in milliseconds, with fractions. Never wall-clock time. */
 export type Instant = number;
 
 export interface Timer {
@@ -12,10 +12,13 @@ export interface Clock {
   schedule(at: Instant, run: () => void): Timer;
 }
 
+/** `performance.now()` is CLOCK_MONOTONIC less the process's start: added back, instants compare across processes. */
+const processStart = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => processStart + performance.now(),
   schedule(at, run) {
-    const handle = setTimeout(run, Math.max(0, Math.ceil(at - performance.now())));
+    const handle = setTimeout(run, Math.max(0, Math.ceil(at - systemClock.now())));
     return { cancel: () => clearTimeout(handle) };
   },
 };
