@@ -1,0 +1,134 @@
+import type { Address, Prefix } from '../model/address.ts';
+import type { Clock, Instant } from '../model/clock.ts';
+import type { Announcer, ForeignClaim, LearnedRoute } from '../model/hosts.ts';
+import type { Log } from '../model/log.ts';
+import type { LinkState, PortChange } from '../model/ports.ts';
+import type { State } from './machine/state.ts';
+import type { Transport } from './transport.ts';
+
+/** One configured neighbour. All durations are milliseconds. */
+export interface BgpNeighborOptions {
+  readonly address: Address;
+  readonly remoteAs: number;
+  /** Source address of our connections, and the only address on which this neighbour's connections are taken. */
+  readonly localAddress?: Address;
+  /** TCP port of the neighbour; 179 when absent. */
+  readonly port?: number;
+  /** Never connect, only accept (RFC 4271 §8.1.1 PassiveTcpEstablishment). */
+  readonly passive?: boolean;
+  /** RFC 2385 key, at most 80 octets. */
+  readonly password?: Uint8Array | string;
+  /** RFC 5082: send with TTL 255 and accept nothing below 255. */
+  readonly ttlSecurity?: boolean;
+  /** The neighbour may be more than one hop away: normal TTL, and no tie to an interface. */
+  readonly multihop?: boolean;
+  readonly keepalive: number;
+  /** 0 (no keepalives, no hold timer) or at least 3,000. */
+  readonly hold: number;
+  /** Ceiling of the pause between attempts; 5,000 when absent. */
+  readonly connectRetry?: number;
+  /** More prefixes than this close the session with Cease/1 (RFC 4486); 0 or absent: no limit. */
+  readonly maximumPrefixes?: number;
+}
+
+export interface BgpOptions {
+  readonly asn: number;
+  /** Our BGP Identifier, an IPv4 address. */
+  readonly routerId: Address;
+  readonly neighbors: readonly BgpNeighborOptions[];
+  /** `asn:value` (RFC 1997), `a:b:c` (RFC 8092), or a well-known name such as `graceful-shutdown`, `no-export`. */
+  readonly announce: { readonly communities: readonly string[] };
+  /** Only /32 and /128 inside these are ever announced, and only inside these do others' host routes count as claims. */
+  readonly prefixes: readonly Prefix[];
+  /**
+   * Where to accept connections. Without `address`: the neighbours' own `localAddress`es, or all addresses when a
+   * neighbour has none. Absent: port 179. `false`: never listen.
+   */
+  readonly listen?: { readonly port: number; readonly address?: Address } | false;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly links: LinkState;
+  /** Jitter of the timers (RFC 4271 §10), in [0, 1); Math.random when absent. */
+  readonly random?: () => number;
+  /** How many next hops a learned route may have; 16 when absent. */
+  readonly maximumPaths?: number;
+  /**
+   * Whether another switch of ours may have the same AS number. When true (default) a host route whose path is exactly
+   * `neighbour ours` is taken for the twin's, since routers don't send a route back to whom they have it from; set it
+   * to false with gateways that do. See `claims.ts`.
+   */
+  readonly sharedAs?: boolean;
+  /** TCP when absent; tests and simulations pass their own. */
+  readonly transport?: Transport;
+  onRoutes(changes: readonly LearnedRoute[]): void;
+  onForeignClaim(claim: ForeignClaim): void;
+  onSession(change: SessionChange): void;
+}
+
+export interface SessionChange {
+  readonly neighbor: Address;
+  readonly from: State;
+  readonly to: State;
+  readonly reason: string;
+  readonly at: Instant;
+}
+
+export interface SessionView {
+  readonly neighbor: Address;
+  readonly remoteAs: number;
+  readonly state: State;
+  /** When the present state was entered. */
+  readonly since: Instant;
+  readonly reason: string;
+  readonly interface: string | undefined;
+  readonly localAddress: Address | undefined;
+  readonly remoteId: Address | undefined;
+  /** Negotiated, in milliseconds; undefined before OpenConfirm. */
+  readonly hold: number | undefined;
+  readonly keepalive: number | undefined;
+  readonly families: readonly ('ipv4' | 'ipv6')[];
+  readonly fourOctetAs: boolean;
+  readonly routeRefresh: boolean;
+  readonly prefixesReceived: number;
+  readonly prefixesSent: number;
+  readonly initialRoutesReceived: boolean;
+  readonly established: number;
+  readonly messagesReceived: number;
+  readonly messagesSent: number;
+  /** Hosts whose newest word waits for the TCP connection to take it. */
+  readonly queued: number;
+}
+
+export interface RouteView {
+  readonly table: 'in' | 'loc' | 'out';
+  readonly prefix: Prefix;
+  readonly neighbor: Address;
+  readonly nextHop: Address | undefined;
+  readonly asPath: string;
+  readonly origin: 'IGP' | 'EGP' | 'INCOMPLETE';
+  readonly med: number | undefined;
+  readonly localPreference: number | undefined;
+  readonly communities: readonly string[];
+  readonly best: boolean;
+  /** Why a received route is not used, when it isn't eligible. */
+  readonly rejected: string | undefined;
+}
+
+/** The face of the folder, as the agent uses it. */
+export interface Speaker extends Announcer {
+  readonly name: 'bgp';
+  start(): void;
+  /** Withdraws everything, says Cease/Administrative Shutdown, resolves when the connections are closed. */
+  stop(communication?: string): Promise<void>;
+  linkChanged(change: PortChange): void;
+  sessions(): SessionView[];
+  routes(): RouteView[];
+  counters(): Record<string, number>;
+  establishedWith(address: Address): boolean;
+  /** End-of-RIB seen for all families, or the first routes have come and then nothing for a second. */
+  initialRoutesReceived(address: Address): boolean;
+  /** RFC 8326: adds the GRACEFUL_SHUTDOWN community to all we announce, and announces it again. */
+  setGracefulShutdown(on: boolean): void;
+  /** RFC 2918: asks the neighbour for its routes again; false when it can't be asked. */
+  requestRefresh(address: Address): boolean;
+}
