@@ -1,0 +1,14 @@
+export type {
+  Authentication,
+  InterfaceState,
+  InterfaceView,
+  LsaView,
+  NeighborChange,
+  NeighborState,
+  NeighborView,
+  NetworkType,
+  OspfAnnounce,
+  OspfInterfaceOptions,
+  OspfOptions,
+  Speaker,
+} from './face.ts';
