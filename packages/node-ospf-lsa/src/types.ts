@@ -123,8 +123,15 @@ export interface Lsa {
 export interface PacketHeader {
   readonly routerId: U32;
   readonly areaId: U32;
-  /** AuType: 0 null, 1 simple, 2 cryptographic. */
+  /** AuType: 0 null, 1 simple, 2 cryptographic. The encoder ignores it: the `Authentication` given decides. */
   readonly authType: number;
+  /** AuType 2 only: the key the sender used. */
+  readonly keyId?: number;
+  /**
+   * AuType 2 only, unsigned. The receiver must refuse a value lower than the last one it took from the same neighbour
+   * (RFC 2328 §D.4.3 (5)); that needs memory, so it is the caller's check.
+   */
+  readonly cryptoSequence?: U32;
 }
 
 export interface HelloPacket extends PacketHeader {
@@ -154,6 +161,11 @@ export interface LinkStateRequestPacket extends PacketHeader {
 export interface LinkStateUpdatePacket extends PacketHeader {
   readonly type: 4;
   readonly lsas: readonly Lsa[];
+  /**
+   * Why LSAs of this packet are not in `lsas`, in their order (RFC 2328 §13 (1): a bad LSA is skipped by itself, the
+   * packet goes on). Set by the decoder always, ignored by the encoder.
+   */
+  readonly rejected?: readonly DecodeError[];
 }
 export interface LinkStateAckPacket extends PacketHeader {
   readonly type: 5;
@@ -165,6 +177,18 @@ export type OspfPacket =
   | LinkStateRequestPacket
   | LinkStateUpdatePacket
   | LinkStateAckPacket;
+
+/** What `encodePacket` takes: a decoded packet as it is, or one without what the encoder derives. */
+export type OutgoingPacket =
+  | Outgoing<HelloPacket>
+  | Outgoing<DatabaseDescriptionPacket>
+  | Outgoing<LinkStateRequestPacket>
+  | (Omit<Outgoing<LinkStateUpdatePacket>, 'lsas'> & { readonly lsas: readonly Pick<Lsa, 'raw'>[] })
+  | Outgoing<LinkStateAckPacket>;
+type Outgoing<Packet extends PacketHeader> = Omit<Packet, 'authType'> & { readonly authType?: number };
+
+/** What `encodeLsa` takes; length and checksum it computes. */
+export type LsaFields = Omit<LsaHeader, 'length' | 'checksum'>;
 
 /** Why a packet or an LSA was refused: a value, never an exception (each reason is counted by the speaker). */
 export interface DecodeError {
