@@ -1,0 +1,203 @@
+import type { Address, Mac, Prefix } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { ClaimLevel, ForeignClaim, HostDelta, HostRoute } from '../../model/hosts.ts';
+
+/** Who says that an address is behind a port. */
+export type Source = 'arp' | 'neighbour' | 'static' | 'bgp' | 'kernel';
+
+/** `shadow` is reserved for backups learned from the twin's announcements. */
+export type HostState = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'shadow';
+
+/**
+ * A static host says where an address lives, not that it is alive: it is looked for on `port` (and accepted on no
+ * other) and announced once it answers. A host that answers no ARP could not be reached by the kernel either.
+ */
+export interface StaticHost {
+  readonly address: Address;
+  readonly port: string;
+  readonly mac?: Mac;
+}
+
+/** Anti-spoofing: the address is accepted only on one of `ports` and from one of `macs`; absent means any. */
+export interface Binding {
+  readonly address: Address;
+  readonly ports?: readonly string[];
+  readonly macs?: readonly Mac[];
+}
+
+/** All durations in milliseconds. */
+export interface HostPolicy {
+  /** Hosts are learned only inside these. */
+  readonly prefixes: readonly Prefix[];
+  /** The downlinks. */
+  readonly ports: readonly string[];
+  readonly sources: {
+    readonly arp: boolean;
+    readonly neighbours: boolean;
+    readonly bgp: boolean;
+    readonly kernel: boolean;
+    readonly static: readonly StaticHost[];
+  };
+  /** `interval` 0 switches probing off: hosts then go only by their port, `lost` or a static change. */
+  readonly probe: { readonly interval: number; readonly retries: number; readonly timeout: number };
+  readonly limits: { readonly perPort: number; readonly total: number };
+  /** true: a host alive behind both switches is announced by both; rival claims are ignored. */
+  readonly activeActive: boolean;
+  /** Our own and the gateways' addresses: never learned. */
+  readonly ownAddresses: readonly Address[];
+  readonly bindings?: readonly Binding[];
+  /** More than `moves` moves inside `window`: duplicate, held where it is for `floor`, doubling up to `ceiling`. */
+  readonly damping?: {
+    readonly moves: number;
+    readonly window: number;
+    readonly floor: number;
+    readonly ceiling: number;
+  };
+}
+
+/** One piece of evidence that an address is alive behind a port. */
+export interface Heard {
+  readonly type: 'heard';
+  readonly source: Source;
+  readonly address: Address;
+  readonly mac: Mac;
+  /** The downlink on which it was heard. */
+  readonly port: string;
+  /** Where the kernel route points: the port itself, or the SVI of a bridge port. */
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly gratuitous?: boolean;
+  readonly vlan?: number;
+  /** Evidence of unknown age (a STALE neighbour): neither refreshes nor moves a host; an unknown one is asked first. */
+  readonly stale?: boolean;
+}
+
+export type HostEvent =
+  | Heard
+  /** Like `heard`, but with ARP snooping off: counts only for a host or a search we know of. */
+  | (Omit<Heard, 'type' | 'source'> & { readonly type: 'probeReply' })
+  /** The source does not vouch for the address any more. */
+  | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
+  /** The probe could not be sent (local error): the attempt does not count against the host. */
+  | { readonly type: 'probeUnsent'; readonly address: Address; readonly port: string }
+  | { readonly type: 'portDown'; readonly ports: readonly string[]; readonly reason: string }
+  | { readonly type: 'portUp'; readonly port: string }
+  | {
+      readonly type: 'blockPorts';
+      readonly ports: readonly string[];
+      readonly blocked: boolean;
+      readonly reason: string;
+    }
+  | { readonly type: 'foreignClaim'; readonly claim: ForeignClaim }
+  | { readonly type: 'configure'; readonly policy: HostPolicy }
+  | { readonly type: 'tick' }
+  /** What was read in one turn: one delta for all of it. */
+  | { readonly type: 'batch'; readonly events: readonly HostEvent[] };
+
+export type CauseKind =
+  | 'heard'
+  | 'moved'
+  | 'updated'
+  | 'silent'
+  | 'rival'
+  | 'lost'
+  | 'portDown'
+  | 'blocked'
+  | 'settled'
+  | 'policy';
+
+/** Why a delta came about; `port` is absent when several ports are in it. */
+export interface HostCause {
+  readonly kind: CauseKind;
+  readonly port?: string;
+  readonly reason: string;
+}
+
+export type RefusalReason =
+  | 'not-a-downlink'
+  | 'source-off'
+  | 'port-down'
+  | 'port-blocked'
+  | 'bad-address'
+  | 'bad-mac'
+  | 'outside-prefixes'
+  | 'network-address'
+  | 'broadcast-address'
+  | 'own-address'
+  | 'binding'
+  | 'static-elsewhere'
+  | 'outranked'
+  | 'duplicate'
+  | 'port-limit'
+  | 'total-limit'
+  | 'claim-limit'
+  | 'search-limit';
+
+export type HostEffect =
+  /** At most one in the answer to an event, and then the first. */
+  | { readonly type: 'delta'; readonly delta: HostDelta; readonly cause: HostCause }
+  /** Ask the address whether it is there: unicast to `mac`, or broadcast when it is not known. */
+  | { readonly type: 'probe'; readonly address: Address; readonly mac: Mac | undefined; readonly port: string }
+  /** At most one a second for each port and reason; `suppressed`: how many were left unsaid since the last. */
+  | {
+      readonly type: 'refused';
+      readonly address: Address;
+      readonly port: string;
+      readonly reason: RefusalReason;
+      readonly suppressed: number;
+    }
+  | {
+      readonly type: 'changed';
+      readonly address: Address;
+      readonly port: string;
+      readonly from: HostState | undefined;
+      readonly to: HostState;
+      readonly reason: string;
+    }
+  | { readonly type: 'alarm'; readonly reason: string; readonly port?: string };
+
+/** A host as one may look at it. Instants are of the agent's clock. */
+export interface HostView {
+  readonly address: Address;
+  readonly mac: Mac;
+  readonly port: string;
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly vlan?: number;
+  readonly state: HostState;
+  readonly level: ClaimLevel;
+  /** The highest-ranking source that vouches for it now. */
+  readonly source: Source;
+  readonly sources: readonly { readonly source: Source; readonly heardAt: Instant }[];
+  /** At this port since. */
+  readonly since: Instant;
+  readonly heardAt: Instant;
+  /** Why it is in this state. */
+  readonly reason: string;
+  readonly rivals: readonly { readonly from: string; readonly level: ClaimLevel }[];
+}
+
+/** A host that left because its port went down or was blocked. */
+export interface RememberedHost extends HostRoute {
+  readonly port: string;
+  readonly leftAt: Instant;
+}
+
+export interface HostCounters {
+  readonly hosts: number;
+  readonly hostsByPort: Readonly<Record<string, number>>;
+  readonly duplicates: number;
+  readonly remembered: number;
+  readonly searches: number;
+  readonly foreignClaims: number;
+  readonly heard: number;
+  readonly learned: number;
+  readonly moved: number;
+  readonly updated: number;
+  readonly withdrawn: number;
+  readonly settled: number;
+  readonly probes: number;
+  readonly probesUnsent: number;
+  readonly verifications: number;
+  readonly refused: Readonly<Record<RefusalReason, number>>;
+}

@@ -1,0 +1,41 @@
+import type { Address, Mac } from '../model/address.ts';
+import type { Clock, Instant } from '../model/clock.ts';
+import type { HostDelta } from '../model/hosts.ts';
+import type { Log } from '../model/log.ts';
+import type { Port } from '../model/ports.ts';
+import type { NeighbourEvent } from '../netlink/index.ts';
+import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
+
+/** What the driver needs of the kernel adapter; `Kernel` of src/netlink fits. */
+export interface HostKernel {
+  port(name: string): Port | undefined;
+  portByIndex(ifindex: number): Port | undefined;
+  readonly neighbours: {
+    all(ifindex?: number): Iterable<NeighbourEvent>;
+    onNeighbour(listener: (event: NeighbourEvent) => void): () => void;
+  };
+  readonly fdb: { portOf(mac: Mac, bridgeIfindex: number, vlan?: number): Port | undefined };
+}
+
+export interface HostRoutesOptions {
+  readonly policy: HostPolicy;
+  readonly kernel: HostKernel;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where the ports are: a name in /run/netns or an absolute path; absent: where the process is. */
+  readonly netns?: string;
+  /** Spreads probes; default Math.random. */
+  readonly random?: () => number;
+  /** Runs in the turn of the event, before anything else that follows from it. `at`: when the event reached us. */
+  onDelta(delta: HostDelta, cause: HostCause, at: Instant): void;
+  /** Everything but deltas and probes: refusals, changes of state, alarms. */
+  onEvent(effect: Exclude<HostEffect, { type: 'delta' } | { type: 'probe' }>): void;
+}
+
+/** Evidence from a source outside this folder: a server's own BGP session, a kernel routing table. */
+export type Report = Omit<Heard, 'type'> & { readonly source: 'bgp' | 'kernel' };
+export interface Withdrawal {
+  readonly source: 'bgp' | 'kernel';
+  readonly address: Address;
+  readonly port: string;
+}
