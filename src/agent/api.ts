@@ -1,5 +1,11 @@
-import type { Address, Mac, Prefix } from '../model/address.ts';
+import type { RouteView as BgpRoute, SessionView as BgpSession } from '../bgp/index.ts';
+import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
+import type {
+  InterfaceView as OspfInterface,
+  LsaView as OspfLsa,
+  NeighborView as OspfNeighbor,
+} from '../ospf/index.ts';
 
 /**
  * The control API: HTTP/1.1 with JSON bodies over a Unix socket. Types only, shared by the server in the agent and by
@@ -160,88 +166,21 @@ export interface ChangeResult {
   readonly group: GroupView | null;
 }
 
-// ------------------------------------------------------------------ OSPF
+// ------------------------------------------------------------------ OSPF and BGP
+// The domains' own views; an Instant of the agent's clock means nothing to a client and becomes wall-clock time.
+// JSON leaves out what is undefined.
 
-export interface OspfNeighborView {
-  readonly routerId: string;
-  readonly address: Address;
-  readonly interface: string;
-  /** RFC 2328 §10.1: `Down` ... `Full`. */
-  readonly state: string;
-  readonly priority: number;
-  readonly dr: string;
-  readonly bdr: string;
-  readonly deadInMs: number;
-  readonly since: IsoTime;
-  readonly retransmitting: number;
-}
+export type OspfNeighborView = Omit<OspfNeighbor, 'since'> & { readonly since: IsoTime };
+export type OspfInterfaceView = OspfInterface;
+export type OspfLsaView = OspfLsa;
 
-export interface OspfInterfaceView {
-  readonly name: string;
-  readonly area: string;
-  readonly network: 'point-to-point' | 'broadcast';
-  /** RFC 2328 §9.1: `Down`, `Point-to-point`, `DR` ... */
-  readonly state: string;
-  readonly address: string;
-  readonly cost: number;
-  readonly helloMs: number;
-  readonly deadMs: number;
-  readonly authentication: string;
-  readonly neighbors: number;
-}
-
-export interface OspfLsaView {
-  /** `AS` for AS-scoped LSAs. */
-  readonly area: string;
-  readonly type: string;
-  readonly linkStateId: string;
-  readonly advertisingRouter: string;
-  readonly sequence: number;
-  readonly age: number;
-  readonly checksum: number;
-  readonly length: number;
-  readonly ours: boolean;
-  /** What it says, in one line. */
-  readonly summary: string;
-}
-
-// ------------------------------------------------------------------ BGP
-
-export interface BgpNeighborView {
-  readonly address: Address;
-  readonly remoteAs: number;
-  readonly localAs: number;
-  readonly routerId: string | null;
-  /** RFC 4271 §8.2.2: `Idle` ... `Established`. */
-  readonly state: string;
-  readonly since: IsoTime;
-  readonly holdMs: number;
-  readonly keepaliveMs: number;
-  readonly received: number;
-  readonly announced: number;
-  readonly messagesIn: number;
-  readonly messagesOut: number;
-  readonly lastError: string | null;
-  readonly capabilities: readonly string[];
-}
+export type BgpNeighborView = Omit<BgpSession, 'since'> & { readonly since: IsoTime };
+export type BgpRouteView = BgpRoute;
 
 export interface BgpSummaryView {
   readonly asn: number;
   readonly routerId: string;
   readonly neighbors: readonly BgpNeighborView[];
-}
-
-export interface BgpRouteView {
-  readonly prefix: Prefix;
-  readonly nextHop: Address;
-  /** Peer's address, or `local`. */
-  readonly from: string;
-  readonly best: boolean;
-  readonly origin: 'IGP' | 'EGP' | 'INCOMPLETE';
-  readonly asPath: string;
-  readonly med: number | null;
-  readonly localPref: number | null;
-  readonly communities: readonly string[];
 }
 
 // ------------------------------------------------------------------ events and failovers
