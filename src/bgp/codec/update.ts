@@ -1,0 +1,208 @@
+import type { Address, Family, Prefix } from '../../model/address.ts';
+import { formatAddress } from '../../model/address.ts';
+import type { WireAttributes } from './attributes.ts';
+import { ATTRIBUTE, ATTRIBUTES, FLAG } from './attributes.ts';
+import type { BgpError } from './errors.ts';
+import { bgpError, CODE, UPDATE } from './errors.ts';
+import type { PathAttributes, Problem, RawAttribute, Reach, Treatment, UpdateMessage } from './messages.ts';
+import { familyOfAfi } from './messages.ts';
+import { readPrefixes } from './nlri.ts';
+import { Reader } from './reader.ts';
+import { mergeFourOctet, validateAttributes } from './validate.ts';
+
+/**
+ * Reads an UPDATE by RFC 4271 §4.3, RFC 4760 and the revised error handling of RFC 7606: whatever leaves the routes
+ * themselves readable costs those routes (treat-as-withdraw) or the one attribute (attribute discard); only what makes
+ * it doubtful which routes were meant is an error that resets the session.
+ */
+export interface UpdateContext {
+  readonly fourOctetAs: boolean;
+  /** Families agreed on in the OPENs. */
+  readonly families: ReadonlySet<Family>;
+  readonly external: boolean;
+  readonly remoteAs: number;
+}
+
+interface Parts {
+  readonly attributes: WireAttributes;
+  readonly problems: Problem[];
+  readonly unknown: RawAttribute[];
+  reach: Reach | undefined;
+  unreach: { readonly family: Family; readonly prefixes: Prefix[] } | undefined;
+  /** An attribute other than MP_UNREACH_NLRI was there (RFC 7606 §5.2). */
+  other: boolean;
+}
+
+const reset = (subcode: number, reason: string, data?: Uint8Array): BgpError =>
+  bgpError(CODE.update, subcode, reason, data);
+
+export function readUpdate(body: Uint8Array, context: UpdateContext): UpdateMessage | BgpError {
+  const reader = new Reader(body);
+  const withdrawnField = reader.take(reader.u16());
+  const attributeField = reader.take(reader.u16());
+  if (reader.overrun) return reset(UPDATE.malformedAttributeList, 'update_lengths');
+  const withdrawn = readPrefixes(new Reader(withdrawnField), 4);
+  const announced = readPrefixes(reader, 4);
+  if (!withdrawn || !announced) return reset(UPDATE.invalidNetworkField, 'update_nlri');
+
+  const parts = readAttributeList(attributeField, context);
+  if ('type' in parts) return parts;
+  const { attributes, problems, reach, unreach } = parts;
+  mergeFourOctet(attributes, context.fourOctetAs);
+  if (parts.unknown.length > 0) attributes.unknown = parts.unknown;
+
+  const reachable = announced.length > 0 || (reach !== undefined && reach.prefixes.length > 0);
+  if (reachable) problems.push(...validateAttributes(attributes, context, announced.length > 0));
+  const worst = problems.find((problem) => problem.treatment === 'treat-as-withdraw');
+  // RFC 7606 §5.2: with no reachable NLRI in sight it is not certain that there were none.
+  if (worst && !reachable && parts.other) return reset(worst.subcode, worst.reason, worst.data);
+
+  const reaches: Reach[] = [];
+  if (announced.length > 0)
+    reaches.push({ family: 4, nextHop: attributes.nextHop ?? NO_NEXT_HOP, prefixes: announced });
+  if (reach && reach.prefixes.length > 0) reaches.push(reach);
+  const gone = worst ? reaches.flatMap((one) => one.prefixes) : [];
+  return {
+    type: 'UPDATE',
+    withdrawn: [...withdrawn, ...(unreach?.prefixes ?? []), ...gone],
+    reach: worst ? [] : reaches,
+    attributes: attributes as PathAttributes,
+    problems,
+    endOfRib: endOfRib(body, parts, withdrawn.length),
+  };
+}
+
+const NO_NEXT_HOP = '0.0.0.0' as Address;
+
+/** RFC 4724 §2. */
+function endOfRib(body: Uint8Array, parts: Parts, withdrawn: number): Family | undefined {
+  if (body.length === 4) return 4;
+  if (parts.unreach?.prefixes.length === 0 && !parts.other && withdrawn === 0) return parts.unreach.family;
+  return undefined;
+}
+
+function readAttributeList(field: Uint8Array, context: UpdateContext): Parts | BgpError {
+  const parts: Parts = {
+    attributes: {},
+    problems: [],
+    unknown: [],
+    reach: undefined,
+    unreach: undefined,
+    other: false,
+  };
+  const seen = new Set<number>();
+  const reader = new Reader(field);
+  while (reader.remaining > 0) {
+    const start = reader.offset;
+    const flags = reader.u8();
+    const type = reader.u8();
+    const length = flags & FLAG.extendedLength ? reader.u16() : reader.u8();
+    const value = reader.take(length);
+    if (reader.overrun) {
+      // RFC 7606 §4: the NLRI field is found by the total length, so the routes are still known...
+      const family = type === ATTRIBUTE.MP_REACH_NLRI || type === ATTRIBUTE.MP_UNREACH_NLRI;
+      // ...but not those of a truncated MP attribute (§5.3).
+      if (family) return reset(UPDATE.malformedAttributeList, 'attribute_overrun_mp');
+      parts.other = true;
+      parts.problems.push(problem('treat-as-withdraw', 'attribute_overrun', UPDATE.malformedAttributeList));
+      break;
+    }
+    if (type !== ATTRIBUTE.MP_UNREACH_NLRI) parts.other = true;
+    const whole = field.subarray(start, reader.offset);
+    const error = readOne({ flags, type, value }, whole, seen.has(type), parts, context);
+    if (error) return error;
+    seen.add(type);
+  }
+  return parts;
+}
+
+const problem = (treatment: Treatment, reason: string, subcode: number, data = new Uint8Array(0)): Problem => ({
+  treatment,
+  reason,
+  subcode,
+  data,
+});
+
+function readOne(
+  raw: RawAttribute,
+  whole: Uint8Array,
+  duplicate: boolean,
+  parts: Parts,
+  context: UpdateContext,
+): BgpError | undefined {
+  const multiprotocol = raw.type === ATTRIBUTE.MP_REACH_NLRI || raw.type === ATTRIBUTE.MP_UNREACH_NLRI;
+  if (duplicate) {
+    // RFC 7606 §3 (g).
+    if (multiprotocol) return reset(UPDATE.malformedAttributeList, 'attribute_duplicate_mp');
+    parts.problems.push(problem('attribute-discard', 'attribute_duplicate', UPDATE.malformedAttributeList));
+    return undefined;
+  }
+  if (multiprotocol) {
+    if ((raw.flags & 0xc0) !== FLAG.optional) {
+      parts.problems.push(problem('treat-as-withdraw', 'attribute_flags_mp', UPDATE.attributeFlags, whole.slice()));
+    }
+    return raw.type === ATTRIBUTE.MP_REACH_NLRI
+      ? readReach(raw.value, whole, parts, context)
+      : readUnreach(raw.value, whole, parts, context);
+  }
+  const row = ATTRIBUTES.get(raw.type);
+  if (!row) {
+    if (!(raw.flags & FLAG.optional)) {
+      return reset(UPDATE.unrecognizedWellKnown, 'attribute_unrecognized_well_known', whole.slice());
+    }
+    parts.unknown.push({ ...raw, value: Uint8Array.from(raw.value) });
+    return undefined;
+  }
+  if (row.internalOnly && context.external) {
+    parts.problems.push(problem('attribute-discard', `attribute_${row.name}_external`, UPDATE.malformedAttributeList));
+    return undefined;
+  }
+  if ((raw.flags & 0xc0) !== row.flags) {
+    // RFC 7606 §3 (c).
+    parts.problems.push(problem('treat-as-withdraw', 'attribute_flags', UPDATE.attributeFlags, whole.slice()));
+    return undefined;
+  }
+  if (!row.read(raw.value, parts.attributes, context)) {
+    const subcode = row.subcode ?? UPDATE.attributeLength;
+    const data = subcode === UPDATE.malformedAsPath ? undefined : whole.slice();
+    parts.problems.push(problem(row.malformed, `attribute_${row.name}`, subcode, data));
+  }
+  return undefined;
+}
+
+/** RFC 4760 §3. */
+function readReach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: UpdateContext): BgpError | undefined {
+  const reader = new Reader(value);
+  const family = familyOfAfi(reader.u16(), reader.u8());
+  const nextHop = reader.take(reader.u8());
+  reader.u8();
+  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_reach_length', whole.slice());
+  if (!family || !context.families.has(family)) {
+    parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
+    return undefined;
+  }
+  // RFC 7606 §7.11: with a next hop of the wrong size the NLRI can't be located for sure.
+  const fits = family === 4 ? nextHop.length === 4 : nextHop.length === 16 || nextHop.length === 32;
+  if (!fits) return reset(UPDATE.optionalAttribute, 'mp_reach_next_hop_length', whole.slice());
+  const prefixes = readPrefixes(reader, family);
+  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_reach_nlri', whole.slice());
+  const first = formatAddress(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop);
+  parts.reach = { family, nextHop: first, prefixes };
+  if (nextHop.length === 32) parts.reach = { ...parts.reach, linkLocal: formatAddress(nextHop.subarray(16)) };
+  return undefined;
+}
+
+/** RFC 4760 §4. */
+function readUnreach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: UpdateContext): BgpError | undefined {
+  const reader = new Reader(value);
+  const family = familyOfAfi(reader.u16(), reader.u8());
+  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_unreach_length', whole.slice());
+  if (!family || !context.families.has(family)) {
+    parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
+    return undefined;
+  }
+  const prefixes = readPrefixes(reader, family);
+  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_unreach_nlri', whole.slice());
+  parts.unreach = { family, prefixes };
+  return undefined;
+}
