@@ -1,0 +1,156 @@
+import { type Address, type Mac, type Prefix, parseAddress, parseMac, parsePrefix } from '../model/address.ts';
+import { portsOf } from './port-list.ts';
+import { milliseconds, parseArea, parseListen } from './scalars.ts';
+import type { BgpSettings, GatewaySettings, GroupSettings, OspfSettings, Settings, TorSettings } from './schema.ts';
+import type {
+  BgpConfig,
+  CommonConfig,
+  Config,
+  HostRoutesConfig,
+  OspfAuthentication,
+  OspfConfig,
+  PortLinkGroup,
+} from './types.ts';
+
+/** Secrets by the path of their file. */
+export type Secrets = ReadonlyMap<string, Uint8Array>;
+
+/** Settings that passed all checks, in the shape of the domains. */
+export function resolve(settings: Settings, secrets: Secrets): Config {
+  return settings.role === 'tor' ? resolveTor(settings, secrets) : resolveGateway(settings, secrets);
+}
+
+function resolveTor(settings: TorSettings, secrets: Secrets): Config {
+  const { enabled, repair, twin } = settings.shadow;
+  return {
+    role: 'tor',
+    ...resolveCommon(settings, secrets),
+    hostRoutes: resolveHostRoutes(settings.hostRoutes),
+    portLink: settings.portLink.map(resolveGroup),
+    shadow: { enabled, repair, ...(twin === undefined ? {} : { twin: toAddress(twin) }) },
+  };
+}
+
+function resolveGateway(settings: GatewaySettings, secrets: Secrets): Config {
+  return {
+    role: 'gateway',
+    ...resolveCommon(settings, secrets),
+    mode: settings.mode,
+    map: { history: milliseconds(settings.map.history), file: settings.map.file },
+  };
+}
+
+function resolveCommon(settings: Settings, secrets: Secrets): CommonConfig {
+  return {
+    routerId: toAddress(settings.routerId),
+    ...(settings.ospf ? { ospf: resolveOspf(settings.ospf, secrets) } : {}),
+    ...(settings.bgp ? { bgp: resolveBgp(settings.bgp, secrets) } : {}),
+    bfd: { interval: milliseconds(settings.bfd.interval), multiplier: settings.bfd.multiplier },
+    kernel: settings.kernel,
+    control: {
+      socket: settings.control.socket,
+      metrics: settings.control.metrics === null ? null : (parseListen(settings.control.metrics) ?? null),
+    },
+    stateDirectory: settings.stateDirectory,
+  };
+}
+
+function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfig {
+  const { sources, probe } = settings;
+  return {
+    policy: {
+      prefixes: settings.prefixes.map(toPrefix),
+      ports: portsOf(settings.ports),
+      sources: {
+        arp: sources.arp,
+        neighbours: sources.neighbours,
+        bgp: sources.bgp !== undefined,
+        kernel: sources.kernel !== undefined,
+        static: sources.static.map(({ address, port, mac }) => ({
+          address: toAddress(address),
+          port,
+          ...(mac === undefined ? {} : { mac: toMac(mac) }),
+        })),
+      },
+      probe: { interval: milliseconds(probe.interval), retries: probe.retries, timeout: milliseconds(probe.timeout) },
+      limits: settings.limits,
+      activeActive: settings.activeActive,
+      bindings: settings.bindings.map(({ address, ports, macs }) => ({
+        address: toAddress(address),
+        ...(ports === undefined ? {} : { ports: portsOf(ports) }),
+        ...(macs === undefined ? {} : { macs: macs.map(toMac) }),
+      })),
+    },
+    ...(sources.bgp ? { bgp: { listenRange: toPrefix(sources.bgp.listenRange), remoteAs: sources.bgp.remoteAs } } : {}),
+    ...(sources.kernel ? { kernel: sources.kernel } : {}),
+  };
+}
+
+export function resolveGroup(settings: GroupSettings): PortLinkGroup {
+  return {
+    ...settings,
+    uplinks: portsOf(settings.uplinks),
+    downlinks: portsOf(settings.downlinks),
+    priority: portsOf(settings.priority),
+    deferDelay: milliseconds(settings.deferDelay),
+    recoveryDelay: milliseconds(settings.recoveryDelay),
+    startupDelay: milliseconds(settings.startupDelay),
+  };
+}
+
+function resolveOspf(settings: OspfSettings, secrets: Secrets): OspfConfig {
+  return {
+    interfaces: settings.interfaces.map(({ authentication, area, hello, dead, ...rest }) => ({
+      ...rest,
+      area: toAddress(parseArea(area) ?? ''),
+      hello: milliseconds(hello),
+      dead: milliseconds(dead),
+      ...(authentication ? { authentication: resolveAuthentication(authentication, secrets) } : {}),
+    })),
+    announce: settings.announce,
+  };
+}
+
+function resolveAuthentication(
+  settings: NonNullable<OspfSettings['interfaces'][number]['authentication']>,
+  secrets: Secrets,
+): OspfAuthentication {
+  const secret = secretOf(secrets, settings.secretFile);
+  return settings.type === 'simple'
+    ? { type: 'simple', password: Buffer.from(secret).toString('utf8') }
+    : { type: settings.type, keyId: settings.keyId, secret };
+}
+
+function resolveBgp(settings: BgpSettings, secrets: Secrets): BgpConfig {
+  return {
+    asn: settings.asn,
+    neighbors: settings.neighbors.map(({ address, remoteAs, passwordFile, localAddress, timers, ...rest }) => ({
+      ...rest,
+      address: toAddress(address),
+      remoteAs: remoteAs === 'internal' ? settings.asn : remoteAs,
+      keepalive: milliseconds(timers.keepalive),
+      hold: milliseconds(timers.hold),
+      connectRetry: milliseconds(timers.connectRetry),
+      ...(passwordFile === undefined ? {} : { password: secretOf(secrets, passwordFile) }),
+      ...(localAddress === undefined ? {} : { localAddress: toAddress(localAddress) }),
+    })),
+    announce: settings.announce,
+    sharedAs: settings.sharedAs,
+  };
+}
+
+function secretOf(secrets: Secrets, path: string): Uint8Array {
+  const secret = secrets.get(path);
+  if (!secret) throw new TypeError(`the secret of ${path} was not read`);
+  return secret;
+}
+
+/** The checks have run: a value that still doesn't parse is a defect of ours. */
+function checked<T>(value: T | undefined, text: string): T {
+  if (value === undefined) throw new TypeError(`an unchecked value: ${text}`);
+  return value;
+}
+
+const toAddress = (text: string): Address => checked(parseAddress(text), text);
+const toPrefix = (text: string): Prefix => checked(parsePrefix(text), text);
+const toMac = (text: string): Mac => checked(parseMac(text), text);

@@ -1,0 +1,266 @@
+import { z } from 'zod';
+import {
+  address,
+  areaId,
+  asNumber,
+  community,
+  duration,
+  filePath,
+  groupName,
+  integer,
+  listenAddress,
+  mac,
+  neighborAs,
+  port,
+  ports,
+  prefix,
+  rangeAs,
+  routerId,
+  shutAmount,
+} from './scalars.ts';
+
+/**
+ * The shape of the file, one zod object a section, defaults included. What zod gives back are the *settings*: the
+ * file's own words (durations as text, port lists with ranges) with the defaults filled in. `resolve.ts` turns them
+ * into what the domains take. Nothing secret is in the settings: secrets stand in files that the settings name.
+ */
+
+const anyOf = <const T extends readonly [string, ...string[]]>(values: T) =>
+  z.enum(values as unknown as [T[number], ...T[number][]]);
+
+// ------------------------------------------------------------------ hosts
+
+const hostRoutes = z.strictObject({
+  prefixes: z.array(prefix()).min(1).meta({
+    description: 'Hosts are learned and announced only inside these; the prefixes themselves are never announced.',
+  }),
+  ports: ports().meta({ description: 'Ports towards servers; a bridge port counts, its bridge is found by itself.' }),
+  sources: z
+    .strictObject({
+      neighbours: z.boolean().default(true).meta({ description: "The kernel's neighbour table." }),
+      arp: z.boolean().default(true).meta({ description: 'ARP and ND heard on the ports, gratuitous included.' }),
+      static: z.array(z.strictObject({ address: address(), port: port(), mac: mac().optional() })).default([]),
+      bgp: z
+        .strictObject({ listenRange: prefix(), remoteAs: rangeAs().default('external') })
+        .optional()
+        .meta({ description: 'Servers that announce themselves.' }),
+      kernel: z.strictObject({ table: integer(1, 0xffffffff, 'a routing table') }).optional(),
+    })
+    .prefault({}),
+  probe: z
+    .strictObject({
+      interval: duration().default('5s').meta({ description: '0s switches probing off.' }),
+      retries: integer(1, 100).default(3),
+      timeout: duration({ min: '10ms', max: '1m' }).default('200ms'),
+    })
+    .prefault({})
+    .meta({ description: 'Unicast liveness of hosts that have gone silent.' }),
+  limits: z
+    .strictObject({ perPort: integer(1, 1_000_000).default(256), total: integer(1, 1_000_000).default(20_000) })
+    .prefault({}),
+  activeActive: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'A host alive behind both switches is announced by both.' }),
+  bindings: z
+    .array(z.strictObject({ address: address(), ports: ports().optional(), macs: z.array(mac()).min(1).optional() }))
+    .default([])
+    .meta({ description: 'An address listed here is taken only on these ports and from these MACs.' }),
+});
+
+// ------------------------------------------------------------------ port-link groups
+
+export const groupSchema = z.strictObject({
+  name: groupName(),
+  description: z.string().default(''),
+  enabled: z.boolean().default(true),
+  uplinks: ports(),
+  downlinks: ports(),
+  direction: anyOf(['uplink', 'downlink', 'both']).default('uplink'),
+  minUplinks: integer(1, 4096).default(1).meta({ description: 'Fewer than this up: act.' }),
+  upWhen: z
+    .array(anyOf(['carrier', 'adjacency', 'nexthop', 'default-route', 'bfd']))
+    .min(1)
+    .default(['carrier'])
+    .meta({ description: 'What "an uplink is up" means; all of the listed must hold.' }),
+  shut: shutAmount()
+    .default('all')
+    .meta({ description: 'How many downlinks are shut while at least one uplink is left; with none left all are.' }),
+  priority: ports({ allowEmpty: true }).default([]).meta({ description: 'Who is shut first when partial.' }),
+  deferDelay: duration().default('0s').meta({ description: 'Wait before acting.' }),
+  recoveryDelay: duration().default('5s').meta({ description: 'Wait before the downlinks reopen.' }),
+  autoRecover: z.boolean().default(true),
+  startupDelay: duration()
+    .default('10s')
+    .meta({ description: 'After the start of the agent, before the group may act.' }),
+  dryRun: z.boolean().default(false),
+  onStop: anyOf(['leave', 'reopen'])
+    .default('leave')
+    .meta({ description: 'What becomes of ports that we shut when the agent is stopped.' }),
+});
+
+// ------------------------------------------------------------------ OSPF, BGP, BFD
+
+const authentication = z.strictObject({
+  type: anyOf(['simple', 'md5', 'hmac-sha-1', 'hmac-sha-256', 'hmac-sha-384', 'hmac-sha-512']),
+  keyId: integer(0, 255).default(1),
+  secretFile: filePath('the file that holds the secret', '/etc/peerless/ospf.key'),
+});
+
+const ospf = z.strictObject({
+  interfaces: z
+    .array(
+      z.strictObject({
+        name: port(),
+        area: areaId().default('0.0.0.0'),
+        network: anyOf(['point-to-point', 'broadcast']).default('point-to-point'),
+        hello: duration({ min: '1s', max: '18h', wholeSeconds: true }).default('10s'),
+        dead: duration({ min: '1s', max: '24h', wholeSeconds: true }).default('40s'),
+        cost: integer(1, 65_535).default(10),
+        priority: integer(0, 255).default(1),
+        bfd: z.boolean().default(false),
+        authentication: authentication.optional(),
+      }),
+    )
+    .min(1),
+  announce: z
+    .strictObject({
+      as: anyOf(['external', 'nssa', 'stub-link']).default('external'),
+      metric: integer(0, 0xffffff - 1).default(20),
+      metricType: z.union([z.literal(1), z.literal(2)]).default(2),
+    })
+    .prefault({}),
+});
+
+const bgp = z.strictObject({
+  asn: asNumber(),
+  neighbors: z
+    .array(
+      z.strictObject({
+        address: address(),
+        remoteAs: neighborAs(),
+        bfd: z.boolean().default(false),
+        passwordFile: filePath('the file that holds the password', '/etc/peerless/bgp.key').optional(),
+        timers: z
+          .strictObject({
+            keepalive: duration({ max: '18h', wholeSeconds: true }).default('3s'),
+            hold: duration({ max: '18h', wholeSeconds: true }).default('9s'),
+            connectRetry: duration({ min: '100ms', max: '1h' }).default('5s'),
+          })
+          .prefault({}),
+        localAddress: address().optional(),
+        port: integer(1, 65_535, 'a TCP port').default(179),
+        passive: z.boolean().default(false),
+        ttlSecurity: z.boolean().default(false),
+        multihop: z.boolean().default(false),
+        maximumPrefixes: integer(0, 10_000_000)
+          .default(0)
+          .meta({ description: 'More than this end the session; 0: no limit.' }),
+      }),
+    )
+    .default([]),
+  announce: z.strictObject({ communities: z.array(community()).default([]) }).prefault({}),
+  sharedAs: z
+    .boolean()
+    .default(true)
+    .meta({ description: 'The other switch may have the same AS number as this one.' }),
+});
+
+const bfd = z
+  .strictObject({
+    interval: duration({ min: '10ms', max: '1m' }).default('100ms'),
+    multiplier: integer(1, 255).default(3),
+  })
+  .prefault({});
+
+// ------------------------------------------------------------------ the rest
+
+const kernel = z
+  .strictObject({
+    table: integer(1, 0xffffffff, 'a routing table').default(254),
+    protocol: integer(5, 255, 'a routing protocol number').default(201),
+    handoffTable: integer(1, 0xffffffff, 'a routing table')
+      .nullable()
+      .default(null)
+      .meta({ description: 'The host routes stand in this table too, for FRR or BIRD on the box to announce.' }),
+  })
+  .prefault({});
+
+const control = z
+  .strictObject({
+    socket: filePath('the path of the control socket', '/run/peerless/peerless.sock').default(
+      '/run/peerless/peerless.sock',
+    ),
+    metrics: listenAddress().nullable().default('127.0.0.1:9470'),
+  })
+  .prefault({});
+
+const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/var/lib/peerless');
+
+const shadow = z
+  .strictObject({
+    enabled: z.boolean().default(false),
+    twin: routerId().optional(),
+    repair: z.boolean().default(true),
+  })
+  .prefault({});
+
+export const torSchema = z
+  .strictObject({
+    role: z.literal('tor'),
+    routerId: routerId(),
+    hostRoutes,
+    portLink: z.array(groupSchema).default([]),
+    shadow,
+    ospf: ospf.optional(),
+    bgp: bgp.optional(),
+    bfd,
+    kernel,
+    control,
+    stateDirectory,
+  })
+  .meta({ title: 'switch (top of rack)' });
+
+export const gatewaySchema = z
+  .strictObject({
+    role: z.literal('gateway'),
+    routerId: routerId(),
+    mode: anyOf(['observer', 'router']).default('observer'),
+    ospf: ospf.optional(),
+    bgp: bgp.optional(),
+    bfd,
+    map: z
+      .strictObject({
+        history: duration({ min: '1m', max: '3650d' }).default('7d'),
+        file: filePath('the file of the map', '/var/lib/peerless/map.json').default('/var/lib/peerless/map.json'),
+      })
+      .prefault({}),
+    kernel,
+    control,
+    stateDirectory,
+  })
+  .meta({ title: 'upstream gateway' });
+
+export const SCHEMAS = { tor: torSchema, gateway: gatewaySchema } as const;
+
+export type TorSettings = z.output<typeof torSchema>;
+export type GatewaySettings = z.output<typeof gatewaySchema>;
+export type GroupSettings = z.output<typeof groupSchema>;
+export type OspfSettings = z.output<typeof ospf>;
+export type BgpSettings = z.output<typeof bgp>;
+export type Settings = TorSettings | GatewaySettings;
+
+/** JSON Schema (2020-12) of the file as it is written: keys with a default may be left out. */
+export function jsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(z.discriminatedUnion('role', [torSchema, gatewaySchema]), {
+    io: 'input',
+    unrepresentable: 'any',
+    target: 'draft-2020-12',
+  });
+  return {
+    ...schema,
+    title: 'Peerless configuration',
+    description:
+      'Shape and single values. `peerless config check` also checks how the values fit together, the secrets and the ports.',
+  };
+}

@@ -1,0 +1,137 @@
+import type { Address, Mac, Prefix } from '../model/address.ts';
+
+/**
+ * The configuration as the domains take it: durations in milliseconds, port lists expanded, addresses canonical,
+ * secrets read. The parts are structurally what the domains' options ask for, without importing them.
+ */
+
+export interface HostPolicyConfig {
+  readonly prefixes: readonly Prefix[];
+  readonly ports: readonly string[];
+  readonly sources: {
+    readonly arp: boolean;
+    readonly neighbours: boolean;
+    readonly bgp: boolean;
+    readonly kernel: boolean;
+    readonly static: readonly { readonly address: Address; readonly port: string; readonly mac?: Mac }[];
+  };
+  readonly probe: { readonly interval: number; readonly retries: number; readonly timeout: number };
+  readonly limits: { readonly perPort: number; readonly total: number };
+  readonly activeActive: boolean;
+  readonly bindings: readonly {
+    readonly address: Address;
+    readonly ports?: readonly string[];
+    readonly macs?: readonly Mac[];
+  }[];
+}
+
+export interface HostRoutesConfig {
+  /** Everything of a HostPolicy but `ownAddresses`, which the box knows. */
+  readonly policy: HostPolicyConfig;
+  /** Servers that announce themselves, when `policy.sources.bgp`. */
+  readonly bgp?: { readonly listenRange: Prefix; readonly remoteAs: RemoteAs };
+  /** Routes of others to take over, when `policy.sources.kernel`. */
+  readonly kernel?: { readonly table: number };
+}
+
+export type RemoteAs = number | 'external' | 'internal';
+
+export interface PortLinkGroup {
+  readonly name: string;
+  readonly description: string;
+  readonly enabled: boolean;
+  readonly uplinks: readonly string[];
+  readonly downlinks: readonly string[];
+  readonly direction: 'uplink' | 'downlink' | 'both';
+  readonly minUplinks: number;
+  readonly upWhen: readonly ('carrier' | 'adjacency' | 'nexthop' | 'default-route' | 'bfd')[];
+  readonly shut: 'all' | number | `${number}%`;
+  readonly priority: readonly string[];
+  readonly deferDelay: number;
+  readonly recoveryDelay: number;
+  readonly autoRecover: boolean;
+  readonly startupDelay: number;
+  readonly dryRun: boolean;
+  readonly onStop: 'leave' | 'reopen';
+}
+
+export type OspfAuthentication =
+  | { readonly type: 'simple'; readonly password: string }
+  | {
+      readonly type: 'md5' | 'hmac-sha-1' | 'hmac-sha-256' | 'hmac-sha-384' | 'hmac-sha-512';
+      readonly keyId: number;
+      readonly secret: Uint8Array;
+    };
+
+export interface OspfInterfaceConfig {
+  readonly name: string;
+  readonly area: Address;
+  readonly network: 'point-to-point' | 'broadcast';
+  readonly hello: number;
+  readonly dead: number;
+  readonly cost: number;
+  readonly priority: number;
+  readonly bfd: boolean;
+  readonly authentication?: OspfAuthentication;
+}
+
+export interface OspfConfig {
+  readonly interfaces: readonly OspfInterfaceConfig[];
+  readonly announce: {
+    readonly as: 'external' | 'nssa' | 'stub-link';
+    readonly metric: number;
+    readonly metricType: 1 | 2;
+  };
+}
+
+export interface BgpNeighborConfig {
+  readonly address: Address;
+  /** `internal` is our own number here already. */
+  readonly remoteAs: number;
+  readonly bfd: boolean;
+  readonly password?: Uint8Array;
+  readonly keepalive: number;
+  readonly hold: number;
+  readonly connectRetry: number;
+  readonly localAddress?: Address;
+  readonly port: number;
+  readonly passive: boolean;
+  readonly ttlSecurity: boolean;
+  readonly multihop: boolean;
+  readonly maximumPrefixes: number;
+}
+
+export interface BgpConfig {
+  readonly asn: number;
+  readonly neighbors: readonly BgpNeighborConfig[];
+  readonly announce: { readonly communities: readonly string[] };
+  readonly sharedAs: boolean;
+}
+
+export interface CommonConfig {
+  readonly routerId: Address;
+  readonly ospf?: OspfConfig;
+  readonly bgp?: BgpConfig;
+  readonly bfd: { readonly interval: number; readonly multiplier: number };
+  readonly kernel: { readonly table: number; readonly protocol: number; readonly handoffTable: number | null };
+  readonly control: {
+    readonly socket: string;
+    readonly metrics: { readonly host: string; readonly port: number } | null;
+  };
+  readonly stateDirectory: string;
+}
+
+export interface TorConfig extends CommonConfig {
+  readonly role: 'tor';
+  readonly hostRoutes: HostRoutesConfig;
+  readonly portLink: readonly PortLinkGroup[];
+  readonly shadow: { readonly enabled: boolean; readonly twin?: Address; readonly repair: boolean };
+}
+
+export interface GatewayConfig extends CommonConfig {
+  readonly role: 'gateway';
+  readonly mode: 'observer' | 'router';
+  readonly map: { readonly history: number; readonly file: string };
+}
+
+export type Config = TorConfig | GatewayConfig;
