@@ -1,0 +1,26 @@
+export * from './codec/constants.ts';
+export { decodeInterfaceAddress, encodeInterfaceAddress, type InterfaceAddress } from './codec/interface-address.ts';
+export {
+  type BridgePort,
+  type BridgeSettings,
+  bridgeData,
+  decodeLink,
+  encodeLink,
+  type Link,
+  type LinkChange,
+  type VxlanSettings,
+  vethPeer,
+  vlanData,
+  vxlanData,
+} from './codec/link.ts';
+export { attributeBytes, forEachMessage, Malformed, type Message, MessageWriter } from './codec/message.ts';
+export { decodeNeighbour, encodeNeighbour, type Neighbour, type NeighbourEntry } from './codec/neighbour.ts';
+export { decodeNextHop, encodeNextHop, type NextHop, type NextHopFilter } from './codec/nexthop.ts';
+export { decodeRoute, encodeRoute, makeRoute, type Route, type RouteFilter, type RouteNextHop } from './codec/route.ts';
+export { decodeRule, encodeRule, type Rule } from './codec/rule.ts';
+export { type BatchResult, Connection, type Request } from './connection.ts';
+export { NetlinkError, type Refusal } from './error.ts';
+export type { ReceiveCounters, SocketOptions } from './receive.ts';
+export * as requests from './requests.ts';
+export { type NeighbourFilter, type RouteLookup, Rtnetlink } from './rtnetlink.ts';
+export * from './subscription.ts';

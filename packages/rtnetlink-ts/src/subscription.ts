@@ -1,0 +1,343 @@
+/**
+ * Follows kinds of objects by multicast groups, with a table of what the kernel holds.
+ *
+ * The kernel drops notifications when our buffer is full and says so once (ENOBUFS); it goes on dropping until the
+ * buffer has been read empty. So after an overrun we first read what is left, and only then dump the followed kinds
+ * anew: what was lost happened before the dump, what happens from now on is notified. Objects that a notification
+ * touches while the dump runs keep what the notification said (the dump may be older), all others are compared with the
+ * dump, and each difference is delivered as a change like any other. Nothing is missed in the end. Another overrun
+ * meanwhile spoils the dump, and it is made again. The first picture at the start comes the same way.
+ */
+import { type LinuxSocket, NETLINK, SOL, SystemCallError } from 'linux-sockets';
+import { AF, NLM_F, RTM, RTNLGRP } from './codec/constants.ts';
+import { decodeInterfaceAddress } from './codec/interface-address.ts';
+import { decodeLink } from './codec/link.ts';
+import { Malformed, type Message } from './codec/message.ts';
+import { decodeNeighbour } from './codec/neighbour.ts';
+import { decodeNextHop } from './codec/nexthop.ts';
+import { decodeRoute, type Route } from './codec/route.ts';
+import { decodeRule } from './codec/rule.ts';
+import { type Kind, keyOf, merged, type ObjectOf, routeSlot, sameValue } from './mirror.ts';
+import {
+  countMalformed,
+  newReceiveCounters,
+  openRouteSocket,
+  type ReceiveCounters,
+  receive,
+  type SocketOptions,
+} from './receive.ts';
+import { Rtnetlink } from './rtnetlink.ts';
+
+export type { Kind, ObjectOf } from './mirror.ts';
+
+/** One object came (`before` undefined), changed or went (`after` undefined). */
+export type Change = {
+  [K in Kind]: {
+    readonly kind: K;
+    readonly before: ObjectOf[K] | undefined;
+    readonly after: ObjectOf[K] | undefined;
+    /** When the socket was found readable, by `now` of the options. */
+    readonly at: number;
+    /** Found by comparing tables after an overrun, not notified. */
+    readonly resync: boolean;
+  };
+}[Kind];
+
+export type ChangeOf<K extends Kind> = Extract<Change, { kind: K }>;
+
+export interface SubscriptionOptions extends SocketOptions {
+  readonly kinds: readonly Kind[];
+  /** Monotonic milliseconds; default performance.now. */
+  readonly now?: () => number;
+  /** Told when a resync had to be put off; it is tried again. */
+  readonly onError?: (error: unknown) => void;
+}
+
+const GROUPS: Record<Kind, readonly number[]> = {
+  link: [RTNLGRP.LINK],
+  address: [RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR],
+  neighbour: [RTNLGRP.NEIGH],
+  fdb: [RTNLGRP.NEIGH],
+  route: [RTNLGRP.IPV4_ROUTE, RTNLGRP.IPV6_ROUTE],
+  rule: [RTNLGRP.IPV4_RULE, RTNLGRP.IPV6_RULE],
+  nexthop: [RTNLGRP.NEXTHOP],
+};
+
+const READ: { readonly [K in Kind]: (rtnetlink: Rtnetlink) => Promise<ObjectOf[K][]> } = {
+  link: (rtnetlink) => rtnetlink.dumpLinks(),
+  address: (rtnetlink) => rtnetlink.dumpAddresses(),
+  neighbour: (rtnetlink) => rtnetlink.dumpNeighbours(),
+  fdb: (rtnetlink) => rtnetlink.dumpFdb(),
+  route: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRoutes({ family })),
+  rule: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRules({ family })),
+  nexthop: (rtnetlink) => rtnetlink.dumpNextHops(),
+};
+
+async function bothFamilies<T>(read: (family: number) => Promise<T[]>): Promise<T[]> {
+  return [...(await read(AF.INET)), ...(await read(AF.INET6))];
+}
+
+const DEFAULT_RECEIVE_BUFFER = 8 << 20;
+const ROUNDS_PER_TURN = 16;
+const FIRST_RETRY = 20;
+const LONGEST_RETRY = 1000;
+
+/** Keys that notifications touched while a dump was under way. */
+interface Resync {
+  readonly touched: Map<Kind, Set<string>>;
+  spoiled: boolean;
+}
+
+export class Subscription {
+  readonly counters: ReceiveCounters & { resyncs: number } = { ...newReceiveCounters(), resyncs: 0 };
+  readonly #socket: LinuxSocket;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #options: SubscriptionOptions;
+  readonly #now: () => number;
+  readonly #tables: { readonly [K in Kind]: Map<string, ObjectOf[K]> } = {
+    link: new Map(),
+    address: new Map(),
+    neighbour: new Map(),
+    fdb: new Map(),
+    route: new Map(),
+    rule: new Map(),
+    nexthop: new Map(),
+  };
+  /** Keys of the routes that differ in their interface only. */
+  readonly #routeSlots = new Map<string, Set<string>>();
+  readonly #listeners = new Set<(change: Change) => void>();
+  readonly #kinds: ReadonlySet<Kind>;
+  readonly #idle: (() => void)[] = [];
+  #lost = true;
+  #resync: Resync | undefined;
+  #retry = FIRST_RETRY;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** Resolves with the first picture read. @throws SystemCallError */
+  static async open(options: SubscriptionOptions): Promise<Subscription> {
+    const subscription = new Subscription(options);
+    await subscription.synchronized();
+    return subscription;
+  }
+
+  private constructor(options: SubscriptionOptions) {
+    this.#options = options;
+    this.#kinds = new Set(options.kinds);
+    this.#now = options.now ?? (() => performance.now());
+    this.#socket = openRouteSocket({ ...options, receiveBuffer: options.receiveBuffer ?? DEFAULT_RECEIVE_BUFFER });
+    try {
+      for (const group of new Set(options.kinds.flatMap((kind) => GROUPS[kind]))) {
+        this.#socket.setOption(SOL.NETLINK, NETLINK.ADD_MEMBERSHIP, group);
+      }
+      this.#rtnetlink = Rtnetlink.open({ netns: options.netns });
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+    this.#rtnetlink.unref();
+    this.#socket.onReadable(() => this.#readable());
+    this.#startResync();
+  }
+
+  /** What the kernel holds, as far as told; keys are unspecified. */
+  table<K extends Kind>(kind: K): ReadonlyMap<string, ObjectOf[K]> {
+    return this.#tables[kind];
+  }
+
+  /** Runs in the turn in which the notification was read, in order. Returns the unsubscriber. */
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves when no resync is wanted or under way. */
+  synchronized(): Promise<void> {
+    if (!this.#lost && !this.#resync) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#retryTimer);
+    this.#socket.close();
+    this.#rtnetlink.close();
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #readable(): void {
+    const at = this.#now();
+    let outcome: 'empty' | 'more' | 'overrun' = 'overrun';
+    try {
+      for (let round = 0; round < ROUNDS_PER_TURN && outcome === 'overrun' && !this.#closed; round++) {
+        outcome = receive(this.#socket, this.counters, ROUNDS_PER_TURN, (message) => this.#notified(message, at));
+        if (outcome === 'overrun') this.#overrun();
+      }
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#overrun();
+      this.#options.onError?.(error);
+    }
+    if (this.#closed) return;
+    if (outcome === 'overrun') setImmediate(() => this.#closed || this.#readable());
+    else if (outcome === 'empty' && this.#lost && !this.#resync && !this.#retryTimer) this.#startResync();
+  }
+
+  #overrun(): void {
+    this.#lost = true;
+    if (this.#resync) this.#resync.spoiled = true;
+  }
+
+  #startResync(): void {
+    this.#lost = false;
+    const resync: Resync = { touched: new Map(), spoiled: false };
+    for (const kind of this.#kinds) resync.touched.set(kind, new Set());
+    this.#resync = resync;
+    this.#readAll().then(
+      (tables) => this.#resyncRead(resync, tables),
+      (error: unknown) => {
+        resync.spoiled = true;
+        if (!this.#closed) this.#options.onError?.(error);
+        this.#resyncRead(resync, []);
+      },
+    );
+  }
+
+  #readAll(): Promise<[Kind, ObjectOf[Kind][]][]> {
+    return Promise.all(
+      [...this.#kinds].map(async (kind) => [kind, await READ[kind](this.#rtnetlink)] as [Kind, ObjectOf[Kind][]]),
+    );
+  }
+
+  #resyncRead(resync: Resync, tables: readonly [Kind, ObjectOf[Kind][]][]): void {
+    if (this.#closed) return;
+    if (resync.spoiled) {
+      this.#resync = undefined;
+      this.#lost = true;
+      this.#retryTimer = setTimeout(() => {
+        this.#retryTimer = undefined;
+        this.#readable();
+      }, this.#retry);
+      this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+      return;
+    }
+    const at = this.#now();
+    for (const [kind, values] of tables) this.#compare(kind, values, resync.touched.get(kind)!, at);
+    this.#resync = undefined;
+    this.#retry = FIRST_RETRY;
+    this.counters.resyncs++;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #compare<K extends Kind>(kind: K, values: readonly ObjectOf[K][], touched: ReadonlySet<string>, at: number): void {
+    const table = this.#tables[kind];
+    const present = new Set<string>();
+    for (const value of values) {
+      const key = keyOf[kind](value);
+      present.add(key);
+      const before = table.get(key);
+      if (!touched.has(key) && !(before && sameValue(before, value))) this.#put(kind, key, value, at, true);
+    }
+    for (const key of [...table.keys()]) {
+      if (!present.has(key) && !touched.has(key)) this.#put(kind, key, undefined, at, true);
+    }
+  }
+
+  #notified(message: Message, at: number): void {
+    switch (message.type) {
+      case RTM.NEWLINK:
+      case RTM.DELLINK:
+        this.#take('link', decodeLink(message), message, at);
+        break;
+      case RTM.NEWADDR:
+      case RTM.DELADDR:
+        this.#take('address', decodeInterfaceAddress(message), message, at);
+        break;
+      case RTM.NEWNEIGH:
+      case RTM.DELNEIGH: {
+        const bridge = message.bytes[message.start] === AF.BRIDGE;
+        this.#take(bridge ? 'fdb' : 'neighbour', decodeNeighbour(message), message, at);
+        break;
+      }
+      case RTM.NEWROUTE:
+      case RTM.DELROUTE:
+        this.#take('route', decodeRoute(message), message, at);
+        break;
+      case RTM.NEWRULE:
+      case RTM.DELRULE:
+        this.#take('rule', decodeRule(message), message, at);
+        break;
+      case RTM.NEWNEXTHOP:
+      case RTM.DELNEXTHOP:
+        this.#take('nexthop', decodeNextHop(message), message, at);
+        break;
+    }
+  }
+
+  #take<K extends Kind>(kind: K, value: ObjectOf[K] | Malformed, message: Message, at: number): void {
+    if (!this.#kinds.has(kind)) return;
+    if (value instanceof Malformed) {
+      countMalformed(this.counters, value);
+      return;
+    }
+    const table = this.#tables[kind];
+    const deleted = (message.type & 3) === 1;
+    if (kind === 'route' && !deleted && message.flags & NLM_F.REPLACE) this.#dropReplaced(value as Route, at);
+    const key = keyOf[kind](value);
+    const before = table.get(key);
+    const after = merged(kind, before, value, deleted);
+    if (!before && !after) {
+      // Still an event for the resync: the dump may show the object from before its deletion.
+      this.#resync?.touched.get(kind)?.add(key);
+      return;
+    }
+    this.#put(kind, key, after, at, false);
+  }
+
+  /** A replaced device route may have stood on another interface, under another key. */
+  #dropReplaced(route: Route, at: number): void {
+    const own = keyOf.route(route);
+    for (const key of [...(this.#routeSlots.get(routeSlot(route)) ?? [])]) {
+      if (key !== own) this.#put('route', key, undefined, at, false);
+    }
+  }
+
+  #indexSlot(key: string, before: Route | undefined, after: Route | undefined): void {
+    if (before && !after) {
+      const slot = routeSlot(before);
+      const keys = this.#routeSlots.get(slot);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#routeSlots.delete(slot);
+    } else if (after && !before) {
+      const slot = routeSlot(after);
+      const keys = this.#routeSlots.get(slot);
+      if (keys) keys.add(key);
+      else this.#routeSlots.set(slot, new Set([key]));
+    }
+  }
+
+  #put<K extends Kind>(kind: K, key: string, after: ObjectOf[K] | undefined, at: number, resync: boolean): void {
+    const table = this.#tables[kind];
+    const before = table.get(key);
+    if (after === undefined) table.delete(key);
+    else table.set(key, after);
+    if (kind === 'route') this.#indexSlot(key, before as Route | undefined, after as Route | undefined);
+    if (!resync) this.#resync?.touched.get(kind)?.add(key);
+    const change = { kind, before, after, at, resync } as unknown as Change;
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        // The rest of what was read must not be lost by one listener's mistake; it surfaces as an uncaught exception.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
