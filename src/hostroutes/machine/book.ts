@@ -1,0 +1,233 @@
+import type { Address } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { ForeignClaims } from './claims.ts';
+import { isHeld } from './damping.ts';
+import { Host, RANK } from './host.ts';
+import { SPREAD } from './liveness.ts';
+import type { CompiledPolicy } from './policy.ts';
+import { PortState, Refusals } from './port-state.ts';
+import { Turn } from './turn.ts';
+import type { CauseKind, Heard, HostState, HostView, RefusalReason } from './types.ts';
+import { viewOf } from './views.ts';
+
+/** Hosts that fell silent, kept to answer "where was it before"; those that left with their port are kept apart. */
+const DEPARTED = 1_024;
+const MEMORY_MS = 24 * 3_600_000;
+const SWEEP_MS = 3_600_000;
+
+/** An episode of a reached limit ends when there is ample room again. */
+const AMPLE = 7 / 8;
+
+/** What is held: hosts, ports, and the memory of who left; bounded by the limits of the policy. */
+export class Book {
+  rules: CompiledPolicy;
+  readonly turn = new Turn();
+  readonly hosts = new Map<Address, Host>();
+  readonly ports = new Map<string, PortState>();
+  readonly refusals = new Refusals();
+  live = 0;
+  sweepAt: Instant = Number.POSITIVE_INFINITY;
+  readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
+  readonly #departed = new Set<Host>();
+  readonly #random: () => number;
+  /** Inside an episode of the total limit: the alarm was given. */
+  #full = false;
+
+  constructor(rules: CompiledPolicy, random: () => number) {
+    this.rules = rules;
+    this.#random = random;
+    for (const name of rules.policy.ports) this.ports.set(name, new PortState(name, true));
+  }
+
+  refuse(heard: Pick<Heard, 'address' | 'port'>, reason: RefusalReason, now: Instant): void {
+    this.refusals.refuse(this.turn, heard.address, heard.port, reason, now);
+  }
+
+  /** The port, if evidence from there about that place is acceptable. */
+  admit(heard: Heard, now: Instant): PortState | undefined {
+    const port = this.ports.get(heard.port);
+    const refusal = port
+      ? (port.refusal() ?? this.rules.refuseMac(heard.mac) ?? this.rules.refusePlace(heard))
+      : 'not-a-downlink';
+    if (!refusal) return port;
+    this.refuse(heard, refusal, now);
+    return undefined;
+  }
+
+  /** Undefined: there is room. `moving`: the host is counted in the total already. */
+  full(port: PortState, moving: boolean): 'port-limit' | 'total-limit' | undefined {
+    const { perPort, total } = this.rules.policy.limits;
+    if (port.hosts.size >= perPort) {
+      if (!port.full) {
+        port.full = true;
+        const reason = `limit of ${perPort} hosts on ${port.name} reached`;
+        this.turn.effects.push({ type: 'alarm', reason, port: port.name });
+      }
+      return 'port-limit';
+    }
+    if (moving || this.live < total) return undefined;
+    if (!this.#full) {
+      this.#full = true;
+      this.turn.effects.push({ type: 'alarm', reason: `limit of ${total} hosts reached` });
+    }
+    return 'total-limit';
+  }
+
+  /** A host that is new or was gone; its level must be set before it is announced. */
+  enter(known: Host | undefined, heard: Heard, port: PortState, now: Instant): Host {
+    let host = known;
+    if (host) {
+      host.memory?.delete(host);
+      host.memory = undefined;
+      host.place(heard);
+    } else {
+      host = new Host(heard.address, heard);
+      this.hosts.set(host.address, host);
+    }
+    this.live++;
+    port.hosts.add(host);
+    this.count.learned++;
+    this.#believe(host, heard, now);
+    this.changeState(host, 'reachable', `heard by ${heard.source}`);
+    return host;
+  }
+
+  /** To another port, or to another MAC or interface on the same one. */
+  relocate(host: Host, heard: Heard, port: PortState, now: Instant): void {
+    const from = host.port;
+    const moved = from !== port.name;
+    if (moved) {
+      this.#leavePort(host);
+      port.hosts.add(host);
+      this.count.moved++;
+    } else this.count.updated++;
+    host.place(heard);
+    host.elsewhere = undefined;
+    this.#believe(host, heard, now);
+    this.changeState(host, 'reachable', moved ? `moved from ${from}` : 'MAC or interface changed');
+    this.announce(host, moved ? 'moved' : 'updated', host.reason);
+  }
+
+  announce(host: Host, kind: CauseKind, reason: string): void {
+    host.route = host.makeRoute();
+    this.turn.note(host, kind, host.port, reason);
+  }
+
+  changeState(host: Host, to: HostState, reason: string): void {
+    const from = host.knownBefore ? host.state : undefined;
+    host.knownBefore = true;
+    host.state = to;
+    host.reason = reason;
+    this.turn.effects.push({ type: 'changed', address: host.address, port: host.port, from, to, reason });
+  }
+
+  /** One host leaves on its own account. */
+  withdraw(host: Host, kind: CauseKind, reason: string, now: Instant): void {
+    this.#depart(host, kind, reason, this.#departed, now);
+    this.changeState(host, 'gone', reason);
+    this.#gone(host);
+  }
+
+  /** All hosts of these ports leave; the delta says so, there is no event for each. */
+  clear(names: readonly string[], kind: 'portDown' | 'blocked', reason: string, now: Instant): void {
+    for (const name of names) {
+      const port = this.ports.get(name);
+      if (!port) continue;
+      for (const host of port.hosts) {
+        this.#depart(host, kind, reason, port.left, now);
+        host.state = 'gone';
+        host.reason = reason;
+        this.#gone(host);
+      }
+    }
+  }
+
+  /** Forgets those who left long ago. */
+  sweep(now: Instant): void {
+    const memories = [this.#departed, ...Array.from(this.ports.values(), (port) => port.left)];
+    for (const memory of memories) {
+      for (const host of memory) {
+        if (now - host.since < MEMORY_MS) break;
+        this.#forget(host);
+      }
+    }
+    this.sweepAt = memories.some((memory) => memory.size > 0) ? now + SWEEP_MS : Number.POSITIVE_INFINITY;
+  }
+
+  /** The port is in the policy no more, and its hosts were withdrawn. */
+  dropPort(port: PortState): void {
+    port.downlink = false;
+    port.down = undefined;
+    for (const host of port.left) this.#forget(host);
+    this.refusals.forget(port.name);
+    if (port.blocked === undefined) this.ports.delete(port.name);
+  }
+
+  views(which: (host: Host) => boolean, claims: ForeignClaims): HostView[] {
+    const views: HostView[] = [];
+    for (const host of this.hosts.values()) if (which(host)) views.push(viewOf(host, claims.rivals(host.address)));
+    return views;
+  }
+
+  gauges() {
+    const hostsByPort: Record<string, number> = {};
+    let remembered = 0;
+    for (const port of this.ports.values()) {
+      if (port.downlink) hostsByPort[port.name] = port.hosts.size;
+      remembered += port.left.size;
+    }
+    let duplicates = 0;
+    for (const host of this.hosts.values()) if (isHeld(host)) duplicates++;
+    return { hosts: this.live, hostsByPort, duplicates, remembered };
+  }
+
+  #believe(host: Host, heard: Heard, now: Instant): void {
+    host.heardBy.fill(-1);
+    host.heardBy[RANK[heard.source]] = now;
+    if (this.rules.statics.has(host.address)) host.heardBy[RANK.static] = now;
+    host.heardAt = now;
+    host.since = now;
+    host.asking = 'no';
+    host.attempts = 0;
+    host.spread = this.#random() * SPREAD;
+  }
+
+  #depart(host: Host, kind: CauseKind, reason: string, memory: Set<Host>, now: Instant): void {
+    this.#leavePort(host);
+    this.live--;
+    if (this.#full && this.live <= this.rules.policy.limits.total * AMPLE) this.#full = false;
+    host.since = now;
+    host.asking = 'no';
+    host.contested = false;
+    host.elsewhere = undefined;
+    host.route = undefined;
+    host.memory = memory;
+    memory.add(host);
+    this.count.withdrawn++;
+    this.turn.note(host, kind, host.port, reason);
+    if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = now + SWEEP_MS;
+  }
+
+  /** Makes room in the memory for one who just left; those of this turn are still needed for the delta. */
+  #gone(host: Host): void {
+    const memory = host.memory!;
+    const limit = memory === this.#departed ? DEPARTED : this.rules.policy.limits.perPort;
+    for (const oldest of memory) {
+      if (memory.size <= limit || oldest.dirty) return;
+      this.#forget(oldest);
+    }
+  }
+
+  #leavePort(host: Host): void {
+    const port = this.ports.get(host.port);
+    if (!port) return;
+    port.hosts.delete(host);
+    if (port.full && port.hosts.size <= this.rules.policy.limits.perPort * AMPLE) port.full = false;
+  }
+
+  #forget(host: Host): void {
+    host.memory?.delete(host);
+    host.memory = undefined;
+    this.hosts.delete(host.address);
+  }
+}

@@ -1,0 +1,65 @@
+import type { Address } from '../../model/address.ts';
+import type { ClaimLevel, ForeignClaim } from '../../model/hosts.ts';
+
+/** How long no rival must be seen before a raised claim settles back to 0. */
+export const SETTLE_MS = 10_000;
+/** A host under a rival at least as strong as we are is asked this often. */
+export const CONTESTED_MS = 1_000;
+
+/** More claimants of one address than any sane fabric has. */
+const CLAIMANTS = 8;
+
+/**
+ * What the fabric says of others' claims. The two switches never talk to each other: each sees the other's host routes
+ * come back through the fabric, and that is enough. A level is raised only when a host is newly learned here, never
+ * because a rival's claim changed, so two switches can't drive each other up.
+ */
+export class ForeignClaims {
+  readonly #byAddress = new Map<Address, Map<string, ClaimLevel>>();
+
+  get size(): number {
+    return this.#byAddress.size;
+  }
+
+  /** 'refused' when the table is full. */
+  apply(claim: ForeignClaim, limit: number): 'changed' | 'same' | 'refused' {
+    const claimants = this.#byAddress.get(claim.address);
+    if (claim.level === undefined) {
+      if (!claimants?.delete(claim.from)) return 'same';
+      if (claimants.size === 0) this.#byAddress.delete(claim.address);
+      return 'changed';
+    }
+    if (claimants?.get(claim.from) === claim.level) return 'same';
+    if (claimants) {
+      if (!claimants.has(claim.from) && claimants.size >= CLAIMANTS) return 'refused';
+      claimants.set(claim.from, claim.level);
+    } else {
+      if (this.#byAddress.size >= limit) return 'refused';
+      this.#byAddress.set(claim.address, new Map([[claim.from, claim.level]]));
+    }
+    return 'changed';
+  }
+
+  /** The strongest rival; undefined when there is none. */
+  best(address: Address): ClaimLevel | undefined {
+    const claimants = this.#byAddress.get(address);
+    if (!claimants) return undefined;
+    let best: ClaimLevel = 0;
+    for (const level of claimants.values()) if (level > best) best = level;
+    return best;
+  }
+
+  rivals(address: Address): { from: string; level: ClaimLevel }[] {
+    return Array.from(this.#byAddress.get(address) ?? [], ([from, level]) => ({ from, level }));
+  }
+
+  /** Drops what lies outside a new policy. */
+  retain(keep: (address: Address) => boolean): void {
+    for (const address of this.#byAddress.keys()) if (!keep(address)) this.#byAddress.delete(address);
+  }
+}
+
+/** The level at which a host that was just learned is announced: better than what it displaces. */
+export function levelAgainst(rival: ClaimLevel | undefined): ClaimLevel {
+  return rival === undefined ? 0 : rival === 0 ? 1 : 2;
+}

@@ -1,0 +1,66 @@
+import type { Instant } from '../../model/clock.ts';
+import type { Book } from './book.ts';
+import { type ForeignClaims, SETTLE_MS } from './claims.ts';
+import { type Host, RANK } from './host.ts';
+import { CompiledPolicy } from './policy.ts';
+import { PortState } from './port-state.ts';
+import type { HostPolicy } from './types.ts';
+import type { Watch } from './watch.ts';
+
+/** A new policy on a living table: who may stay stays untouched, who may not leaves, all in one delta. */
+export function applyPolicy(book: Book, watch: Watch, claims: ForeignClaims, policy: HostPolicy, now: Instant): void {
+  const old = book.rules;
+  const rules = new CompiledPolicy(policy);
+  book.rules = rules;
+  const wanted = new Set(policy.ports);
+  for (const name of wanted) {
+    const port = book.ports.get(name);
+    if (port) port.downlink = true;
+    else book.ports.set(name, new PortState(name, true));
+  }
+  claims.retain((address) => rules.refuseAddress(address) !== 'outside-prefixes');
+  // The newest first, so that they are the ones to leave under lower limits.
+  for (const host of Array.from(book.hosts.values()).reverse()) {
+    if (host.live) reconsider(host, book, watch, claims, now);
+  }
+  for (const port of book.ports.values()) if (!wanted.has(port.name)) book.dropPort(port);
+  for (const address of old.statics.keys()) if (!rules.statics.has(address)) watch.searches.stop(address);
+  for (const address of rules.statics.keys()) watch.searchStatic(address, now);
+}
+
+function reconsider(host: Host, book: Book, watch: Watch, claims: ForeignClaims, now: Instant): void {
+  const { policy } = book.rules;
+  dropVouchers(host, book.rules, now);
+  const refusal = reasonToLeave(host, book);
+  if (refusal) {
+    book.withdraw(host, 'policy', refusal, now);
+    return;
+  }
+  if (policy.activeActive && host.level > 0) {
+    host.level = 0;
+    book.announce(host, 'policy', 'active-active');
+  }
+  const rival = policy.activeActive ? undefined : claims.best(host.address);
+  host.contested = rival !== undefined && rival >= host.level;
+  host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
+  watch.wake(host, now);
+}
+
+/** ARP stays: with snooping off, it is the answers to probes. */
+function dropVouchers(host: Host, rules: CompiledPolicy, now: Instant): void {
+  host.heardBy[RANK.static] = rules.statics.has(host.address) ? now : -1;
+  for (const source of ['bgp', 'kernel', 'neighbour'] as const) {
+    if (!rules.enabled(source)) host.heardBy[RANK[source]] = -1;
+  }
+}
+
+function reasonToLeave(host: Host, book: Book): string | undefined {
+  const { rules } = book;
+  const { limits } = rules.policy;
+  const port = book.ports.get(host.port);
+  if (!port?.downlink || !rules.policy.ports.includes(host.port)) return 'its port is no downlink any more';
+  const refusal = rules.refuseAddress(host.address) ?? rules.refusePlace(host);
+  if (refusal) return `refused by the new policy: ${refusal}`;
+  if (!host.heardBy.some((at, rank) => at >= 0 && rank !== RANK.static)) return 'its source was switched off';
+  return port.hosts.size > limits.perPort || book.live > limits.total ? 'over the new limits' : undefined;
+}

@@ -1,0 +1,291 @@
+/**
+ * The one table: which address is behind which port. Sources bring evidence, this folder decides, and announcers and
+ * the kernel project what it decided; nobody else keeps an opinion of where a host is.
+ *
+ * Invariants, whatever comes in:
+ * - what the deltas add up to equals `announced()`, and no address is in a delta twice;
+ * - nothing is announced outside the policy's prefixes, nor behind a port that is down, blocked or no downlink;
+ * - the table never holds more than `limits`; what was refused leaves a counter and no memory;
+ * - a port that goes down takes its hosts along in one delta; a host that falls silent goes alone (one VM among many);
+ * - the claim level rises only when a host is newly learned here, so two switches can't drive each other up.
+ *
+ * `Book` holds the state, `Watch` acts when time passes, this file on what comes in.
+ */
+import type { Address } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import { Book } from './book.ts';
+import { ForeignClaims, levelAgainst, SETTLE_MS } from './claims.ts';
+import { countMove, isHeld } from './damping.ts';
+import { type Host, RANK } from './host.ts';
+import { CompiledPolicy } from './policy.ts';
+import { PortState } from './port-state.ts';
+import { applyPolicy } from './reload.ts';
+import type {
+  Heard,
+  HostCounters,
+  HostEffect,
+  HostEvent,
+  HostPolicy,
+  HostView,
+  RememberedHost,
+  Source,
+} from './types.ts';
+import { rememberedOf, viewOf } from './views.ts';
+import { Watch } from './watch.ts';
+
+const NOTHING: HostEffect[] = [];
+Object.freeze(NOTHING);
+
+export class HostTable {
+  readonly #book: Book;
+  readonly #watch: Watch;
+  readonly #claims = new ForeignClaims();
+  #heardCount = 0;
+
+  /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
+  constructor(policy: HostPolicy, random: () => number = Math.random) {
+    this.#book = new Book(new CompiledPolicy(policy), random);
+    this.#watch = new Watch(this.#book);
+  }
+
+  /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
+  handle(event: HostEvent, now: Instant): HostEffect[] {
+    this.#dispatch(event, now);
+    return this.#book.turn.finish(NOTHING);
+  }
+
+  nextDeadline(): Instant | undefined {
+    return this.#watch.nextDeadline();
+  }
+
+  hosts(): HostView[] {
+    return this.#book.views((host) => host.live, this.#claims);
+  }
+
+  /** Gone, oldest first. */
+  departed(): HostView[] {
+    return this.#book.views((host) => !host.live, this.#claims).sort((a, b) => a.since - b.since);
+  }
+
+  find(address: Address): HostView | undefined {
+    const host = this.#book.hosts.get(address);
+    return host && viewOf(host, this.#claims.rivals(address));
+  }
+
+  announced(): HostRoute[] {
+    const routes: HostRoute[] = [];
+    for (const host of this.#book.hosts.values()) if (host.advertised) routes.push(host.advertised);
+    return routes;
+  }
+
+  remembered(port: string): RememberedHost[] {
+    return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
+  }
+
+  counters(): HostCounters {
+    return {
+      ...this.#book.gauges(),
+      searches: this.#watch.searches.size,
+      foreignClaims: this.#claims.size,
+      heard: this.#heardCount,
+      ...this.#book.count,
+      ...this.#watch.count,
+      refused: { ...this.#book.refusals.counts },
+    };
+  }
+
+  #dispatch(event: HostEvent, now: Instant): void {
+    switch (event.type) {
+      case 'heard':
+        if (this.#book.rules.enabled(event.source)) this.#heard(event, now);
+        else this.#book.refuse(event, 'source-off', now);
+        break;
+      case 'probeReply':
+        if (this.#book.hosts.get(event.address)?.live || this.#watch.searches.has(event.address)) {
+          this.#heard({ ...event, type: 'heard', source: 'arp' }, now);
+        }
+        break;
+      case 'lost':
+        this.#lost(event.source, event.address, event.port, now);
+        break;
+      case 'probeUnsent':
+        this.#watch.probeUnsent(event.address);
+        break;
+      case 'portDown':
+        this.#portDown(event.ports, event.reason, now);
+        break;
+      case 'portUp':
+        this.#portUp(event.port, now);
+        break;
+      case 'blockPorts':
+        if (event.blocked) this.#block(event.ports, event.reason, now);
+        else this.#unblock(event.ports, now);
+        break;
+      case 'foreignClaim':
+        this.#foreignClaim(event.claim, now);
+        break;
+      case 'configure':
+        applyPolicy(this.#book, this.#watch, this.#claims, event.policy, now);
+        break;
+      case 'tick':
+        this.#watch.tick(now);
+        break;
+      case 'batch':
+        for (const each of event.events) this.#dispatch(each, now);
+    }
+  }
+
+  #heard(heard: Heard, now: Instant): void {
+    this.#heardCount++;
+    const host = this.#book.hosts.get(heard.address);
+    if (!host?.live) this.#learn(host, heard, now);
+    else if (host.port !== heard.port || host.mac !== heard.mac || host.ifindex !== heard.ifindex) {
+      this.#heardElsewhere(host, heard, now);
+    } else if (!heard.stale) this.#refresh(host, heard.source, now);
+  }
+
+  /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
+  #refresh(host: Host, source: Source, now: Instant): void {
+    const rank = RANK[source];
+    host.heardBy[rank] = now;
+    host.heardAt = now;
+    if (rank < RANK.arp || host.asking === 'no') return;
+    host.asking = 'no';
+    host.attempts = 0;
+    if (host.state === 'probing') this.#book.changeState(host, 'reachable', 'answered');
+  }
+
+  #learn(known: Host | undefined, heard: Heard, now: Instant): void {
+    const book = this.#book;
+    const port = book.admit(heard, now);
+    if (!port) return;
+    const refusal = book.rules.refuseAddress(heard.address) ?? book.full(port, false);
+    if (refusal) {
+      book.refuse(heard, refusal, now);
+      return;
+    }
+    if (heard.stale && book.rules.probing) {
+      this.#watch.searchFor(heard, now);
+      return;
+    }
+    const host = book.enter(known, heard, port, now);
+    const rival = book.rules.policy.activeActive ? undefined : this.#claims.best(host.address);
+    host.level = levelAgainst(rival);
+    host.contested = rival !== undefined && rival >= host.level;
+    host.settleAt = Number.POSITIVE_INFINITY;
+    book.announce(host, 'heard', host.reason);
+    this.#watch.searches.found(host.address);
+    this.#watch.wake(host, now);
+  }
+
+  #heardElsewhere(host: Host, heard: Heard, now: Instant): void {
+    const book = this.#book;
+    const port = book.admit(heard, now);
+    if (!port || heard.stale) return;
+    const rank = RANK[heard.source];
+    if (!host.answersProbes && rank > RANK.kernel) {
+      book.refuse(heard, 'outranked', now);
+      return;
+    }
+    // The kernel may still confirm an old place by itself; ARP that was heard outweighs it until the host is asked.
+    if (rank === RANK.neighbour && host.heardBy[RANK.arp]! >= 0) {
+      this.#noteElsewhere(host, heard, now);
+      book.refuse(heard, 'outranked', now);
+      return;
+    }
+    if (isHeld(host)) {
+      this.#noteElsewhere(host, heard, now);
+      book.refuse(heard, 'duplicate', now);
+      return;
+    }
+    const moves = port.name !== host.port;
+    const refusal = moves ? book.full(port, true) : undefined;
+    if (refusal) {
+      book.refuse(heard, refusal, now);
+      return;
+    }
+    if (countMove(host, book.rules.damping, now)) book.relocate(host, heard, port, now);
+    else {
+      this.#noteElsewhere(host, heard, now);
+      const places = moves ? `on ${host.port} and ${heard.port}` : `with ${host.mac} and ${heard.mac}`;
+      book.changeState(host, 'duplicate', `alive ${places}`);
+    }
+    this.#watch.wake(host, now);
+  }
+
+  /** Remembers the other place and asks at the present one whether the host is still there. */
+  #noteElsewhere(host: Host, heard: Heard, now: Instant): void {
+    host.elsewhere = heard;
+    host.elsewhereAt = now;
+    if (now - host.verifiedAt >= this.#book.rules.damping.floor) this.#watch.doubt(host, 'verify', now);
+  }
+
+  #lost(source: Source, address: Address, portName: string, now: Instant): void {
+    const host = this.#book.hosts.get(address);
+    if (!host?.live || host.port !== portName) return;
+    const rank = RANK[source];
+    if (host.heardBy[rank]! < 0) return;
+    const others = host.heardBy.some((at, other) => at >= 0 && other !== rank && other !== RANK.static);
+    // The kernel's table is hearsay (entries go by garbage collection too): the host itself has the last word.
+    const asks = rank >= RANK.arp && this.#book.rules.probing;
+    if (!others && !asks) {
+      this.#book.withdraw(host, 'lost', `${source} does not vouch any more`, now);
+      return;
+    }
+    if (others) host.heardBy[rank] = -1;
+    if (asks) this.#watch.doubt(host, 'verify', now);
+    else this.#watch.wake(host, now);
+  }
+
+  #foreignClaim(claim: ForeignClaim, now: Instant): void {
+    const { rules } = this.#book;
+    if (claim.level !== undefined && rules.refuseAddress(claim.address) === 'outside-prefixes') return;
+    const outcome = this.#claims.apply(claim, 2 * rules.policy.limits.total);
+    if (outcome === 'refused') this.#book.refusals.counts['claim-limit']++;
+    const host = this.#book.hosts.get(claim.address);
+    if (outcome !== 'changed' || !host?.live || rules.policy.activeActive) return;
+    const best = this.#claims.best(host.address);
+    host.contested = best !== undefined && best >= host.level;
+    host.settleAt = best === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
+    if (claim.level !== undefined && claim.level >= host.level) this.#watch.doubt(host, 'rival', now);
+    this.#watch.wake(host, now);
+  }
+
+  #portDown(names: readonly string[], reason: string, now: Instant): void {
+    for (const name of names) {
+      const port = this.#book.ports.get(name);
+      if (port?.downlink) port.down = reason;
+    }
+    this.#book.clear(names, 'portDown', reason, now);
+  }
+
+  #portUp(name: string, now: Instant): void {
+    const port = this.#book.ports.get(name);
+    if (port?.down === undefined) return;
+    port.down = undefined;
+    this.#watch.searchPort(port, now);
+  }
+
+  #block(names: readonly string[], reason: string, now: Instant): void {
+    for (const name of names) {
+      let port = this.#book.ports.get(name);
+      if (!port) {
+        port = new PortState(name, false);
+        this.#book.ports.set(name, port);
+      }
+      port.blocked = reason;
+    }
+    this.#book.clear(names, 'blocked', reason, now);
+  }
+
+  #unblock(names: readonly string[], now: Instant): void {
+    for (const name of names) {
+      const port = this.#book.ports.get(name);
+      if (port?.blocked === undefined) continue;
+      port.blocked = undefined;
+      if (port.downlink) this.#watch.searchPort(port, now);
+      else this.#book.ports.delete(name);
+    }
+  }
+}

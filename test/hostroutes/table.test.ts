@@ -1,0 +1,442 @@
+import test from 'ava';
+import type { Heard } from '../../src/hostroutes/machine/types.ts';
+import type { Prefix } from '../../src/model/address.ts';
+import { ipv4FromNumber } from '../../src/model/address.ts';
+import { address, Bench, deltas, heard, mac, policy, probes } from './helpers.ts';
+
+test('R4.1 hosts are learned behind their ports, many behind one', (t) => {
+  const bench = new Bench();
+  const [delta] = bench.do(heard('10.10.10.1', 'A1'));
+  t.deepEqual(delta, {
+    type: 'delta',
+    delta: {
+      withdrawn: [],
+      announced: [{ address: address('10.10.10.1'), interface: 'A1', ifindex: 101, mac: mac(1), level: 0 }],
+    },
+    cause: { kind: 'heard', port: 'A1', reason: 'heard by arp' },
+  });
+  bench.do(heard('10.10.10.2', 'A1'));
+  bench.do(heard('10.10.10.3', 'A2'));
+  t.deepEqual(
+    bench.table.hosts().map((host) => [host.address, host.port, host.state, host.source]),
+    [
+      ['10.10.10.1', 'A1', 'reachable', 'arp'],
+      ['10.10.10.2', 'A1', 'reachable', 'arp'],
+      ['10.10.10.3', 'A2', 'reachable', 'arp'],
+    ] as never,
+  );
+  t.deepEqual(bench.table.announced(), [...bench.model.values()]);
+});
+
+test('R4.1 a view says by whom a host is believed, the most trusted first', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour' }));
+  bench.now += 10;
+  bench.do(heard('10.10.10.1', 'A1'));
+  const view = bench.table.find(address('10.10.10.1'))!;
+  t.is(view.source, 'arp');
+  t.deepEqual(view.sources, [
+    { source: 'arp', heardAt: 1010 },
+    { source: 'neighbour', heardAt: 1000 },
+  ]);
+  t.is(view.since, 1000);
+  t.is(view.heardAt, 1010);
+});
+
+test('R4.1 hearing a known host again answers nothing and allocates no effects', (t) => {
+  const bench = new Bench();
+  const event = heard('10.10.10.1', 'A1');
+  bench.do(event);
+  t.is(bench.do(event).length, 0);
+  t.is(bench.do(event), bench.do(event));
+});
+
+const never: [string, Heard, string][] = [
+  ['outside the prefixes', heard('10.10.11.1', 'A1'), 'outside-prefixes'],
+  ['the network address', heard('10.10.10.0', 'A1'), 'network-address'],
+  ['the broadcast address', heard('10.10.10.255', 'A1'), 'broadcast-address'],
+  ['our own address', heard('10.10.10.254', 'A1'), 'own-address'],
+  ['0.0.0.0', heard('0.0.0.0', 'A1'), 'bad-address'],
+  ['loopback', heard('127.0.0.1', 'A1'), 'bad-address'],
+  ['multicast', heard('224.0.0.5', 'A1'), 'bad-address'],
+  ['IPv6 link-local', heard('fe80::1', 'A1', { mac: mac(1) }), 'bad-address'],
+  ['IPv6 outside', heard('2001:db8:1::1', 'A1', { mac: mac(1) }), 'outside-prefixes'],
+  ['the subnet-router anycast address', heard('2001:db8::', 'A1', { mac: mac(1) }), 'network-address'],
+  ['the zero MAC', heard('10.10.10.1', 'A1', { mac: '00:00:00:00:00:00' as never }), 'bad-mac'],
+  ['a multicast MAC', heard('10.10.10.1', 'A1', { mac: '01:00:5e:00:00:05' as never }), 'bad-mac'],
+  ['the broadcast MAC', heard('10.10.10.1', 'A1', { mac: 'ff:ff:ff:ff:ff:ff' as never }), 'bad-mac'],
+  ['an uplink', heard('10.10.10.1', 'A0'), 'not-a-downlink'],
+];
+for (const [title, event, reason] of never) {
+  test(`R4.2 never learned: ${title}`, (t) => {
+    const bench = new Bench(policy({ prefixes: ['10.10.10.0/24' as Prefix, '2001:db8::/64' as Prefix] }));
+    const effects = bench.do(event);
+    t.like(effects, { 0: { type: 'refused', reason }, length: 1 });
+    t.is(bench.table.counters().refused[reason as 'binding'], 1);
+    t.is(bench.table.hosts().length, 0);
+    bench.do(heard('2001:db8::7', 'A1', { mac: mac(7) }));
+    t.is(bench.model.size, 1);
+  });
+}
+
+test('R4.2 a /31 has neither network nor broadcast address (RFC 3021)', (t) => {
+  const bench = new Bench(policy({ prefixes: ['10.10.10.8/31' as Prefix] }));
+  bench.do(heard('10.10.10.8', 'A1'));
+  bench.do(heard('10.10.10.9', 'A1'));
+  t.is(bench.model.size, 2);
+});
+
+test('a source that is switched off is not believed', (t) => {
+  const bench = new Bench(policy({ sources: { arp: false, neighbours: true, bgp: false, kernel: false, static: [] } }));
+  t.like(bench.do(heard('10.10.10.1', 'A1')), { 0: { type: 'refused', reason: 'source-off' } });
+  const { type: _, source: __, ...reply } = heard('10.10.10.1', 'A1');
+  t.is(bench.do({ type: 'probeReply', ...reply }).length, 0);
+  t.is(bench.model.size, 0);
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour' }));
+  t.is(bench.model.size, 1);
+});
+
+test('R4.5 a port that goes down takes all its hosts along in one delta, and no others', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.2', 'A1'));
+  bench.do(heard('10.10.10.3', 'A2'));
+  const effects = bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  t.deepEqual(effects, [
+    {
+      type: 'delta',
+      delta: { withdrawn: [address('10.10.10.1'), address('10.10.10.2')], announced: [] },
+      cause: { kind: 'portDown', port: 'A1', reason: 'carrier lost' },
+    },
+  ]);
+  t.like(bench.do(heard('10.10.10.1', 'A1')), { 0: { type: 'refused', reason: 'port-down' } });
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.3')]);
+  t.deepEqual(
+    bench.table.remembered('A1').map((host) => [host.address, host.mac, host.leftAt]),
+    [
+      [address('10.10.10.1'), mac(1), 1000],
+      [address('10.10.10.2'), mac(2), 1000],
+    ],
+  );
+  t.like(bench.table.find(address('10.10.10.1')), { state: 'gone', reason: 'carrier lost', port: 'A1' });
+});
+
+test('R4.6 blocking all ports of a group withdraws all hosts in one delta and learns none until unblocked', (t) => {
+  const bench = new Bench();
+  for (const port of ['A1', 'A2', 'A3', 'A4']) bench.do(heard(`10.10.10.${port[1]}`, port));
+  const effects = bench.do({ type: 'blockPorts', ports: ['A1', 'A2', 'A3', 'A4'], blocked: true, reason: 'fabric' });
+  t.is(effects.length, 1);
+  t.like(effects[0], { type: 'delta', cause: { kind: 'blocked', reason: 'fabric' } });
+  t.false('port' in (effects[0] as { cause: object }).cause);
+  t.is(bench.model.size, 0);
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.model.size, 0);
+  bench.do({ type: 'blockPorts', ports: ['A1', 'A2', 'A3', 'A4'], blocked: false, reason: 'fabric' });
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.model.size, 1);
+  t.is(bench.table.remembered('A1').length, 0);
+});
+
+test('R4.6 down and blocked are apart: a port that is unblocked while its carrier is gone learns nothing', (t) => {
+  const bench = new Bench();
+  bench.do({ type: 'blockPorts', ports: ['A1'], blocked: true, reason: 'fabric' });
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'admin' });
+  bench.do({ type: 'blockPorts', ports: ['A1'], blocked: false, reason: 'fabric' });
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.model.size, 0);
+  bench.do({ type: 'portUp', port: 'A1' });
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.model.size, 1);
+});
+
+test('R4.7 when a port returns, the silent hosts that were there are asked, and come back by their answer', (t) => {
+  const bench = new Bench();
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.2', 'A1'));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  bench.run(60_000);
+  bench.do({ type: 'portUp', port: 'A1' });
+  t.is(bench.model.size, 0, 'nobody is announced on memory alone');
+  bench.run(10);
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.1')]);
+  const asked = probes(bench.run(60_000)).filter((effect) => effect.address === '10.10.10.2');
+  t.true(asked.length >= 3 && asked.length < 10, `the one that does not answer is given up (${asked.length})`);
+  t.is(bench.table.counters().searches, 0);
+});
+
+test('R4.5 a host that moves to another port of the same switch is replaced at once in one delta', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  const effects = bench.do(heard('10.10.10.1', 'A2'));
+  t.like(effects[0], { type: 'delta', cause: { kind: 'moved', port: 'A2', reason: 'moved from A1' } });
+  t.like(deltas(effects)[0]?.delta, { withdrawn: [], announced: { 0: { interface: 'A2' }, length: 1 } });
+  t.deepEqual(bench.do({ type: 'portDown', ports: ['A1'], reason: 'x' }), []);
+  t.is(bench.model.size, 1);
+});
+
+test('a new MAC on the same port is an update', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  const effects = bench.do(heard('10.10.10.1', 'A1', { mac: mac(99) }));
+  t.like(effects[0], { type: 'delta', cause: { kind: 'updated', port: 'A1' } });
+  t.is(bench.model.get(address('10.10.10.1'))?.mac, mac(99));
+});
+
+test('an address alive on two ports alternately is a duplicate: it stays where it is, ever longer', (t) => {
+  const bench = new Bench();
+  const ports = ['A1', 'A2'];
+  bench.alive.set(address('10.10.10.1'), { port: 'A1', answer: () => heard('10.10.10.1', 'A1') });
+  let told = 0;
+  for (let turn = 0; turn < 400; turn++) {
+    told += deltas(bench.do(heard('10.10.10.1', ports[turn % 2]!))).length;
+    // Whoever is asked answers: both are there.
+    const at = bench.table.find(address('10.10.10.1'))!.port;
+    bench.alive.set(address('10.10.10.1'), { port: at, answer: () => heard('10.10.10.1', at) });
+    told += deltas(bench.run(100)).length;
+  }
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'duplicate');
+  t.is(told, 5, 'the first four moves were followed and nothing afterwards');
+  t.is(bench.table.counters().duplicates, 1);
+  const reports = bench.log.filter((effect) => effect.type === 'changed' && effect.to === 'duplicate');
+  t.is(reports.length, 1);
+  bench.run(130_000);
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'reachable', 'released once heard at one place only');
+});
+
+test('R4.5 a held host that is silent at its place and heard at the other follows within the verification', (t) => {
+  const bench = new Bench();
+  for (let turn = 0; turn < 6; turn++) {
+    bench.do(heard('10.10.10.1', turn % 2 ? 'A2' : 'A1'));
+    bench.now += 10;
+  }
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'duplicate');
+  const place = bench.table.find(address('10.10.10.1'))!.port;
+  const effects = bench.run(200);
+  t.like(deltas(effects)[0], { cause: { kind: 'moved' }, delta: { withdrawn: { length: 0 } } });
+  t.not(bench.table.find(address('10.10.10.1'))?.port, place);
+});
+
+test('R4.5 a duplicate whose port goes down is learned at the other place at once', (t) => {
+  const bench = new Bench();
+  for (let turn = 0; turn < 6; turn++) bench.do(heard('10.10.10.1', turn % 2 ? 'A2' : 'A1'));
+  const place = bench.table.find(address('10.10.10.1'))!.port;
+  bench.do({ type: 'portDown', ports: [place], reason: 'carrier lost' });
+  t.is(bench.model.size, 0);
+  bench.do(heard('10.10.10.1', place === 'A1' ? 'A2' : 'A1'));
+  t.is(bench.model.size, 1);
+});
+
+test('R4.5 a silent host is asked, asked again, and goes alone; its neighbour on the port stays', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.do(bench.live('10.10.10.2', 'A1'));
+  t.deepEqual(probes(bench.run(4_999)), []);
+  const first = bench.run(2);
+  t.deepEqual(
+    probes(first).map((effect) => [effect.address, effect.mac, effect.port]),
+    [
+      [address('10.10.10.1'), mac(1), 'A1'],
+      [address('10.10.10.2'), mac(2), 'A1'],
+    ],
+  );
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'reachable', 'one lost probe is no news');
+  bench.run(200);
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'probing');
+  bench.run(398);
+  t.is(bench.model.size, 2);
+  const last = bench.run(300);
+  t.deepEqual(deltas(last), [
+    {
+      type: 'delta',
+      delta: { withdrawn: [address('10.10.10.1')], announced: [] },
+      cause: { kind: 'silent', port: 'A1', reason: 'no answer to 4 probes' },
+    },
+  ]);
+  bench.run(600_000);
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.2')]);
+  t.is(probes(bench.log).filter((effect) => effect.address === '10.10.10.1').length, 4);
+});
+
+test('a host that answers the last probe stays', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.run(5_700);
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'probing');
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.table.find(address('10.10.10.1'))?.state, 'reachable');
+  bench.run(4_900);
+  t.is(bench.model.size, 1);
+});
+
+test('a probe that could not be sent does not count against the host', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  for (let turn = 0; turn < 100; turn++) {
+    for (const effect of probes(bench.run(200))) bench.do({ type: 'probeUnsent', address: effect.address, port: 'A1' });
+  }
+  t.is(bench.model.size, 1);
+  bench.run(2_000);
+  t.is(bench.model.size, 0);
+});
+
+test('R4.5 20,000 silent hosts are never asked in one burst', (t) => {
+  const bench = new Bench(
+    policy({ prefixes: ['10.0.0.0/8' as Prefix], limits: { perPort: 20_000, total: 20_000 } }),
+    () => 0.5,
+  );
+  for (let index = 1; index <= 20_000; index++) {
+    bench.do(heard(ipv4FromNumber(0x0a000000 + index), 'A1', { mac: mac(1) }));
+  }
+  let asked = 0;
+  while (asked < 20_000) {
+    bench.now = Math.max(bench.now, bench.table.nextDeadline()!);
+    const sent = probes(bench.do({ type: 'tick' })).length;
+    t.true(sent <= 64);
+    asked += sent;
+    if (bench.now > 60_000) break;
+  }
+  t.true(asked >= 20_000);
+  t.is(bench.table.hosts().length, 20_000);
+});
+
+test('R4.1 limits: the port is full, others learn on; one alarm an episode; effects are few in a flood', (t) => {
+  const bench = new Bench(policy({ prefixes: ['10.0.0.0/8' as Prefix], limits: { perPort: 256, total: 300 } }));
+  bench.do(bench.live('10.200.0.1', 'A2'));
+  for (let index = 1; index <= 100_000; index++) {
+    bench.do(heard(ipv4FromNumber(0x0a000000 + index), 'A1', { mac: mac(1) }));
+    if (index % 100 === 0) bench.now += 1;
+  }
+  const counters = bench.table.counters();
+  t.is(counters.hostsByPort.A1, 256);
+  t.is(counters.refused['port-limit'], 100_000 - 256);
+  t.is(bench.log.filter((effect) => effect.type === 'alarm').length, 1);
+  const refusals = bench.log.filter((effect) => effect.type === 'refused');
+  t.true(refusals.length <= 2, `${refusals.length} said`);
+  t.true(bench.model.has(address('10.200.0.1')));
+  for (let index = 0; index < 100; index++) bench.do(heard(ipv4FromNumber(0x0ac80002 + index), 'A3'));
+  t.is(bench.table.counters().hosts, 300);
+  t.is(bench.log.filter((effect) => effect.type === 'alarm').length, 2);
+  bench.run(20_000);
+  t.deepEqual([...bench.model.keys()], [address('10.200.0.1')], 'the forged ones went, the living one stays');
+  t.true(bench.table.departed().length <= 1024);
+  for (let index = 1; index <= 300; index++) bench.do(heard(ipv4FromNumber(0x0a000000 + index), 'A1'));
+  t.is(bench.log.filter((effect) => effect.type === 'alarm').length, 3, 'a new episode is a new alarm');
+});
+
+test('bindings: an address is accepted only at its ports and from its MACs', (t) => {
+  const bench = new Bench(policy({ bindings: [{ address: address('10.10.10.1'), ports: ['A1'], macs: [mac(1)] }] }));
+  t.like(bench.do(heard('10.10.10.1', 'A2')), { 0: { reason: 'binding' } });
+  t.like(bench.do(heard('10.10.10.1', 'A1', { mac: mac(2) })), { 0: { reason: 'binding' } });
+  bench.do(heard('10.10.10.1', 'A1'));
+  t.is(bench.model.size, 1);
+  bench.do(heard('10.10.10.1', 'A2'));
+  t.is(bench.model.get(address('10.10.10.1'))?.interface, 'A1');
+  bench.do(heard('10.10.10.2', 'A2'));
+  t.is(bench.model.size, 2);
+});
+
+test('R4.1 a static host is looked for at its port, announced when it answers, accepted nowhere else', (t) => {
+  const configured = policy({
+    sources: { ...policy().sources, static: [{ address: address('10.10.10.9'), port: 'A4' }] },
+  });
+  const bench = new Bench(configured);
+  bench.do({ type: 'configure', policy: configured });
+  const asked = probes(bench.run(1));
+  t.deepEqual(asked, [{ type: 'probe', address: address('10.10.10.9'), mac: undefined, port: 'A4' }]);
+  bench.run(60_000);
+  t.is(bench.model.size, 0);
+  t.like(bench.do(heard('10.10.10.9', 'A3')), { 0: { type: 'refused', reason: 'static-elsewhere' } });
+  bench.live('10.10.10.9', 'A4');
+  bench.run(5_001);
+  t.is(bench.model.size, 1);
+  t.is(bench.table.find(address('10.10.10.9'))?.source, 'static');
+  bench.alive.clear();
+  bench.run(20_000);
+  t.is(bench.model.size, 0, 'static says where, not that it lives');
+  bench.live('10.10.10.9', 'A4');
+  bench.run(5_001);
+  t.is(bench.model.size, 1);
+});
+
+test('evidence of unknown age is asked first: a stale neighbour is announced only once it answers', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour', stale: true }));
+  t.is(bench.model.size, 0);
+  bench.run(60_000);
+  t.is(bench.model.size, 0);
+  bench.live('10.10.10.1', 'A1');
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour', stale: true }));
+  bench.run(5);
+  t.is(bench.model.size, 1);
+  bench.do(heard('10.10.10.1', 'A2', { source: 'neighbour', stale: true }));
+  t.is(bench.table.find(address('10.10.10.1'))?.port, 'A1', 'and it moves nobody');
+});
+
+test('R4.5 a neighbour that the kernel gives up is asked at once, and goes if silent', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour' }));
+  bench.do(bench.live('10.10.10.2', 'A1'));
+  bench.do(heard('10.10.10.2', 'A1', { source: 'neighbour' }));
+  bench.do({ type: 'lost', source: 'neighbour', address: address('10.10.10.1'), port: 'A1' });
+  bench.do({ type: 'lost', source: 'neighbour', address: address('10.10.10.2'), port: 'A1' });
+  bench.run(160);
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.2')]);
+  t.deepEqual(
+    bench.table.find(address('10.10.10.2'))?.sources.map(({ source }) => source),
+    ['arp'],
+  );
+});
+
+test('R4.1 a server that announces itself by BGP needs no ARP and goes when its session says so', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1', { source: 'bgp' }));
+  t.deepEqual(probes(bench.run(60_000)), []);
+  t.like(bench.do(heard('10.10.10.1', 'A2')), { 0: { type: 'refused', reason: 'outranked' } });
+  t.like(bench.do({ type: 'lost', source: 'bgp', address: address('10.10.10.1'), port: 'A1' }), {
+    0: { type: 'delta', cause: { kind: 'lost' } },
+  });
+  t.is(bench.model.size, 0);
+});
+
+test('what was read in one turn is one delta, and a change undone within it is not told', (t) => {
+  const bench = new Bench();
+  const effects = bench.do({
+    type: 'batch',
+    events: [heard('10.10.10.1', 'A1'), heard('10.10.10.2', 'A1'), heard('10.10.10.1', 'A2')],
+  });
+  t.is(deltas(effects).length, 1);
+  t.is(bench.model.get(address('10.10.10.1'))?.interface, 'A2');
+  const undone = bench.do({
+    type: 'batch',
+    events: [heard('10.10.10.3', 'A3'), { type: 'portDown', ports: ['A3'], reason: 'x' }],
+  });
+  t.deepEqual(deltas(undone), []);
+});
+
+test('a new policy withdraws what it forbids, in one delta, and leaves the others untouched', (t) => {
+  const bench = new Bench(policy({ prefixes: ['10.10.0.0/16' as Prefix] }));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.2', 'A2'));
+  bench.do(heard('10.10.11.3', 'A1'));
+  bench.do(heard('10.10.10.4', 'A1'));
+  const effects = bench.do({
+    type: 'configure',
+    policy: policy({ ports: ['A1', 'A3'], limits: { perPort: 1, total: 10 } }),
+  });
+  t.is(deltas(effects).length, 1);
+  t.like(effects[0], { cause: { kind: 'policy' } });
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.1')], 'the oldest stays under a lower limit');
+  t.deepEqual(bench.table.announced(), [...bench.model.values()]);
+  t.like(bench.do(heard('10.10.10.2', 'A2')), { 0: { reason: 'not-a-downlink' } });
+});
+
+test('memory of the departed is aged out', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'x' });
+  t.is(bench.table.remembered('A1').length, 1);
+  bench.run(26 * 3_600_000);
+  t.is(bench.table.remembered('A1').length, 0);
+  t.is(bench.table.find(address('10.10.10.1')), undefined);
+  t.is(bench.table.nextDeadline(), undefined);
+});
