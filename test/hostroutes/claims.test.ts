@@ -1,0 +1,248 @@
+import test from 'ava';
+import { HostTable } from '../../src/hostroutes/machine/table.ts';
+import type { HostEvent } from '../../src/hostroutes/machine/types.ts';
+import type { ClaimLevel } from '../../src/model/hosts.ts';
+import { address, Bench, deltas, heard, policy, probes } from './helpers.ts';
+
+const C = address('10.10.10.1');
+const claim = (level: ClaimLevel | undefined, from = 'B'): HostEvent => ({
+  type: 'foreignClaim',
+  claim: { address: C, level, from },
+});
+
+test('R4.5 a host that was displaced from another switch is announced one level better than its claim', (t) => {
+  for (const [rival, level] of [
+    [undefined, 0],
+    [0, 1],
+    [1, 2],
+    [2, 2],
+  ] as const) {
+    const bench = new Bench();
+    bench.do(claim(rival));
+    bench.do(heard('10.10.10.1', 'A1'));
+    t.is(bench.model.get(C)?.level, level);
+  }
+});
+
+test('R4.5 a better rival makes us ask at once, thrice in 150 ms: a silent host is left to it', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.now += 500;
+  t.is(probes(bench.do(claim(1))).length, 1);
+  const effects = bench.run(151);
+  t.is(probes(effects).length, 2);
+  t.like(deltas(effects)[0], { cause: { kind: 'rival' }, delta: { withdrawn: [C] } });
+});
+
+test('R4.5 a host that answers stays, at the same level, and is asked each second while the rival lasts', (t) => {
+  const bench = new Bench();
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(claim(1));
+  const asked = probes(bench.run(10_000)).length;
+  t.true(asked >= 8 && asked <= 11, `${asked}`);
+  t.is(bench.model.get(C)?.level, 0);
+  bench.do(claim(undefined));
+  t.true(probes(bench.run(10_000)).length <= 3);
+});
+
+test('a rival that is weaker than we are does nothing', (t) => {
+  const bench = new Bench();
+  bench.do(claim(0));
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.run(10);
+  t.deepEqual(bench.do(claim(undefined)), []);
+  t.deepEqual(bench.do(claim(0)), []);
+  t.is(bench.model.get(C)?.level, 1);
+});
+
+test('a raised claim settles back to 0 once no rival was seen for 10 s', (t) => {
+  const bench = new Bench();
+  bench.do(claim(0, 'B'));
+  bench.do(claim(0, 'X'));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(claim(undefined, 'B'));
+  bench.run(20_000);
+  t.is(bench.model.get(C)?.level, 1, 'X is still there');
+  bench.do(claim(undefined, 'X'));
+  bench.run(9_000);
+  bench.do(claim(0, 'X'));
+  bench.run(5_000);
+  t.is(bench.model.get(C)?.level, 1, 'it came back within the time');
+  bench.do(claim(undefined, 'X'));
+  bench.run(9_999);
+  t.is(bench.model.get(C)?.level, 1);
+  const [delta] = deltas(bench.run(2));
+  t.like(delta, { cause: { kind: 'settled' } });
+  t.is(bench.model.get(C)?.level, 0);
+});
+
+test('active-active: rivals are ignored and the level stays 0', (t) => {
+  const bench = new Bench(policy({ activeActive: true }));
+  bench.do(claim(2));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  t.deepEqual(bench.do(claim(1)), []);
+  t.is(bench.model.get(C)?.level, 0);
+});
+
+test('claims of addresses outside the prefixes are not kept, and the table of claims is bounded', (t) => {
+  const bench = new Bench(policy({ limits: { perPort: 2, total: 5 } }));
+  bench.do({ type: 'foreignClaim', claim: { address: address('192.0.2.1'), level: 0, from: 'B' } });
+  t.is(bench.table.counters().foreignClaims, 0);
+  for (let index = 1; index < 100; index++) {
+    bench.do({ type: 'foreignClaim', claim: { address: address(`10.10.10.${index}`), level: 0, from: 'B' } });
+  }
+  t.is(bench.table.counters().foreignClaims, 10);
+  t.is(bench.table.counters().refused['claim-limit'], 89);
+  for (let index = 0; index < 100; index++) {
+    bench.do({ type: 'foreignClaim', claim: { address: address('10.10.10.1'), level: 0, from: `from ${index}` } });
+  }
+  t.is(bench.table.find(address('10.10.10.1')), undefined);
+});
+
+/** Deterministic and good enough: mulberry32. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+type Name = 'A' | 'B';
+
+/**
+ * Two switches that see each other's claims only through the fabric, some milliseconds late, and servers that are
+ * behind one of them at a time. Each leave may be by carrier (told) or in silence; each arrival may be announced by the
+ * server or not at all.
+ */
+class Fabric {
+  now = 0;
+  readonly random: () => number;
+  readonly tables: Record<Name, HostTable>;
+  readonly queue: { at: number; order: number; run: () => void }[] = [];
+  readonly where = new Map<string, Name | undefined>();
+  readonly ports = new Map<string, string>();
+  levelsTold = 0;
+  #order = 0;
+
+  constructor(seed: number) {
+    this.random = seeded(seed);
+    const make = () => new HostTable(policy(), this.random);
+    this.tables = { A: make(), B: make() };
+  }
+
+  later(ms: number, run: () => void): void {
+    this.queue.push({ at: this.now + ms, order: this.#order++, run });
+  }
+
+  do(name: Name, event: HostEvent): void {
+    const other: Name = name === 'A' ? 'B' : 'A';
+    for (const effect of this.tables[name].handle(event, this.now)) {
+      if (effect.type === 'delta') {
+        this.levelsTold += effect.delta.announced.length;
+        // One update through the fabric: in order for each sender.
+        const delay = 20;
+        this.later(delay, () => {
+          for (const gone of effect.delta.withdrawn) {
+            this.do(other, { type: 'foreignClaim', claim: { address: gone, level: undefined, from: name } });
+          }
+          for (const route of effect.delta.announced) {
+            this.do(other, { type: 'foreignClaim', claim: { address: route.address, level: route.level, from: name } });
+          }
+        });
+      } else if (effect.type === 'probe') {
+        this.later(1, () => {
+          if (this.where.get(effect.address) === name && this.random() > 0.05) this.hear(effect.address, name);
+        });
+      }
+    }
+  }
+
+  hear(text: string, name: Name): void {
+    this.do(name, heard(text, this.ports.get(text)!));
+  }
+
+  run(ms: number): void {
+    const end = this.now + ms;
+    for (let turns = 0; ; turns++) {
+      if (turns > 200_000) throw new Error('the switches do not come to rest');
+      this.queue.sort((a, b) => a.at - b.at || a.order - b.order);
+      const deadlines = { A: this.tables.A.nextDeadline(), B: this.tables.B.nextDeadline() };
+      const [name, deadline] = (['A', 'B'] as const)
+        .map((each) => [each, deadlines[each] ?? Number.POSITIVE_INFINITY] as const)
+        .sort((a, b) => a[1] - b[1])[0]!;
+      const queued = this.queue[0]?.at ?? Number.POSITIVE_INFINITY;
+      if (Math.min(queued, deadline) > end) break;
+      this.now = Math.max(this.now, Math.min(queued, deadline));
+      if (queued <= deadline) this.queue.shift()!.run();
+      else this.do(name, { type: 'tick' });
+    }
+    this.now = end;
+  }
+
+  /** Whom an unmodified gateway follows: the better level. */
+  chosen(text: string): Name[] {
+    const claims = (['A', 'B'] as const)
+      .map((name) => ({ name, route: this.tables[name].announced().find((route) => route.address === text) }))
+      .filter((each) => each.route);
+    const best = Math.max(...claims.map((each) => each.route!.level));
+    return claims.filter((each) => each.route!.level === best).map((each) => each.name);
+  }
+}
+
+for (let seed = 1; seed <= 12; seed++) {
+  test(`R4.5 R4.7 two switches and a fabric, fail over and back again and again, seed ${seed}`, (t) => {
+    const fabric = new Fabric(seed);
+    const servers = ['10.10.10.1', '10.10.10.2', '10.10.10.4', '10.10.10.5'];
+    for (const [index, server] of servers.entries()) {
+      fabric.ports.set(server, `A${index + 1}`);
+      fabric.where.set(server, 'A');
+      fabric.hear(server, 'A');
+    }
+    fabric.run(1_000);
+    for (let round = 0; round < 20; round++) {
+      const server = servers[Math.floor(fabric.random() * servers.length)]!;
+      const port = fabric.ports.get(server)!;
+      const from = fabric.where.get(server)!;
+      const to: Name = from === 'A' ? 'B' : 'A';
+      const carrier = fabric.random() < 0.5;
+      if (carrier) fabric.do(from, { type: 'portDown', ports: [port], reason: 'carrier lost' });
+      fabric.where.set(server, to);
+      fabric.later(fabric.random() * 100, () => fabric.hear(server, to));
+      fabric.run(100 + 20 + 200);
+      t.deepEqual(fabric.chosen(server), [to], `round ${round}: followed at once, though nobody told the old switch`);
+      if (carrier) fabric.do(from, { type: 'portUp', port });
+      // Sometimes time to settle, sometimes none.
+      fabric.run(fabric.random() < 0.5 ? 100 : 15_000);
+      for (const each of servers) t.deepEqual(fabric.chosen(each), [fabric.where.get(each)], `round ${round}: ${each}`);
+    }
+    fabric.run(30_000);
+    const told = fabric.levelsTold;
+    fabric.run(600_000);
+    t.is(fabric.levelsTold, told, 'at rest nothing is announced again: no ping-pong of levels');
+    for (const server of servers) {
+      const holder = fabric.tables[fabric.where.get(server)!].find(address(server));
+      t.is(holder?.level, 0, 'settled');
+    }
+  });
+}
+
+test('R4.5 a host that answers behind both switches does not drive their levels up', (t) => {
+  const fabric = new Fabric(99);
+  fabric.ports.set('10.10.10.1', 'A1');
+  fabric.where.set('10.10.10.1', 'A');
+  fabric.hear('10.10.10.1', 'A');
+  fabric.run(100);
+  fabric.hear('10.10.10.1', 'B');
+  const told = fabric.levelsTold;
+  t.is(told, 2);
+  // Both hear it again and again.
+  for (let turn = 0; turn < 200; turn++) {
+    fabric.hear('10.10.10.1', turn % 2 ? 'A' : 'B');
+    fabric.run(45);
+  }
+  t.is(fabric.levelsTold, told);
+  t.deepEqual(fabric.chosen('10.10.10.1'), ['B']);
+});
