@@ -1,4 +1,8 @@
+export type { CommunitySet } from './codec/communities.ts';
+export { formatCommunities, GRACEFUL_SHUTDOWN, parseCommunities } from './codec/communities.ts';
 export type { State } from './machine/state.ts';
+export { BgpSpeaker } from './speaker.ts';
+export type { Connection, ConnectionHandlers, Listener, Transport } from './transport.ts';
 export type {
   BgpNeighborOptions,
   BgpOptions,

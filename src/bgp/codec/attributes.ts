@@ -1,15 +1,7 @@
 import type { Address } from '../../model/address.ts';
 import { addressBytes, formatAddress } from '../../model/address.ts';
 import { UPDATE } from './errors.ts';
-import type {
-  AsSegment,
-  LargeCommunity,
-  Origin,
-  PathAttributes,
-  RawAttribute,
-  SegmentType,
-  Treatment,
-} from './messages.ts';
+import type { AsSegment, LargeCommunity, Origin, PathAttributes, SegmentType, Treatment } from './messages.ts';
 import { AS_TRANS } from './messages.ts';
 import { Reader } from './reader.ts';
 import { Writer } from './writer.ts';

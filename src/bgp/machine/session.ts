@@ -143,7 +143,8 @@ export class Session {
         this.#step('AutomaticStop', event.reason, event.notification, now, effects);
         break;
       case 'InterfaceDown':
-        this.#idleHoldTimer = undefined;
+        // The carrier's return starts it; the timer is for a return that nobody tells us of.
+        this.#pause = this.config.connectRetry;
         this.#step('InterfaceDown', `interface ${event.interface} down`, undefined, now, effects);
         break;
       case 'InterfaceUp':
@@ -225,6 +226,7 @@ export class Session {
       if (!IGNORED.has(event)) this.#finiteStateMachineError(event, now, effects);
       return;
     }
+    if (this.state === 'Established' && now - this.since >= STABLE) this.attempts = 0;
     for (const action of row.actions) this.#perform(action, last, payload, now, effects);
     if (row.next !== this.state) this.#enter(row.next, reason, now, effects);
   }
@@ -244,7 +246,6 @@ export class Session {
 
   #enter(next: State, reason: string, now: Instant, effects: Effect[]): void {
     const from = this.state;
-    if (from === 'Established' && now - this.since >= STABLE) this.attempts = 0;
     this.state = next;
     this.since = now;
     this.reason = reason;

@@ -67,8 +67,7 @@ const STOPPED = row('Idle', 'sendNotification', 'dropConnection', 'stopConnectRe
 const STOPPED_SILENTLY = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'zeroConnectRetryCounter');
 const FAILED = row('Idle', 'sendNotification', 'dropConnection', 'stopConnectRetryTimer', 'startIdleHoldTimer');
 const FAILED_SILENTLY = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'startIdleHoldTimer');
-/** Back with the carrier, not with a timer: the speaker sends AutomaticStart when the interface is up. */
-const CUT_OFF = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'zeroConnectRetryCounter');
+const CUT_OFF = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'zeroConnectRetryCounter', 'startIdleHoldTimer');
 
 const OPENED: Partial<Record<FsmEvent, Row>> = {
   ManualStop: STOPPED,

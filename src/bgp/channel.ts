@@ -1,0 +1,170 @@
+import type { Clock, Instant, Timer } from '../model/clock.ts';
+import { Framer } from './codec/framer.ts';
+import type { Message, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
+import { parseMessage } from './codec/parser.ts';
+import { serialize } from './codec/serializer.ts';
+import type { UpdateContext } from './codec/update.ts';
+import type { Effect, Session, SessionEvent } from './machine/session.ts';
+import type { State } from './machine/state.ts';
+import type { Connection, ConnectionHandlers } from './transport.ts';
+
+/** What a channel tells its neighbour. */
+export interface ChannelOwner {
+  /** Opens a connection for the channel that connects. */
+  connect(channel: Channel, handlers: ConnectionHandlers): Connection;
+  /** Before the session sees it: a look at every message, for counters and collisions. False: the channel was dumped. */
+  received(channel: Channel, message: ReturnType<typeof parseMessage>): boolean;
+  deliver(channel: Channel, message: UpdateMessage | RouteRefreshMessage): void;
+  transition(channel: Channel, from: State, to: State, reason: string): void;
+  drained(channel: Channel): void;
+  sent(message: Message['type']): void;
+  /** All messages of one read have been handled. */
+  settled(): void;
+}
+
+/** Before the OPENs no family is agreed on; an UPDATE then is an error of the FSM anyway. */
+const NO_FAMILIES: ReadonlySet<4 | 6> = new Set();
+/** RFC 9687 §3 wants more than the hold time; its default of 8 minutes would keep a failover waiting. */
+const LEAST_SEND_HOLD = 20_000;
+
+/** One session and its TCP connection: performs the machine's effects, feeds it octets and time. */
+export class Channel {
+  readonly session: Session;
+  connection: Connection | undefined;
+  readonly #owner: ChannelOwner;
+  readonly #clock: Clock;
+  #framer = new Framer();
+  #timer: Timer | undefined;
+  #timerAt: Instant = Number.POSITIVE_INFINITY;
+  #blockedSince: Instant | undefined;
+
+  constructor(session: Session, owner: ChannelOwner, clock: Clock) {
+    this.session = session;
+    this.#owner = owner;
+    this.#clock = clock;
+  }
+
+  get incoming(): boolean {
+    return this.session.config.incoming;
+  }
+
+  dispatch(event: SessionEvent): void {
+    this.#perform(this.session.handle(event, this.#clock.now()));
+    this.#schedule();
+  }
+
+  /** Takes over a connection that came in. */
+  adopt(connection: Connection): ConnectionHandlers {
+    this.connection = connection;
+    this.#framer = new Framer();
+    return this.#handlers();
+  }
+
+  /** To be called after every write. */
+  wrote(): void {
+    if (this.connection && this.connection.backlog() > 0) this.#blockedSince ??= this.#clock.now();
+    if (this.#blockedSince !== undefined) this.#schedule();
+  }
+
+  stopTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+  }
+
+  #handlers(): ConnectionHandlers {
+    return {
+      onOpen: () => this.dispatch({ type: 'Tcp_CR_Acked' }),
+      onData: (data) => this.#data(data),
+      onDrain: () => {
+        this.#blockedSince = undefined;
+        this.#owner.drained(this);
+      },
+      onClose: (reason) => {
+        this.connection = undefined;
+        this.dispatch({ type: 'TcpConnectionFails', reason });
+        this.#owner.settled();
+      },
+    };
+  }
+
+  #data(data: Uint8Array): void {
+    const connection = this.connection;
+    for (const frame of this.#framer.push(data)) {
+      const message = 'code' in frame ? frame : parseMessage(frame, this.#context());
+      if (this.#owner.received(this, message)) this.dispatch({ type: 'Received', message });
+      // The session may have ended with this message; the rest is nobody's.
+      if (this.connection !== connection) break;
+    }
+    this.#owner.settled();
+  }
+
+  #context(): UpdateContext {
+    const { negotiated, config } = this.session;
+    return {
+      fourOctetAs: negotiated?.fourOctetAs ?? true,
+      families: negotiated?.families ?? NO_FAMILIES,
+      external: config.remoteAs !== config.localAs,
+      remoteAs: config.remoteAs,
+    };
+  }
+
+  #perform(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'connect':
+          this.#framer = new Framer();
+          this.connection = this.#owner.connect(this, this.#handlers());
+          break;
+        case 'close':
+          this.connection?.close();
+          this.connection = undefined;
+          this.#blockedSince = undefined;
+          break;
+        case 'send':
+          this.connection?.write(serialize(effect.message));
+          this.#owner.sent(effect.message.type);
+          this.wrote();
+          break;
+        case 'deliver':
+          this.#owner.deliver(this, effect.message);
+          break;
+        case 'transition':
+          this.#owner.transition(this, effect.from, effect.to, effect.reason);
+          break;
+      }
+    }
+  }
+
+  /** A timer that fires too early is cheaper than one moved with every message. */
+  #schedule(): void {
+    const deadline = this.#deadline();
+    if (deadline === undefined || deadline >= this.#timerAt) return;
+    this.stopTimer();
+    this.#timerAt = deadline;
+    this.#timer = this.#clock.schedule(deadline, () => this.#fire());
+  }
+
+  #fire(): void {
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    const now = this.#clock.now();
+    this.#perform(this.session.expire(now));
+    if (this.#blockedSince !== undefined && now >= this.#blockedSince + this.#sendHold()) {
+      this.#blockedSince = undefined;
+      this.#perform(this.session.handle({ type: 'SendHoldTimer_Expires' }, now));
+    }
+    this.#schedule();
+    this.#owner.settled();
+  }
+
+  #deadline(): Instant | undefined {
+    const session = this.session.nextDeadline();
+    if (this.#blockedSince === undefined) return session;
+    return Math.min(session ?? Number.POSITIVE_INFINITY, this.#blockedSince + this.#sendHold());
+  }
+
+  #sendHold(): number {
+    return Math.max(2 * (this.session.negotiated?.hold ?? 0), LEAST_SEND_HOLD);
+  }
+}

@@ -1,0 +1,125 @@
+import type { Address, Family, Prefix } from '../model/address.ts';
+import { addressBytes, familyOf, prefixAddress, prefixLength } from '../model/address.ts';
+import type { ClaimLevel, HostDelta } from '../model/hosts.ts';
+import { hostNlri } from './codec/nlri.ts';
+
+/**
+ * Our own host routes, ready for the wire. The NLRI of a host is encoded when the host is first announced and kept, so
+ * that a withdrawal only copies octets.
+ *
+ * Invariant (R4.2): what is in here is a single host, /32 or /128, inside one of the configured prefixes; a covering
+ * prefix can't be expressed. A host outside is refused and counted, the rest of its delta goes out.
+ */
+export interface OwnRoute {
+  readonly address: Address;
+  readonly family: Family;
+  readonly nlri: Uint8Array;
+  readonly level: ClaimLevel;
+}
+
+/** NLRI of one change, sorted into the UPDATEs they will be in. */
+export class RouteBatch {
+  readonly withdrawn: Record<Family, Uint8Array[]> = { 4: [], 6: [] };
+  readonly announced: Record<Family, [Uint8Array[], Uint8Array[], Uint8Array[]]> = {
+    4: [[], [], []],
+    6: [[], [], []],
+  };
+  /** The same, per host, for a neighbour that can't take it now. */
+  readonly changes: { readonly route: OwnRoute; readonly announced: boolean }[] = [];
+
+  withdraw(route: OwnRoute): void {
+    this.withdrawn[route.family].push(route.nlri);
+    this.changes.push({ route, announced: false });
+  }
+
+  announce(route: OwnRoute): void {
+    this.announced[route.family][route.level].push(route.nlri);
+    this.changes.push({ route, announced: true });
+  }
+}
+
+interface Inside {
+  readonly bytes: Uint8Array;
+  readonly length: number;
+}
+
+export class Origination {
+  readonly #routes = new Map<Address, OwnRoute>();
+  readonly #inside: readonly Inside[];
+  readonly #refused: (address: Address) => void;
+
+  constructor(prefixes: readonly Prefix[], refused: (address: Address) => void) {
+    this.#inside = prefixes.map((prefix) => ({
+      bytes: addressBytes(prefixAddress(prefix)),
+      length: prefixLength(prefix),
+    }));
+    this.#refused = refused;
+  }
+
+  apply(delta: HostDelta): RouteBatch {
+    const batch = new RouteBatch();
+    for (const address of delta.withdrawn) {
+      const route = this.#routes.get(address);
+      if (!route) continue;
+      this.#routes.delete(address);
+      batch.withdraw(route);
+    }
+    for (const host of delta.announced) {
+      const before = this.#routes.get(host.address);
+      // Another port or MAC is nothing to a BGP neighbour.
+      if (before?.level === host.level) continue;
+      const nlri = before?.nlri ?? hostNlri(host.address);
+      if (!before && !this.covers(nlri.subarray(1))) {
+        this.#refused(host.address);
+        continue;
+      }
+      const route: OwnRoute = { address: host.address, family: familyOf(host.address), nlri, level: host.level };
+      this.#routes.set(host.address, route);
+      batch.announce(route);
+    }
+    return batch;
+  }
+
+  /** The whole table, of one family or both. */
+  full(family?: Family): RouteBatch {
+    const batch = new RouteBatch();
+    for (const route of this.#routes.values()) if (!family || route.family === family) batch.announce(route);
+    return batch;
+  }
+
+  /** Takes everything back. */
+  clear(): RouteBatch {
+    const batch = new RouteBatch();
+    for (const route of this.#routes.values()) batch.withdraw(route);
+    this.#routes.clear();
+    return batch;
+  }
+
+  has(address: Address): boolean {
+    return this.#routes.has(address);
+  }
+
+  get(address: Address): OwnRoute | undefined {
+    return this.#routes.get(address);
+  }
+
+  routes(): Iterable<OwnRoute> {
+    return this.#routes.values();
+  }
+
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  /** Whether an address (4 or 16 octets) is inside one of the configured prefixes. */
+  covers(bytes: Uint8Array): boolean {
+    return this.#inside.some((prefix) => prefix.bytes.length === bytes.length && matches(prefix, bytes));
+  }
+}
+
+function matches(prefix: Inside, bytes: Uint8Array): boolean {
+  const whole = prefix.length >> 3;
+  for (let index = 0; index < whole; index++) if (prefix.bytes[index] !== bytes[index]) return false;
+  const rest = prefix.length & 7;
+  return rest === 0 || (prefix.bytes[whole]! ^ bytes[whole]!) >> (8 - rest) === 0;
+}

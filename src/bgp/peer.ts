@@ -1,0 +1,419 @@
+import type { Address, Family } from '../model/address.ts';
+import { ipv4ToNumber } from '../model/address.ts';
+import type { Instant } from '../model/clock.ts';
+import type { PortChange } from '../model/ports.ts';
+import { isUp } from '../model/ports.ts';
+import type { ChannelOwner } from './channel.ts';
+import { Channel } from './channel.ts';
+import type { CommunitySet } from './codec/communities.ts';
+import { CEASE } from './codec/errors.ts';
+import type { Message, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
+import { afiOf, familyOfAfi, SAFI_UNICAST } from './codec/messages.ts';
+import type { parseMessage } from './codec/parser.ts';
+import { serialize } from './codec/serializer.ts';
+import type { Counters } from './counters.ts';
+import { collisionWinner, negotiate } from './machine/open.ts';
+import type { SessionConfig } from './machine/session.ts';
+import { ceaseNotification, Session, shutdownCommunication } from './machine/session.ts';
+import type { State } from './machine/state.ts';
+import { stateRank } from './machine/state.ts';
+import type { NextHops } from './nexthop.ts';
+import { onLink } from './nexthop.ts';
+import type { Origination, RouteBatch } from './origination.ts';
+import { Outbox } from './outbox.ts';
+import type { RibPeer } from './rib.ts';
+import type { Connection, ConnectionHandlers, SocketSecurity } from './transport.ts';
+import type { BgpNeighborOptions, BgpOptions, SessionView } from './types.ts';
+
+/** What the neighbours share. */
+export interface PeerContext {
+  readonly options: BgpOptions;
+  readonly origination: Origination;
+  readonly nextHops: NextHops;
+  readonly counters: Counters;
+  communities(): CommunitySet;
+  connect(peer: Peer, handlers: ConnectionHandlers): Connection;
+  update(peer: Peer, message: UpdateMessage): void;
+  changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void;
+  settled(): void;
+}
+
+const BGP_PORT = 179;
+const DEFAULT_CONNECT_RETRY = 5_000;
+/** RFC 4486 §4: not at once after too many prefixes, as they would come again. */
+const MAXIMUM_PREFIXES_PAUSE = 60_000;
+/** Without End-of-RIB: this long without an UPDATE, and the table is taken for complete. */
+const QUIET = 1_000;
+const QUIET_WITHOUT_ANY = 3_000;
+
+/**
+ * A configured neighbour: the channel that connects, at most one that came in, and what there is of an Established
+ * session. Of two channels one survives (RFC 4271 §6.8); once it is Established the connecting one rests until it is
+ * lost.
+ */
+export class Peer implements ChannelOwner {
+  readonly options: BgpNeighborOptions;
+  readonly external: boolean;
+  readonly #context: PeerContext;
+  readonly #outgoing: Channel;
+  #incoming: Channel | undefined;
+  #outbox: Outbox | undefined;
+  #established: Channel | undefined;
+  #ribPeer: RibPeer;
+  #shown: State = 'Idle';
+  #since: Instant;
+  #reason = '';
+  #running = false;
+  #establishedCount = 0;
+  #received = 0;
+  #sent = 0;
+  #endOfRib = new Set<Family>();
+  #lastUpdateAt: Instant | undefined;
+  #interface: string | undefined;
+
+  constructor(options: BgpNeighborOptions, context: PeerContext) {
+    if (options.hold !== 0 && options.hold < 3000)
+      throw new RangeError('hold is 0 or at least 3,000 ms (RFC 4271 §4.2)');
+    this.options = options;
+    this.external = options.remoteAs !== context.options.asn;
+    this.#context = context;
+    this.#since = context.options.clock.now();
+    this.#ribPeer = { address: options.address, remoteId: 0, external: this.external };
+    this.#outgoing = this.#channel(false);
+  }
+
+  get address(): Address {
+    return this.options.address;
+  }
+
+  get ribPeer(): RibPeer {
+    return this.#ribPeer;
+  }
+
+  get port(): number {
+    return this.options.port ?? BGP_PORT;
+  }
+
+  get state(): State {
+    return this.#shown;
+  }
+
+  get interface(): string | undefined {
+    return this.#interface;
+  }
+
+  /** Hosts on the wire, for the 'out' view; undefined when not Established. */
+  get outbox(): Outbox | undefined {
+    return this.#outbox;
+  }
+
+  /** RFC 5082 §3, and RFC 4271's usual reading for direct external neighbours: TTL 1. */
+  get security(): SocketSecurity {
+    const { password, ttlSecurity, multihop } = this.options;
+    return {
+      password: typeof password === 'string' ? Buffer.from(password, 'utf8') : password,
+      ttl: ttlSecurity ? 255 : this.external && !multihop ? 1 : undefined,
+      minTtl: ttlSecurity ? 255 : undefined,
+    };
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#outgoing.dispatch({ type: 'Start' });
+  }
+
+  /** The last word goes out behind all that was written before. */
+  stop(communication: string | undefined, done: () => void): void {
+    this.#running = false;
+    const connection = this.#established?.connection;
+    const notification = ceaseNotification(CEASE.administrativeShutdown, communication);
+    this.#incoming?.dispatch({ type: 'ManualStop', notification });
+    this.#outgoing.dispatch({ type: 'ManualStop', notification });
+    this.#outgoing.stopTimer();
+    if (connection) connection.close(done);
+    else done();
+  }
+
+  /** A connection of this neighbour came in. */
+  accept(connection: Connection): ConnectionHandlers | undefined {
+    const present = this.#incoming;
+    // The newer of two is the live one, unless the older has already shown that it is.
+    if (!this.#running || (present && stateRank(present.session.state) >= stateRank('OpenConfirm'))) return undefined;
+    present?.dispatch({ type: 'OpenCollisionDump' });
+    const channel = this.#channel(true);
+    this.#incoming = channel;
+    const handlers = channel.adopt(connection);
+    channel.dispatch({ type: 'TcpConnectionConfirmed' });
+    return handlers;
+  }
+
+  /** UPDATEs written now; 0 when not Established or when they wait. */
+  advertise(batch: RouteBatch): number {
+    const channel = this.#established;
+    if (!channel || !this.#outbox) return 0;
+    return this.#account(channel, this.#outbox.send(batch));
+  }
+
+  /** The attributes of what we announce have changed. */
+  renew(): void {
+    const channel = this.#established;
+    if (!channel) return;
+    this.#outbox = this.#newOutbox(channel, channel.connection!);
+    this.advertise(this.#context.origination.full());
+  }
+
+  requestRefresh(): boolean {
+    const channel = this.#established;
+    const negotiated = channel?.session.negotiated;
+    if (!channel?.connection || !negotiated?.routeRefresh) return false;
+    for (const family of negotiated.families) {
+      const request = { type: 'ROUTE-REFRESH', afi: afiOf(family), safi: SAFI_UNICAST, subtype: 0 } as const;
+      channel.connection.write(serialize(request));
+      this.sent('ROUTE-REFRESH');
+    }
+    return true;
+  }
+
+  /** External neighbours one hop away live and die with their interface, without waiting for the hold time. */
+  linkChanged({ name, before, after }: PortChange): void {
+    if (this.options.multihop || !this.#running) return;
+    const led = this.#interface ? this.#interface === name : before !== undefined && this.#leads(before);
+    const leads = after !== undefined && this.#leads(after);
+    if (led && isUp(before) && !(isUp(after) && leads)) this.#interfaceDown(name);
+    else if (!this.#established && leads && isUp(after) && !(isUp(before) && before && this.#leads(before))) {
+      this.#outgoing.dispatch({ type: 'InterfaceUp' });
+    }
+  }
+
+  initialRoutesReceived(now: Instant): boolean {
+    const negotiated = this.#established?.session.negotiated;
+    if (!negotiated) return false;
+    if ([...negotiated.families].every((family) => this.#endOfRib.has(family))) return true;
+    if (this.#lastUpdateAt !== undefined) return now - this.#lastUpdateAt >= QUIET;
+    return now - this.#since >= QUIET_WITHOUT_ANY;
+  }
+
+  view(prefixesReceived: number): SessionView {
+    const channel = this.#best();
+    const negotiated = channel.session.negotiated;
+    return {
+      neighbor: this.address,
+      remoteAs: this.options.remoteAs,
+      state: this.#shown,
+      since: this.#since,
+      reason: this.#reason,
+      interface: this.#interface,
+      localAddress: channel.connection?.localAddress,
+      remoteId: negotiated?.remoteId,
+      hold: negotiated?.hold,
+      keepalive: negotiated?.keepalive,
+      families: [...(negotiated?.families ?? [])].map((family) => (family === 4 ? 'ipv4' : 'ipv6')),
+      fourOctetAs: negotiated?.fourOctetAs ?? false,
+      routeRefresh: negotiated?.routeRefresh ?? false,
+      prefixesReceived,
+      prefixesSent: this.#outbox ? this.#prefixesSent(this.#outbox) : 0,
+      initialRoutesReceived: this.initialRoutesReceived(this.#now()),
+      established: this.#establishedCount,
+      messagesReceived: this.#received,
+      messagesSent: this.#sent + (this.#outbox?.updatesSent ?? 0),
+      queued: this.#outbox?.waiting ?? 0,
+    };
+  }
+
+  // What the channels tell.
+
+  connect(_channel: Channel, handlers: ConnectionHandlers): Connection {
+    return this.#context.connect(this, handlers);
+  }
+
+  sent(type: Message['type']): void {
+    this.#sent++;
+    this.#context.counters.add(`sent_${type.toLowerCase()}`);
+  }
+
+  received(channel: Channel, message: ReturnType<typeof parseMessage>): boolean {
+    this.#received++;
+    const { counters } = this.#context;
+    counters.add(`received_${message.type.toLowerCase()}`);
+    if (message.type === 'ERROR') counters.add(`error_${message.reason}`);
+    if (message.type === 'NOTIFICATION') {
+      this.#context.options.log.info(
+        { neighbor: this.address, code: message.code, subcode: message.subcode, text: shutdownCommunication(message) },
+        'notification received',
+      );
+    }
+    if (message.type === 'OPEN' && channel.session.state === 'OpenSent') {
+      const negotiated = negotiate(message, channel.session.config);
+      if (!('type' in negotiated)) return this.#survivesCollision(channel, negotiated.remoteId);
+    }
+    return true;
+  }
+
+  deliver(_channel: Channel, message: UpdateMessage | RouteRefreshMessage): void {
+    if (message.type === 'ROUTE-REFRESH') {
+      const family = familyOfAfi(message.afi, message.safi);
+      // Subtypes other than 0 are RFC 7313's, which we don't offer.
+      if (family && message.subtype === 0) this.advertise(this.#context.origination.full(family));
+      return;
+    }
+    this.#lastUpdateAt = this.#now();
+    if (message.endOfRib) this.#endOfRib.add(message.endOfRib);
+    for (const problem of message.problems) {
+      this.#context.counters.add(`${problem.treatment}_${problem.reason}`);
+    }
+    this.#context.update(this, message);
+  }
+
+  /** Cease/1 when the neighbour sent more than it may. */
+  checkMaximum(count: number): void {
+    const maximum = this.options.maximumPrefixes ?? 0;
+    if (maximum === 0 || count <= maximum || !this.#established) return;
+    this.#context.counters.add('maximum_prefixes_exceeded');
+    const notification = ceaseNotification(CEASE.maximumPrefixes);
+    this.#stopFor(`more than ${maximum} prefixes`, notification, MAXIMUM_PREFIXES_PAUSE);
+  }
+
+  transition(channel: Channel, from: State, to: State, reason: string): void {
+    if (to === 'Established') this.#up(channel);
+    if (from === 'Established') this.#down();
+    if (to === 'Idle' && channel === this.#incoming) {
+      channel.stopTimer();
+      this.#incoming = undefined;
+      // The connecting channel rested while this one was Established.
+      if (from === 'Established' && this.#running) this.#outgoing.dispatch({ type: 'Start' });
+    }
+    const shown = this.#best().session.state;
+    if (shown === this.#shown) return;
+    const before = this.#shown;
+    this.#shown = shown;
+    this.#since = this.#now();
+    this.#reason = reason;
+    this.#context.changed(this, before, shown, reason, this.#since);
+  }
+
+  drained(channel: Channel): void {
+    if (channel === this.#established && this.#outbox) this.#account(channel, this.#outbox.drained());
+  }
+
+  settled(): void {
+    this.#context.settled();
+  }
+
+  #now(): Instant {
+    return this.#context.options.clock.now();
+  }
+
+  #channel(incoming: boolean): Channel {
+    const { asn, routerId, random, clock } = this.#context.options;
+    const config: SessionConfig = {
+      localAs: asn,
+      remoteAs: this.options.remoteAs,
+      routerId,
+      hold: this.options.hold,
+      keepalive: this.options.keepalive,
+      connectRetry: this.options.connectRetry ?? DEFAULT_CONNECT_RETRY,
+      passive: this.options.passive ?? false,
+      incoming,
+      random: random ?? Math.random,
+    };
+    return new Channel(new Session(config, clock.now()), this, clock);
+  }
+
+  #best(): Channel {
+    const incoming = this.#incoming;
+    if (!incoming) return this.#outgoing;
+    return stateRank(incoming.session.state) > stateRank(this.#outgoing.session.state) ? incoming : this.#outgoing;
+  }
+
+  /** RFC 4271 §6.8, at the receipt of a valid OPEN on `channel`. */
+  #survivesCollision(channel: Channel, remoteId: Address): boolean {
+    const other = channel === this.#incoming ? this.#outgoing : this.#incoming;
+    const state = other?.session.state;
+    if (!other || (state !== 'OpenConfirm' && state !== 'Established')) return true;
+    this.#context.counters.add('collisions');
+    const winner = collisionWinner(channel.session.config, remoteId);
+    const wins = state === 'OpenConfirm' && (winner === 'ours') !== channel.incoming;
+    (wins ? other : channel).dispatch({ type: 'OpenCollisionDump' });
+    return wins;
+  }
+
+  #up(channel: Channel): void {
+    this.#established = channel;
+    this.#establishedCount++;
+    this.#endOfRib = new Set();
+    this.#lastUpdateAt = undefined;
+    this.#since = this.#now();
+    const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
+    this.#ribPeer = { address: this.address, remoteId, external: this.external };
+    const connection = channel.connection!;
+    const { nextHops, origination } = this.#context;
+    const local = connection.localAddress;
+    this.#interface = this.options.multihop
+      ? undefined
+      : ((local && nextHops.portOf(local)?.name) ?? nextHops.portTowards(this.address)?.name);
+    this.#outbox = this.#newOutbox(channel, connection);
+    this.#account(channel, this.#outbox.sendTable(origination.full()));
+    const resting = ceaseNotification(CEASE.collision);
+    if (channel !== this.#outgoing) this.#outgoing.dispatch({ type: 'ManualStop', notification: resting });
+    else this.#incoming?.dispatch({ type: 'OpenCollisionDump' });
+  }
+
+  #newOutbox(channel: Channel, connection: Connection): Outbox {
+    const { options, nextHops, communities, counters } = this.#context;
+    const negotiated = channel.session.negotiated!;
+    const local = connection.localAddress ?? this.options.localAddress;
+    const outbox = new Outbox(connection, {
+      localAs: options.asn,
+      external: this.external,
+      fourOctetAs: negotiated.fourOctetAs,
+      families: negotiated.families,
+      nextHops: local ? nextHops.ours(local) : {},
+      communities: communities(),
+    });
+    for (const family of negotiated.families) {
+      if (!outbox.families.includes(family)) counters.add(`no_next_hop_ipv${family}`);
+    }
+    return outbox;
+  }
+
+  #down(): void {
+    this.#sent += this.#outbox?.updatesSent ?? 0;
+    this.#established = undefined;
+    this.#outbox = undefined;
+    this.#interface = undefined;
+  }
+
+  #interfaceDown(name: string): void {
+    this.#context.counters.add('interface_down');
+    this.#incoming?.dispatch({ type: 'InterfaceDown', interface: name });
+    this.#outgoing.dispatch({ type: 'InterfaceDown', interface: name });
+  }
+
+  /** Whether the neighbour is on this port's link. */
+  #leads(port: NonNullable<PortChange['after']>): boolean {
+    const local = this.options.localAddress;
+    if (local && !port.addresses.some((own) => own.address === local)) return false;
+    return onLink(port, this.address);
+  }
+
+  #account(channel: Channel, updates: number | undefined): number {
+    channel.wrote();
+    if (updates === undefined) {
+      this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
+      return 0;
+    }
+    if (updates > 0) this.#context.counters.add('sent_update', updates);
+    return updates;
+  }
+
+  #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {
+    const event = { type: 'AutomaticStop', notification, reason } as const;
+    this.#established?.dispatch(pause === undefined ? event : { ...event, pause });
+  }
+
+  #prefixesSent(outbox: Outbox): number {
+    let count = 0;
+    for (const route of this.#context.origination.routes()) if (outbox.families.includes(route.family)) count++;
+    return count;
+  }
+}

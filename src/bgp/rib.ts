@@ -1,0 +1,183 @@
+import type { Address, Prefix } from '../model/address.ts';
+import type { LearnedRoute, NextHop } from '../model/hosts.ts';
+import type { AsSegment, PathAttributes, UpdateMessage } from './codec/messages.ts';
+import { pathLength } from './codec/validate.ts';
+
+/**
+ * Adj-RIBs-In and the Loc-RIB (RFC 4271 §3.2, §9.1). An Adj-RIB-In holds all that its neighbour said, also what can't be
+ * used, so that the reason can be shown and a link's return needs no route refresh. The decision runs over the prefixes
+ * that changed, once per batch of input, and what differs from before is the answer of `decide`.
+ *
+ * Routes that are equal down to the interior cost (§9.1.2.2 a to e) are used side by side, whatever the ASes they come
+ * from: a switch's uplinks usually lead to spines of different ASes.
+ */
+export interface RibPeer {
+  readonly address: Address;
+  /** BGP Identifier as a number. */
+  readonly remoteId: number;
+  readonly external: boolean;
+}
+
+export interface InRoute {
+  readonly prefix: Prefix;
+  readonly peer: RibPeer;
+  readonly attributes: PathAttributes;
+  readonly nextHop: Address;
+  readonly linkLocal: Address | undefined;
+}
+
+export interface Selected {
+  /** Best first. */
+  readonly paths: readonly InRoute[];
+  readonly nextHops: readonly NextHop[];
+}
+
+export interface RibPolicy {
+  readonly localAs: number;
+  readonly maximumPaths: number;
+  /** Why a route may not be used, or how to reach its next hop. */
+  resolve(route: InRoute): NextHop | { readonly rejected: string };
+}
+
+/** RFC 4271 §9.1.1 leaves the default to us; 100 is everybody's. */
+const DEFAULT_LOCAL_PREFERENCE = 100;
+
+export class Rib {
+  readonly #policy: RibPolicy;
+  readonly #in = new Map<Address, Map<Prefix, InRoute>>();
+  readonly #loc = new Map<Prefix, Selected>();
+  readonly #dirty = new Set<Prefix>();
+
+  constructor(policy: RibPolicy) {
+    this.#policy = policy;
+  }
+
+  /** §9.1.1: a route replaces its neighbour's earlier one for the prefix. */
+  update(peer: RibPeer, message: UpdateMessage): void {
+    const table = this.#in.get(peer.address) ?? new Map<Prefix, InRoute>();
+    this.#in.set(peer.address, table);
+    for (const prefix of message.withdrawn) if (table.delete(prefix)) this.#dirty.add(prefix);
+    for (const { nextHop, linkLocal, prefixes } of message.reach) {
+      for (const prefix of prefixes) {
+        table.set(prefix, { prefix, peer, attributes: message.attributes, nextHop, linkLocal });
+        this.#dirty.add(prefix);
+      }
+    }
+  }
+
+  /** The session is lost, and with it all it said (§8.2.2). */
+  drop(peer: Address): void {
+    for (const prefix of this.#in.get(peer)?.keys() ?? []) this.#dirty.add(prefix);
+    this.#in.delete(peer);
+  }
+
+  /** Something outside the routes changed for this prefix; no cost when nobody sent it. */
+  touch(prefix: Prefix): void {
+    for (const table of this.#in.values()) if (table.has(prefix)) this.#dirty.add(prefix);
+  }
+
+  touchAll(): void {
+    for (const table of this.#in.values()) for (const prefix of table.keys()) this.#dirty.add(prefix);
+  }
+
+  /** Runs the decision process over what changed; answers the differences. */
+  decide(): LearnedRoute[] {
+    const changes: LearnedRoute[] = [];
+    for (const prefix of this.#dirty) {
+      const before = this.#loc.get(prefix);
+      const after = this.#select(prefix);
+      if (after) this.#loc.set(prefix, after);
+      else this.#loc.delete(prefix);
+      if (sameHops(before?.nextHops, after?.nextHops)) continue;
+      changes.push({ prefix, nextHops: after?.nextHops ?? [], metric: after?.paths[0]?.attributes.med ?? 0 });
+    }
+    this.#dirty.clear();
+    return changes;
+  }
+
+  received(peer: Address): number {
+    return this.#in.get(peer)?.size ?? 0;
+  }
+
+  /** Routes of one neighbour, or all. */
+  *adjIn(peer?: Address): Generator<InRoute> {
+    for (const [address, table] of this.#in) if (!peer || peer === address) yield* table.values();
+  }
+
+  locRib(): ReadonlyMap<Prefix, Selected> {
+    return this.#loc;
+  }
+
+  rejection(route: InRoute): string | undefined {
+    const usable = this.#usable(route);
+    return 'rejected' in usable ? usable.rejected : undefined;
+  }
+
+  #usable(route: InRoute): NextHop | { readonly rejected: string } {
+    // §9.1.2: our own AS in the path is a loop.
+    if (containsAs(route.attributes.asPath, this.#policy.localAs)) return { rejected: 'as-loop' };
+    return this.#policy.resolve(route);
+  }
+
+  #select(prefix: Prefix): Selected | undefined {
+    const candidates: InRoute[] = [];
+    const hops = new Map<InRoute, NextHop>();
+    for (const table of this.#in.values()) {
+      const route = table.get(prefix);
+      if (!route) continue;
+      const usable = this.#usable(route);
+      if ('rejected' in usable) continue;
+      candidates.push(route);
+      hops.set(route, usable);
+    }
+    const paths = bestPaths(candidates, this.#policy.maximumPaths);
+    if (paths.length === 0) return undefined;
+    const nextHops = new Map<Address, NextHop>();
+    for (const path of paths) {
+      const hop = hops.get(path)!;
+      nextHops.set(hop.via, hop);
+    }
+    return { paths, nextHops: [...nextHops.values()].sort((a, b) => (a.via < b.via ? -1 : 1)) };
+  }
+}
+
+/** RFC 4271 §9.1.1, §9.1.2.2. The best first, then those as good as it but for the tie-break. */
+export function bestPaths(routes: readonly InRoute[], maximumPaths: number): InRoute[] {
+  let left = keepLeast(routes, (route) => -(route.attributes.localPreference ?? DEFAULT_LOCAL_PREFERENCE));
+  left = keepLeast(left, (route) => pathLength(route.attributes.asPath ?? []));
+  left = keepLeast(left, (route) => route.attributes.origin ?? 2);
+  // (c): MED says something only among routes from one neighbouring AS; a missing one is the lowest.
+  left = left.filter((route) => {
+    const from = neighborAs(route);
+    const med = route.attributes.med ?? 0;
+    return !left.some((other) => neighborAs(other) === from && (other.attributes.med ?? 0) < med);
+  });
+  left = keepLeast(left, (route) => (route.peer.external ? 0 : 1));
+  left.sort((a, b) => a.peer.remoteId - b.peer.remoteId || (a.peer.address < b.peer.address ? -1 : 1));
+  return left.slice(0, maximumPaths);
+}
+
+function keepLeast(routes: readonly InRoute[], rank: (route: InRoute) => number): InRoute[] {
+  let least = Number.POSITIVE_INFINITY;
+  for (const route of routes) least = Math.min(least, rank(route));
+  return routes.filter((route) => rank(route) === least);
+}
+
+const neighborAs = (route: InRoute): number | undefined => {
+  const first = route.attributes.asPath?.[0];
+  return first?.type === 'AS_SEQUENCE' ? first.asns[0] : undefined;
+};
+
+export const containsAs = (path: readonly AsSegment[] | undefined, asn: number): boolean =>
+  path?.some((segment) => segment.asns.includes(asn)) ?? false;
+
+/** The AS that the route comes from; undefined for one of the neighbour's own AS, or an aggregate of several. */
+export function originAs(path: readonly AsSegment[] | undefined): number | undefined {
+  const last = path?.at(-1);
+  return last?.type === 'AS_SEQUENCE' ? last.asns.at(-1) : undefined;
+}
+
+function sameHops(a: readonly NextHop[] | undefined, b: readonly NextHop[] | undefined): boolean {
+  if ((a?.length ?? 0) !== (b?.length ?? 0)) return false;
+  return !a || a.every((hop, index) => hop.via === b![index]!.via && hop.interface === b![index]!.interface);
+}

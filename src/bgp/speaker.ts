@@ -1,0 +1,296 @@
+import type { Address } from '../model/address.ts';
+import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
+import type { Instant } from '../model/clock.ts';
+import type { HostDelta, NextHop, WireReport } from '../model/hosts.ts';
+import type { PortChange } from '../model/ports.ts';
+import { ForeignClaims } from './claims.ts';
+import type { CommunitySet } from './codec/communities.ts';
+import { formatCommunities, GRACEFUL_SHUTDOWN, parseCommunities } from './codec/communities.ts';
+import type { AsSegment, UpdateMessage } from './codec/messages.ts';
+import { Counters } from './counters.ts';
+import { tcpTransport } from './driver.ts';
+import type { State } from './machine/state.ts';
+import { NextHops } from './nexthop.ts';
+import type { RouteBatch } from './origination.ts';
+import { Origination } from './origination.ts';
+import { originOf } from './outbox.ts';
+import type { PeerContext } from './peer.ts';
+import { Peer } from './peer.ts';
+import type { InRoute } from './rib.ts';
+import { Rib } from './rib.ts';
+import type { Connection, ConnectionHandlers, Listener, Transport } from './transport.ts';
+import type { BgpOptions, RouteView, SessionView, Speaker } from './types.ts';
+
+/**
+ * A BGP-4 speaker for a switch that has host routes to announce and a default route to learn.
+ *
+ * The way of a withdrawal: `apply` looks the hosts up (their NLRI are encoded already), packs them into as few UPDATEs
+ * as hold them, and gives every Established neighbour one write, which Node turns into one system call before it
+ * returns, as long as nothing is queued on that socket. Then come the counters, the logs, the routes.
+ *
+ * Invariants: nothing but /32 and /128 inside `prefixes` is announced (`origination.ts`); no UPDATE leaves outside
+ * Established; every queue is bounded (`outbox.ts`, `framer.ts`); malformed input is counted, by reason, in `counters`.
+ */
+export class BgpSpeaker implements Speaker {
+  readonly name = 'bgp';
+  readonly #options: BgpOptions;
+  readonly #transport: Transport;
+  readonly #counters = new Counters();
+  readonly #peers = new Map<Address, Peer>();
+  readonly #origination: Origination;
+  readonly #nextHops: NextHops;
+  readonly #rib: Rib;
+  readonly #claims: ForeignClaims;
+  #communities: CommunitySet;
+  #gracefulShutdown = false;
+  #listeners: Listener[] = [];
+  #refused: Address[] = [];
+
+  /** @throws RangeError for a hold time below three seconds or a community that can't be read */
+  constructor(options: BgpOptions) {
+    this.#options = options;
+    this.#transport = options.transport ?? tcpTransport({ clock: options.clock, log: options.log });
+    this.#communities = parseCommunities(options.announce.communities);
+    this.#nextHops = new NextHops(options.links);
+    this.#origination = new Origination(options.prefixes, (address) => this.#refused.push(address));
+    this.#rib = new Rib({
+      localAs: options.asn,
+      maximumPaths: options.maximumPaths ?? 16,
+      resolve: (route) => this.#resolve(route),
+    });
+    this.#claims = new ForeignClaims(
+      {
+        localAs: options.asn,
+        sharedAs: options.sharedAs ?? true,
+        covers: (address) => this.#origination.covers(addressBytes(address)),
+        announced: (address) => this.#origination.has(address),
+        isOurs: (address) => this.#nextHops.isOurs(address),
+      },
+      options.onForeignClaim,
+    );
+    const context: PeerContext = {
+      options,
+      origination: this.#origination,
+      nextHops: this.#nextHops,
+      counters: this.#counters,
+      communities: () => this.#communities,
+      connect: (peer, handlers) => this.#connect(peer, handlers),
+      update: (peer, message) => this.#update(peer, message),
+      changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
+      settled: () => this.#settle(),
+    };
+    for (const neighbor of options.neighbors) this.#peers.set(neighbor.address, new Peer(neighbor, context));
+  }
+
+  start(): void {
+    this.#listen();
+    for (const peer of this.#peers.values()) peer.start();
+  }
+
+  async stop(communication?: string): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+    const batch = this.#origination.clear();
+    for (const peer of this.#peers.values()) peer.advertise(batch);
+    const closing = [...this.#peers.values()].map(
+      (peer) => new Promise<void>((resolve) => peer.stop(communication, resolve)),
+    );
+    await Promise.all(closing);
+    this.#settle();
+  }
+
+  apply(delta: HostDelta): WireReport {
+    const batch = this.#origination.apply(delta);
+    const report = this.#advertise(batch);
+    // A received route to a host of ours is not used, and is of use again when the host has gone.
+    for (const { route } of batch.changes) this.#rib.touch(hostPrefix(route.address));
+    this.#settle();
+    this.#reportRefused();
+    return report;
+  }
+
+  linkChanged(change: PortChange): void {
+    for (const peer of this.#peers.values()) peer.linkChanged(change);
+    this.#nextHops.forget();
+    this.#rib.touchAll();
+    this.#settle();
+  }
+
+  sessions(): SessionView[] {
+    return [...this.#peers.values()].map((peer) => peer.view(this.#rib.received(peer.address)));
+  }
+
+  routes(): RouteView[] {
+    const views: RouteView[] = [];
+    const selected = this.#rib.locRib();
+    for (const route of this.#rib.adjIn()) {
+      const best = selected.get(route.prefix)?.paths.includes(route) ?? false;
+      views.push(viewOf('in', route, best, this.#rib.rejection(route)));
+    }
+    for (const { paths } of selected.values()) {
+      for (const [index, path] of paths.entries()) views.push(viewOf('loc', path, index === 0, undefined));
+    }
+    for (const peer of this.#peers.values()) views.push(...this.#routesOut(peer));
+    return views;
+  }
+
+  counters(): Record<string, number> {
+    return this.#counters.view();
+  }
+
+  establishedWith(address: Address): boolean {
+    return this.#peers.get(address)?.state === 'Established';
+  }
+
+  initialRoutesReceived(address: Address): boolean {
+    return this.#peers.get(address)?.initialRoutesReceived(this.#options.clock.now()) ?? false;
+  }
+
+  setGracefulShutdown(on: boolean): void {
+    if (on === this.#gracefulShutdown) return;
+    this.#gracefulShutdown = on;
+    const configured = parseCommunities(this.#options.announce.communities);
+    const standard = new Set([...configured.standard, ...(on ? [GRACEFUL_SHUTDOWN] : [])]);
+    this.#communities = { ...configured, standard: [...standard].sort((a, b) => a - b) };
+    for (const peer of this.#peers.values()) peer.renew();
+  }
+
+  requestRefresh(address: Address): boolean {
+    return this.#peers.get(address)?.requestRefresh() ?? false;
+  }
+
+  #advertise(batch: RouteBatch): WireReport {
+    let packets = 0;
+    let firstByteAt: Instant | undefined;
+    if (batch.changes.length === 0) return { packets };
+    for (const peer of this.#peers.values()) {
+      const updates = peer.advertise(batch);
+      if (updates > 0) firstByteAt ??= this.#options.clock.now();
+      packets += updates;
+    }
+    return firstByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt: this.#options.clock.now() };
+  }
+
+  #listen(): void {
+    const { listen, neighbors } = this.#options;
+    if (listen === false) return;
+    const port = listen?.port ?? 179;
+    const wildcard = (address: Address) => (address.includes(':') ? '::' : '0.0.0.0') as Address;
+    const addresses = new Set(
+      listen?.address
+        ? [listen.address]
+        : neighbors.map((neighbor) => neighbor.localAddress ?? wildcard(neighbor.address)),
+    );
+    // A wildcard takes the connections of its family's single addresses too, and can't be bound beside them.
+    const bound = [...addresses].filter(
+      (address) => address === wildcard(address) || !addresses.has(wildcard(address)),
+    );
+    this.#listeners = bound.map((address) => {
+      const family = address.includes(':');
+      const peers = [...this.#peers.values()].filter((peer) => peer.address.includes(':') === family);
+      const target = { address, port, peers: peers.map((peer) => ({ address: peer.address, ...peer.security })) };
+      return this.#transport.listen(target, (connection) => this.#accept(connection));
+    });
+  }
+
+  /** Only configured neighbours, and only on the address that is meant for them. */
+  #accept(connection: Connection): ConnectionHandlers | undefined {
+    const peer = this.#peers.get(connection.remoteAddress);
+    const local = peer?.options.localAddress;
+    const handlers = !peer || (local && local !== connection.localAddress) ? undefined : peer.accept(connection);
+    if (!handlers) this.#counters.add(peer ? 'connections_rejected' : 'connections_from_strangers');
+    return handlers;
+  }
+
+  #connect(peer: Peer, handlers: ConnectionHandlers): Connection {
+    const { address, localAddress } = peer.options;
+    return this.#transport.connect({ address, port: peer.port, localAddress, ...peer.security }, handlers);
+  }
+
+  #update(peer: Peer, message: UpdateMessage): void {
+    this.#rib.update(peer.ribPeer, message);
+    this.#claims.update(peer.address, message);
+    peer.checkMaximum(this.#rib.received(peer.address));
+  }
+
+  #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
+    if (from === 'Established') {
+      this.#rib.drop(peer.address);
+      this.#claims.drop(peer.address);
+      this.#counters.add('sessions_lost');
+    }
+    if (to === 'Established') this.#counters.add('sessions_established');
+    this.#options.onSession({ neighbor: peer.address, from, to, reason, at });
+  }
+
+  #settle(): void {
+    const changes = this.#rib.decide();
+    if (changes.length > 0) this.#options.onRoutes(changes);
+  }
+
+  #resolve(route: InRoute): NextHop | { readonly rejected: string } {
+    if (isHost(route) && this.#origination.has(prefixAddress(route.prefix))) return { rejected: 'own-host' };
+    if (this.#nextHops.isOurs(route.nextHop)) return { rejected: 'next-hop-self' };
+    const direct = this.#nextHops.resolve(route.nextHop);
+    if (direct) return direct;
+    // RFC 2545 §3: an external neighbour's link-local address, when the global one is on no link of ours.
+    const port = this.#peers.get(route.peer.address)?.interface;
+    if (route.linkLocal && port) return { via: route.linkLocal, interface: port };
+    if (route.nextHop === route.peer.address) return { via: route.nextHop };
+    return { rejected: 'next-hop-unreachable' };
+  }
+
+  #reportRefused(): void {
+    if (this.#refused.length === 0) return;
+    this.#counters.add('refused_outside_prefixes', this.#refused.length);
+    this.#options.log.error({ addresses: this.#refused.slice(0, 10) }, 'hosts outside the prefixes are not announced');
+    this.#refused = [];
+  }
+
+  *#routesOut(peer: Peer): Generator<RouteView> {
+    const families = peer.outbox?.families;
+    if (!families) return;
+    for (const route of this.#origination.routes()) {
+      if (!families.includes(route.family)) continue;
+      yield {
+        table: 'out',
+        prefix: hostPrefix(route.address),
+        neighbor: peer.address,
+        nextHop: undefined,
+        asPath: peer.external ? `${this.#options.asn}` : '',
+        origin: ORIGIN_NAMES[originOf(route.level)],
+        med: undefined,
+        localPreference: peer.external ? undefined : 100,
+        communities: formatCommunities(this.#communities.standard, this.#communities.large),
+        best: true,
+        rejected: undefined,
+      };
+    }
+  }
+}
+
+const ORIGIN_NAMES = ['IGP', 'EGP', 'INCOMPLETE'] as const;
+
+const isHost = (route: InRoute): boolean => route.prefix.endsWith(route.prefix.includes(':') ? '/128' : '/32');
+
+function viewOf(table: 'in' | 'loc', route: InRoute, best: boolean, rejected: string | undefined): RouteView {
+  const { attributes } = route;
+  return {
+    table,
+    prefix: route.prefix,
+    neighbor: route.peer.address,
+    nextHop: route.nextHop,
+    asPath: pathText(attributes.asPath ?? []),
+    origin: ORIGIN_NAMES[attributes.origin ?? 2],
+    med: attributes.med,
+    localPreference: attributes.localPreference,
+    communities: formatCommunities(attributes.communities, attributes.largeCommunities),
+    best,
+    rejected,
+  };
+}
+
+/** As routers show it: `65000 65001 {65010,65011}`. */
+function pathText(path: readonly AsSegment[]): string {
+  return path.map(({ type, asns }) => (type.endsWith('SET') ? `{${asns.join(',')}}` : asns.join(' '))).join(' ');
+}
