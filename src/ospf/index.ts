@@ -1,3 +1,4 @@
+export { OspfSpeaker } from './driver.ts';
 export type {
   Authentication,
   InterfaceState,

@@ -1,0 +1,278 @@
+/**
+ * What the parts of the machine share: the data structures of RFC 2328 §5 (areas, interfaces, neighbours, link state
+ * database) and the list of effects that the current event has so far. The parts are plain functions over `Core`; they
+ * reach each other downwards by import and upwards (a neighbour event raised while a packet is processed) through
+ * `Core.neighborEvent` and its like, which `machine.ts` fills in.
+ */
+import type { Authentication, Lsa, LsaHeader, LsaKey, OspfPacket, OutgoingPacket, U32 } from 'node-ospf-lsa';
+import type { Address, Prefix } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { ForeignClaim, HostDelta, HostRoute, LearnedRoute } from '../../model/hosts.ts';
+import type { InterfaceState, NeighborState, NetworkType, OspfAnnounce, OspfInterfaceOptions } from '../face.ts';
+import type { Claims } from './claims.ts';
+import type { Deadline, Deadlines } from './deadlines.ts';
+import type { RouteTable } from './spf.ts';
+
+export const AllSPFRouters = 0xe0000005;
+export const AllDRouters = 0xe0000006;
+/** RFC 2328 Appendix B, milliseconds; ours to receive with, and what we assume of neighbours when we send. */
+export const MinLSArrivalMs = 1000;
+/** RFC 2328 Appendix C.3: seconds added to an LSA's age as it is sent. */
+export const InfTransDelay = 1;
+
+export interface Retransmission {
+  /** When this instance was first sent to the neighbour. */
+  readonly firstSentAt: Instant;
+  due: Instant;
+  /** A second early resend, before RxmtInterval takes over; 0 when there is none. */
+  again: Instant;
+  /** By the model in `flooding.ts`, the neighbour has taken this instance. */
+  believed: boolean;
+}
+
+/** What we know about the instances of one LSA at one neighbour, see `flooding.ts`. */
+export interface Offered {
+  /** When the neighbour, as far as we can tell, last installed an instance that we sent. */
+  acceptedAt: Instant;
+  /** When we last sent it any instance. */
+  sentAt: Instant;
+}
+
+export interface Neighbor {
+  readonly interface: Interface;
+  readonly routerId: U32;
+  address: U32;
+  state: NeighborState;
+  since: Instant;
+  priority: number;
+  options: number;
+  designatedRouter: U32;
+  backupDesignatedRouter: U32;
+  /** RFC 2328 §10: we are the master of the exchange. */
+  master: boolean;
+  ddSequence: U32;
+  /** I, M, MS; options; sequence of the last DD packet taken, to know a duplicate by. */
+  lastDd: { readonly flags: number; readonly options: number; readonly sequence: U32 } | undefined;
+  sentDd: OutgoingPacket | undefined;
+  sentMore: boolean;
+  /** Database summary list; what is before `summaryAt` has been sent. */
+  summary: LsaHeader[];
+  summaryAt: number;
+  /** Link state request list. */
+  readonly requests: Map<string, LsaHeader>;
+  /** The part of it that the last LSR asked for. */
+  readonly outstanding: Set<string>;
+  /** Link state retransmission list; bounded by the database, which has one entry per LSA. */
+  readonly retransmit: Map<LsdbEntry, Retransmission>;
+  readonly offered: Map<LsdbEntry, Offered>;
+  /** RFC 2328 §D.3: the highest sequence number seen; undefined before the first. */
+  cryptoSequence: U32 | undefined;
+  readonly inactivityTimer: Deadline;
+  readonly ddTimer: Deadline;
+  readonly lsrTimer: Deadline;
+  readonly rxmtTimer: Deadline;
+}
+
+/** What the link below says; undefined at the interface while it is down. */
+export interface Link {
+  readonly ifindex: number;
+  readonly mtu: number;
+  readonly address: U32;
+  readonly prefixLength: number;
+}
+
+export interface Interface {
+  readonly name: string;
+  readonly area: Area;
+  readonly network: NetworkType;
+  readonly cost: number;
+  readonly priority: number;
+  /** Whole seconds, as on the wire. */
+  readonly helloInterval: number;
+  readonly deadInterval: number;
+  /** Milliseconds. */
+  readonly rxmtInterval: number;
+  readonly authentication: Authentication;
+  link: Link | undefined;
+  state: InterfaceState;
+  /** Addresses of the interfaces that hold the roles, 0 when none. */
+  designatedRouter: U32;
+  backupDesignatedRouter: U32;
+  /** By router id on point-to-point, by source address on broadcast (RFC 2328 §10.5). */
+  readonly neighbors: Map<U32, Neighbor>;
+  readonly database: Database;
+  /** LSAs to be flooded here when the event is done: one packing, one pass. */
+  readonly floodQueue: Set<LsdbEntry>;
+  delayedAcks: LsaHeader[];
+  lastHelloAt: Instant;
+  readonly helloTimer: Deadline;
+  readonly waitTimer: Deadline;
+  readonly ackTimer: Deadline;
+}
+
+export interface Area {
+  readonly id: U32;
+  readonly address: Address;
+  readonly nssa: boolean;
+  readonly interfaces: Interface[];
+  readonly database: Database;
+  routerLsaDirty: boolean;
+  /** The change may not wait for the pacing of topology changes: hosts are in it. */
+  routerLsaUrgent: boolean;
+  routerLsaAt: Instant;
+  readonly routerLsaTimer: Deadline;
+  /** Host stubs of an earlier life of ours, kept until the host table has settled: address to metric. */
+  readonly inheritedStubs: Map<U32, number>;
+}
+
+export interface LsdbEntry {
+  readonly key: string;
+  readonly database: Database;
+  /** The instance that counts; its own bytes are never changed. */
+  lsa: Lsa;
+  installedAt: Instant;
+  /** Came by flooding: MinLSArrival counts from `installedAt` (RFC 2328 §13 (5a)). */
+  flooded: boolean;
+  readonly self: boolean;
+  /** Of ours from before a restart, not yet backed by anything; see `origination.ts`. */
+  inherited: boolean;
+  /** False once it was taken out of the database. */
+  live: boolean;
+  /** On how many retransmission lists it is. */
+  pending: number;
+  /** RFC 2328 §13 (8): when the copy was last sent to someone who was behind. */
+  sentBackAt: Instant;
+  /** Age-out, or refresh when it is our own. */
+  readonly timer: Deadline;
+}
+
+/** The LSAs of one flooding scope (RFC 5250 §3): a link, an area, or the AS. */
+export interface Database {
+  readonly scope: { readonly kind: 'link' | 'area' | 'as'; readonly name: string };
+  readonly entries: Map<string, LsdbEntry>;
+}
+
+export interface HostRecord {
+  readonly address: Address;
+  readonly id: U32;
+  route: HostRoute;
+  /** One for an external, one per area as type 7, none as stub link. */
+  entries: LsdbEntry[];
+}
+
+export type Effect =
+  | { readonly kind: 'send'; readonly interface: string; readonly to: U32; readonly packet: OutgoingPacket }
+  /** LSAs in their order; the driver packs them into as few updates as the MTU allows. */
+  | { readonly kind: 'update'; readonly interface: string; readonly to: U32; readonly lsas: readonly Uint8Array[] }
+  | { readonly kind: 'membership'; readonly interface: string; readonly group: U32; readonly joined: boolean }
+  | {
+      readonly kind: 'neighbor';
+      readonly interface: string;
+      readonly routerId: U32;
+      readonly address: U32;
+      readonly from: NeighborState;
+      readonly to: NeighborState;
+      readonly reason: string;
+    }
+  | { readonly kind: 'routes'; readonly changes: readonly LearnedRoute[] }
+  | { readonly kind: 'claim'; readonly claim: ForeignClaim }
+  | { readonly kind: 'log'; readonly level: 'info' | 'warn'; readonly fields: object; readonly message: string };
+
+export type OspfEvent =
+  /** A packet that was decoded, authenticated, and addressed to us. */
+  | {
+      readonly kind: 'packet';
+      readonly interface: string;
+      readonly source: U32;
+      readonly destination: U32;
+      readonly packet: OspfPacket;
+    }
+  | { readonly kind: 'timer' }
+  | { readonly kind: 'link'; readonly interface: string; readonly link: Link | undefined }
+  | { readonly kind: 'hosts'; readonly delta: HostDelta }
+  | { readonly kind: 'settled' }
+  | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }
+  /** The kernel did not take an update: its LSAs are due again shortly. */
+  | { readonly kind: 'send-failed'; readonly interface: string }
+  | { readonly kind: 'leave' }
+  /** After `leave` has been acknowledged or given up: everything down, hellos without neighbours. */
+  | { readonly kind: 'goodbye' };
+
+export interface MachineOptions {
+  readonly routerId: U32;
+  readonly interfaces: readonly OspfInterfaceOptions[];
+  readonly announce: OspfAnnounce;
+  readonly prefixes: readonly Prefix[];
+  readonly stubNetworks: readonly { readonly network: U32; readonly mask: U32; readonly metric: number }[];
+  readonly random: () => number;
+  /** Milliseconds; RFC 2328's MinLSArrival when absent. */
+  readonly minLsArrival?: number;
+}
+
+export type NeighborEvent =
+  | 'HelloReceived'
+  | '2-WayReceived'
+  | 'NegotiationDone'
+  | 'ExchangeDone'
+  | 'BadLSReq'
+  | 'LoadingDone'
+  | 'AdjOK?'
+  | 'SeqNumberMismatch'
+  | '1-WayReceived'
+  | 'KillNbr'
+  | 'InactivityTimer'
+  | 'LLDown';
+
+export type InterfaceEvent = 'InterfaceUp' | 'WaitTimer' | 'BackupSeen' | 'NeighborChange' | 'InterfaceDown';
+
+export interface Core {
+  readonly options: MachineOptions;
+  readonly routerId: U32;
+  readonly minLsArrival: number;
+  readonly areas: Map<U32, Area>;
+  readonly interfaces: Map<string, Interface>;
+  readonly external: Database;
+  readonly deadlines: Deadlines;
+  readonly claims: Claims;
+  readonly routes: RouteTable;
+  readonly hosts: Map<Address, HostRecord>;
+  /** The last sequence number of LSAs of ours that are no longer in the database (§12.1.6). */
+  readonly sequences: Map<string, number>;
+  /** Own LSAs at the last sequence number there is: flushed, and originated anew once they are gone (§12.1.6). */
+  readonly wrapping: Map<LsdbEntry, (now: Instant) => void>;
+  readonly maxAged: Set<LsdbEntry>;
+  readonly counters: Map<string, number>;
+  /** Neighbours in Exchange or Loading; while there are any, MaxAge LSAs stay (§14). */
+  exchanging: number;
+  size: number;
+  settled: boolean;
+  leaving: boolean;
+  effects: Effect[];
+  readonly settleTimer: Deadline;
+  readonly spfTimer: Deadline;
+  spfAt: Instant;
+  spfHold: number;
+
+  neighborEvent(neighbor: Neighbor, event: NeighborEvent, now: Instant, reason?: string): void;
+  interfaceEvent(iface: Interface, event: InterfaceEvent, now: Instant): void;
+  /** MaxAge reached, or time to refresh an LSA of ours. */
+  lsaTimer(entry: LsdbEntry, now: Instant): void;
+  /** The database changed: claims and routes follow. `before` undefined: new; `after` undefined: removed. */
+  databaseChanged(entry: LsdbEntry, before: Lsa | undefined, after: Lsa | undefined, now: Instant): void;
+}
+
+export function count(core: Core, name: string, by = 1): void {
+  core.counters.set(name, (core.counters.get(name) ?? 0) + by);
+}
+
+const ORDER: readonly NeighborState[] = ['Down', 'Init', '2-Way', 'ExStart', 'Exchange', 'Loading', 'Full'];
+/** RFC 2328 §10.1: the states have an order. */
+export function atLeast(state: NeighborState, floor: NeighborState): boolean {
+  return ORDER.indexOf(state) >= ORDER.indexOf(floor);
+}
+
+export function maskOf(prefixLength: number): U32 {
+  return prefixLength === 0 ? 0 : (0xffffffff << (32 - prefixLength)) >>> 0;
+}
+
+export type { LsaKey };

@@ -1,0 +1,493 @@
+/**
+ * The OSPF speaker without sockets and clocks: events and instants go in, effects come out.
+ *
+ * `handle` takes one event (a packet, a change of a link, a change of the host table, time) to its end: packets are
+ * processed by `hello.ts`, `exchange.ts`, `flooding.ts`; the neighbour and interface tables decide transitions; what a
+ * transition means for the rest of the router is in this file; then the router LSAs that changed are originated and the
+ * flood queues are emptied, each interface's LSAs together. So the flush of a thousand hosts is one pass and one list
+ * of LSAs per interface, whatever else the event caused.
+ *
+ * Invariants: an LSA on a retransmission list is in the database; a neighbour below Exchange has empty lists;
+ * `exchanging` counts the neighbours in Exchange and Loading; every effect list ends with the event.
+ */
+import { lsaAge, MaxAge, type U32 } from 'node-ospf-lsa';
+import { ipv4FromNumber, ipv4ToNumber } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { InterfaceState, NeighborState, OspfInterfaceOptions } from '../face.ts';
+import { Claims } from './claims.ts';
+import { act } from './conversation.ts';
+import {
+  AllDRouters,
+  type Area,
+  atLeast,
+  type Core,
+  count,
+  type Effect,
+  type Interface,
+  type InterfaceEvent,
+  type Link,
+  type MachineOptions,
+  MinLSArrivalMs,
+  type Neighbor,
+  type NeighborEvent,
+  type OspfEvent,
+} from './core.ts';
+import { Deadlines, deadline, isSet } from './deadlines.ts';
+import { elect } from './election.ts';
+import { receiveDd } from './exchange.ts';
+import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate, sendDelayedAcks } from './flooding.ts';
+import { receiveHello, sendGoodbye, sendHello } from './hello.ts';
+import { interfaceTransition } from './interface.ts';
+import { drop, newDatabase, sweepMaxAged } from './lsdb.ts';
+import { neighborTransition } from './neighbor.ts';
+import {
+  applyHosts,
+  flushAll,
+  flushNetwork,
+  forwardingChanged,
+  networkChanged,
+  originateDirty,
+  originateRouterLsa,
+  refresh,
+  routerChanged,
+  selfOriginated,
+  settle,
+} from './origination.ts';
+import { retrySoon } from './retransmission.ts';
+import { computeRoutes, RouteTable } from './spf.ts';
+
+/** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
+const SettleTime = 5000;
+/** SPF: at once after a quiet time, then ever further apart (ms). */
+const SpfHoldMin = 10;
+const SpfHoldMax = 200;
+
+export class OspfMachine {
+  readonly core: Core;
+
+  constructor(options: MachineOptions) {
+    this.core = createCore(options);
+  }
+
+  handle(event: OspfEvent, now: Instant): readonly Effect[] {
+    const core = this.core;
+    switch (event.kind) {
+      case 'hosts':
+        applyHosts(core, event.delta, now);
+        break;
+      case 'packet':
+        receivePacket(core, event, now);
+        break;
+      case 'timer':
+        for (let due = core.deadlines.takeDue(now); due; due = core.deadlines.takeDue(now)) due.run(now);
+        break;
+      case 'link':
+        linkEvent(core, event.interface, event.link, now);
+        break;
+      case 'settled':
+        settle(core, now);
+        break;
+      case 'kill':
+        for (const neighbor of allNeighbors(core)) {
+          if (neighbor.address === event.address) core.neighborEvent(neighbor, 'KillNbr', now, event.reason);
+        }
+        break;
+      case 'send-failed':
+        for (const neighbor of core.interfaces.get(event.interface)?.neighbors.values() ?? []) {
+          retrySoon(core, neighbor, now);
+        }
+        break;
+      case 'leave':
+        flushAll(core, now);
+        break;
+      case 'goodbye':
+        for (const iface of core.interfaces.values()) {
+          sendGoodbye(core, iface);
+          core.interfaceEvent(iface, 'InterfaceDown', now);
+        }
+        break;
+    }
+    originateDirty(core, now);
+    drainFloods(core, now);
+    const effects = core.effects;
+    core.effects = [];
+    return effects;
+  }
+
+  nextDeadline(): Instant | undefined {
+    return this.core.deadlines.next();
+  }
+
+  /** LSAs that some neighbour has not acknowledged. */
+  unacknowledged(): number {
+    let sum = 0;
+    for (const neighbor of allNeighbors(this.core)) sum += neighbor.retransmit.size;
+    return sum;
+  }
+}
+
+export function* allNeighbors(core: Core): Iterable<Neighbor> {
+  for (const iface of core.interfaces.values()) yield* iface.neighbors.values();
+}
+
+function createCore(options: MachineOptions): Core {
+  const core: Core = {
+    options,
+    routerId: options.routerId,
+    minLsArrival: options.minLsArrival ?? MinLSArrivalMs,
+    areas: new Map(),
+    interfaces: new Map(),
+    external: newDatabase('as', ''),
+    deadlines: new Deadlines(),
+    claims: new Claims(options.announce, options.prefixes),
+    routes: new RouteTable(),
+    hosts: new Map(),
+    sequences: new Map(),
+    wrapping: new Map(),
+    maxAged: new Set(),
+    counters: new Map(),
+    exchanging: 0,
+    size: 0,
+    settled: false,
+    leaving: false,
+    effects: [],
+    settleTimer: deadline((at) => settle(core, at)),
+    spfTimer: deadline((at) => runSpf(core, at)),
+    spfAt: Number.NEGATIVE_INFINITY,
+    spfHold: 0,
+    neighborEvent: (neighbor, event, now, reason) => neighborEvent(core, neighbor, event, now, reason ?? event),
+    interfaceEvent: (iface, event, now) => interfaceEvent(core, iface, event, now),
+    lsaTimer(entry, now) {
+      if (entry.self) refresh(core, entry, now);
+      else ageOut(core, entry, now);
+    },
+    databaseChanged(entry, before, after, now) {
+      if (entry.self && entry.lsa.body.kind === 'external') return;
+      if (!entry.self) core.claims.lsaChanged(entry.key, before, after, reportClaim(core));
+      scheduleSpf(core, now);
+    },
+  };
+  for (const each of options.interfaces) addInterface(core, each);
+  return core;
+}
+
+const reportClaim = (core: Core) => (claim: Extract<Effect, { kind: 'claim' }>['claim']) => {
+  core.effects.push({ kind: 'claim', claim });
+};
+
+function addInterface(core: Core, options: OspfInterfaceOptions): void {
+  const areaId = ipv4ToNumber(options.area);
+  let area = core.areas.get(areaId);
+  if (!area) {
+    const created: Area = {
+      id: areaId,
+      address: options.area,
+      // §3.6: the backbone cannot be a stub area of any kind.
+      nssa: core.options.announce.as === 'nssa' && areaId !== 0,
+      interfaces: [],
+      database: newDatabase('area', options.area),
+      routerLsaDirty: false,
+      routerLsaUrgent: false,
+      routerLsaAt: Number.NEGATIVE_INFINITY,
+      routerLsaTimer: deadline((at) => {
+        if (!core.leaving) originateRouterLsa(core, created, at);
+      }),
+      inheritedStubs: new Map(),
+    };
+    area = created;
+    core.areas.set(areaId, area);
+  }
+  const iface: Interface = {
+    name: options.name,
+    area,
+    network: options.network,
+    cost: options.cost ?? 10,
+    priority: options.priority ?? 1,
+    helloInterval: Math.max(1, Math.round(options.hello / 1000)),
+    deadInterval: Math.max(1, Math.round(options.dead / 1000)),
+    rxmtInterval: options.retransmit ?? 5000,
+    authentication: options.authentication ?? { type: 'none' },
+    link: undefined,
+    state: 'Down',
+    designatedRouter: 0,
+    backupDesignatedRouter: 0,
+    neighbors: new Map(),
+    database: newDatabase('link', options.name),
+    floodQueue: new Set(),
+    delayedAcks: [],
+    lastHelloAt: Number.NEGATIVE_INFINITY,
+    helloTimer: deadline((at) => {
+      core.deadlines.set(iface.helloTimer, at + iface.helloInterval * 1000);
+      sendHello(core, iface, at);
+    }),
+    waitTimer: deadline((at) => core.interfaceEvent(iface, 'WaitTimer', at)),
+    ackTimer: deadline(() => sendDelayedAcks(core, iface)),
+  };
+  area.interfaces.push(iface);
+  core.interfaces.set(iface.name, iface);
+}
+
+// ---- packets
+
+/** §8.2, the part of it that needs to know the interface and the neighbour. */
+function receivePacket(core: Core, event: Extract<OspfEvent, { kind: 'packet' }>, now: Instant): void {
+  const { packet, source } = event;
+  const iface = core.interfaces.get(event.interface);
+  const refusal = iface ? refusePacket(core, iface, event) : 'unknown-interface';
+  if (!iface || refusal) return count(core, `drop.${refusal}`);
+  const neighbor = findNeighbor(iface, source, packet.routerId);
+  if (packet.cryptoSequence !== undefined && neighbor) {
+    // §D.4.3: never lower than the last; equal is allowed, for the number is usually a clock of seconds.
+    if (neighbor.cryptoSequence !== undefined && packet.cryptoSequence < neighbor.cryptoSequence) {
+      return count(core, 'drop.replay');
+    }
+  }
+  if (packet.type === 1) {
+    count(core, 'rx.hello');
+    receiveHello(core, iface, source, packet, now);
+    const found = findNeighbor(iface, source, packet.routerId);
+    if (found) found.cryptoSequence = packet.cryptoSequence ?? found.cryptoSequence;
+    return;
+  }
+  if (!neighbor) return count(core, 'drop.no-neighbor');
+  neighbor.cryptoSequence = packet.cryptoSequence ?? neighbor.cryptoSequence;
+  switch (packet.type) {
+    case 2:
+      count(core, 'rx.dd');
+      return receiveDd(core, neighbor, packet, now);
+    case 3:
+      count(core, 'rx.request');
+      return receiveRequest(core, neighbor, packet, now);
+    case 4:
+      count(core, 'rx.update');
+      return receiveUpdate(core, neighbor, packet, now, selfOriginated);
+    case 5:
+      count(core, 'rx.ack');
+      return receiveAck(core, neighbor, packet, now);
+  }
+}
+
+function refusePacket(
+  core: Core,
+  iface: Interface,
+  { packet, source, destination }: Extract<OspfEvent, { kind: 'packet' }>,
+): string | undefined {
+  const { link } = iface;
+  if (!link || iface.state === 'Down') return 'interface-down';
+  if (packet.areaId !== iface.area.id) return 'area-mismatch';
+  if (packet.routerId === core.routerId) return source === link.address ? 'own-packet' : 'duplicate-router-id';
+  if (packet.routerId === 0) return 'zero-router-id';
+  if (iface.network === 'broadcast') {
+    const mask = link.prefixLength === 0 ? 0 : (0xffffffff << (32 - link.prefixLength)) >>> 0;
+    if (((source ^ link.address) & mask) !== 0) return 'foreign-subnet';
+  }
+  if (destination === AllDRouters && iface.state !== 'DR' && iface.state !== 'Backup') return 'not-designated-router';
+  return undefined;
+}
+
+function findNeighbor(iface: Interface, source: U32, routerId: U32): Neighbor | undefined {
+  const found = iface.neighbors.get(iface.network === 'broadcast' ? source : routerId);
+  return found?.routerId === routerId ? found : undefined;
+}
+
+// ---- neighbours
+
+function neighborEvent(core: Core, neighbor: Neighbor, event: NeighborEvent, now: Instant, reason: string): void {
+  const row = neighborTransition(neighbor.state, event, wantsAdjacency(neighbor));
+  if (!row) return;
+  const from = neighbor.state;
+  if (row.state !== from) {
+    neighbor.state = row.state;
+    neighbor.since = now;
+    core.exchanging += Number(isExchanging(row.state)) - Number(isExchanging(from));
+  }
+  act(core, neighbor, row.action, now);
+  if (row.state !== from) neighborChanged(core, neighbor, from, row.state, reason, now);
+}
+
+const isExchanging = (state: NeighborState): boolean => state === 'Exchange' || state === 'Loading';
+
+/** §10.4. */
+function wantsAdjacency(neighbor: Neighbor): boolean {
+  const iface = neighbor.interface;
+  if (iface.network === 'point-to-point') return true;
+  if (iface.state === 'DR' || iface.state === 'Backup') return true;
+  const { address } = neighbor;
+  return iface.state !== 'Waiting' && (address === iface.designatedRouter || address === iface.backupDesignatedRouter);
+}
+
+/** What a change of a neighbour's state means for everything but the neighbour. */
+function neighborChanged(
+  core: Core,
+  neighbor: Neighbor,
+  from: NeighborState,
+  to: NeighborState,
+  reason: string,
+  now: Instant,
+): void {
+  const iface = neighbor.interface;
+  core.effects.push({
+    kind: 'neighbor',
+    interface: iface.name,
+    routerId: neighbor.routerId,
+    address: neighbor.address,
+    from,
+    to,
+    reason,
+  });
+  if (to === 'Down') {
+    for (const [key, each] of iface.neighbors) if (each === neighbor) iface.neighbors.delete(key);
+  }
+  if ((from === 'Full') !== (to === 'Full')) {
+    routerChanged(iface.area);
+    networkChanged(core, iface, now);
+    // The next hop needs the neighbour, even when no LSA changes.
+    scheduleSpf(core, now);
+    if (to === 'Full' && !core.settled && !isSet(core.settleTimer)) {
+      core.deadlines.set(core.settleTimer, now + SettleTime);
+    }
+  }
+  if (isExchanging(from) && !isExchanging(to)) sweepMaxAged(core, now);
+  if (atLeast(from, '2-Way') !== atLeast(to, '2-Way')) core.interfaceEvent(iface, 'NeighborChange', now);
+}
+
+// ---- interfaces
+
+function linkEvent(core: Core, name: string, link: Link | undefined, now: Instant): void {
+  const iface = core.interfaces.get(name);
+  if (!iface) return;
+  const before = iface.link;
+  if (before && link && sameLink(before, link)) return;
+  if (before) core.interfaceEvent(iface, 'InterfaceDown', now);
+  iface.link = link;
+  if (link) core.interfaceEvent(iface, 'InterfaceUp', now);
+  forwardingChanged(core, iface.area, now);
+}
+
+function sameLink(a: Link, b: Link): boolean {
+  return a.ifindex === b.ifindex && a.mtu === b.mtu && a.address === b.address && a.prefixLength === b.prefixLength;
+}
+
+function interfaceEvent(core: Core, iface: Interface, event: InterfaceEvent, now: Instant): void {
+  const row = interfaceTransition(iface.state, event, iface.network, iface.priority);
+  if (!row) return;
+  switch (row.action) {
+    case 'start':
+      setInterfaceState(core, iface, row.state!, now);
+      core.deadlines.set(iface.helloTimer, now);
+      if (row.state === 'Waiting') core.deadlines.set(iface.waitTimer, now + iface.deadInterval * 1000);
+      return;
+    case 'elect':
+      return holdElection(core, iface, now);
+    case 'reset':
+      return reset(core, iface, now);
+  }
+}
+
+function reset(core: Core, iface: Interface, now: Instant): void {
+  const address = iface.link?.address;
+  const wasDr = iface.state === 'DR';
+  setInterfaceState(core, iface, 'Down', now);
+  for (const neighbor of [...iface.neighbors.values()]) {
+    core.neighborEvent(neighbor, 'KillNbr', now, 'InterfaceDown');
+  }
+  for (const timer of [iface.helloTimer, iface.waitTimer, iface.ackTimer]) core.deadlines.cancel(timer);
+  iface.delayedAcks = [];
+  iface.floodQueue.clear();
+  iface.designatedRouter = 0;
+  iface.backupDesignatedRouter = 0;
+  for (const entry of [...iface.database.entries.values()]) drop(core, entry, now);
+  if (wasDr && address !== undefined) flushNetwork(core, iface, address, now);
+  iface.link = undefined;
+}
+
+function setInterfaceState(core: Core, iface: Interface, state: InterfaceState, now: Instant): void {
+  const from = iface.state;
+  if (from === state) return;
+  iface.state = state;
+  const listens = (each: InterfaceState) => each === 'DR' || each === 'Backup';
+  if (listens(from) !== listens(state)) {
+    const joined = listens(state);
+    core.effects.push({ kind: 'membership', interface: iface.name, group: AllDRouters, joined });
+  }
+  core.effects.push({
+    kind: 'log',
+    level: 'info',
+    fields: { interface: iface.name, from, to: state },
+    message: 'OSPF interface',
+  });
+  routerChanged(iface.area);
+  if (from === 'Down' || state === 'Down') scheduleSpf(core, now);
+}
+
+/** §9.4. */
+function holdElection(core: Core, iface: Interface, now: Instant): void {
+  const address = iface.link!.address;
+  core.deadlines.cancel(iface.waitTimer);
+  const others = [...iface.neighbors.values()].filter(({ state }) => atLeast(state, '2-Way'));
+  const elected = elect(
+    {
+      routerId: core.routerId,
+      address,
+      priority: iface.priority,
+      designatedRouter: iface.designatedRouter,
+      backupDesignatedRouter: iface.backupDesignatedRouter,
+    },
+    others,
+  );
+  const same =
+    elected.designatedRouter === iface.designatedRouter &&
+    elected.backupDesignatedRouter === iface.backupDesignatedRouter;
+  iface.designatedRouter = elected.designatedRouter;
+  iface.backupDesignatedRouter = elected.backupDesignatedRouter;
+  setInterfaceState(core, iface, elected.state, now);
+  if (same) return;
+  routerChanged(iface.area);
+  // §9.4 (7): adjacencies that are now wanted, and those that are not any more.
+  for (const neighbor of others) core.neighborEvent(neighbor, 'AdjOK?', now);
+  networkChanged(core, iface, now);
+  sendHello(core, iface, now);
+}
+
+// ---- routes
+
+function scheduleSpf(core: Core, now: Instant): void {
+  if (isSet(core.spfTimer)) return;
+  if (now - core.spfAt > SpfHoldMax) core.spfHold = 0;
+  core.deadlines.set(core.spfTimer, Math.max(now, core.spfAt + core.spfHold));
+}
+
+function runSpf(core: Core, now: Instant): void {
+  core.spfHold = Math.min(SpfHoldMax, Math.max(SpfHoldMin, core.spfHold * 2));
+  core.spfAt = now;
+  count(core, 'spf.runs');
+  const result = computeRoutes({
+    routerId: core.routerId,
+    areas: Array.from(core.areas.values(), (area) => ({
+      id: area.id,
+      interfaces: area.interfaces.filter(({ state }) => state !== 'Down').map(spfInterface),
+      lsas: lsasOf(area.database.entries.values()),
+    })),
+    externals: lsasOf(core.external.entries.values()),
+  });
+  core.claims.reachability((router) => result.reachable.has(router), reportClaim(core));
+  const changes = core.routes.update(
+    result,
+    (network, mask) => mask === 0xffffffff && core.hosts.has(ipv4FromNumber(network)),
+  );
+  if (changes.length > 0) core.effects.push({ kind: 'routes', changes });
+}
+
+function spfInterface(iface: Interface) {
+  const full = [...iface.neighbors.values()].filter(({ state }) => state === 'Full');
+  return {
+    name: iface.name,
+    address: iface.link!.address,
+    ifindex: iface.link!.ifindex,
+    neighbors: new Map(full.map(({ routerId, address }) => [routerId, address])),
+  };
+}
+
+function* lsasOf(entries: Iterable<{ readonly lsa: import('node-ospf-lsa').Lsa }>) {
+  for (const { lsa } of entries) if (lsaAge(lsa.header) < MaxAge) yield lsa;
+}

@@ -1,0 +1,391 @@
+/**
+ * LSAs of our own: what they say, when they are made anew, how they are taken back (RFC 2328 §12.4, §14.1; RFC 3101).
+ *
+ * Each host is one AS-external LSA (or type 7, or one stub link of the router LSA) with a mask of 32 bits; the subnet
+ * it stands in is never announced. A host's LSA is originated and flushed in the turn in which the host table changed:
+ * MinLSInterval (5 s, §12.4) is not held back for it. The interval exists to bound the load that an unstable router
+ * puts on the area; here the rate is bounded where the cause is, by the damping of the host table, and a withdrawal
+ * that waits is traffic into a black hole. What our own router and network LSAs say about topology is paced by
+ * MinLSArrival (1 s), faster than which no neighbour would take it.
+ */
+import {
+  encodeLsa,
+  InitialSequenceNumber,
+  type Lsa,
+  type LsaBody,
+  LsaType,
+  lsaAge,
+  lsaKeyText,
+  lsaWithAge,
+  MaxAge,
+  MaxSequenceNumber,
+  Options,
+  type RouterLink,
+  RouterLinkType,
+  type U32,
+} from 'node-ospf-lsa';
+import { familyOf, ipv4FromNumber, ipv4ToNumber, prefixContains } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { HostDelta, HostRoute } from '../../model/hosts.ts';
+import {
+  type Area,
+  type Core,
+  count,
+  type Database,
+  type HostRecord,
+  type Interface,
+  type LsdbEntry,
+  MinLSArrivalMs,
+  maskOf,
+} from './core.ts';
+import { isSet } from './deadlines.ts';
+import { flood } from './flooding.ts';
+import { areaOptions, install, isMaxAge, removeIfDone, sequenceKey } from './lsdb.ts';
+
+const HOST_MASK = 0xffffffff;
+const RouterFlag = { B: 0x01, E: 0x02, V: 0x04 } as const;
+/** A router LSA must fit into an IP packet: 65,535 less headers, 12 octets a link. */
+const MaxLinks = 5000;
+
+/** Makes a new instance and floods it. `known` spares the look-up when the caller holds the entry. */
+function originate(
+  core: Core,
+  database: Database,
+  type: number,
+  linkStateId: U32,
+  options: number,
+  body: LsaBody,
+  now: Instant,
+  known?: LsdbEntry,
+): LsdbEntry | undefined {
+  const key = known?.key ?? lsaKeyText({ type, linkStateId, advertisingRouter: core.routerId });
+  const entry = known?.live ? known : database.entries.get(key);
+  const last = entry?.lsa.header.sequence ?? core.sequences.get(sequenceKey(database, key));
+  // §12.1.6: the number goes on over a flush, for a neighbour may still hold the MaxAge instance.
+  const sequence = last === undefined ? InitialSequenceNumber : last + 1;
+  if (sequence > MaxSequenceNumber) {
+    if (entry) {
+      core.wrapping.set(entry, (at) => originate(core, database, type, linkStateId, options, body, at));
+      flush(core, entry, now);
+      return entry;
+    }
+    core.sequences.delete(sequenceKey(database, key));
+    return originate(core, database, type, linkStateId, options, body, now);
+  }
+  const lsa = encodeLsa({ age: 0, options, type, linkStateId, advertisingRouter: core.routerId, sequence }, body);
+  const installed = install(core, database, lsa, now, false);
+  if (!installed) return undefined;
+  installed.inherited = false;
+  flood(core, installed, now);
+  return installed;
+}
+
+/** §14.1, premature ageing: the current instance at MaxAge, at once. */
+export function flush(core: Core, entry: LsdbEntry, now: Instant): void {
+  if (!entry.live || isMaxAge(entry)) return;
+  entry.inherited = false;
+  install(core, entry.database, lsaWithAge(entry.lsa, MaxAge), now, false);
+  flood(core, entry, now);
+  removeIfDone(core, entry, now);
+}
+
+/** §12.4: LSRefreshTime has passed. */
+export function refresh(core: Core, entry: LsdbEntry, now: Instant): void {
+  const { type, linkStateId, options } = entry.lsa.header;
+  if (entry.inherited) return flush(core, entry, now);
+  originate(core, entry.database, type, linkStateId, options, entry.lsa.body, now, entry);
+}
+
+// ---- hosts
+
+export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
+  for (const address of delta.withdrawn) {
+    const record = core.hosts.get(address);
+    if (!record) continue;
+    core.hosts.delete(address);
+    withdrawHost(core, record, now);
+  }
+  for (const route of delta.announced) {
+    const record = core.hosts.get(route.address);
+    if (record) {
+      const same = record.route.level === route.level;
+      record.route = route;
+      if (same) continue;
+      announceHost(core, record, now);
+    } else if (familyOf(route.address) !== 4) {
+      count(core, 'hosts.not-ipv4');
+    } else {
+      const fresh = { address: route.address, id: ipv4ToNumber(route.address), route, entries: [] };
+      core.hosts.set(route.address, fresh);
+      announceHost(core, fresh, now);
+    }
+  }
+}
+
+function withdrawHost(core: Core, record: HostRecord, now: Instant): void {
+  if (core.options.announce.as === 'stub-link') return hostStubsChanged(core, record.id);
+  for (const entry of record.entries) flush(core, entry, now);
+}
+
+function announceHost(core: Core, record: HostRecord, now: Instant): void {
+  if (core.leaving) return;
+  const { as } = core.options.announce;
+  if (as === 'stub-link') return hostStubsChanged(core, record.id);
+  if (as === 'external') {
+    const body = hostBody(core, record.route, 0);
+    const [known] = record.entries;
+    const entry = originate(core, core.external, LsaType.AsExternal, record.id, Options.E, body, now, known);
+    record.entries = entry ? [entry] : [];
+    return;
+  }
+  record.entries = [];
+  for (const area of core.areas.values()) {
+    const entry = area.nssa && announceNssaHost(core, area, record, now);
+    if (entry) record.entries.push(entry);
+  }
+}
+
+/**
+ * RFC 3101 §2.3: with the P bit, which makes the border translate, a forwarding address inside the area is a must. It is
+ * the address of the first interface that is up; without one there is nobody to tell either.
+ */
+function announceNssaHost(core: Core, area: Area, record: HostRecord, now: Instant): LsdbEntry | undefined {
+  const forwarding = area.interfaces.find((iface) => iface.state !== 'Down')?.link?.address;
+  if (forwarding === undefined) return undefined;
+  const body = hostBody(core, record.route, forwarding);
+  return originate(core, area.database, LsaType.Nssa, record.id, Options.NP, body, now);
+}
+
+/** Type 7 LSAs name an interface address; when that changes, so do they. */
+export function forwardingChanged(core: Core, area: Area, now: Instant): void {
+  if (!area.nssa || core.options.announce.as !== 'nssa' || core.leaving) return;
+  const forwarding = area.interfaces.find((iface) => iface.state !== 'Down')?.link?.address;
+  if (forwarding === undefined) return;
+  for (const record of core.hosts.values()) {
+    const [entry] = record.entries.filter((each) => each.live && each.database === area.database);
+    const body = entry?.lsa.body;
+    if (body?.kind === 'external' && body.forwardingAddress === forwarding && !isMaxAge(entry!)) continue;
+    const fresh = announceNssaHost(core, area, record, now);
+    if (fresh && !record.entries.includes(fresh)) record.entries.push(fresh);
+  }
+}
+
+function hostBody(core: Core, route: HostRoute, forwardingAddress: U32): LsaBody {
+  return {
+    kind: 'external',
+    mask: HOST_MASK,
+    metricType: core.options.announce.metricType,
+    metric: hostMetric(core, route),
+    forwardingAddress,
+    tag: 0,
+    tos: [],
+  };
+}
+
+/** The stronger the claim, the better the metric; 1 at the least, for 0 would tie with nothing below it. */
+function hostMetric(core: Core, route: HostRoute): number {
+  return Math.max(1, core.options.announce.metric - route.level);
+}
+
+function hostStubsChanged(core: Core, id: U32): void {
+  for (const area of core.areas.values()) {
+    area.inheritedStubs.delete(id);
+    area.routerLsaDirty = true;
+    area.routerLsaUrgent = true;
+  }
+}
+
+// ---- router and network LSA
+
+export function routerChanged(area: Area): void {
+  area.routerLsaDirty = true;
+}
+
+/** At the end of each event: originates the router LSAs that it changed, or leaves them to their timer. */
+export function originateDirty(core: Core, now: Instant): void {
+  for (const area of core.areas.values()) {
+    if (!area.routerLsaDirty || core.leaving) continue;
+    const earliest = area.routerLsaAt + MinLSArrivalMs;
+    if (!area.routerLsaUrgent && now < earliest) {
+      if (!isSet(area.routerLsaTimer)) core.deadlines.set(area.routerLsaTimer, earliest);
+      continue;
+    }
+    originateRouterLsa(core, area, now);
+  }
+}
+
+export function originateRouterLsa(core: Core, area: Area, now: Instant): void {
+  area.routerLsaDirty = false;
+  area.routerLsaUrgent = false;
+  area.routerLsaAt = now;
+  core.deadlines.cancel(area.routerLsaTimer);
+  const links: RouterLink[] = [];
+  for (const iface of area.interfaces) interfaceLinks(iface, links);
+  for (const { network, mask, metric } of core.options.stubNetworks) links.push(stub(network, mask, metric));
+  if (core.options.announce.as === 'stub-link') hostLinks(core, area, links);
+  const flags = core.options.announce.as === 'stub-link' ? 0 : RouterFlag.E;
+  const body: LsaBody = { kind: 'router', flags, links };
+  originate(core, area.database, LsaType.Router, core.routerId, areaOptions(area), body, now);
+}
+
+/** §12.4.1. */
+function interfaceLinks(iface: Interface, links: RouterLink[]): void {
+  const { link, cost } = iface;
+  if (!link || iface.state === 'Down') return;
+  const mask = maskOf(link.prefixLength);
+  const network = (link.address & mask) >>> 0;
+  if (iface.network === 'point-to-point') {
+    for (const neighbor of iface.neighbors.values()) {
+      if (neighbor.state !== 'Full') continue;
+      // §12.4.1.1: an unnumbered interface (its address is a /32 lent by another) is named by its ifindex.
+      const linkData = link.prefixLength === 32 ? link.ifindex : link.address;
+      links.push({ linkId: neighbor.routerId, linkData, type: RouterLinkType.PointToPoint, metric: cost, tos: [] });
+    }
+    links.push(stub(network, mask, link.prefixLength === 32 ? 0 : cost));
+    return;
+  }
+  if (isTransit(iface)) {
+    const dr = iface.designatedRouter;
+    links.push({ linkId: dr, linkData: link.address, type: RouterLinkType.Transit, metric: cost, tos: [] });
+  } else {
+    links.push(stub(network, mask, cost));
+  }
+}
+
+/** §12.4.1.2: fully adjacent to the Designated Router, or we are it and fully adjacent to anybody. */
+function isTransit(iface: Interface): boolean {
+  for (const neighbor of iface.neighbors.values()) {
+    if (neighbor.state !== 'Full') continue;
+    if (iface.state === 'DR' || (iface.state !== 'Waiting' && neighbor.address === iface.designatedRouter)) return true;
+  }
+  return false;
+}
+
+function hostLinks(core: Core, area: Area, links: RouterLink[]): void {
+  for (const record of core.hosts.values()) {
+    if (links.length >= MaxLinks) {
+      count(core, 'hosts.router-lsa-full');
+      return;
+    }
+    links.push(stub(record.id, HOST_MASK, hostMetric(core, record.route)));
+  }
+  for (const [id, metric] of area.inheritedStubs) {
+    if (links.length < MaxLinks) links.push(stub(id, HOST_MASK, metric));
+  }
+}
+
+function stub(network: U32, mask: U32, metric: number): RouterLink {
+  return { linkId: network, linkData: mask, type: RouterLinkType.Stub, metric: Math.min(metric, 0xffff), tos: [] };
+}
+
+/** §12.4.2: originated while we are DR and fully adjacent to somebody, flushed when that ends. */
+export function networkChanged(core: Core, iface: Interface, now: Instant): void {
+  const { link, area } = iface;
+  if (iface.network !== 'broadcast' || !link || core.leaving) return;
+  const key = lsaKeyText({ type: LsaType.Network, linkStateId: link.address, advertisingRouter: core.routerId });
+  const entry = area.database.entries.get(key);
+  const full = Array.from(iface.neighbors.values()).filter((neighbor) => neighbor.state === 'Full');
+  if (iface.state !== 'DR' || full.length === 0) {
+    if (entry) flush(core, entry, now);
+    return;
+  }
+  const attachedRouters = [core.routerId, ...full.map((neighbor) => neighbor.routerId)].sort((a, b) => a - b);
+  const body: LsaBody = { kind: 'network', mask: maskOf(link.prefixLength), attachedRouters };
+  if (entry && !isMaxAge(entry) && entry.lsa.body.kind === 'network') {
+    const before = entry.lsa.body;
+    if (before.mask === body.mask && String(before.attachedRouters) === String(attachedRouters)) return;
+  }
+  originate(core, area.database, LsaType.Network, link.address, areaOptions(area), body, now);
+}
+
+/** The interface goes down with its address: the network LSA that was named after it goes too. */
+export function flushNetwork(core: Core, iface: Interface, address: U32, now: Instant): void {
+  const key = lsaKeyText({ type: LsaType.Network, linkStateId: address, advertisingRouter: core.routerId });
+  const entry = iface.area.database.entries.get(key);
+  if (entry) flush(core, entry, now);
+}
+
+// ---- what an earlier life left behind
+
+/**
+ * §13.4: an instance of an LSA of ours that is newer than ours, left from before a restart. What we want is originated
+ * anew with a higher number, what we do not is flushed; but until the host table has settled, a host that is not there
+ * may merely not have been heard yet, and its LSA is kept as it came.
+ */
+export function selfOriginated(
+  core: Core,
+  database: Database,
+  entry: LsdbEntry | undefined,
+  received: Lsa,
+  now: Instant,
+): 'superseded' | 'keep' {
+  if (entry && !entry.inherited && !isMaxAge(entry)) {
+    renumber(core, entry, received, now);
+    return 'superseded';
+  }
+  const grace = !core.settled && !core.leaving && lsaAge(received.header) < MaxAge && mayBeHost(core, received);
+  if (grace && (!entry || entry.inherited)) return 'keep';
+  const flushed = install(core, database, lsaWithAge(received, MaxAge), now, false);
+  if (flushed) {
+    flushed.inherited = false;
+    flood(core, flushed, now);
+    removeIfDone(core, flushed, now);
+  }
+  return 'superseded';
+}
+
+/** Ours stands: adopt the number and go one above it. The contents are ours of now. */
+function renumber(core: Core, entry: LsdbEntry, received: Lsa, now: Instant): void {
+  const { header, body } = entry.lsa;
+  entry.lsa = { ...entry.lsa, header: { ...header, sequence: received.header.sequence } };
+  const area = [...core.areas.values()].find((each) => each.database === entry.database);
+  if (header.type === LsaType.Router && area) {
+    inheritStubs(core, area, received);
+    originateRouterLsa(core, area, now);
+  } else originate(core, entry.database, header.type, header.linkStateId, header.options, body, now, entry);
+}
+
+function mayBeHost(core: Core, lsa: Lsa): boolean {
+  const { as } = core.options.announce;
+  return (
+    as !== 'stub-link' &&
+    lsa.header.type === (as === 'nssa' ? LsaType.Nssa : LsaType.AsExternal) &&
+    lsa.body.kind === 'external' &&
+    lsa.body.mask === HOST_MASK
+  );
+}
+
+function inheritStubs(core: Core, area: Area, received: Lsa): void {
+  if (core.settled || core.options.announce.as !== 'stub-link' || received.body.kind !== 'router') return;
+  for (const link of received.body.links) {
+    if (link.type !== RouterLinkType.Stub || link.linkData !== HOST_MASK) continue;
+    const address = ipv4FromNumber(link.linkId);
+    if (!core.options.prefixes.some((prefix) => familyOf(prefix) === 4 && prefixContains(prefix, address))) continue;
+    if (!core.hosts.has(address)) area.inheritedStubs.set(link.linkId, link.metric);
+  }
+}
+
+/** The host table is complete, or has had its time: what it does not back goes. */
+export function settle(core: Core, now: Instant): void {
+  core.settled = true;
+  core.deadlines.cancel(core.settleTimer);
+  for (const database of [core.external, ...Array.from(core.areas.values(), (area) => area.database)]) {
+    for (const entry of database.entries.values()) if (entry.inherited) flush(core, entry, now);
+  }
+  for (const area of core.areas.values()) {
+    if (area.inheritedStubs.size === 0) continue;
+    area.inheritedStubs.clear();
+    area.routerLsaDirty = true;
+    area.routerLsaUrgent = true;
+  }
+}
+
+/** Everything of ours, hosts first. */
+export function flushAll(core: Core, now: Instant): void {
+  core.leaving = true;
+  core.hosts.clear();
+  core.wrapping.clear();
+  for (const database of [core.external, ...Array.from(core.areas.values(), (area) => area.database)]) {
+    for (const entry of database.entries.values()) if (entry.self) flush(core, entry, now);
+  }
+}

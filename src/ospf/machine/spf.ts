@@ -1,0 +1,374 @@
+/**
+ * Routes from the link state database, RFC 2328 §16: shortest path tree per area (§16.1), inter-area routes from
+ * summaries (§16.2), externals (§16.4, RFC 3101 §2.5). A pure function of its input; equal paths are all kept.
+ *
+ * Left out, because a leaf at the edge of the fabric has no use for it: virtual links, TOS, and being an area border
+ * router ourselves.
+ */
+import {
+  LSInfinity,
+  type Lsa,
+  LsaType,
+  lsaAge,
+  MaxAge,
+  type RouterBody,
+  RouterLinkType,
+  type U32,
+} from 'node-ospf-lsa';
+import { ipv4FromNumber, makePrefix, type Prefix } from '../../model/address.ts';
+import type { LearnedRoute, NextHop } from '../../model/hosts.ts';
+
+export interface SpfInterface {
+  readonly name: string;
+  readonly address: U32;
+  readonly ifindex: number;
+  /** Full neighbours: router id to address. */
+  readonly neighbors: ReadonlyMap<U32, U32>;
+}
+
+export interface SpfArea {
+  readonly id: U32;
+  readonly interfaces: readonly SpfInterface[];
+  readonly lsas: Iterable<Lsa>;
+}
+
+export interface SpfInput {
+  readonly routerId: U32;
+  readonly areas: readonly SpfArea[];
+  readonly externals: Iterable<Lsa>;
+}
+
+/** §11: the order of preference between kinds of path. */
+const PathKind = { intra: 0, inter: 1, external1: 2, external2: 3 } as const;
+
+interface Hop {
+  readonly interface: string;
+  /** 0: the destination is on the link itself. */
+  readonly via: U32;
+}
+
+interface Route {
+  readonly network: U32;
+  readonly mask: U32;
+  readonly kind: number;
+  readonly metric: number;
+  /** E2: the cost of the way to the announcer, which breaks ties. */
+  readonly inner: number;
+  readonly hops: readonly Hop[];
+}
+
+export interface SpfResult {
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly reachable: ReadonlySet<U32>;
+}
+
+interface Vertex {
+  readonly id: string;
+  readonly router: boolean;
+  readonly lsa: Lsa;
+  distance: number;
+  hops: Hop[];
+}
+
+interface RouterPath {
+  readonly distance: number;
+  readonly hops: readonly Hop[];
+  readonly flags: number;
+  readonly kind: number;
+}
+
+export function computeRoutes(input: SpfInput): SpfResult {
+  const routes = new Map<string, Route>();
+  const routers = new Map<U32, RouterPath>();
+  const reachable = new Set<U32>([input.routerId]);
+  const summaries: Lsa[] = [];
+  const externals: Lsa[] = [];
+  for (const area of input.areas) {
+    const database = new Map<string, Lsa>();
+    for (const lsa of area.lsas) {
+      const { type, advertisingRouter } = lsa.header;
+      if (lsaAge(lsa.header) >= MaxAge) continue;
+      if (type === LsaType.Router) database.set(routerVertex(advertisingRouter), lsa);
+      else if (type === LsaType.Network) database.set(networkVertex(lsa.header.linkStateId), lsa);
+      else if (type === LsaType.SummaryNetwork || type === LsaType.SummaryAsbr) summaries.push(lsa);
+      else if (type === LsaType.Nssa) externals.push(lsa);
+    }
+    intraArea(input.routerId, area, database, routes, routers, reachable);
+  }
+  interArea(input.routerId, summaries, routes, routers, reachable);
+  for (const lsa of input.externals) if (lsa.header.type === LsaType.AsExternal) externals.push(lsa);
+  external(input.routerId, externals, routes, routers);
+  return { routes, reachable };
+}
+
+const routerVertex = (id: U32): string => `r${id}`;
+const networkVertex = (id: U32): string => `n${id}`;
+
+// ---- §16.1
+
+function intraArea(
+  root: U32,
+  area: SpfArea,
+  database: ReadonlyMap<string, Lsa>,
+  routes: Map<string, Route>,
+  routers: Map<U32, RouterPath>,
+  reachable: Set<U32>,
+): void {
+  const own = database.get(routerVertex(root));
+  if (!own) return;
+  const done = new Map<string, Vertex>();
+  const candidates = new Map<string, Vertex>();
+  candidates.set(routerVertex(root), { id: routerVertex(root), router: true, lsa: own, distance: 0, hops: [] });
+  for (;;) {
+    const vertex = nearest(candidates);
+    if (!vertex) break;
+    candidates.delete(vertex.id);
+    done.set(vertex.id, vertex);
+    for (const edge of edges(vertex.lsa)) {
+      const lsa = database.get(edge.to);
+      if (!lsa || done.has(edge.to) || !linksBack(lsa, vertex)) continue;
+      const distance = vertex.distance + edge.metric;
+      const known = candidates.get(edge.to);
+      if (known && known.distance < distance) continue;
+      const hops = nextHops(root, area, vertex, edge, lsa);
+      if (hops.length === 0) continue;
+      if (known && known.distance === distance) known.hops = merge(known.hops, hops);
+      else candidates.set(edge.to, { id: edge.to, router: edge.to[0] === 'r', lsa, distance, hops });
+    }
+  }
+  for (const vertex of done.values()) {
+    if (vertex.lsa.body.kind === 'network') {
+      const { mask } = vertex.lsa.body;
+      const network = (vertex.lsa.header.linkStateId & mask) >>> 0;
+      offer(routes, route(network, mask, PathKind.intra, vertex.distance, 0, vertex.hops));
+    } else if (vertex.lsa.body.kind === 'router') {
+      const id = vertex.lsa.header.advertisingRouter;
+      reachable.add(id);
+      noteRouter(routers, id, { distance: vertex.distance, hops: vertex.hops, flags: vertex.lsa.body.flags, kind: 0 });
+      for (const link of vertex.lsa.body.links) {
+        if (link.type !== RouterLinkType.Stub) continue;
+        const network = (link.linkId & link.linkData) >>> 0;
+        const hops = id === root ? connected(area, network, link.linkData) : vertex.hops;
+        offer(routes, route(network, link.linkData, PathKind.intra, vertex.distance + link.metric, 0, hops));
+      }
+    }
+  }
+}
+
+function connected(area: SpfArea, network: U32, mask: U32): Hop[] {
+  return area.interfaces
+    .filter(({ address }) => (address & mask) >>> 0 === network)
+    .map(({ name }) => ({ interface: name, via: 0 }));
+}
+
+function nearest(candidates: ReadonlyMap<string, Vertex>): Vertex | undefined {
+  let best: Vertex | undefined;
+  for (const vertex of candidates.values()) {
+    if (
+      !best ||
+      vertex.distance < best.distance ||
+      // §16.1 (3): networks before routers, so that all equal paths are found.
+      (vertex.distance === best.distance && best.router && !vertex.router)
+    ) {
+      best = vertex;
+    }
+  }
+  return best;
+}
+
+interface Edge {
+  readonly to: string;
+  readonly metric: number;
+  readonly linkData: U32;
+}
+
+function edges(lsa: Lsa): Edge[] {
+  if (lsa.body.kind === 'network') {
+    return lsa.body.attachedRouters.map((id) => ({ to: routerVertex(id), metric: 0, linkData: 0 }));
+  }
+  if (lsa.body.kind !== 'router') return [];
+  const found: Edge[] = [];
+  for (const { type, linkId, linkData, metric } of lsa.body.links) {
+    if (type === RouterLinkType.PointToPoint) found.push({ to: routerVertex(linkId), metric, linkData });
+    else if (type === RouterLinkType.Transit) found.push({ to: networkVertex(linkId), metric, linkData });
+  }
+  return found;
+}
+
+function linksBack(lsa: Lsa, vertex: Vertex): boolean {
+  return edges(lsa).some((edge) => edge.to === vertex.id);
+}
+
+/** §16.1.1. */
+function nextHops(root: U32, area: SpfArea, parent: Vertex, edge: Edge, child: Lsa): Hop[] {
+  if (parent.id === routerVertex(root)) {
+    const iface = area.interfaces.find(
+      ({ address, ifindex }) => edge.linkData === address || edge.linkData === ifindex,
+    );
+    if (!iface) return [];
+    if (child.body.kind === 'network') return [{ interface: iface.name, via: 0 }];
+    const via = iface.neighbors.get(child.header.advertisingRouter);
+    return via === undefined ? [] : [{ interface: iface.name, via }];
+  }
+  const direct = parent.hops.filter(({ via }) => via === 0);
+  if (direct.length === 0 || child.body.kind !== 'router') return parent.hops;
+  // The parent is a network we are on: the next hop is the child's own address on it.
+  const back = child.body.links.find((link) => linkTo(link, parent));
+  if (!back) return [];
+  return parent.hops.map((hop) => (hop.via === 0 ? { interface: hop.interface, via: back.linkData } : hop));
+}
+
+function linkTo(link: RouterBody['links'][number], parent: Vertex): boolean {
+  return link.type === RouterLinkType.Transit && networkVertex(link.linkId) === parent.id;
+}
+
+// ---- §16.2
+
+function interArea(
+  root: U32,
+  summaries: readonly Lsa[],
+  routes: Map<string, Route>,
+  routers: Map<U32, RouterPath>,
+  reachable: Set<U32>,
+): void {
+  const borders = new Map(routers);
+  for (const { header, body } of summaries) {
+    if (body.kind !== 'summary' || body.metric >= LSInfinity || header.advertisingRouter === root) continue;
+    const border = borders.get(header.advertisingRouter);
+    if (!border || border.hops.length === 0) continue;
+    const metric = border.distance + body.metric;
+    if (header.type === LsaType.SummaryAsbr) {
+      reachable.add(header.linkStateId);
+      noteRouter(routers, header.linkStateId, { distance: metric, hops: border.hops, flags: 0x02, kind: 1 });
+    } else {
+      const network = (header.linkStateId & body.mask) >>> 0;
+      offer(routes, route(network, body.mask, PathKind.inter, metric, 0, border.hops));
+    }
+  }
+}
+
+// ---- §16.4
+
+function external(
+  root: U32,
+  externals: readonly Lsa[],
+  routes: Map<string, Route>,
+  routers: ReadonlyMap<U32, RouterPath>,
+): void {
+  const internal = new Map(routes);
+  const lengths = [...new Set(Array.from(internal.values(), ({ mask }) => mask))].sort((a, b) => b - a);
+  for (const { header, body } of externals) {
+    if (body.kind !== 'external' || lsaAge(header) >= MaxAge || body.metric >= LSInfinity) continue;
+    if (header.advertisingRouter === root) continue;
+    const asbr = routers.get(header.advertisingRouter);
+    if (!asbr) continue;
+    let { distance, hops } = asbr;
+    if (body.forwardingAddress !== 0) {
+      const towards = lookUp(internal, lengths, body.forwardingAddress);
+      if (!towards) continue;
+      distance = towards.metric;
+      hops = towards.hops.map((hop) => (hop.via === 0 ? { ...hop, via: body.forwardingAddress } : hop));
+    }
+    if (hops.length === 0) continue;
+    const network = (header.linkStateId & body.mask) >>> 0;
+    offer(
+      routes,
+      body.metricType === 1
+        ? route(network, body.mask, PathKind.external1, distance + body.metric, 0, hops)
+        : route(network, body.mask, PathKind.external2, body.metric, distance, hops),
+    );
+  }
+}
+
+function lookUp(routes: ReadonlyMap<string, Route>, masks: readonly U32[], address: U32): Route | undefined {
+  for (const mask of masks) {
+    const found = routes.get(routeKey((address & mask) >>> 0, mask));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+// ---- what is better
+
+function route(network: U32, mask: U32, kind: number, metric: number, inner: number, hops: readonly Hop[]): Route {
+  return { network, mask, kind, metric, inner, hops };
+}
+
+const routeKey = (network: U32, mask: U32): string => `${network}/${mask}`;
+
+function offer(routes: Map<string, Route>, fresh: Route): void {
+  const key = routeKey(fresh.network, fresh.mask);
+  const known = routes.get(key);
+  const order = known ? known.kind - fresh.kind || known.metric - fresh.metric || known.inner - fresh.inner : 1;
+  if (order > 0) routes.set(key, fresh);
+  else if (order === 0) routes.set(key, { ...fresh, hops: merge(known!.hops, fresh.hops) });
+}
+
+function noteRouter(routers: Map<U32, RouterPath>, id: U32, fresh: RouterPath): void {
+  const known = routers.get(id);
+  const order = known ? known.kind - fresh.kind || known.distance - fresh.distance : 1;
+  if (order > 0) routers.set(id, fresh);
+  else if (order === 0) routers.set(id, { ...fresh, hops: merge(known!.hops, fresh.hops) });
+}
+
+function merge(a: readonly Hop[], b: readonly Hop[]): Hop[] {
+  const merged = [...a];
+  for (const hop of b) {
+    if (!merged.some((known) => known.interface === hop.interface && known.via === hop.via)) merged.push(hop);
+  }
+  return merged;
+}
+
+// ---- the table that the kernel follows
+
+/** Remembers what was handed out, so that each computation yields differences only. */
+export class RouteTable {
+  #current = new Map<Prefix, LearnedRoute>();
+
+  /** Routes on the link itself are the kernel's own and left out, as are those that `ours` names. */
+  update(result: SpfResult, ours: (network: U32, mask: U32) => boolean): LearnedRoute[] {
+    const next = new Map<Prefix, LearnedRoute>();
+    const changes: LearnedRoute[] = [];
+    for (const { network, mask, metric, hops } of result.routes.values()) {
+      if (hops.length === 0 || hops.some(({ via }) => via === 0) || ours(network, mask)) continue;
+      const prefix = prefixOf(network, mask);
+      const nextHops = hops
+        .map((hop): NextHop => ({ via: ipv4FromNumber(hop.via), interface: hop.interface }))
+        .sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
+      const learned = { prefix, nextHops, metric };
+      next.set(prefix, learned);
+      const before = this.#current.get(prefix);
+      if (!before || !same(before, learned)) changes.push(learned);
+    }
+    for (const { prefix, metric } of this.#current.values()) {
+      if (!next.has(prefix)) changes.push({ prefix, nextHops: [], metric });
+    }
+    this.#current = next;
+    return changes;
+  }
+
+  routes(): Iterable<LearnedRoute> {
+    return this.#current.values();
+  }
+}
+
+const textOf = (hop: NextHop): string => `${hop.interface} ${hop.via}`;
+
+function same(a: LearnedRoute, b: LearnedRoute): boolean {
+  return (
+    a.metric === b.metric &&
+    a.nextHops.length === b.nextHops.length &&
+    a.nextHops.every((hop, index) => textOf(hop) === textOf(b.nextHops[index]!))
+  );
+}
+
+function prefixOf(network: U32, mask: U32): Prefix {
+  const bytes = Uint8Array.of(network >>> 24, network >>> 16, network >>> 8, network);
+  return makePrefix(bytes, popcount(mask));
+}
+
+function popcount(mask: U32): number {
+  let bits = 0;
+  for (let value = mask; value !== 0; value = (value << 1) >>> 0) bits += value >>> 31;
+  return bits;
+}
