@@ -1,0 +1,127 @@
+/**
+ * A speaker in a process of its own, so that it can be put into a network namespace (`ip netns exec`). Commands come
+ * over the IPC channel; every callback goes back as an event.
+ */
+
+import type { BgpNeighborOptions, BgpOptions } from '../../../src/bgp/index.ts';
+import { BgpSpeaker } from '../../../src/bgp/index.ts';
+import type { Address, Prefix } from '../../../src/model/address.ts';
+import { systemClock } from '../../../src/model/clock.ts';
+import type { ClaimLevel, HostRoute } from '../../../src/model/hosts.ts';
+import type { LinkState, Port } from '../../../src/model/ports.ts';
+
+export interface ChildConfig {
+  asn: number;
+  routerId: string;
+  prefixes: string[];
+  communities?: string[];
+  neighbors: (Omit<BgpNeighborOptions, 'address' | 'localAddress'> & { address: string; localAddress?: string })[];
+  ports: { name: string; ifindex?: number; addresses: [string, number][] }[];
+  listen?: false | { port: number; address?: string };
+}
+
+export type Command =
+  | { do: 'start'; config: ChildConfig }
+  | { do: 'apply'; withdrawn?: string[]; announced?: { address: string; level?: ClaimLevel }[] }
+  | { do: 'link'; name: string; up: boolean }
+  | { do: 'refresh'; address: string }
+  | { do: 'graceful'; on: boolean }
+  | { do: 'view' }
+  | { do: 'stop'; communication?: string };
+
+const say = (message: object) => process.send?.(message);
+const ports = new Map<string, Port>();
+const links: LinkState = {
+  port: (name) => ports.get(name),
+  portByIndex: (ifindex) => [...ports.values()].find((port) => port.ifindex === ifindex),
+  ports: () => ports.values(),
+  onChange: () => () => {},
+};
+let speaker: BgpSpeaker;
+
+function start(config: ChildConfig): void {
+  for (const [index, port] of config.ports.entries()) {
+    ports.set(port.name, {
+      name: port.name,
+      ifindex: port.ifindex ?? index + 10,
+      mac: undefined,
+      mtu: 1500,
+      adminUp: true,
+      carrier: true,
+      master: 0,
+      kind: 'veth',
+      addresses: port.addresses.map(([address, prefixLength]) => ({ address: address as Address, prefixLength })),
+    });
+  }
+  const log = (level: string) => (fields: object, text: string) => say({ event: 'log', level, fields, text });
+  const options: BgpOptions = {
+    asn: config.asn,
+    routerId: config.routerId as Address,
+    neighbors: config.neighbors as BgpNeighborOptions[],
+    announce: { communities: config.communities ?? [] },
+    prefixes: config.prefixes as Prefix[],
+    ...(config.listen === undefined ? {} : { listen: config.listen as { port: number; address: Address } | false }),
+    clock: systemClock,
+    log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
+    links,
+    onRoutes: (changes) => say({ event: 'routes', changes }),
+    onForeignClaim: (claim) => say({ event: 'claim', claim }),
+    onSession: (change) => say({ event: 'session', change }),
+  };
+  speaker = new BgpSpeaker(options);
+  speaker.start();
+}
+
+function link(name: string, up: boolean): void {
+  const before = ports.get(name)!;
+  const after = { ...before, carrier: up };
+  ports.set(name, after);
+  speaker.linkChanged({ name, before, after, at: systemClock.now() });
+}
+
+const hostRoute = (host: { address: string; level?: ClaimLevel }): HostRoute => ({
+  address: host.address as Address,
+  interface: 'A1',
+  ifindex: 99,
+  mac: '02:00:00:00:00:01' as HostRoute['mac'],
+  level: host.level ?? 0,
+});
+
+async function run(command: Command): Promise<unknown> {
+  switch (command.do) {
+    case 'start':
+      return start(command.config);
+    case 'apply': {
+      const before = performance.now();
+      const report = speaker.apply({
+        withdrawn: (command.withdrawn ?? []) as Address[],
+        announced: (command.announced ?? []).map(hostRoute),
+      });
+      return { report, took: performance.now() - before };
+    }
+    case 'link':
+      return link(command.name, command.up);
+    case 'refresh':
+      return speaker.requestRefresh(command.address as Address);
+    case 'graceful':
+      return speaker.setGracefulShutdown(command.on);
+    case 'view':
+      return {
+        sessions: speaker.sessions(),
+        routes: speaker.routes(),
+        counters: speaker.counters(),
+        initial: speaker.sessions().map((session) => speaker.initialRoutesReceived(session.neighbor)),
+      };
+    case 'stop':
+      return speaker.stop(command.communication);
+  }
+}
+
+process.on('message', (message: { id: number; command: Command }) => {
+  run(message.command).then(
+    (result) => say({ reply: message.id, result: result ?? null }),
+    (error: Error) => say({ reply: message.id, error: error.stack }),
+  );
+});
+process.on('disconnect', () => process.exit());
+say({ event: 'ready' });
