@@ -125,6 +125,7 @@ export interface PortLinkSettings {
   readonly startupDelay?: string;
   readonly dryRun?: boolean;
   readonly onStop?: 'leave' | 'reopen';
+  readonly shutUplinks?: boolean;
 }
 
 export interface GroupView {

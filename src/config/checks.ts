@@ -228,6 +228,13 @@ function checkGroup(
       remedy: 'Lower it, or write all.',
     });
   }
+  if (group.shutUplinks && group.direction === 'uplink') {
+    findings.push({
+      path: at('shutUplinks'),
+      message: 'shuts uplinks when downlinks are lost, but the direction is uplink',
+      remedy: 'Write direction: downlink or both, or remove it.',
+    });
+  }
   for (const [index, condition] of group.upWhen.entries()) {
     if (group.upWhen.indexOf(condition) < index) {
       findings.push({

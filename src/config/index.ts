@@ -5,4 +5,11 @@ export { formatProblem, type Problem } from './problem.ts';
 export { formatDuration, parseDuration } from './scalars.ts';
 export { type GroupSettings, groupSchema, jsonSchema, type Settings } from './schema.ts';
 export type * from './types.ts';
-export { type GroupEdit, type PlannedEdit, type PortLinkEdit, planEdit, saveConfig } from './write-back.ts';
+export {
+  type GroupEdit,
+  type PlannedEdit,
+  type PortLinkEdit,
+  planEdit,
+  type RefusedEdit,
+  saveConfig,
+} from './write-back.ts';

@@ -89,6 +89,7 @@ function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfi
 export function resolveGroup(settings: GroupSettings): PortLinkGroup {
   return {
     ...settings,
+    shut: resolveShut(settings.shut),
     uplinks: portsOf(settings.uplinks),
     downlinks: portsOf(settings.downlinks),
     priority: portsOf(settings.priority),
@@ -96,6 +97,11 @@ export function resolveGroup(settings: GroupSettings): PortLinkGroup {
     recoveryDelay: milliseconds(settings.recoveryDelay),
     startupDelay: milliseconds(settings.startupDelay),
   };
+}
+
+function resolveShut(shut: GroupSettings['shut']): PortLinkGroup['shut'] {
+  if (shut === 'all') return shut;
+  return typeof shut === 'number' ? { count: shut } : { percent: Number(shut.slice(0, -1)) };
 }
 
 function resolveOspf(settings: OspfSettings, secrets: Secrets): OspfConfig {

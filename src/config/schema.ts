@@ -94,6 +94,10 @@ export const groupSchema = z.strictObject({
     .default('10s')
     .meta({ description: 'After the start of the agent, before the group may act.' }),
   dryRun: z.boolean().default(false),
+  shutUplinks: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Direction downlink or both: shut the uplinks too once every downlink is lost.' }),
   onStop: anyOf(['leave', 'reopen'])
     .default('leave')
     .meta({ description: 'What becomes of ports that we shut when the agent is stopped.' }),

@@ -45,7 +45,7 @@ export interface PortLinkGroup {
   readonly direction: 'uplink' | 'downlink' | 'both';
   readonly minUplinks: number;
   readonly upWhen: readonly ('carrier' | 'adjacency' | 'nexthop' | 'default-route' | 'bfd')[];
-  readonly shut: 'all' | number | `${number}%`;
+  readonly shut: 'all' | { readonly count: number } | { readonly percent: number };
   readonly priority: readonly string[];
   readonly deferDelay: number;
   readonly recoveryDelay: number;
@@ -53,6 +53,7 @@ export interface PortLinkGroup {
   readonly startupDelay: number;
   readonly dryRun: boolean;
   readonly onStop: 'leave' | 'reopen';
+  readonly shutUplinks: boolean;
 }
 
 export type OspfAuthentication =

@@ -28,7 +28,13 @@ import type { GroupSettings } from './schema.ts';
  */
 
 /** Keys as in the file: durations as text, port lists with ranges if one likes. */
-export type GroupEdit = Partial<Omit<GroupSettings, 'name'>>;
+export type GroupEdit = {
+  readonly [Key in Exclude<keyof GroupSettings, 'name'>]?: GroupSettings[Key] extends (infer Item)[]
+    ? readonly Item[]
+    : GroupSettings[Key] extends string | (infer Item)[]
+      ? GroupSettings[Key] | readonly Item[]
+      : GroupSettings[Key];
+};
 
 export type PortLinkEdit =
   | { readonly type: 'add'; readonly name: string; readonly settings: GroupEdit }
@@ -53,6 +59,14 @@ export function planEdit(before: Loaded, edit: PortLinkEdit): PlannedEdit | Refu
   if (edit.type === 'add' ? index >= 0 : index < 0) {
     const reason = index >= 0 ? 'exists' : 'missing';
     return { ok: false, reason, problems: [nameProblem(before, edit, index, groups)] };
+  }
+  if (edit.type !== 'remove' && 'name' in edit.settings) {
+    const finding = {
+      path: ['portLink', index],
+      message: "a group's name stays",
+      remedy: 'Add a group with the new name and remove this one.',
+    };
+    return { ok: false, reason: 'invalid', problems: [locate(finding, before.file, before.document, before.lines)] };
   }
   const wanted = structuredClone(before.document.toJS()) as Record<string, unknown>;
   wanted.portLink = editedGroups(groups, index, edit);

@@ -19,6 +19,7 @@ import {
 import { portsOf } from '../../src/config/port-list.ts';
 import type { HostPolicy } from '../../src/hostroutes/index.ts';
 import type { OspfInterfaceOptions } from '../../src/ospf/index.ts';
+import type { PortLinkGroupConfig } from '../../src/portlink/index.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const EXAMPLE = join(root, 'docs/peerless.example.yaml');
@@ -118,7 +119,8 @@ test('the resolved parts are what the domains take', (t) => {
   const policy: HostPolicy = { ...config.hostRoutes.policy, ownAddresses: [] };
   const interfaces: readonly OspfInterfaceOptions[] = config.ospf!.interfaces;
   const neighbors: readonly BgpNeighborOptions[] = config.bgp!.neighbors;
-  t.deepEqual([policy.ports.length, interfaces.length, neighbors.length], [4, 1, 1]);
+  const groups: readonly PortLinkGroupConfig[] = config.portLink;
+  t.deepEqual([policy.ports.length, interfaces.length, neighbors.length, groups.length], [4, 1, 1, 1]);
 });
 
 test('the settings, which are what is shown, hold no secret', (t) => {
@@ -148,6 +150,7 @@ test('a small file gets the defaults of the firm surface', (t) => {
       startupDelay: 10000,
       dryRun: false,
       onStop: 'leave',
+      shutUplinks: false,
     },
   ]);
   t.deepEqual(config.hostRoutes.policy.limits, { perPort: 256, total: 20000 });
@@ -181,6 +184,13 @@ test('every key of the example is in the JSON Schema, and unknown keys are refus
   t.false(tor.additionalProperties);
   for (const key of Object.keys(parseDocument(readFileSync(EXAMPLE, 'utf8')).toJS()))
     t.true(key in tor.properties, key);
+});
+
+test('how many ports are shut', (t) => {
+  const shut = (value: string) =>
+    load(`${SMALL}portLink: [{ name: a, uplinks: [U0], downlinks: ['A[1-4]'], shut: ${value} }]\n`).config.portLink[0]!
+      .shut;
+  t.deepEqual([shut('all'), shut('3'), shut('25%')], ['all', { count: 3 }, { percent: 25 }]);
 });
 
 test('durations', (t) => {

@@ -247,6 +247,12 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     /^16:16: portLink\[0\]\.direction: "up" is not a possible value\. Write one of uplink, downlink, both/,
   ],
   [
+    'uplinks shut in the wrong direction',
+    'shut: all',
+    'shutUplinks: true',
+    /^16:18: portLink\[0\]\.shutUplinks: shuts uplinks when downlinks are lost/,
+  ],
+  [
     'OSPF dead not over hello',
     'hello: 1s, dead: 4s }\n    - { name: U1',
     'hello: 4s, dead: 4s }\n    - { name: U1',

@@ -1,0 +1,63 @@
+import { Command, Flags } from '@oclif/core';
+import { AgentClient } from './client.ts';
+import { CommandFailure, EXIT, type ExitCode } from './errors.ts';
+import { type Column, outputWidth, pairs, table } from './table.ts';
+
+export const DEFAULT_SOCKET = '/run/peerless/peerless.sock';
+
+/**
+ * What all commands share: `--json`, how errors look and how the process ends. A command returns the value that
+ * `--json` prints, and logs the text that is printed otherwise.
+ */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true;
+
+  protected printTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[], none: string): void {
+    this.log(rows.length === 0 ? none : table(columns, rows, outputWidth()));
+  }
+
+  protected printPairs(entries: readonly (readonly [string, string | number | undefined])[]): void {
+    this.log(pairs(entries, outputWidth()));
+  }
+
+  /** Ends the command with `code` once its output is written. */
+  protected endWith(code: ExitCode): void {
+    process.exitCode = code;
+  }
+
+  /** The JSON of a failure is the API's own error body. */
+  protected override toErrorJson(error: unknown): { error: { message: string; remedy?: string } } {
+    const message = error instanceof Error ? error.message : String(error);
+    const remedy = error instanceof CommandFailure ? error.remedy : undefined;
+    return { error: remedy === undefined ? { message } : { message, remedy } };
+  }
+
+  protected override async catch(error: Error): Promise<void> {
+    if (!(error instanceof CommandFailure)) {
+      await super.catch(error as Parameters<Command['catch']>[0]);
+      return;
+    }
+    process.exitCode = error.exitCode;
+    if (this.jsonEnabled()) this.logJson(this.toErrorJson(error));
+    else process.stderr.write(`peerless: ${error.message}\n${error.remedy === undefined ? '' : `${error.remedy}\n`}`);
+  }
+}
+
+export const socketFlag = Flags.string({
+  description: 'control socket of the agent',
+  env: 'PEERLESS_SOCKET',
+  default: DEFAULT_SOCKET,
+  helpValue: 'PATH',
+  helpGroup: 'GLOBAL',
+});
+
+/** A command that asks the agent. */
+export abstract class AgentCommand extends BaseCommand {
+  static override baseFlags = { socket: socketFlag };
+
+  protected client(flags: { readonly socket: string }): AgentClient {
+    return new AgentClient(flags.socket);
+  }
+}
+
+export { CommandFailure, EXIT };

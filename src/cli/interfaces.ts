@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+import { CommandFailure, EXIT } from './errors.ts';
+
+/**
+ * Names of the interfaces of this process's network namespace, or of another. /proc/net follows the calling thread,
+ * where /sys/class/net shows the namespace it was mounted in.
+ */
+export async function interfaceNames(netns?: string): Promise<Set<string>> {
+  const read = () => parseNames(readFileSync('/proc/thread-self/net/dev', 'utf8'));
+  if (netns === undefined) return read();
+  const { withNetns } = await import('linux-sockets');
+  try {
+    return withNetns(netns, read);
+  } catch (error) {
+    throw new CommandFailure(
+      EXIT.usage,
+      `the network namespace ${netns} can't be entered: ${(error as Error).message}`,
+      'Choose one that `ip netns` lists, as root.',
+    );
+  }
+}
+
+const parseNames = (text: string): Set<string> =>
+  new Set(
+    text
+      .split('\n')
+      .slice(2)
+      .map((line) => line.split(':')[0]!.trim())
+      .filter((name) => name !== ''),
+  );

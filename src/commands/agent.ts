@@ -1,0 +1,53 @@
+import { Flags } from '@oclif/core';
+import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
+
+export default class Agent extends BaseCommand {
+  static override enableJsonFlag = false;
+  static override summary = 'Run the agent in the foreground.';
+  static override description =
+    `The agent learns the hosts behind the ports of this switch, announces them upstream, and shuts the ports
+of a port-link group when its uplinks are gone.
+
+SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly. It tells systemd (Type=notify) when it is ready.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --config /etc/peerless/peerless.yaml',
+    {
+      description: 'Start with all downlinks shut until the routing sessions are up:',
+      command: '<%= config.bin %> <%= command.id %> --config /etc/peerless/peerless.yaml --hold-at-boot',
+    },
+  ];
+  static override flags = {
+    config: Flags.string({
+      char: 'c',
+      description: 'configuration file',
+      default: '/etc/peerless/peerless.yaml',
+      helpValue: 'FILE',
+    }),
+    'hold-at-boot': Flags.boolean({ description: 'keep the downlinks shut until the uplinks are known to be up' }),
+    'log-level': Flags.string({
+      description: 'least severity to log',
+      options: ['debug', 'info', 'warn', 'error'],
+      default: 'info',
+    }),
+    'log-file': Flags.string({ description: 'log here instead of to standard output', helpValue: 'FILE' }),
+  };
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(Agent);
+    const { formatProblem, loadConfig } = await import('../config/index.ts');
+    const loaded = loadConfig(flags.config);
+    if (!loaded.ok) {
+      throw new CommandFailure(
+        EXIT.usage,
+        `the configuration is wrong:\n${loaded.problems.map(formatProblem).join('\n')}`,
+      );
+    }
+    const { runAgent } = await import('../agent/index.ts');
+    await runAgent({
+      configFile: flags.config,
+      holdAtBoot: flags['hold-at-boot'],
+      logLevel: flags['log-level'] as 'debug' | 'info' | 'warn' | 'error',
+      ...(flags['log-file'] === undefined ? {} : { logFile: flags['log-file'] }),
+    });
+  }
+}

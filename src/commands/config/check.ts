@@ -1,0 +1,44 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand, EXIT } from '../../cli/base-command.ts';
+import { interfaceNames } from '../../cli/interfaces.ts';
+import { formatProblem, loadConfig, missingPorts, type Problem } from '../../config/index.ts';
+
+export default class ConfigCheck extends BaseCommand {
+  static override summary = 'Check a configuration file.';
+  static override description =
+    `Reports every problem as FILE:LINE:COLUMN: what is wrong, and what to do about it. Also checks that the secret files
+can be read by their owner alone, and that the interfaces exist. Exit code 2 when something is wrong.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> /etc/peerless/peerless.yaml',
+    {
+      description: 'On another machine than the switch:',
+      command: '<%= config.bin %> <%= command.id %> peerless.yaml --offline',
+    },
+  ];
+  static override args = { file: Args.string({ description: 'configuration file', required: true }) };
+  static override flags = {
+    offline: Flags.boolean({ description: "don't look for the interfaces on this machine" }),
+    netns: Flags.string({
+      description: 'look for the interfaces in this network namespace',
+      helpValue: 'NAME',
+      exclusive: ['offline'],
+    }),
+  };
+
+  override async run(): Promise<{ ok: boolean; problems: readonly Problem[] }> {
+    const { args, flags } = await this.parse(ConfigCheck);
+    const loaded = loadConfig(args.file);
+    const problems = !loaded.ok
+      ? loaded.problems
+      : flags.offline
+        ? []
+        : missingPorts(loaded, await interfaceNames(flags.netns));
+    if (problems.length === 0) {
+      this.log(`${args.file}: fine`);
+      return { ok: true, problems };
+    }
+    for (const problem of problems) this.logToStderr(formatProblem(problem));
+    this.endWith(EXIT.usage);
+    return { ok: false, problems };
+  }
+}
