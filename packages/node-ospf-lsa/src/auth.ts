@@ -3,8 +3,9 @@
  *
  * With a cryptographic type the digest stands behind the OSPF packet and is not counted in its length. Both kinds are
  * computed over packet plus trailer, with the trailer first filled by what the RFC says: the key for MD5, Apad for HMAC.
+ * `Authentication` objects are taken as the constants that their type says they are: a new key is a new object.
  */
-import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Authentication } from './types.ts';
 
 export const HEADER_LENGTH = 24;
@@ -111,11 +112,23 @@ function digest(bytes: Uint8Array, length: number, authentication: Cryptographic
     return hash('md5', bytes, 'buffer');
   }
   for (let index = 0; index < trailer.length; index++) trailer[index] = APAD[index & 3]!;
-  const name = HASH_NAME[authentication.type];
+  return createHmac(HASH_NAME[authentication.type], hmacKey(authentication, authentication.type))
+    .update(bytes)
+    .digest();
+}
+
+/** Importing raw key bytes costs four times what the rest of an HMAC does, so it is done once for each object. */
+const hmacKeys = new WeakMap<Cryptographic, KeyObject>();
+
+function hmacKey(authentication: Cryptographic, type: keyof typeof HASH_NAME): KeyObject {
+  const known = hmacKeys.get(authentication);
+  if (known) return known;
   const { secret } = authentication;
   // RFC 5709 §3.3 (1): a key longer than the digest (not than the block, as in plain HMAC) is hashed first.
-  const key = secret.length > trailer.length ? hash(name, secret, 'buffer') : secret;
-  return createHmac(name, key).update(bytes).digest();
+  const bytes = secret.length > DIGEST_LENGTH[type] ? hash(HASH_NAME[type], secret, 'buffer') : secret;
+  const key = createSecretKey(bytes);
+  hmacKeys.set(authentication, key);
+  return key;
 }
 
 function samePassword(field: Uint8Array, password: string): boolean {
