@@ -1,12 +1,26 @@
 /**
- * The face of the kernel adapter. Signatures first; the bodies follow in the files of this folder.
+ * The kernel, as the agent sees it: ports, neighbours, forwarding databases, and installers of routes.
+ *
+ * Three sockets, so that none waits behind another: links and addresses (few messages, the hot path of a link event),
+ * neighbours and forwarding databases (floods are usual), and requests. Every table is kept by notifications and made
+ * right again after an overrun (see rtnetlink-ts); listeners run in the turn in which a notification was read.
  */
-import type { Rtnetlink } from 'rtnetlink-ts';
-import type { Address, Mac, Prefix } from '../model/address.ts';
-import type { Clock, Instant } from '../model/clock.ts';
-import type { Announcer, HostDelta, HostRoute, LearnedRoute, WireReport } from '../model/hosts.ts';
+import { NetlinkError, type Refusal, Rtnetlink, requests, Subscription } from 'rtnetlink-ts';
+import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
+import { CarrierWatch } from './carrier-watch.ts';
+import { ForwardingDatabase } from './fdb.ts';
+import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
+import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
+import { Links } from './links.ts';
+import { Neighbours } from './neighbours.ts';
+
+export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
+export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
+export type { ReconcileReport } from './installing.ts';
+export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
+export { type NeighbourEvent, Neighbours } from './neighbours.ts';
 
 export interface KernelOptions {
   /** Name in /run/netns or absolute path; the process itself stays where it is. */
@@ -17,120 +31,134 @@ export interface KernelOptions {
   readonly receiveBuffer?: number;
 }
 
-export interface NeighbourEvent {
-  readonly ifindex: number;
-  readonly address: Address;
-  /** undefined while unresolved. */
-  readonly mac: Mac | undefined;
-  /** NUD_* bits, see `NUD` of rtnetlink-ts. */
-  readonly state: number;
-  /** REACHABLE, STALE, DELAY, PROBE, PERMANENT or NOARP: the kernel would send with `mac`. */
-  readonly usable: boolean;
-  /** The entry was written by us (HostRouteInstaller), not heard by the kernel. */
-  readonly own: boolean;
-  readonly deleted: boolean;
-  /** When the kernel's message reached our socket. */
-  readonly at: Instant;
+const DEFAULT_RECEIVE_BUFFER = 8 << 20;
+const DEFAULT_HOST_PROTOCOL = 201;
+
+interface Parts {
+  readonly rtnetlink: Rtnetlink;
+  readonly links: Links;
+  readonly neighbourhood: Subscription;
+  readonly clock: Clock;
 }
 
-export interface FdbEvent {
-  readonly mac: Mac;
-  readonly bridge: number;
-  readonly vlan: number | undefined;
-  /** Port ifindex before and after; undefined: not known. A move has both. */
-  readonly before: number | undefined;
-  readonly after: number | undefined;
-  readonly at: Instant;
-}
-
-export declare class Neighbours {
-  /** From the mirror, no system call. */
-  all(ifindex?: number): Iterable<NeighbourEvent>;
-  get(ifindex: number, address: Address): NeighbourEvent | undefined;
-  /** A fresh dump, filtered by the kernel to one interface. */
-  read(ifindex: number): Promise<NeighbourEvent[]>;
-  onNeighbour(listener: (event: NeighbourEvent) => void): () => void;
-}
-
-export declare class ForwardingDatabase {
-  /** The port behind which a bridge has learned `mac`; the bridge's own addresses are not given. */
-  portOf(mac: Mac, bridgeIfindex: number, vlan?: number): Port | undefined;
-  onFdb(listener: (event: FdbEvent) => void): () => void;
-}
-
-export interface HostRouteOptions {
-  /** Default 201. */
-  readonly protocol?: number;
-  /** Default 254 (main). */
-  readonly table?: number;
-  /** Default 1. */
-  readonly metric?: number;
-}
-
-export interface ReconcileReport {
-  readonly kept: number;
-  readonly added: number;
-  readonly removed: number;
-  readonly failed: number;
-}
-
-export declare class HostRouteInstaller implements Announcer {
-  readonly name: string;
-  apply(delta: HostDelta): WireReport;
-  /** Resolves when the kernel has answered everything that was applied so far. */
-  settled(): Promise<void>;
-  /** The host routes with our protocol and table that the kernel holds now (from an earlier run). */
-  adopt(): Promise<{ address: Address; ifindex: number }[]>;
-  /** Makes the kernel hold exactly `wanted`; equal routes are not touched. */
-  reconcile(wanted: Iterable<HostRoute>): Promise<ReconcileReport>;
-  /** One unreachable route for each prefix, so that an address that nobody serves never follows the default route. */
-  ensureUnreachable(prefixes: readonly Prefix[], metric?: number): Promise<void>;
-  /** Removes the unreachable routes and, unless `keepHosts`, all host routes and neighbour entries. */
-  leave(options?: { keepHosts?: boolean }): Promise<void>;
-  counters(): Readonly<Record<string, number>>;
-}
-
-export interface LearnedRouteOptions {
-  /** Kernel protocol number (RTA protocol), own to one speaker: e.g. 202 OSPF, 203 BGP. */
-  readonly protocol: number;
-  readonly table?: number;
-  /** Used instead of the route's own metric when given. */
-  readonly metric?: number;
-}
-
-export declare class LearnedRouteInstaller {
-  /** Puts the changes into the kernel in this turn; a route without next hops is removed. */
-  update(routes: readonly LearnedRoute[]): void;
-  /** Resolves once the kernel has acknowledged `prefix` with its present next hops; rejects when it is removed or after `close`. */
-  installed(prefix: Prefix): Promise<void>;
-  isInstalled(prefix: Prefix): boolean;
-  /** What the kernel holds with our protocol and table now. */
-  adopt(): Promise<LearnedRoute[]>;
-  /** At restart, once the speaker has converged: exactly `wanted` stays; equal routes are not touched. */
-  reconcile(wanted: Iterable<LearnedRoute>): Promise<ReconcileReport>;
-  /** Removes all routes. */
-  leave(): Promise<void>;
-  close(): void;
-  counters(): Readonly<Record<string, number>>;
-}
-
-export declare class Kernel implements LinkState, PortDriver {
-  /** Sockets opened, groups joined and the first picture read. */
-  static open(options?: KernelOptions): Promise<Kernel>;
+export class Kernel implements LinkState, PortDriver {
   readonly rtnetlink: Rtnetlink;
   readonly neighbours: Neighbours;
   readonly fdb: ForwardingDatabase;
-  port(name: string): Port | undefined;
-  portByIndex(ifindex: number): Port | undefined;
-  ports(): Iterable<Port>;
-  onChange(listener: (change: PortChange) => void): () => void;
-  /** The kernel has done it when this returns; the promise carries what it said. Unknown ports reject, after the others were set. */
-  setAdmin(ports: readonly string[], up: boolean): Promise<void>;
-  /** The ports whose carriers are re-read after every link event (uplinks and downlinks); names may not exist yet. */
-  watchCarriers(names: Iterable<string>): void;
-  hostRoutes(options?: HostRouteOptions): HostRouteInstaller;
-  learnedRoutes(options: LearnedRouteOptions): LearnedRouteInstaller;
-  counters(): Readonly<Record<string, number>>;
+  readonly #links: Links;
+  readonly #neighbourhood: Subscription;
+  readonly #carriers: CarrierWatch;
+  readonly #clock: Clock;
+
+  /** Sockets opened, groups joined and the first picture read. */
+  static async open(options: KernelOptions = {}): Promise<Kernel> {
+    const clock = options.clock ?? systemClock;
+    const { netns, log, receiveBuffer = DEFAULT_RECEIVE_BUFFER } = options;
+    const onError = (error: unknown) => log?.warn({ err: error }, 'the kernel could not be read, it is tried again');
+    const rtnetlink = Rtnetlink.open({ netns });
+    let links: Links | undefined;
+    try {
+      links = await Links.open({ netns, clock, receiveBuffer, onError });
+      const neighbourhood = await Subscription.open({
+        kinds: ['neighbour', 'fdb'],
+        netns,
+        now: () => clock.now(),
+        receiveBuffer,
+        onError,
+      });
+      return new Kernel({ rtnetlink, links, neighbourhood, clock });
+    } catch (error) {
+      links?.close();
+      rtnetlink.close();
+      throw error;
+    }
+  }
+
+  private constructor({ rtnetlink, links, neighbourhood, clock }: Parts) {
+    this.rtnetlink = rtnetlink;
+    this.#links = links;
+    this.#neighbourhood = neighbourhood;
+    this.#clock = clock;
+    this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
+    this.fdb = new ForwardingDatabase(neighbourhood, links);
+    this.#carriers = new CarrierWatch(links, rtnetlink, clock);
+  }
+
+  port(name: string): Port | undefined {
+    return this.#links.port(name);
+  }
+
+  portByIndex(ifindex: number): Port | undefined {
+    return this.#links.portByIndex(ifindex);
+  }
+
+  ports(): Iterable<Port> {
+    return this.#links.ports();
+  }
+
+  onChange(listener: (change: PortChange) => void): () => void {
+    return this.#links.onChange(listener);
+  }
+
+  /**
+   * The kernel has done it when this returns; the promise carries what it said. It rejects with an AggregateError that
+   * names each port that is unknown or was refused, after the others were set.
+   */
+  async setAdmin(ports: readonly string[], up: boolean): Promise<void> {
+    const errors: Error[] = [];
+    const known: Port[] = [];
+    for (const name of ports) {
+      const port = this.#links.port(name);
+      if (port) known.push(port);
+      else errors.push(new Error(`${name}: no such port`));
+    }
+    const { refused } = await this.rtnetlink.sendNow(known.map(({ ifindex }) => requests.setLink({ ifindex, up })));
+    for (const { index, refusal } of refused) errors.push(refusedPort(known[index]!.name, refusal));
+    if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
+  }
+
+  /** The ports whose carriers are re-read after every carrier event (uplinks and downlinks); names may not exist yet. */
+  watchCarriers(names: Iterable<string>): void {
+    this.#carriers.watch(names);
+  }
+
+  hostRoutes(options: HostRouteOptions = {}): HostRouteInstaller {
+    this.neighbours.regardAsOwn(options.protocol ?? DEFAULT_HOST_PROTOCOL);
+    return new HostRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+  }
+
+  learnedRoutes(options: LearnedRouteOptions): LearnedRouteInstaller {
+    return new LearnedRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+  }
+
+  /** What was lost and made right again, and what could not be read. */
+  counters(): Readonly<Record<string, number>> {
+    const counters: Record<string, number> = {
+      carrierRounds: this.#carriers.counters.rounds,
+      carrierFoundLate: this.#carriers.counters.foundLate,
+    };
+    const sockets = {
+      links: this.#links.counters,
+      neighbours: this.#neighbourhood.counters,
+      requests: this.rtnetlink.counters,
+    };
+    for (const [socket, { malformed, ...plain }] of Object.entries(sockets)) {
+      for (const [name, value] of Object.entries(plain)) counters[`${socket}.${name}`] = value;
+      for (const [reason, value] of Object.entries(malformed)) counters[`${socket}.malformed.${reason}`] = value;
+    }
+    return counters;
+  }
+
   /** Closes the sockets; routes stay (use `leave` of the installers first). */
-  close(): void;
+  close(): void {
+    this.#carriers.close();
+    this.#links.close();
+    this.#neighbourhood.close();
+    this.rtnetlink.close();
+  }
+}
+
+function refusedPort(name: string, refusal: Refusal): Error {
+  const error = new NetlinkError(refusal);
+  return new Error(`${name}: ${error.message}`, { cause: error });
 }

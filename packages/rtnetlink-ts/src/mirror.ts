@@ -1,5 +1,5 @@
 /** Tables that follow the kernel's objects: what a notification or a dump says is put in, what it replaced comes out. */
-import { AF } from './codec/constants.ts';
+import { AF, NTF } from './codec/constants.ts';
 import type { InterfaceAddress } from './codec/interface-address.ts';
 import type { Link } from './codec/link.ts';
 import type { Neighbour } from './codec/neighbour.ts';
@@ -22,14 +22,26 @@ export type Kind = keyof ObjectOf;
 export const keyOf: { readonly [K in Kind]: (value: ObjectOf[K]) => string } = {
   link: (link) => String(link.ifindex),
   address: (address) => `${address.ifindex} ${address.address}/${address.prefixLength} ${address.peer ?? ''}`,
-  neighbour: (neighbour) => `${neighbour.ifindex} ${neighbour.destination}`,
-  // A vxlan device keeps one MAC with several remote ends.
-  fdb: (entry) =>
-    `${entry.ifindex} ${entry.linkAddress} ${entry.vlan ?? ''} ${entry.master} ${entry.destination ?? ''} ${entry.vni ?? ''}`,
+  neighbour: (neighbour) => neighbourKey(neighbour.ifindex, neighbour.destination ?? ''),
+  fdb: fdbKey,
   route: routeKey,
   rule: (rule) => JSON.stringify(rule),
   nexthop: (nextHop) => String(nextHop.id),
 };
+
+export const neighbourKey = (ifindex: number, destination: string): string => `${ifindex} ${destination}`;
+
+/**
+ * A bridge has an address behind one port at a time and tells a move as a new entry alone, so the port is no part of the
+ * key. A device's own table (vxlan) may have several remote ends for one address.
+ */
+function fdbKey(entry: Neighbour): string {
+  const where =
+    entry.master && !(entry.flags & NTF.SELF)
+      ? `bridge ${entry.master}`
+      : `${entry.ifindex} ${entry.destination ?? ''} ${entry.vni ?? ''}`;
+  return `${where} ${entry.linkAddress} ${entry.vlan ?? ''}`;
+}
 
 /**
  * The kernel lets device routes of one prefix and metric stand side by side (fe80::/64 on each interface), so their

@@ -28,7 +28,7 @@ import {
 } from './receive.ts';
 import { Rtnetlink } from './rtnetlink.ts';
 
-export type { Kind, ObjectOf } from './mirror.ts';
+export { type Kind, neighbourKey, type ObjectOf } from './mirror.ts';
 
 /** One object came (`before` undefined), changed or went (`after` undefined). */
 export type Change = {
@@ -140,7 +140,7 @@ export class Subscription {
     this.#startResync();
   }
 
-  /** What the kernel holds, as far as told; keys are unspecified. */
+  /** What the kernel holds, as far as told; of the keys only `neighbourKey` is for outside use. */
   table<K extends Kind>(kind: K): ReadonlyMap<string, ObjectOf[K]> {
     return this.#tables[kind];
   }
@@ -155,6 +155,11 @@ export class Subscription {
   synchronized(): Promise<void> {
     if (!this.#lost && !this.#resync) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Reads what has arrived, in this turn, instead of waiting to be told that the socket is readable. */
+  readNow(): void {
+    if (!this.#closed) this.#readable();
   }
 
   unref(): void {

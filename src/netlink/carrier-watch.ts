@@ -1,0 +1,81 @@
+/**
+ * Reads carriers where the kernel is late in telling.
+ *
+ * The kernel holds back carrier events to one a second for the whole machine (net/core/link_watch.c): after an event on
+ * any interface, a carrier loss within the next second is notified up to a second late. Reading a link makes the kernel
+ * handle that link's event at once. So for a little more than a second after each change of a carrier we read the
+ * carriers of the ports that matter every few milliseconds, and take in the notification that the reading released.
+ *
+ * A reading takes the kernel's RTNL lock, which others may hold for long; then we read less often, for a late event is
+ * better than an agent that waits all the time.
+ */
+import type { Rtnetlink } from 'rtnetlink-ts';
+import type { Clock, Instant, Timer } from '../model/clock.ts';
+import type { PortChange } from '../model/ports.ts';
+import type { Links } from './links.ts';
+
+const WINDOW = 1100;
+const DENSE_WINDOW = 300;
+const DENSE_INTERVAL = 3;
+const SPARSE_INTERVAL = 10;
+/** A round of reading may take this share of the time. */
+const GIVE_WAY = 4;
+
+export class CarrierWatch {
+  readonly counters = { rounds: 0, foundLate: 0 };
+  readonly #links: Links;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #clock: Clock;
+  #names: readonly string[] = [];
+  #since: Instant = Number.NEGATIVE_INFINITY;
+  #timer: Timer | undefined;
+  readonly #unsubscribe: () => void;
+
+  constructor(links: Links, rtnetlink: Rtnetlink, clock: Clock) {
+    this.#links = links;
+    this.#rtnetlink = rtnetlink;
+    this.#clock = clock;
+    this.#unsubscribe = links.onChange((change) => this.#changed(change));
+  }
+
+  watch(names: Iterable<string>): void {
+    this.#names = [...new Set(names)];
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #changed({ before, after, at }: PortChange): void {
+    if (this.#names.length === 0) return;
+    if (before?.carrier === after?.carrier && before?.adminUp === after?.adminUp) return;
+    this.#since = at;
+    this.#timer ??= this.#clock.schedule(this.#clock.now() + DENSE_INTERVAL, () => this.#round());
+  }
+
+  #round(): void {
+    this.#timer = undefined;
+    const start = this.#clock.now();
+    this.counters.rounds++;
+    for (const name of this.#names) this.#read(name, start);
+    const end = this.#clock.now();
+    const age = end - this.#since;
+    if (age > WINDOW) return;
+    const interval = age < DENSE_WINDOW ? DENSE_INTERVAL : SPARSE_INTERVAL;
+    this.#timer = this.#clock.schedule(end + Math.max(interval, (end - start) * GIVE_WAY), () => this.#round());
+  }
+
+  #read(name: string, at: Instant): void {
+    const port = this.#links.port(name);
+    if (!port) return;
+    const carrier = this.#rtnetlink.getLinkNow({ ifindex: port.ifindex })?.carrier;
+    if (carrier === undefined || carrier === port.carrier) return;
+    this.counters.foundLate++;
+    // Older notifications may still be in the queue: they come first, then the one that the reading released. Only a
+    // kernel that releases none needs the value itself.
+    this.#links.readNow();
+    if (this.#links.portByIndex(port.ifindex)?.carrier !== carrier) this.#links.carrierRead(port.ifindex, carrier, at);
+  }
+}

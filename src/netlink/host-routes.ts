@@ -1,0 +1,269 @@
+/**
+ * The kernel's projection of the host table: for each host a /32 (/128) onto its port, and its neighbour entry.
+ *
+ * The neighbour entry goes with the route so that the first packet of a host that has just moved here waits for no
+ * address resolution. It is NUD_REACHABLE (we have just heard the host), with NTF_EXT_LEARNED: the kernel then never
+ * collects it as garbage, but goes on checking it when it is used (REACHABLE, STALE, DELAY, PROBE, and FAILED when the
+ * host no longer answers), takes a new MAC over from the host's own ARP, and drops it when the port loses its carrier.
+ * A permanent entry would do none of the three.
+ *
+ * The route has metric 1: an operator's own static route (metric 0) wins, a route that another daemon learned from the
+ * fabric for the same address (metric 20 and more; for IPv6 the kernel's default is 1024) loses.
+ *
+ * The kernel removes the routes of an interface that is set down without telling, and refuses new ones for it
+ * (ENETDOWN); both are mended when the port comes up again, if the host is still ours then.
+ */
+import {
+  AF,
+  type BatchResult,
+  makeRoute,
+  type Neighbour,
+  type NeighbourEntry,
+  NTF,
+  NUD,
+  type Request,
+  type Route,
+  RTN,
+  type Rtnetlink,
+  requests,
+} from 'rtnetlink-ts';
+import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
+import type { Clock } from '../model/clock.ts';
+import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
+import { isUp, type LinkState, type PortChange } from '../model/ports.ts';
+import { type Counters, countRefusals, type ReconcileReport, sendPaced } from './installing.ts';
+
+export interface HostRouteOptions {
+  /** Default 201. */
+  readonly protocol?: number;
+  /** Default 254 (main). */
+  readonly table?: number;
+  /** Default 1. */
+  readonly metric?: number;
+}
+
+/** Worse than anything a routing daemon installs; iproute2 shows it for IPv6 as it does for its own defaults. */
+const UNREACHABLE_METRIC = 4_278_198_272;
+
+export class HostRouteInstaller implements Announcer {
+  readonly name = 'kernel';
+  readonly #rtnetlink: Rtnetlink;
+  readonly #clock: Clock;
+  readonly #protocol: number;
+  readonly #table: number;
+  readonly #metric: number;
+  readonly #hosts = new Map<Address, HostRoute>();
+  readonly #counters: Counters = {};
+  readonly #unsubscribe: () => void;
+  #answered: Promise<unknown> = Promise.resolve();
+
+  constructor(rtnetlink: Rtnetlink, links: LinkState, clock: Clock, options: HostRouteOptions = {}) {
+    this.#rtnetlink = rtnetlink;
+    this.#clock = clock;
+    this.#protocol = options.protocol ?? 201;
+    this.#table = options.table ?? 254;
+    this.#metric = options.metric ?? 1;
+    this.#unsubscribe = links.onChange((change) => this.#portChanged(change));
+  }
+
+  /** Everything is in the kernel when this returns; refusals are counted when its answers have been read. */
+  apply(delta: HostDelta): WireReport {
+    const batch: Request[] = [];
+    for (const address of delta.withdrawn) {
+      const host = this.#hosts.get(address);
+      if (!host) continue;
+      this.#hosts.delete(address);
+      batch.push(requests.deleteRoute(this.#routeOf(host)), requests.deleteNeighbour(neighbourOf(host)));
+    }
+    for (const host of delta.announced) {
+      const before = this.#hosts.get(host.address);
+      this.#hosts.set(host.address, host);
+      if (before && before.ifindex === host.ifindex && before.mac === host.mac) continue;
+      this.#add(batch, host);
+      if (before && before.ifindex !== host.ifindex) batch.push(requests.deleteNeighbour(neighbourOf(before)));
+    }
+    if (batch.length === 0) return { packets: 0 };
+    const firstByteAt = this.#clock.now();
+    this.#send(batch);
+    return { firstByteAt, lastByteAt: this.#clock.now(), packets: batch.length };
+  }
+
+  /** Resolves when the kernel's answers to everything applied so far are counted. */
+  async settled(): Promise<void> {
+    await this.#answered;
+  }
+
+  /** The host routes with our protocol and table that the kernel holds now (from an earlier run). */
+  async adopt(): Promise<{ address: Address; ifindex: number }[]> {
+    const routes = await this.#readRoutes();
+    return routes.flatMap((route) => {
+      const address = hostAddress(route);
+      return address ? [{ address, ifindex: route.nextHops[0]!.ifindex! }] : [];
+    });
+  }
+
+  /**
+   * Makes the kernel hold exactly `wanted`; equal routes are not touched. What `apply` brings while this goes on
+   * stays in force.
+   */
+  async reconcile(wanted: Iterable<HostRoute>): Promise<ReconcileReport> {
+    this.#hosts.clear();
+    for (const host of wanted) this.#hosts.set(host.address, host);
+    const routes = await this.#readRoutes();
+    const neighbours = await this.#readNeighbours();
+    const { present, stale } = this.#sortRoutes(routes);
+    const missing = [...this.#hosts.values()].filter(
+      (host) => !present.has(host.address) || !neighbours.has(neighbourId(host)),
+    );
+    const stillStale = (route: Route) => {
+      const address = hostAddress(route);
+      const host = address && this.#hosts.get(address);
+      return !host || host.ifindex !== route.nextHops[0]!.ifindex || route.metric !== this.#metric;
+    };
+    // Missing ones first: a host that stands on the wrong port is replaced without a gap.
+    const failed =
+      (await sendPaced(
+        this.#rtnetlink,
+        missing,
+        (host) => (this.#hosts.get(host.address) === host ? this.#add([], host) : []),
+        this.#counters,
+      )) +
+      (await sendPaced(
+        this.#rtnetlink,
+        stale,
+        (route) => (stillStale(route) ? [requests.deleteRoute(route)] : []),
+        this.#counters,
+      ));
+    await this.#removeStrayNeighbours(neighbours.values());
+    return { kept: this.#hosts.size - missing.length, added: missing.length, removed: stale.length, failed };
+  }
+
+  /**
+   * One unreachable route for each prefix, so that an address that nobody serves never follows the default route back
+   * into the fabric; those of prefixes no longer given are removed. Rejects with NetlinkError when one is refused.
+   */
+  async ensureUnreachable(prefixes: readonly Prefix[], metric = UNREACHABLE_METRIC): Promise<void> {
+    const wanted = new Map(prefixes.map((prefix) => [prefix as string, this.#unreachable(prefix, metric)]));
+    const present = (await this.#readRoutes()).filter((route) => route.type === RTN.UNREACHABLE);
+    for (const route of wanted.values()) await this.#rtnetlink.setRoute(route);
+    const stale = present.filter((route) => !wanted.has(route.destination) || route.metric !== metric);
+    await sendPaced(this.#rtnetlink, stale, (route) => [requests.deleteRoute(route)], this.#counters);
+  }
+
+  /** Removes the unreachable routes and, unless `keepHosts`, all host routes and neighbour entries. */
+  async leave(options: { keepHosts?: boolean } = {}): Promise<void> {
+    this.#unsubscribe();
+    const routes = await this.#readRoutes();
+    const gone = options.keepHosts ? routes.filter((route) => route.type === RTN.UNREACHABLE) : routes;
+    if (!options.keepHosts) this.#hosts.clear();
+    await sendPaced(this.#rtnetlink, gone, (route) => [requests.deleteRoute(route)], this.#counters);
+    if (!options.keepHosts) await this.#removeStrayNeighbours((await this.#readNeighbours()).values());
+  }
+
+  /** What the kernel refused, by `RTM_* CODE`: ENETDOWN and ESRCH are usual around a port that goes down. */
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#counters, hosts: this.#hosts.size };
+  }
+
+  #portChanged({ before, after }: PortChange): void {
+    if (!after || !isUp(after) || isUp(before)) return;
+    const batch: Request[] = [];
+    for (const host of this.#hosts.values()) if (host.ifindex === after.ifindex) this.#add(batch, host);
+    if (batch.length > 0) this.#send(batch);
+  }
+
+  #send(batch: readonly Request[]): void {
+    const result = this.#rtnetlink.sendNow(batch).then((answer: BatchResult) => countRefusals(this.#counters, answer));
+    this.#answered = Promise.all([this.#answered, result]);
+  }
+
+  #add(batch: Request[], host: HostRoute): Request[] {
+    batch.push(
+      requests.setRoute(this.#routeOf(host)),
+      requests.setNeighbour({
+        ...neighbourOf(host),
+        linkAddress: host.mac,
+        state: NUD.REACHABLE,
+        flags: NTF.EXT_LEARNED,
+        protocol: this.#protocol,
+      }),
+    );
+    return batch;
+  }
+
+  #routeOf(host: HostRoute): Route {
+    return makeRoute({
+      destination: hostPrefix(host.address),
+      table: this.#table,
+      protocol: this.#protocol,
+      metric: this.#metric,
+      nextHops: [{ ifindex: host.ifindex }],
+    });
+  }
+
+  #unreachable(prefix: Prefix, metric: number): Route {
+    return makeRoute({
+      destination: prefix,
+      table: this.#table,
+      protocol: this.#protocol,
+      metric,
+      type: RTN.UNREACHABLE,
+      nextHops: [],
+    });
+  }
+
+  /** By address those that are as they should be, and those that are not wanted. */
+  #sortRoutes(routes: readonly Route[]): { present: Set<Address>; stale: Route[] } {
+    const present = new Set<Address>();
+    const stale: Route[] = [];
+    for (const route of routes) {
+      if (route.type === RTN.UNREACHABLE) continue;
+      const address = hostAddress(route);
+      const host = address && this.#hosts.get(address);
+      if (host && host.ifindex === route.nextHops[0]!.ifindex && route.metric === this.#metric)
+        present.add(host.address);
+      // A replaced route needs no deletion: same prefix, same metric.
+      else if (!host || route.metric !== this.#metric) stale.push(route);
+    }
+    return { present, stale };
+  }
+
+  async #readRoutes(): Promise<Route[]> {
+    const filter = { table: this.#table, protocol: this.#protocol };
+    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
+    return ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+  }
+
+  /** Entries that we made, by interface, address and MAC. */
+  async #readNeighbours(): Promise<Map<string, Neighbour>> {
+    const ours = (await this.#rtnetlink.dumpNeighbours()).filter(({ protocol }) => protocol === this.#protocol);
+    return new Map(ours.map((each) => [`${each.ifindex} ${each.destination} ${each.linkAddress}`, each]));
+  }
+
+  async #removeStrayNeighbours(neighbours: Iterable<Neighbour>): Promise<void> {
+    const stray = (each: Neighbour) =>
+      this.#hosts.get(parseAddress(each.destination ?? '') as Address)?.ifindex !== each.ifindex;
+    await sendPaced(
+      this.#rtnetlink,
+      [...neighbours].filter(stray),
+      ({ family, ifindex, destination }) => [requests.deleteNeighbour({ family, ifindex, destination })],
+      this.#counters,
+    );
+  }
+}
+
+const neighbourId = (host: HostRoute): string => `${host.ifindex} ${host.address} ${host.mac}`;
+
+const neighbourOf = (host: HostRoute): NeighbourEntry => ({
+  family: familyOf(host.address) === 4 ? AF.INET : AF.INET6,
+  ifindex: host.ifindex,
+  destination: host.address,
+});
+
+/** The address of a route that has the form of ours. */
+function hostAddress(route: Route): Address | undefined {
+  const bits = route.family === AF.INET ? 32 : 128;
+  const prefix = route.destination as Prefix;
+  const direct = route.type === RTN.UNICAST && route.nextHops.length === 1 && route.nextHops[0]!.ifindex !== undefined;
+  return direct && prefixLength(prefix) === bits ? parseAddress(prefix.slice(0, prefix.indexOf('/'))) : undefined;
+}

@@ -1,0 +1,351 @@
+/**
+ * Routes that a speaker selected, in the kernel: one installer for each speaker, told apart by the kernel's protocol
+ * number so that each finds its own again after a restart.
+ *
+ * For every prefix there is what is wanted and what the kernel was last known to have. A change of either makes the
+ * prefix dirty, and dirty prefixes are written, the first thousand in the same turn, the rest in the next turns.
+ * Only next hops whose port is up are written. When a port goes down, the routes through it lose that next hop at once
+ * (or go, so that a worse route takes over) before any speaker has noticed; the kernel itself goes on using a next hop
+ * whose carrier is lost, and drops routes of a port that is set down without telling. When the port is back they are
+ * written again. What the kernel refuses is tried again when a port or an address changes, and by a timer.
+ */
+import {
+  AF,
+  makeRoute,
+  type Request,
+  type Route,
+  type RouteNextHop,
+  RTN,
+  RTNH_F,
+  type Rtnetlink,
+  requests,
+} from 'rtnetlink-ts';
+import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
+import type { Clock, Timer } from '../model/clock.ts';
+import type { LearnedRoute } from '../model/hosts.ts';
+import { isUp, type PortChange } from '../model/ports.ts';
+import { type Counters, countRefusals, type ReconcileReport } from './installing.ts';
+import { type Links, onLink } from './links.ts';
+
+export interface LearnedRouteOptions {
+  /** Kernel protocol number (RTPROT_*), own to one speaker: e.g. 202 OSPF, 203 BGP. */
+  readonly protocol: number;
+  /** Default 254 (main). */
+  readonly table?: number;
+  /** Used instead of the route's own metric when given. */
+  readonly metric?: number;
+}
+
+const FIRST_RETRY = 1000;
+const LONGEST_RETRY = 30_000;
+const WRITTEN_PER_TURN = 1000;
+/** For one prefix; the eldest gives way. */
+const MAXIMUM_WAITERS = 16;
+/** What Linux makes of IPv6 metric 0. */
+const IPV6_DEFAULT_METRIC = 1024;
+
+interface Entry {
+  /** undefined: to be removed. */
+  wanted: LearnedRoute | undefined;
+  /** As last written; undefined: not there as far as we know. */
+  kernel: Route | undefined;
+  /** The kernel has acknowledged all of `wanted`. */
+  installed: boolean;
+  /** The kernel refused it, or none of its next hops can be used now. */
+  waiting: boolean;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (reason: Error) => void;
+}
+
+export class LearnedRouteInstaller {
+  readonly #rtnetlink: Rtnetlink;
+  readonly #links: Links;
+  readonly #clock: Clock;
+  readonly #options: LearnedRouteOptions;
+  readonly #table: number;
+  readonly #entries = new Map<Prefix, Entry>();
+  readonly #dirty = new Set<Prefix>();
+  readonly #waiters = new Map<Prefix, Waiter[]>();
+  /** The port that a next hop without an interface is reached by; forgotten when a port changes. */
+  readonly #towards = new Map<Address, string | undefined>();
+  readonly #counters: Counters = {};
+  readonly #unsubscribe: () => void;
+  #flushing: NodeJS.Immediate | undefined;
+  #retryTimer: Timer | undefined;
+  #retry = FIRST_RETRY;
+
+  constructor(rtnetlink: Rtnetlink, links: Links, clock: Clock, options: LearnedRouteOptions) {
+    this.#rtnetlink = rtnetlink;
+    this.#links = links;
+    this.#clock = clock;
+    this.#options = options;
+    this.#table = options.table ?? 254;
+    this.#unsubscribe = links.onChange((change) => this.#portChanged(change));
+  }
+
+  /** Puts the changes into the kernel, in this turn when they are few; a route without next hops is removed. */
+  update(routes: readonly LearnedRoute[]): void {
+    for (const route of routes) this.#want(route.prefix, route.nextHops.length > 0 ? route : undefined);
+    this.#flush();
+  }
+
+  /**
+   * Resolves once the kernel has acknowledged `prefix` with its present next hops, also when it is not wanted yet;
+   * rejects when it is removed or after `close`.
+   */
+  installed(prefix: Prefix): Promise<void> {
+    if (this.isInstalled(prefix)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const waiters = this.#waiters.get(prefix) ?? [];
+      this.#waiters.set(prefix, waiters);
+      waiters.push({ resolve, reject });
+      if (waiters.length > MAXIMUM_WAITERS) waiters.shift()!.reject(new Error(`too many wait for ${prefix}`));
+    });
+  }
+
+  isInstalled(prefix: Prefix): boolean {
+    return this.#entries.get(prefix)?.installed === true;
+  }
+
+  /** What the kernel holds with our protocol and table now. */
+  async adopt(): Promise<LearnedRoute[]> {
+    return (await this.#read()).map((route) => ({
+      prefix: parsePrefix(route.destination)!,
+      metric: route.metric ?? 0,
+      nextHops: route.nextHops.flatMap((hop) => {
+        const via = parseAddress(hop.gateway ?? '');
+        const name = hop.ifindex === undefined ? undefined : this.#links.portByIndex(hop.ifindex)?.name;
+        return via ? [{ via, ...(name === undefined ? {} : { interface: name }) }] : [];
+      }),
+    }));
+  }
+
+  /** At restart, once the speaker has converged: exactly `wanted` stays; equal routes are not touched. */
+  async reconcile(wanted: Iterable<LearnedRoute>): Promise<ReconcileReport> {
+    const routes = new Map([...wanted].map((route) => [route.prefix, route]));
+    const present = await this.#read();
+    const refusedBefore = this.#refusals();
+    let kept = 0;
+    let removed = 0;
+    for (const route of present) {
+      const prefix = parsePrefix(route.destination)!;
+      const entry = this.#entry(prefix);
+      entry.kernel = route;
+      const next = routes.get(prefix);
+      if (!next) removed++;
+      else if (sameRoute(this.#desired(next), route)) kept++;
+    }
+    for (const [prefix] of this.#entries) this.#want(prefix, routes.get(prefix));
+    for (const route of routes.values()) this.#want(route.prefix, route);
+    while (this.#dirty.size > 0) {
+      await this.#flush();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return { kept, added: routes.size - kept, removed, failed: this.#refusals() - refusedBefore };
+  }
+
+  /** Removes all routes. */
+  async leave(): Promise<void> {
+    await this.reconcile([]);
+    this.close();
+  }
+
+  /** The routes stay in the kernel. */
+  close(): void {
+    this.#unsubscribe();
+    this.#retryTimer?.cancel();
+    clearImmediate(this.#flushing);
+    for (const prefix of [...this.#waiters.keys()]) this.#release(prefix, new Error('the installer was closed'));
+  }
+
+  /** What the kernel refused, by `RTM_* CODE`, and how many routes are there and wait. */
+  counters(): Readonly<Record<string, number>> {
+    let installed = 0;
+    for (const entry of this.#entries.values()) if (entry.installed) installed++;
+    return { ...this.#counters, installed, waiting: this.#entries.size - installed };
+  }
+
+  #refusals(): number {
+    return Object.values(this.#counters).reduce((sum, count) => sum + count, 0);
+  }
+
+  #entry(prefix: Prefix): Entry {
+    let entry = this.#entries.get(prefix);
+    if (!entry) {
+      entry = { wanted: undefined, kernel: undefined, installed: false, waiting: false };
+      this.#entries.set(prefix, entry);
+    }
+    return entry;
+  }
+
+  #want(prefix: Prefix, route: LearnedRoute | undefined): void {
+    if (!route && !this.#entries.has(prefix)) {
+      this.#removed(prefix);
+      return;
+    }
+    const entry = this.#entry(prefix);
+    entry.wanted = route;
+    entry.installed = false;
+    this.#dirty.add(prefix);
+  }
+
+  /** Writes dirty prefixes; the promise is the kernel's answer to those of this turn. */
+  #flush(): Promise<void> {
+    const batch: Request[] = [];
+    const written: { entry: Entry; prefix: Prefix; route: Route | undefined; upTo: number }[] = [];
+    for (const prefix of this.#dirty) {
+      if (written.length >= WRITTEN_PER_TURN) break;
+      this.#dirty.delete(prefix);
+      const entry = this.#entries.get(prefix);
+      if (!entry) continue;
+      const route = entry.wanted && this.#desired(entry.wanted);
+      this.#write(batch, entry, route);
+      entry.waiting = entry.wanted !== undefined && route === undefined;
+      written.push({ entry, prefix, route, upTo: batch.length });
+    }
+    if (this.#dirty.size > 0) {
+      this.#flushing ??= setImmediate(() => {
+        this.#flushing = undefined;
+        this.#flush();
+      });
+    }
+    if (written.length === 0) return Promise.resolve();
+    return this.#rtnetlink.sendNow(batch).then((result) => {
+      countRefusals(this.#counters, result);
+      const refused = new Set(result.refused.filter(({ index }) => isWrite(batch[index]!)).map(({ index }) => index));
+      let from = 0;
+      for (const each of written) {
+        let failed = false;
+        for (let index = from; index < each.upTo; index++) failed ||= refused.has(index);
+        from = each.upTo;
+        this.#answered(each.prefix, each.entry, each.route, failed);
+      }
+    });
+  }
+
+  #write(batch: Request[], entry: Entry, route: Route | undefined): void {
+    const before = entry.kernel;
+    if (route && !(before && sameRoute(before, route))) batch.push(requests.setRoute(route));
+    if (before && (!route || metricOf(before) !== metricOf(route))) batch.push(requests.deleteRoute(slotOf(before)));
+    entry.kernel = route;
+  }
+
+  #answered(prefix: Prefix, entry: Entry, route: Route | undefined, failed: boolean): void {
+    // Overtaken by a later change, which has an answer of its own.
+    if (this.#entries.get(prefix) !== entry || entry.kernel !== route || this.#dirty.has(prefix)) return;
+    if (failed) {
+      entry.kernel = undefined;
+      entry.waiting = true;
+    } else if (route && entry.wanted) {
+      entry.installed = true;
+      this.#release(prefix);
+    } else if (!entry.wanted) {
+      this.#entries.delete(prefix);
+      this.#removed(prefix);
+    }
+    if (entry.waiting) this.#retryLater();
+    else this.#retry = FIRST_RETRY;
+  }
+
+  #removed(prefix: Prefix): void {
+    this.#release(prefix, new Error(`${prefix} was removed`));
+  }
+
+  #release(prefix: Prefix, reason?: Error): void {
+    const waiters = this.#waiters.get(prefix) ?? [];
+    this.#waiters.delete(prefix);
+    for (const waiter of waiters) {
+      if (reason) waiter.reject(reason);
+      else waiter.resolve();
+    }
+  }
+
+  #retryLater(): void {
+    if (this.#retryTimer) return;
+    this.#retryTimer = this.#clock.schedule(this.#clock.now() + this.#retry, () => {
+      this.#retryTimer = undefined;
+      this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+      this.#retryWaiting();
+    });
+  }
+
+  #retryWaiting(): void {
+    for (const [prefix, entry] of this.#entries) if (entry.waiting) this.#dirty.add(prefix);
+    this.#flush();
+  }
+
+  #portChanged({ name, before, after }: PortChange): void {
+    this.#towards.clear();
+    if (isUp(before) !== isUp(after)) {
+      for (const [prefix, entry] of this.#entries) {
+        if (entry.waiting || this.#uses(entry, name, (after ?? before)!.ifindex)) {
+          // A port that was down has lost its routes, whatever we remember of them.
+          if (isUp(after)) entry.kernel = undefined;
+          entry.installed = false;
+          this.#dirty.add(prefix);
+        }
+      }
+      this.#flush();
+    } else if (before?.addresses !== after?.addresses) this.#retryWaiting();
+  }
+
+  #uses(entry: Entry, name: string, ifindex: number): boolean {
+    return (
+      entry.wanted?.nextHops.some((hop) => (hop.interface ?? this.#portTowards(hop.via)) === name) === true ||
+      entry.kernel?.nextHops.some((hop) => hop.ifindex === ifindex) === true
+    );
+  }
+
+  /** The route with those next hops that can be used now; undefined when there is none. */
+  #desired(route: LearnedRoute): Route | undefined {
+    const nextHops: RouteNextHop[] = [];
+    for (const { via, interface: name } of route.nextHops) {
+      const port = this.#links.port(name ?? this.#portTowards(via) ?? '');
+      if (port && !isUp(port)) continue;
+      if (!port && name !== undefined) continue;
+      nextHops.push({
+        gateway: via,
+        ...(port ? { ifindex: port.ifindex } : {}),
+        // A next hop on a link without a subnet of ours (unnumbered) is there because the speaker says so.
+        ...(port && !onLink(port, via) && familyOf(via) === 4 ? { flags: RTNH_F.ONLINK } : {}),
+      });
+    }
+    if (nextHops.length === 0) return undefined;
+    return makeRoute({
+      destination: route.prefix,
+      table: this.#table,
+      protocol: this.#options.protocol,
+      metric: this.#options.metric ?? route.metric,
+      nextHops,
+    });
+  }
+
+  #portTowards(via: Address): string | undefined {
+    if (!this.#towards.has(via)) this.#towards.set(via, this.#links.portTowards(via)?.name);
+    return this.#towards.get(via);
+  }
+
+  async #read(): Promise<Route[]> {
+    const filter = { table: this.#table, protocol: this.#options.protocol, type: RTN.UNICAST };
+    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
+    return ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+  }
+}
+
+const isWrite = (request: Request): boolean => request.type === WRITE_TYPE;
+const WRITE_TYPE = requests.setRoute(makeRoute({ destination: '0.0.0.0/0', nextHops: [] })).type;
+
+const metricOf = (route: Route): number => route.metric || (route.family === AF.INET6 ? IPV6_DEFAULT_METRIC : 0);
+
+/** For a deletion: the kernel would not find the route by next hops that it has dropped meanwhile. */
+const slotOf = (route: Route): Route => ({ ...route, nextHops: [] });
+
+function sameRoute(one: Route | undefined, other: Route): boolean {
+  if (!one || metricOf(one) !== metricOf(other) || one.nextHops.length !== other.nextHops.length) return false;
+  const hopName = (hop: RouteNextHop) => `${hop.gateway} ${hop.ifindex} ${(hop.flags ?? 0) & RTNH_F.ONLINK}`;
+  const names = new Set(one.nextHops.map(hopName));
+  return other.nextHops.every((hop) => names.has(hopName(hop)));
+}

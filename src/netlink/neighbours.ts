@@ -1,0 +1,90 @@
+/** The kernel's neighbour tables: who answers to which address on which interface (R4.1). */
+import { type Neighbour, NUD_VALID, neighbourKey, RTN, type Rtnetlink, type Subscription } from 'rtnetlink-ts';
+import { type Address, type Mac, parseAddress, parseMac } from '../model/address.ts';
+import type { Clock, Instant } from '../model/clock.ts';
+
+export interface NeighbourEvent {
+  readonly ifindex: number;
+  readonly address: Address;
+  /** undefined while unresolved. */
+  readonly mac: Mac | undefined;
+  /** NUD_* bits, see `NUD` of rtnetlink-ts. */
+  readonly state: number;
+  /** REACHABLE, STALE, DELAY, PROBE, PERMANENT or NOARP: the kernel would send with `mac`. */
+  readonly usable: boolean;
+  /**
+   * The entry was written by us (HostRouteInstaller) in the first place. The kernel goes on checking it, so its later
+   * changes of state and MAC are news as from any other entry.
+   */
+  readonly own: boolean;
+  readonly deleted: boolean;
+  /** When the kernel's message reached our socket. */
+  readonly at: Instant;
+}
+
+export class Neighbours {
+  readonly #subscription: Subscription;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<(event: NeighbourEvent) => void>();
+  readonly #ownProtocols = new Set<number>();
+
+  constructor(subscription: Subscription, rtnetlink: Rtnetlink, clock: Clock) {
+    this.#subscription = subscription;
+    this.#rtnetlink = rtnetlink;
+    this.#clock = clock;
+    subscription.onChange((change) => {
+      if (change.kind !== 'neighbour' || this.#listeners.size === 0) return;
+      const event = this.#event((change.after ?? change.before)!, change.after === undefined, change.at);
+      if (event) for (const listener of this.#listeners) listener(event);
+    });
+  }
+
+  /** From the mirror, no system call. */
+  *all(ifindex?: number): Iterable<NeighbourEvent> {
+    const at = this.#clock.now();
+    for (const neighbour of this.#subscription.table('neighbour').values()) {
+      if (ifindex !== undefined && neighbour.ifindex !== ifindex) continue;
+      const event = this.#event(neighbour, false, at);
+      if (event) yield event;
+    }
+  }
+
+  get(ifindex: number, address: Address): NeighbourEvent | undefined {
+    const neighbour = this.#subscription.table('neighbour').get(neighbourKey(ifindex, address));
+    return neighbour && this.#event(neighbour, false, this.#clock.now());
+  }
+
+  /** A fresh dump, filtered by the kernel to one interface. */
+  async read(ifindex: number): Promise<NeighbourEvent[]> {
+    const neighbours = await this.#rtnetlink.dumpNeighbours({ ifindex });
+    const at = this.#clock.now();
+    return neighbours.flatMap((neighbour) => this.#event(neighbour, false, at) ?? []);
+  }
+
+  onNeighbour(listener: (event: NeighbourEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Entries of this protocol number are our own. */
+  regardAsOwn(protocol: number): void {
+    this.#ownProtocols.add(protocol);
+  }
+
+  #event(neighbour: Neighbour, deleted: boolean, at: Instant): NeighbourEvent | undefined {
+    if (neighbour.type !== RTN.UNICAST) return undefined;
+    const address = parseAddress(neighbour.destination ?? '');
+    if (!address) return undefined;
+    return {
+      ifindex: neighbour.ifindex,
+      address,
+      mac: neighbour.linkAddress === undefined ? undefined : parseMac(neighbour.linkAddress),
+      state: neighbour.state,
+      usable: !deleted && (neighbour.state & NUD_VALID) !== 0,
+      own: this.#ownProtocols.has(neighbour.protocol),
+      deleted,
+      at,
+    };
+  }
+}
