@@ -1,0 +1,256 @@
+/*
+ * Binds the groups to ports, clock and disk. Everything up to the kernel's socket happens in the turn of the event, in
+ * this order: hosts withdrawn (the hook), the intent on disk (see state-file.ts), all ports to shut in one batch, all
+ * ports to open in one batch. Only then hooks for the rest, the log, the timer, and the snapshot.
+ *
+ * The withdrawal comes first because it costs some hundred microseconds, while the kernel may take many milliseconds to
+ * close the devices one after another.
+ */
+import type { Clock, Instant, Timer } from '../model/clock.ts';
+import type { Log } from '../model/log.ts';
+import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
+import type { PortLinkGroups } from './machine/groups.ts';
+import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
+import { StateFile, type StoredPort } from './state-file.ts';
+
+export interface PortLinkDriverOptions {
+  readonly groups: PortLinkGroups;
+  readonly ports: PortDriver;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Its folder is made when missing; `<stateFile>.intent` and `.new` stand beside it. */
+  readonly stateFile: string;
+  /** ms since 1970; default Date.now. Only for what is stored. */
+  readonly wallClock?: () => number;
+  /**
+   * Called for every effect in the turn of its event. On `withdraw` the hosts of the ports must leave the announcements
+   * before it returns; everything else comes after the kernel has been asked, for traces and events.
+   */
+  readonly onEffect?: (effect: PortLinkEffect, at: Instant) => void;
+}
+
+export class PortLinkDriver {
+  readonly #options: PortLinkDriverOptions;
+  readonly #state: StateFile;
+  readonly #wallClock: () => number;
+  readonly #queue: PortLinkEvent[] = [];
+  readonly #underWay = new Set<Promise<void>>();
+  #watched = new Set<string>();
+  #handling = false;
+  #savedVersion: number;
+  #timer: Timer | undefined;
+  #timerAt: Instant | undefined;
+  #stopped = false;
+
+  /** @throws when the state file's folder can't be used */
+  constructor(options: PortLinkDriverOptions) {
+    this.#options = options;
+    this.#wallClock = options.wallClock ?? Date.now;
+    this.#state = new StateFile(options.stateFile);
+    this.#savedVersion = options.groups.memoryVersion;
+  }
+
+  get groups(): PortLinkGroups {
+    return this.#options.groups;
+  }
+
+  /** Reads what an earlier run left shut, then the ports as they are. The links must have been read before. */
+  start(): void {
+    const { clock, log } = this.#options;
+    const { ports, holds, problems } = this.#state.load();
+    for (const problem of problems) log.error({ file: this.#options.stateFile }, `portlink: state file: ${problem}`);
+    const shift = clock.now() - this.#wallClock();
+    const memory: Memory = { ports: ports.map((port) => ({ ...port, since: port.since + shift })), holds };
+    if (ports.length > 0) {
+      log.info({ ports: ports.map(({ port }) => port) }, 'portlink: ports were left shut by an earlier run');
+    }
+    this.handle({ type: 'restore', memory });
+    this.#observeAll();
+  }
+
+  /** The ports of any group. Carrier watchers and the like follow this. */
+  watchedPorts(): ReadonlySet<string> {
+    return this.#watched;
+  }
+
+  /** To be called for every change that LinkState reports, after the host table has had it. */
+  portChanged({ name, after }: PortChange): void {
+    if (!this.#watched.has(name)) return;
+    this.handle(after ? observation(after) : { type: 'portGone', port: name });
+  }
+
+  /** Groups change, are added, or go; verdicts other than carrier on uplinks that are new must be given again. */
+  configure(groups: readonly PortLinkGroupConfig[]): void {
+    this.handle({ type: 'configure', groups });
+    this.#observeAll();
+  }
+
+  /** What a hook hands in while an event is handled waits for that event's effects. */
+  handle(event: PortLinkEvent): void {
+    if (this.#stopped) return;
+    this.#queue.push(event);
+    if (this.#handling) return;
+    this.#handling = true;
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        const now = this.#options.clock.now();
+        this.#perform(this.#options.groups.handle(next, now), now);
+      }
+    } finally {
+      this.#handling = false;
+    }
+    this.#arm();
+    this.#saveIfChanged();
+  }
+
+  /** Resolves when the kernel has answered and the disk holds everything so far. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+  }
+
+  /** Reopens what groups with `onStop: reopen` have shut; the others leave it to the next start. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    const configs = this.groups.configs();
+    if (configs.some(({ onStop }) => onStop === 'reopen')) {
+      this.handle({
+        type: 'configure',
+        groups: configs.map((config) => (config.onStop === 'reopen' ? { ...config, enabled: false } : config)),
+      });
+    }
+    await this.settled();
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.settled();
+    await this.#state.close();
+  }
+
+  #observeAll(): void {
+    this.#watched = new Set(this.groups.configs().flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]));
+    for (const name of this.#watched) {
+      const port = this.#options.links.port(name);
+      this.handle(port ? observation(port) : { type: 'portGone', port: name });
+    }
+  }
+
+  #perform(effects: readonly PortLinkEffect[], now: Instant): void {
+    if (effects.length === 0) return;
+    const shut: string[] = [];
+    const open: string[] = [];
+    for (const effect of effects) {
+      if (effect.type === 'withdraw') this.#hook(effect, now);
+      else if (effect.type === 'shut') shut.push(...effect.ports);
+      else if (effect.type === 'open') open.push(...effect.ports);
+    }
+    if (shut.length > 0) {
+      this.#intend(shut);
+      this.#setAdmin(shut, false);
+    }
+    if (open.length > 0) this.#setAdmin(open, true);
+    for (const effect of effects) {
+      if (effect.type !== 'withdraw') this.#hook(effect, now);
+      this.#report(effect);
+    }
+  }
+
+  #hook(effect: PortLinkEffect, now: Instant): void {
+    try {
+      this.#options.onEffect?.(effect, now);
+    } catch (error) {
+      // Whatever the agent failed at, the ports still have to be shut.
+      this.#options.log.error({ err: error, effect }, 'portlink: an effect was not carried through');
+    }
+  }
+
+  #intend(ports: readonly string[]): void {
+    const wanted = new Set(ports);
+    try {
+      this.#state.intend(this.#stored(this.groups.memory()).filter(({ port }) => wanted.has(port)));
+    } catch (error) {
+      // A broken disk must not stop a failover; until it is mended a crash would leave these ports shut and unknown.
+      this.#options.log.error({ err: error, ports }, 'portlink: shutting ports without a record on disk');
+    }
+  }
+
+  #setAdmin(ports: readonly string[], up: boolean): void {
+    const done = (): void => this.handle({ type: up ? 'openDone' : 'shutDone', ports });
+    const failed = (error: unknown): void => {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.handle({ type: up ? 'openFailed' : 'shutFailed', ports, reason });
+    };
+    let answer: Promise<void>;
+    try {
+      answer = this.#options.ports.setAdmin(ports, up);
+    } catch (error) {
+      answer = Promise.reject(error);
+    }
+    this.#track(answer.then(done, failed));
+  }
+
+  #report(effect: PortLinkEffect): void {
+    const { log } = this.#options;
+    const { type, ...fields } = effect;
+    switch (type) {
+      case 'alarm':
+        log.warn(fields, `portlink: ${effect.group}: ${effect.reason}`);
+        break;
+      case 'state': {
+        const { from, to } = effect as Extract<PortLinkEffect, { type: 'state' }>;
+        log.info(fields, `portlink: ${effect.group}: ${from} -> ${to}: ${effect.reason}`);
+        break;
+      }
+      case 'dryRun':
+        log.info(fields, `portlink: ${effect.group}: dry run: would ${(fields as { action?: string }).action}`);
+        break;
+      default:
+        log.info(fields, `portlink: ${effect.group}: ${type}`);
+    }
+  }
+
+  #arm(): void {
+    const at = this.#stopped ? undefined : this.groups.nextDeadline();
+    if (at === this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer =
+      at === undefined
+        ? undefined
+        : this.#options.clock.schedule(at, () => {
+            this.#timerAt = undefined;
+            this.handle({ type: 'tick' });
+          });
+  }
+
+  #saveIfChanged(): void {
+    const version = this.groups.memoryVersion;
+    if (version === this.#savedVersion) return;
+    this.#savedVersion = version;
+    const memory = this.groups.memory();
+    this.#track(
+      this.#state.save({ ports: this.#stored(memory), holds: memory.holds }).catch((error: unknown) => {
+        this.#options.log.error({ err: error, file: this.#options.stateFile }, 'portlink: the state was not saved');
+      }),
+    );
+  }
+
+  #stored(memory: Memory): StoredPort[] {
+    const shift = this.#wallClock() - this.#options.clock.now();
+    return memory.ports.map((port) => ({ ...port, since: Math.round(port.since + shift) }));
+  }
+
+  #track(promise: Promise<void>): void {
+    this.#underWay.add(promise);
+    const over = (): void => {
+      this.#underWay.delete(promise);
+    };
+    promise.then(over, over);
+  }
+}
+
+const observation = ({ name, adminUp, carrier }: Port): PortLinkEvent => ({
+  type: 'port',
+  port: name,
+  adminUp,
+  carrier,
+});

@@ -1,0 +1,398 @@
+/*
+ * Port-link groups: uplinks towards G tied to downlinks towards servers (R4.4). When too few uplinks are left, the
+ * downlinks are shut in one batch and their hosts withdrawn (R4.6), so that the servers, who see carrier and nothing else,
+ * move to the other switch. When the uplinks are back the downlinks reopen, but only after the break has been mended
+ * behind them (make before break): enough uplinks for recoveryDelay, a session to G up, and G's routes installed.
+ *
+ * The machine is pure. An event changes what is known; then every group compares what it wants with what is and says the
+ * difference. Nothing is remembered as "to do", so no order of events can leave a port behind.
+ *
+ * Invariants
+ * - A port is shut by us only while a reason of its group holds, or until recoveryDelay and the upstream gate have passed
+ *   after it. Ports of a group that was removed, disabled or made dryRun are opened at once.
+ * - A port that was shut by somebody else is never opened. One that we shut and somebody opened is left to them until the
+ *   group was up again.
+ * - While blind, and during startup, nothing is shut for a loss; ports shut by an earlier run may reopen during startup.
+ * - While at least one uplink is left, `shut: N` bounds what the group shuts; with none left it is all.
+ */
+import type { Instant } from '../../model/clock.ts';
+import { Actions } from './actions.ts';
+import { Group, wantedShut } from './group.ts';
+import { Ports } from './ports.ts';
+import type {
+  GroupState,
+  GroupView,
+  Memory,
+  PortLinkEffect,
+  PortLinkEvent,
+  PortLinkGroupConfig,
+  RememberedPort,
+  Side,
+} from './types.ts';
+import { Verdicts } from './verdicts.ts';
+import { type Knowledge, viewOf, why } from './view.ts';
+
+export class PortLinkGroups {
+  readonly #startedAt: Instant;
+  readonly #groups = new Map<string, Group>();
+  readonly #verdicts = new Verdicts();
+  readonly #ports = new Ports();
+  readonly #actions = new Actions(this.#ports);
+  #upstream = { ready: false, reason: 'upstream not known yet' };
+  #blind = false;
+  #deadline: Instant | undefined;
+  #holdVersion = 0;
+
+  /** `startedAt`: when the agent started; startupDelay counts from it. */
+  constructor(groups: readonly PortLinkGroupConfig[], startedAt: Instant) {
+    this.#startedAt = startedAt;
+    for (const config of groups) this.#groups.set(config.name, new Group(config, startedAt));
+  }
+
+  handle(event: PortLinkEvent, now: Instant): PortLinkEffect[] {
+    const effects: PortLinkEffect[] = [];
+    this.#take(event, now, effects);
+    this.#deadline = undefined;
+    for (const { kind, port, group } of this.#ports.settle(now, this.#consider)) {
+      if (kind === 'openedByOther') this.#openedByOther(port, group, effects);
+    }
+    this.#openOrphans(effects);
+    for (const group of this.#groups.values()) this.#evaluate(group, now, effects);
+    return effects;
+  }
+
+  /** When `tick` is due; undefined: never, unless something happens. */
+  nextDeadline(): Instant | undefined {
+    return this.#deadline;
+  }
+
+  /** What must survive a crash. */
+  memory(): Memory {
+    const holds: Memory['holds'] = Object.fromEntries(
+      [...this.#groups.values()].flatMap((group) => (group.hold ? [[group.config.name, group.hold]] : [])),
+    );
+    return { ports: this.#ports.remembered(), holds };
+  }
+
+  /** Changes whenever memory() does. */
+  get memoryVersion(): number {
+    return this.#ports.version + this.#holdVersion;
+  }
+
+  configs(): PortLinkGroupConfig[] {
+    return [...this.#groups.values()].map(({ config }) => config);
+  }
+
+  views(): GroupView[] {
+    return [...this.#groups.values()].map((group) => viewOf(group, this.#knowledge()));
+  }
+
+  view(name: string): GroupView | undefined {
+    const group = this.#groups.get(name);
+    return group && viewOf(group, this.#knowledge());
+  }
+
+  // ---- what is known
+
+  #take(event: PortLinkEvent, now: Instant, effects: PortLinkEffect[]): void {
+    switch (event.type) {
+      case 'verdict':
+        this.#verdicts.set(event.port, event.condition, event.ok, event.reason, now);
+        break;
+      case 'port': {
+        const { port, adminUp, carrier } = event;
+        const reason = !adminUp ? 'shut' : carrier ? 'carrier' : 'no carrier';
+        this.#verdicts.set(port, 'carrier', adminUp && carrier, reason, now);
+        const judgement = this.#ports.observe(port, adminUp, carrier);
+        if (judgement?.kind === 'openedByOther') this.#openedByOther(port, judgement.group, effects);
+        break;
+      }
+      case 'portGone':
+        this.#verdicts.set(event.port, 'carrier', false, 'no such interface', now);
+        this.#ports.gone(event.port);
+        break;
+      case 'upstream':
+        this.#upstream = { ready: event.ready, reason: event.reason };
+        break;
+      case 'hold':
+        this.#setHold(event.group, event.state);
+        break;
+      case 'release':
+        this.#setHold(event.group, undefined);
+        break;
+      case 'configure':
+        this.#configure(event.groups, now);
+        break;
+      case 'blind':
+        if (event.blind !== this.#blind) this.#setBlind(event.blind, event.reason, now, effects);
+        break;
+      case 'restore':
+        this.#ports.restore(event.memory.ports);
+        for (const [name, hold] of Object.entries(event.memory.holds)) this.#setHold(name, hold);
+        break;
+      case 'shutDone':
+      case 'openDone':
+        this.#ports.acknowledged(event.ports, event.type === 'openDone', now);
+        break;
+      case 'shutFailed':
+      case 'openFailed': {
+        const opening = event.type === 'openFailed';
+        this.#ports.failed(event.ports, opening, now);
+        const what = `${opening ? 'opening' : 'shutting'} ${event.ports.join(', ')} failed: ${event.reason}`;
+        for (const [name, ports] of this.#byGroup(event.ports)) {
+          if (ports.length) effects.push({ type: 'alarm', group: name, reason: what });
+        }
+        break;
+      }
+      case 'tick':
+        break;
+    }
+  }
+
+  #byGroup(ports: readonly string[]): Map<string, string[]> {
+    const groups = new Map<string, string[]>();
+    for (const { config } of this.#groups.values()) {
+      groups.set(
+        config.name,
+        ports.filter(
+          (port) => config.downlinks.includes(port) || (config.shutUplinks && config.uplinks.includes(port)),
+        ),
+      );
+    }
+    return groups;
+  }
+
+  #setHold(name: string, hold: Group['hold']): void {
+    const group = this.#groups.get(name);
+    if (!group) return;
+    if (hold === undefined && group.hold !== 'open') group.released = true;
+    if (hold !== undefined) group.overrides.clear();
+    group.hold = hold;
+    this.#holdVersion++;
+  }
+
+  #setBlind(blind: boolean, reason: string, now: Instant, effects: PortLinkEffect[]): void {
+    this.#blind = blind;
+    for (const group of this.#groups.values()) {
+      if (!blind) group.distrust(now);
+      else if (group.config.enabled) {
+        effects.push({ type: 'alarm', group: group.config.name, reason: `frozen: ${reason}` });
+      }
+    }
+  }
+
+  #configure(configs: readonly PortLinkGroupConfig[], now: Instant): void {
+    const wanted = new Set(configs.map((config) => config.name));
+    for (const name of this.#groups.keys()) {
+      if (!wanted.has(name)) this.#groups.delete(name);
+    }
+    for (const config of configs) {
+      const group = this.#groups.get(config.name);
+      if (group) group.config = config;
+      else this.#groups.set(config.name, new Group(config, now));
+    }
+    this.#holdVersion++;
+  }
+
+  #openedByOther(port: string, name: string, effects: PortLinkEffect[]): void {
+    this.#groups.get(name)?.overrides.add(port);
+    effects.push({
+      type: 'alarm',
+      group: name,
+      reason: `${port} was opened by somebody else while the group had it shut`,
+    });
+  }
+
+  #knowledge(): Knowledge {
+    return { verdicts: this.#verdicts, ports: this.#ports, upstream: this.#upstream, blind: this.#blind };
+  }
+
+  // ---- what follows
+
+  readonly #consider = (at: Instant): void => {
+    if (this.#deadline === undefined || at < this.#deadline) this.#deadline = at;
+  };
+
+  /** Ports whose group is gone, or let them go, pass to a group that has them now, or are opened. */
+  #openOrphans(effects: PortLinkEffect[]): void {
+    let orphans: Map<string, RememberedPort[]> | undefined;
+    for (const entry of this.#ports.shutEntries()) {
+      const { port, side } = entry;
+      const owns = ({ config }: Group) =>
+        config.enabled && !config.dryRun && (side === 'uplink' ? config.uplinks : config.downlinks).includes(port);
+      const own = this.#groups.get(entry.group);
+      if (own && owns(own)) continue;
+      const heir = [...this.#groups.values()].find(owns);
+      if (heir) {
+        this.#ports.reassign(port, heir.config.name);
+        continue;
+      }
+      orphans ??= new Map();
+      orphans.set(entry.group, [...(orphans.get(entry.group) ?? []), entry]);
+    }
+    for (const [name, entries] of orphans ?? []) {
+      const config = this.#groups.get(name)?.config;
+      let reason = `no group has ${entries.length > 1 ? 'these ports' : 'this port'} any more`;
+      if (config && !config.enabled) reason = 'the group is disabled';
+      else if (config?.dryRun) reason = 'the group only pretends (dryRun)';
+      this.#actions.openPorts(name, entries, reason, effects);
+    }
+  }
+
+  #evaluate(group: Group, now: Instant, effects: PortLinkEffect[]): void {
+    const { config } = group;
+    if (!config.enabled) {
+      group.pretended.clear();
+      group.overrides.clear();
+      this.#setState(group, 'disabled', 'disabled by configuration', now, effects);
+      return;
+    }
+    if (!config.dryRun) group.pretended.clear();
+    const graceUp = this.#inGrace(group.uplinkGraceUntil, now) || this.#actions.ours(group, 'uplink').length > 0;
+    const lossMatters = config.direction !== 'downlink' && !graceUp;
+    group.judgeUplinks(lossMatters ? this.#verdicts.upCount(config) : Number.POSITIVE_INFINITY, now);
+    const graceDown = this.#inGrace(group.downlinkGraceUntil, now) || this.#actions.ours(group, 'downlink').length > 0;
+    const lost = !graceDown && !config.downlinks.some((port) => this.#ports.isUp(port));
+    group.judgeDownlinks(config.direction !== 'uplink' && lost, now);
+
+    if (group.hold) {
+      this.#hold(group, now, effects);
+      return;
+    }
+    if (this.#blind) return;
+    const startupEnds = this.#startedAt + config.startupDelay;
+    const startup = now < startupEnds;
+    if (startup) this.#consider(startupEnds);
+
+    const acted = this.#actOnUplinks(group, startup, now, effects);
+    this.#actOnDownlinks(group, startup, now, effects);
+    this.#settleState(group, startup, acted, now, effects);
+  }
+
+  /** Ports that we shut, or have just reopened, are not lost by being down. */
+  #inGrace(until: Instant | undefined, now: Instant): boolean {
+    if (until === undefined || until <= now) return false;
+    this.#consider(until);
+    return true;
+  }
+
+  /** Returns whether the group stands on a loss, whatever ports there were to shut. */
+  #actOnUplinks(group: Group, startup: boolean, now: Instant, effects: PortLinkEffect[]): boolean {
+    const { config } = group;
+    const acting = startup ? 'enough' : group.actingLevel(now, this.#consider);
+    if (acting !== 'enough') {
+      this.#actions.shut(
+        group,
+        'downlink',
+        wantedShut(config, acting),
+        () => this.#verdicts.sentence(config),
+        now,
+        effects,
+      );
+    }
+    const ours = this.#actions.ours(group, 'downlink');
+    if (ours.length > 0 && this.#mayRecover(group)) {
+      const keep = new Set(wantedShut(config, group.level));
+      const surplus = ours.filter(({ port }) => !keep.has(port));
+      const since = group.level === 'enough' ? group.enoughSince : group.someSince;
+      if (surplus.length > 0 && since !== undefined) {
+        if (since + config.recoveryDelay > now) this.#consider(since + config.recoveryDelay);
+        else if (this.#upstream.ready) {
+          group.downlinkGraceUntil = now + config.recoveryDelay;
+          this.#consider(group.downlinkGraceUntil);
+          this.#actions.open(group, surplus, `${this.#verdicts.sentence(config)}; upstream ready`, effects);
+        }
+      }
+    }
+    return acting !== 'enough';
+  }
+
+  #actOnDownlinks(group: Group, startup: boolean, now: Instant, effects: PortLinkEffect[]): void {
+    const { config } = group;
+    if (config.direction === 'uplink') return;
+    if (group.lostSince !== undefined && !startup) {
+      if (group.lostSince + config.deferDelay > now) {
+        this.#consider(group.lostSince + config.deferDelay);
+        return;
+      }
+      const reason = 'every downlink is lost';
+      if (!group.withdrawn) {
+        group.withdrawn = true;
+        if (!config.dryRun) {
+          effects.push({ type: 'withdraw', group: config.name, ports: config.downlinks, reason });
+        }
+      }
+      if (config.shutUplinks) {
+        const spare = config.uplinks.filter((port) => !this.#neededElsewhere(port, group));
+        this.#actions.shut(group, 'uplink', spare, () => reason, now, effects);
+      }
+      return;
+    }
+    if (group.lostSince !== undefined) return;
+    group.withdrawn = false;
+    const ours = this.#actions.ours(group, 'uplink');
+    if (ours.length === 0 || !this.#mayRecover(group)) return;
+    const due = (group.backSince ?? now) + config.recoveryDelay;
+    if (due > now) this.#consider(due);
+    else {
+      group.uplinkGraceUntil = now + config.recoveryDelay;
+      this.#consider(group.uplinkGraceUntil);
+      this.#actions.open(group, ours, 'a downlink is back', effects);
+    }
+  }
+
+  #hold(group: Group, now: Instant, effects: PortLinkEffect[]): void {
+    const { config } = group;
+    const side: Side = config.direction === 'downlink' ? 'uplink' : 'downlink';
+    const reason = `held ${group.hold} by an operator`;
+    if (group.hold === 'open') {
+      this.#actions.open(group, this.#actions.ours(group, 'downlink'), reason, effects);
+      this.#actions.open(group, this.#actions.ours(group, 'uplink'), reason, effects);
+    } else if (side === 'downlink') {
+      this.#actions.shut(group, side, config.downlinks, () => reason, now, effects);
+    } else if (config.shutUplinks) {
+      const spare = config.uplinks.filter((port) => !this.#neededElsewhere(port, group));
+      this.#actions.shut(group, side, spare, () => reason, now, effects);
+    }
+    this.#setState(group, 'held', reason, now, effects);
+  }
+
+  #settleState(group: Group, startup: boolean, acted: boolean, now: Instant, effects: PortLinkEffect[]): void {
+    const ours = this.#actions.ours(group, 'downlink').length + this.#actions.ours(group, 'uplink').length;
+    let state: GroupState = 'up';
+    if (startup) state = 'startup';
+    else if (group.withdrawn) state = 'shut';
+    else if (acted || ours > 0) state = group.level === 'enough' && this.#mayRecover(group) ? 'recovering' : 'shut';
+    if (state === 'up') {
+      group.overrides.clear();
+      group.released = false;
+    }
+    if (state !== group.state) this.#setState(group, state, why(group, state, this.#knowledge()), now, effects);
+  }
+
+  #mayRecover(group: Group): boolean {
+    return group.config.autoRecover || group.released;
+  }
+
+  /** Another group that counts on this uplink and still has a downlink up. */
+  #neededElsewhere(port: string, group: Group): boolean {
+    for (const other of this.#groups.values()) {
+      if (other === group || !other.config.enabled || !other.config.uplinks.includes(port)) continue;
+      if (other.config.direction === 'uplink' || other.lostSince === undefined) return true;
+    }
+    return false;
+  }
+
+  // ---- state
+
+  #setState(group: Group, to: GroupState, reason: string, now: Instant, effects: PortLinkEffect[]): void {
+    if (group.state === to) {
+      group.reason = reason;
+      return;
+    }
+    effects.push({ type: 'state', group: group.config.name, from: group.state, to, reason });
+    group.state = to;
+    group.since = now;
+    group.reason = reason;
+  }
+}

@@ -1,0 +1,170 @@
+/*
+ * What we shut must be known after any crash, or a port stays shut for ever. Two files:
+ *
+ * - the snapshot: all that is remembered, replaced by write, fsync, rename, fsync of the folder. That takes milliseconds,
+ *   so it happens after the failover, asynchronously;
+ * - the intent (`<file>.intent`): before a shut is asked of the kernel, one line is appended by one synchronous write(2),
+ *   some ten microseconds, without fsync. The page cache outlives the process, so a SIGKILL at any instant after it
+ *   leaves no shut port unknown. A power loss before the fsync loses the line and the shut together: after a boot the
+ *   ports stand as the system's configuration says.
+ *
+ * An intent that was not carried out does no harm: at the next start the port is found open and forgotten. The intent is
+ * emptied as soon as a snapshot that contains it is on disk. Opening needs none: a port that is still remembered and found
+ * open is forgotten too.
+ */
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import path from 'node:path';
+
+export interface StoredPort {
+  readonly port: string;
+  readonly group: string;
+  readonly side: 'uplink' | 'downlink';
+  /** Wall clock, ms since 1970. */
+  readonly since: number;
+  readonly reason: string;
+}
+
+export interface StoredState {
+  readonly ports: readonly StoredPort[];
+  readonly holds: Readonly<Record<string, 'open' | 'shut'>>;
+}
+
+export interface LoadedState extends StoredState {
+  /** What could not be read, in plain words. A damaged snapshot is kept beside as `<file>.damaged`. */
+  readonly problems: readonly string[];
+}
+
+const VERSION = 1;
+
+export class StateFile {
+  readonly #path: string;
+  #intent: number | undefined;
+  #intents = 0;
+  #saving: Promise<void> = Promise.resolve();
+  #pending: StoredState | undefined;
+
+  /** @throws when the folder can't be made or the intent can't be opened */
+  constructor(file: string) {
+    this.#path = file;
+    mkdirSync(path.dirname(file), { recursive: true });
+    this.#intent = openSync(`${file}.intent`, 'a+', 0o600);
+  }
+
+  load(): LoadedState {
+    const problems: string[] = [];
+    const ports = new Map<string, StoredPort>();
+    let holds: StoredState['holds'] = {};
+    if (existsSync(this.#path)) {
+      try {
+        const stored = JSON.parse(readFileSync(this.#path, 'utf8')) as {
+          version?: unknown;
+          ports?: unknown;
+          holds?: unknown;
+        };
+        if (stored.version !== VERSION || !Array.isArray(stored.ports))
+          throw new Error(`not a version ${VERSION} state`);
+        for (const port of stored.ports) {
+          if (isStoredPort(port)) ports.set(port.port, port);
+          else problems.push(`${this.#path}: an entry without port, group, side, since or reason`);
+        }
+        holds = readHolds(stored.holds);
+      } catch (error) {
+        problems.push(`${this.#path}: ${(error as Error).message}`);
+        renameSync(this.#path, `${this.#path}.damaged`);
+      }
+    }
+    for (const line of readFileSync(`${this.#path}.intent`, 'utf8').split('\n')) {
+      if (line === '') continue;
+      this.#intents++;
+      try {
+        const intended: unknown = JSON.parse(line);
+        if (!Array.isArray(intended)) throw new Error('not a list');
+        for (const port of intended) {
+          if (isStoredPort(port)) ports.set(port.port, port);
+        }
+      } catch (error) {
+        problems.push(`${this.#path}.intent: ${(error as Error).message}`); // the line being written at a crash
+      }
+    }
+    return { ports: [...ports.values()], holds, problems };
+  }
+
+  /** Before the shut: survives SIGKILL when it returns. @throws on a full or broken disk */
+  intend(ports: readonly StoredPort[]): void {
+    if (this.#intent === undefined) throw new Error('the state file is closed');
+    this.#intents++;
+    writeSync(this.#intent, `${JSON.stringify(ports)}\n`);
+  }
+
+  /** Durable when it resolves. Calls while one is under way are merged into one more, with the latest state. */
+  save(state: StoredState): Promise<void> {
+    const waiting = this.#pending !== undefined;
+    this.#pending = state;
+    if (!waiting) {
+      const run = () => this.#write();
+      this.#saving = this.#saving.then(run, run);
+    }
+    return this.#saving;
+  }
+
+  /** Waits for what is being saved. */
+  async close(): Promise<void> {
+    await this.#saving.catch(() => undefined);
+    if (this.#intent !== undefined) closeSync(this.#intent);
+    this.#intent = undefined;
+  }
+
+  async #write(): Promise<void> {
+    const state = this.#pending;
+    this.#pending = undefined;
+    if (!state) return;
+    const intents = this.#intents;
+    const fresh = `${this.#path}.new`;
+    const file = await open(fresh, 'w', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify({ version: VERSION, ...state }, null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(fresh, this.#path);
+    const folder = await open(path.dirname(this.#path), 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+    // An intent written meanwhile is not in this snapshot; the next one, already asked for, will contain it.
+    if (intents === this.#intents && this.#intent !== undefined) ftruncateSync(this.#intent, 0);
+  }
+}
+
+function isStoredPort(value: unknown): value is StoredPort {
+  if (typeof value !== 'object' || value === null) return false;
+  const { port, group, side, since, reason } = value as Record<string, unknown>;
+  return (
+    typeof port === 'string' &&
+    typeof group === 'string' &&
+    (side === 'uplink' || side === 'downlink') &&
+    typeof since === 'number' &&
+    Number.isFinite(since) &&
+    typeof reason === 'string'
+  );
+}
+
+function readHolds(value: unknown): StoredState['holds'] {
+  if (typeof value !== 'object' || value === null) return {};
+  return Object.fromEntries(
+    Object.entries(value).filter((pair): pair is [string, 'open' | 'shut'] => pair[1] === 'open' || pair[1] === 'shut'),
+  );
+}
