@@ -10,6 +10,7 @@ import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.t
 export interface HostKernel {
   port(name: string): Port | undefined;
   portByIndex(ifindex: number): Port | undefined;
+  ports(): Iterable<Port>;
   readonly neighbours: {
     all(ifindex?: number): Iterable<NeighbourEvent>;
     onNeighbour(listener: (event: NeighbourEvent) => void): () => void;

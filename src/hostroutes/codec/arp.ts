@@ -1,0 +1,47 @@
+import type { Address, Mac } from '../../model/address.ts';
+import { addressBytes, formatAddress, formatMac, macBytes } from '../../model/address.ts';
+
+/** RFC 826, for Ethernet and IPv4. */
+export interface ArpPacket {
+  readonly operation: 'request' | 'reply';
+  readonly senderMac: Mac;
+  readonly senderAddress: Address;
+  readonly targetMac: Mac;
+  readonly targetAddress: Address;
+}
+
+export type ArpError = 'arp-short' | 'arp-hardware' | 'arp-protocol' | 'arp-lengths' | 'arp-operation';
+
+export const ARP_LENGTH = 28;
+const ETHERNET = 1;
+const IPV4 = 0x0800;
+const REQUEST = 1;
+const REPLY = 2;
+
+/** `bytes` start at the ARP header; what follows it (padding) is ignored. */
+export function decodeArp(bytes: Uint8Array): ArpPacket | ArpError {
+  if (bytes.length < ARP_LENGTH) return 'arp-short';
+  if (word(bytes, 0) !== ETHERNET) return 'arp-hardware';
+  if (word(bytes, 2) !== IPV4) return 'arp-protocol';
+  if (bytes[4] !== 6 || bytes[5] !== 4) return 'arp-lengths';
+  const operation = word(bytes, 6);
+  if (operation !== REQUEST && operation !== REPLY) return 'arp-operation';
+  return {
+    operation: operation === REQUEST ? 'request' : 'reply',
+    senderMac: formatMac(bytes.subarray(8, 14)),
+    senderAddress: formatAddress(bytes.subarray(14, 18)),
+    targetMac: formatMac(bytes.subarray(18, 24)),
+    targetAddress: formatAddress(bytes.subarray(24, 28)),
+  };
+}
+
+/** Writes 28 octets at `offset`. */
+export function encodeArp(packet: ArpPacket, into: Uint8Array, offset: number): void {
+  into.set([0, ETHERNET, IPV4 >> 8, IPV4 & 255, 6, 4, 0, packet.operation === 'request' ? REQUEST : REPLY], offset);
+  into.set(macBytes(packet.senderMac), offset + 8);
+  into.set(addressBytes(packet.senderAddress), offset + 14);
+  into.set(macBytes(packet.targetMac), offset + 18);
+  into.set(addressBytes(packet.targetAddress), offset + 24);
+}
+
+const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!;

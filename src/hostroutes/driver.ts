@@ -1,0 +1,224 @@
+/**
+ * Binds the table to packet sockets, the kernel's neighbour table and the clock. Everything runs in the turn of its
+ * event: what is read is decided, told (`onDelta`) and asked (probes) before the turn ends; only then come the events
+ * that people and logs read.
+ *
+ * Link changes are not subscribed to here: the agent calls `portChange`, because the order matters (hosts are withdrawn
+ * before the port-link groups decide).
+ */
+import type { Address } from '../model/address.ts';
+import type { Instant, Timer } from '../model/clock.ts';
+import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
+import { isUp, type Port, type PortChange } from '../model/ports.ts';
+import type { NeighbourEvent } from '../netlink/index.ts';
+import { HostTable } from './machine/table.ts';
+import type { HostEffect, HostEvent, HostPolicy, HostView, RememberedHost } from './machine/types.ts';
+import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
+import { neighbourEvidence } from './sources/neighbours.ts';
+import { Placement } from './sources/placement.ts';
+import { Snooping } from './sources/snooping.ts';
+
+/** Counters of the table, of the decoders (by reason) and of the sockets, flat. */
+export type HostRoutesCounters = Readonly<Record<string, number>>;
+
+export class HostRoutes {
+  readonly #options: HostRoutesOptions;
+  readonly #table: HostTable;
+  readonly #placement: Placement;
+  readonly #snooping: Snooping;
+  #policy: HostPolicy;
+  #timer: Timer | undefined;
+  #timerAt: Instant = Number.POSITIVE_INFINITY;
+  #unsubscribe: (() => void) | undefined;
+  #running = false;
+  /** Events that a listener caused while an earlier event was being told: they wait for their turn. */
+  #pending: { event: HostEvent; at: Instant }[] | undefined;
+
+  constructor(options: HostRoutesOptions) {
+    this.#options = options;
+    this.#policy = options.policy;
+    this.#table = new HostTable(options.policy, options.random);
+    this.#placement = new Placement(options.kernel, options.policy);
+    this.#snooping = new Snooping(options.policy, {
+      kernel: options.kernel,
+      placement: this.#placement,
+      netns: options.netns,
+      log: options.log,
+      onEvidence: (events) => this.#feed(oneOf(events), options.clock.now()),
+    });
+  }
+
+  /** Opens the sockets of the ports that exist, looks for static hosts and takes the kernel's neighbours over. */
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.configure(this.#policy);
+    const { neighbours } = this.#options.kernel;
+    this.#unsubscribe = neighbours.onNeighbour((event) => this.#neighbour(event));
+    this.#takeNeighbours();
+  }
+
+  /** Closes everything; announces nothing and withdraws nothing. */
+  stop(): void {
+    this.#running = false;
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#snooping.close();
+  }
+
+  /** To be called by the agent for every link change, before the port-link groups decide: withdrawal first. */
+  portChange(change: PortChange): void {
+    const { name, after, at } = change;
+    const ours = this.#policy.ports.includes(name);
+    if (ours && !isUp(after)) this.#feed({ type: 'portDown', ports: [name], reason: whyDown(after) }, at);
+    this.#placement.portsChanged();
+    if (!ours || !this.#running) return;
+    this.#snooping.refresh(name);
+    if (isUp(after)) this.#feed({ type: 'portUp', port: name }, at);
+  }
+
+  /** A port-link group shuts (true) or reopens ports: hosts withdrawn in one delta, nothing learned there meanwhile. */
+  blockPorts(ports: readonly string[], blocked: boolean, reason: string, at = this.#now()): void {
+    this.#feed({ type: 'blockPorts', ports, blocked, reason }, at);
+  }
+
+  foreignClaim(claim: ForeignClaim): void {
+    this.#feed({ type: 'foreignClaim', claim }, this.#now());
+  }
+
+  /** Evidence from a server's own session or a kernel table. */
+  report(report: Report): void {
+    this.#feed({ type: 'heard', ...report }, this.#now());
+  }
+
+  retract(withdrawal: Withdrawal): void {
+    this.#feed({ type: 'lost', ...withdrawal }, this.#now());
+  }
+
+  configure(policy: HostPolicy): void {
+    const neighboursCome = policy.sources.neighbours && !this.#policy.sources.neighbours;
+    this.#policy = policy;
+    this.#placement.configure(policy);
+    const at = this.#now();
+    const down = policy.ports.filter((name) => !isUp(this.#options.kernel.port(name)));
+    const events: HostEvent[] = [{ type: 'configure', policy }];
+    if (down.length > 0) events.push({ type: 'portDown', ports: down, reason: 'not up' });
+    this.#feed({ type: 'batch', events }, at);
+    if (!this.#running) return;
+    this.#snooping.configure(policy);
+    if (neighboursCome) this.#takeNeighbours();
+  }
+
+  hosts(): HostView[] {
+    return this.#table.hosts();
+  }
+
+  find(address: Address): HostView | undefined {
+    return this.#table.find(address);
+  }
+
+  /** Hosts that left lately, with the reason; the newest last. */
+  departed(): HostView[] {
+    return this.#table.departed();
+  }
+
+  /** Hosts that left `port` because it went down or was blocked, at most a day ago. */
+  remembered(port: string): RememberedHost[] {
+    return this.#table.remembered(port);
+  }
+
+  /** Everything that is announced now, for a new announcer or a reconcile. */
+  announced(): HostRoute[] {
+    return this.#table.announced();
+  }
+
+  counters(): HostRoutesCounters {
+    const { hostsByPort, refused, ...table } = this.#table.counters();
+    const flat: Record<string, number> = { ...table };
+    for (const [port, count] of Object.entries(hostsByPort)) flat[`hosts.${port}`] = count;
+    for (const [reason, count] of Object.entries(refused)) flat[`refused.${reason}`] = count;
+    return { ...flat, ...this.#snooping.counters() };
+  }
+
+  #now(): Instant {
+    return this.#options.clock.now();
+  }
+
+  #takeNeighbours(): void {
+    if (!this.#policy.sources.neighbours) return;
+    const events: HostEvent[] = [];
+    for (const neighbour of this.#options.kernel.neighbours.all()) {
+      const event = this.#evidenceOf(neighbour);
+      if (event) events.push(event);
+    }
+    if (events.length > 0) this.#feed(oneOf(events), this.#now());
+  }
+
+  #neighbour(neighbour: NeighbourEvent): void {
+    if (!this.#policy.sources.neighbours) return;
+    const event = this.#evidenceOf(neighbour);
+    if (event) this.#feed(event, neighbour.at);
+  }
+
+  #evidenceOf(neighbour: NeighbourEvent): HostEvent | undefined {
+    return neighbourEvidence(neighbour, this.#placement, ({ address, ifindex }) => {
+      const host = this.#table.find(address);
+      return host?.ifindex === ifindex ? host.port : undefined;
+    });
+  }
+
+  #feed(event: HostEvent, at: Instant): void {
+    if (this.#pending) {
+      this.#pending.push({ event, at });
+      return;
+    }
+    const pending: { event: HostEvent; at: Instant }[] = [];
+    this.#pending = pending;
+    try {
+      this.#perform(this.#table.handle(event, at), at);
+      for (let next = pending.shift(); next; next = pending.shift()) {
+        this.#perform(this.#table.handle(next.event, next.at), next.at);
+      }
+    } finally {
+      this.#pending = undefined;
+    }
+    this.#arm();
+  }
+
+  #perform(effects: readonly HostEffect[], at: Instant): void {
+    if (effects.length === 0) return;
+    for (const effect of effects) {
+      if (effect.type === 'delta') this.#options.onDelta(effect.delta, effect.cause, at);
+      else if (effect.type === 'probe' && !this.#snooping.ask(effect.port, effect.address, effect.mac)) {
+        this.#feed({ type: 'probeUnsent', address: effect.address, port: effect.port }, at);
+      }
+    }
+    for (const effect of effects) {
+      if (effect.type !== 'delta' && effect.type !== 'probe') this.#options.onEvent(effect);
+    }
+  }
+
+  /** A timer that is too early is left alone: hearing hosts only ever moves deadlines further away. */
+  #arm(): void {
+    const at = this.#table.nextDeadline();
+    if (at === undefined || !this.#running || at >= this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer = this.#options.clock.schedule(at, () => {
+      this.#timer = undefined;
+      this.#timerAt = Number.POSITIVE_INFINITY;
+      // An answer may wait behind this timer, the more so when the loop was busy.
+      this.#snooping.drain();
+      this.#feed({ type: 'tick' }, this.#now());
+    });
+  }
+}
+
+const oneOf = (events: readonly HostEvent[]): HostEvent =>
+  events.length === 1 ? events[0]! : { type: 'batch', events };
+
+const whyDown = (port: Port | undefined): string =>
+  port === undefined ? 'interface removed' : port.adminUp ? 'carrier lost' : 'administratively down';

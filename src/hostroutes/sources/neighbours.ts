@@ -1,0 +1,39 @@
+import type { NeighbourEvent } from '../../netlink/index.ts';
+import type { HostEvent } from '../machine/types.ts';
+import type { Placement } from './placement.ts';
+
+/** NUD_* of linux/neighbour.h that decide here. */
+const REACHABLE = 0x02;
+const FAILED = 0x20;
+
+/**
+ * What a change in the kernel's neighbour table says. The kernel confirmed REACHABLE itself; STALE, DELAY, PROBE and
+ * PERMANENT are of unknown age, so the host is asked before it is believed. What we wrote ourselves says nothing.
+ *
+ * `portOf`: behind which downlink the table has the address now, if it routes it on that interface.
+ */
+export function neighbourEvidence(
+  event: NeighbourEvent,
+  placement: Placement,
+  portOf: (event: NeighbourEvent) => string | undefined,
+): HostEvent | undefined {
+  if (event.own) return undefined;
+  if (event.deleted || event.state & FAILED) {
+    const port = portOf(event);
+    return port === undefined ? undefined : { type: 'lost', source: 'neighbour', address: event.address, port };
+  }
+  if (!event.usable || !event.mac) return undefined;
+  const port = placement.downlinkOf(event.ifindex, event.mac);
+  if (!port) return undefined;
+  const routed = placement.routedOn(port, event.address);
+  return {
+    type: 'heard',
+    source: 'neighbour',
+    address: event.address,
+    mac: event.mac,
+    port: port.name,
+    interface: routed.name,
+    ifindex: routed.ifindex,
+    stale: (event.state & REACHABLE) === 0,
+  };
+}

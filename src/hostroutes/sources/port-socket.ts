@@ -1,0 +1,86 @@
+import { AF, ETH_P, isWouldBlock, LinuxSocket, PACKET, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
+import { speakerFilter } from './filter.ts';
+
+export interface PortSocketOptions {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly netns: string | undefined;
+  /** The port is a member of a bridge: frames with a VLAN id are its business too. */
+  readonly bridged: boolean;
+  /** Hear all IPv6 groups (solicitations go to the group of the address asked for). */
+  readonly multicast: boolean;
+}
+
+/** Bursts of gratuitous ARPs come when a whole rack fails over. */
+const RECEIVE_BUFFER = 1 << 20;
+
+/** One packet socket on one port: hears who speaks there and sends our questions. */
+export class PortSocket {
+  readonly ifindex: number;
+  readonly bridged: boolean;
+  readonly multicast: boolean;
+  readonly #socket: LinuxSocket;
+  #dropped = 0;
+
+  /** @throws SystemCallError (EPERM without CAP_NET_RAW, ENODEV when the port has gone) */
+  constructor(options: PortSocketOptions, onReadable: (socket: PortSocket) => void) {
+    this.ifindex = options.ifindex;
+    this.bridged = options.bridged;
+    this.multicast = options.multicast;
+    // Protocol 0 hears nothing until the filter is there and the socket is bound.
+    this.#socket = LinuxSocket.open({
+      family: AF.PACKET,
+      type: SOCK.RAW,
+      protocol: 0,
+      ...(options.netns === undefined ? {} : { netns: options.netns }),
+    });
+    try {
+      this.#socket.attachFilter(speakerFilter(options.bridged));
+      this.#socket.setOption(SOL.SOCKET, SO.RCVBUF, RECEIVE_BUFFER);
+      this.#socket.bind({ family: 'packet', ifindex: options.ifindex, protocol: ETH_P.ALL });
+      if (options.multicast) {
+        this.#socket.setOption(SOL.PACKET, PACKET.ADD_MEMBERSHIP, allMulticast(options.ifindex));
+      }
+      this.#socket.onReadable(() => onReadable(this));
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+  }
+
+  /** Ethernet frames, at most 64. @throws SystemCallError (ENETDOWN once when the port goes down) */
+  receive(): Uint8Array[] {
+    return this.#socket.receiveBatch().map((message) => message.data);
+  }
+
+  /** Undefined when sent, otherwise the errno name. */
+  send(frame: Uint8Array): string | undefined {
+    try {
+      this.#socket.send({ data: frame });
+      return undefined;
+    } catch (error) {
+      if (isWouldBlock(error)) return 'EAGAIN';
+      if (error instanceof SystemCallError) return error.code;
+      throw error;
+    }
+  }
+
+  /** Frames that the kernel dropped since the socket was opened because we read too slowly. */
+  dropped(): number {
+    // struct tpacket_stats: packets, drops; reading sets both back to 0.
+    this.#dropped += this.#socket.getOption(SOL.PACKET, PACKET.STATISTICS, 8).readUInt32LE(4);
+    return this.#dropped;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+/** struct packet_mreq */
+function allMulticast(ifindex: number): Uint8Array {
+  const request = Buffer.alloc(16);
+  request.writeInt32LE(ifindex, 0);
+  request.writeUInt16LE(PACKET.MR_ALLMULTI, 4);
+  return request;
+}

@@ -1,0 +1,149 @@
+import { SystemCallError } from 'linux-sockets';
+import type { Address, Mac } from '../../model/address.ts';
+import type { Log } from '../../model/log.ts';
+import type { Port } from '../../model/ports.ts';
+import { question, whoSpeaks } from '../codec/speaker.ts';
+import type { HostEvent, HostPolicy } from '../machine/types.ts';
+import type { HostKernel } from '../options.ts';
+import type { Placement } from './placement.ts';
+import { PortSocket } from './port-socket.ts';
+
+/** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
+const BATCHES = 4;
+
+export interface SnoopingOptions {
+  readonly kernel: HostKernel;
+  readonly placement: Placement;
+  readonly netns: string | undefined;
+  readonly log: Log;
+  /** What the frames of one port said, in the turn in which they were read. */
+  onEvidence(events: HostEvent[]): void;
+}
+
+/** The packet sockets of the downlinks: what is heard there, and the way our questions go. */
+export class Snooping {
+  readonly #options: SnoopingOptions;
+  readonly #sockets = new Map<string, PortSocket>();
+  readonly #count = new Map<string, number>();
+  #policy: HostPolicy;
+  #closedDrops = 0;
+
+  constructor(policy: HostPolicy, options: SnoopingOptions) {
+    this.#policy = policy;
+    this.#options = options;
+  }
+
+  configure(policy: HostPolicy): void {
+    this.#policy = policy;
+    const wanted = new Set(policy.ports);
+    for (const name of this.#sockets.keys()) if (!wanted.has(name)) this.#close(name);
+    for (const name of wanted) this.refresh(name);
+  }
+
+  /** Opens, reopens or closes the socket of a downlink as its interface demands. */
+  refresh(name: string): void {
+    const port = this.#options.kernel.port(name);
+    const socket = this.#sockets.get(name);
+    if (!port) {
+      if (socket) this.#close(name);
+      return;
+    }
+    const bridged = this.#options.placement.isBridged(port);
+    const multicast = this.#policy.prefixes.some((prefix) => prefix.includes(':'));
+    if (socket?.ifindex === port.ifindex && socket.bridged === bridged && socket.multicast === multicast) return;
+    if (socket) this.#close(name);
+    this.#open(port, bridged, multicast);
+  }
+
+  /** Reads what waits on every port: before time decides that somebody did not answer. */
+  drain(): void {
+    for (const [name, socket] of this.#sockets) this.#read(name, socket);
+  }
+
+  /** false: it could not be sent, and why was counted. */
+  ask(name: string, address: Address, mac: Mac | undefined): boolean {
+    const port = this.#options.kernel.port(name);
+    const socket = this.#sockets.get(name);
+    const asker = port && this.#options.placement.asker(port, address);
+    const failure = socket && asker ? socket.send(question(address, mac, asker)) : 'no-socket';
+    if (failure) this.#add(`probes.failed.${failure}`);
+    return failure === undefined;
+  }
+
+  close(): void {
+    for (const name of [...this.#sockets.keys()]) this.#close(name);
+  }
+
+  counters(): Record<string, number> {
+    let dropped = this.#closedDrops;
+    for (const socket of this.#sockets.values()) dropped += socket.dropped();
+    return { ...Object.fromEntries(this.#count), 'frames.dropped': dropped, sockets: this.#sockets.size };
+  }
+
+  #open(port: Port, bridged: boolean, multicast: boolean): void {
+    const { netns, log } = this.#options;
+    const { name, ifindex } = port;
+    try {
+      const options = { name, ifindex, netns, bridged, multicast };
+      this.#sockets.set(name, new PortSocket(options, (socket) => this.#read(name, socket)));
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      // The interface may have gone in the meantime; its message is on the way. Anything else must be known.
+      this.#add(`sockets.failed.${error.code}`);
+      log.error({ port: name, code: error.code }, 'no packet socket on this port: nothing is heard there');
+    }
+  }
+
+  #close(name: string): void {
+    const socket = this.#sockets.get(name);
+    if (!socket) return;
+    this.#sockets.delete(name);
+    this.#closedDrops += socket.dropped();
+    socket.close();
+  }
+
+  #read(name: string, socket: PortSocket): void {
+    for (let batch = 0; batch < BATCHES && this.#sockets.get(name) === socket; batch++) {
+      const frames = this.#receive(socket);
+      if (frames.length === 0) return;
+      const events = this.#evidence(name, frames);
+      if (events.length > 0) this.#options.onEvidence(events);
+      if (frames.length < 64) return;
+    }
+  }
+
+  #receive(socket: PortSocket): Uint8Array[] {
+    try {
+      return socket.receive();
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      // ENETDOWN comes once when the port goes down; the link message tells the rest.
+      this.#add(`receive.failed.${error.code}`);
+      return [];
+    }
+  }
+
+  #evidence(name: string, frames: readonly Uint8Array[]): HostEvent[] {
+    const port = this.#options.kernel.port(name);
+    const events: HostEvent[] = [];
+    if (!port) return events;
+    this.#add('frames', frames.length);
+    const { arp } = this.#policy.sources;
+    for (const frame of frames) {
+      const spoken = whoSpeaks(frame);
+      if ('error' in spoken) this.#add(`frames.malformed.${spoken.error}`);
+      else if ('silent' in spoken) this.#add(`frames.ignored.${spoken.silent}`);
+      else {
+        const { address, mac, gratuitous } = spoken.speaker;
+        const routed = this.#options.placement.routedOn(port, address);
+        const place = { address, mac, port: name, interface: routed.name, ifindex: routed.ifindex, gratuitous };
+        events.push(arp ? { type: 'heard', source: 'arp', ...place } : { type: 'probeReply', ...place });
+      }
+    }
+    return events;
+  }
+
+  #add(key: string, amount = 1): void {
+    this.#count.set(key, (this.#count.get(key) ?? 0) + amount);
+  }
+}
