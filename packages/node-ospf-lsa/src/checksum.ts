@@ -9,7 +9,7 @@ const COVERED_FROM = 2;
 const CHECKSUM_AT = 16;
 
 /**
- * Longest run of octets that can be added up before the sums must be reduced mod 255 to stay exact small integers:
+ * How many octets are added up before the sums are reduced mod 255, so that they stay small integers for the engine:
  * after n octets c1 is at most 255 * n(n+1)/2 + 254n, below 2^30 for n = 2048.
  */
 const RUN = 2048;

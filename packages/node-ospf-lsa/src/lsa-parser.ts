@@ -26,7 +26,7 @@ export function decodeLsaHeader(bytes: Uint8Array, offset = 0): DecodeResult<Lsa
 
 /**
  * Decodes one LSA. `bytes` may go on behind it. The checksum is verified, the body must fill the length exactly;
- * `raw` is a copy, so the receive buffer may be used again.
+ * `raw` is a copy (and the body's `data` a view of it), so the receive buffer may be used again.
  */
 export function decodeLsa(bytes: Uint8Array): DecodeResult<Lsa> {
   if (bytes.length < LSA_HEADER_LENGTH) return failure('truncated', 'too short for an LSA header');

@@ -47,10 +47,10 @@ export class Reader {
     this.offset += count;
   }
 
-  /** A copy, so that what is kept does not keep (or change with) the receive buffer. */
+  /** A view, not a copy. */
   rest(): Uint8Array {
-    const copy = new Uint8Array(this.bytes.subarray(this.offset, this.end));
+    const view = this.bytes.subarray(this.offset, this.end);
     this.offset = this.end;
-    return copy;
+    return view;
   }
 }

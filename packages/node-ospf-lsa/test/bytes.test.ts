@@ -198,6 +198,7 @@ const updateRows: readonly (readonly [
   ['a length beyond the packet ends it', '00000003', [first, tooLong, good], [first], ['bad-lsa-length']],
   ['the last LSA cut inside its header', '00000002', [first, good.subarray(0, 19)], [first], ['truncated']],
   ['the last LSA cut inside its body', '00000002', [first, good.subarray(0, 30)], [first], ['bad-lsa-length']],
+  ['the last LSA short of one octet', '00000002', [first, good.subarray(0, 35)], [first], ['bad-lsa-length']],
   ['fewer LSAs than said', 'ffffffff', [first, good], [first, good], ['truncated']],
   ['more LSAs than said', '00000001', [first, good], [first], ['bad-length']],
 ];
@@ -216,6 +217,14 @@ for (const [name, count, lsas, kept, rejected] of updateRows) {
     );
   });
 }
+
+test('an LSA does not reach into what stands behind the packet', (t) => {
+  const cut = packet(4, `00000001${hex(good.subarray(0, 32))}`);
+  const result = decodePacket(Uint8Array.from([...cut, ...good.subarray(32)]));
+  if (!result.ok || result.value.type !== 4) return void t.fail();
+  t.deepEqual(result.value.lsas, []);
+  t.is(result.value.rejected?.length, 1);
+});
 
 test('a decoded LSA lives on when the receive buffer is used again', (t) => {
   const buffer = Buffer.from(packet(4, `00000001${hex(first)}`));

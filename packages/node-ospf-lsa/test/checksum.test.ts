@@ -38,6 +38,17 @@ test('the checksum that is computed makes both sums of RFC 905 Annex B zero', (t
   t.pass();
 });
 
+test('no sum, whatever it comes to, is written as a zero octet', (t) => {
+  const lsa = new Uint8Array(24);
+  let zeros = 0;
+  for (let value = 0; value < 0x10000; value++) {
+    lsa.set([value >> 8, value & 255], 20);
+    const checksum = lsaChecksum(lsa);
+    if (checksum >> 8 === 0 || (checksum & 255) === 0) zeros++;
+  }
+  t.is(zeros, 0);
+});
+
 test('verification agrees with RFC 905 Annex B about any octets', (t) => {
   fc.assert(
     fc.property(lsaBytes, fc.boolean(), fc.nat(), fc.nat(255), (bytes, seal, at, value) => {

@@ -80,7 +80,7 @@ export class Lab {
   }
 
   /** Waits until `missing` has nothing more to name. */
-  async until(missing: () => readonly string[], seconds = 60): Promise<void> {
+  async until(missing: () => readonly string[], seconds = 120): Promise<void> {
     const deadline = Date.now() + seconds * 1000;
     for (;;) {
       const left = missing();
