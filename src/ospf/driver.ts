@@ -82,6 +82,11 @@ export class OspfSpeaker implements Speaker {
       });
     }
     this.#handle({ kind: 'goodbye' });
+    this.abandon();
+  }
+
+  /** Stops without a word on the wire, as a crash would; neighbours notice after RouterDeadInterval. */
+  abandon(): void {
     this.#running = false;
     this.#unsubscribe?.();
     this.#timer?.cancel();
@@ -173,7 +178,10 @@ export class OspfSpeaker implements Speaker {
 
   #receive(name: string, { source, destination, bytes }: Received): void {
     const decoded = decodePacket(bytes, { authentication: this.#authentication.get(name)! });
-    if (!decoded.ok) return this.#count(`drop.${decoded.reason}`);
+    if (!decoded.ok) {
+      this.#count(`drop.${decoded.reason}`);
+      return;
+    }
     this.#handle({ kind: 'packet', interface: name, source, destination, packet: decoded.value });
   }
 
@@ -242,7 +250,8 @@ export class OspfSpeaker implements Speaker {
       case 'update':
         return;
       case 'membership':
-        return this.#membership(effect.interface, effect.group, effect.joined);
+        this.#membership(effect.interface, effect.group, effect.joined);
+        return;
       case 'neighbor': {
         const { from, to, reason } = effect;
         const routerId = ipv4FromNumber(effect.routerId);
@@ -252,9 +261,11 @@ export class OspfSpeaker implements Speaker {
         return;
       }
       case 'routes':
-        return this.#options.onRoutes(effect.changes);
+        this.#options.onRoutes(effect.changes);
+        return;
       case 'claim':
-        return this.#options.onForeignClaim(effect.claim);
+        this.#options.onForeignClaim(effect.claim);
+        return;
       case 'log':
         log[effect.level](effect.fields, effect.message);
     }

@@ -1,5 +1,5 @@
 /** Network namespaces with FRR or BIRD as the gateway G, for the tests of the OSPF driver. */
-import { execFileSync, type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -113,7 +113,21 @@ export class Lab {
 
   capture(namespace: string, name: string): string {
     const file = join(this.directory, `${namespace}.pcap`);
-    this.spawn(namespace, ['tcpdump', '-i', name, '-U', '-w', file, '-Z', 'root', 'ip', 'proto', '89', 'or', 'ip[6:2]&0x1fff!=0']);
+    this.spawn(namespace, [
+      'tcpdump',
+      '-i',
+      name,
+      '-U',
+      '-w',
+      file,
+      '-Z',
+      'root',
+      'ip',
+      'proto',
+      '89',
+      'or',
+      'ip[6:2]&0x1fff!=0',
+    ]);
     return file;
   }
 
@@ -130,7 +144,10 @@ export class Lab {
       this.#processes.map((child) =>
         child.exitCode !== null || child.signalCode !== null
           ? undefined
-          : Promise.race([new Promise((resolve) => child.once('exit', resolve)), sleep(3000).then(() => child.kill('SIGKILL'))]),
+          : Promise.race([
+              new Promise((resolve) => child.once('exit', resolve)),
+              sleep(3000).then(() => child.kill('SIGKILL')),
+            ]),
       ),
     );
     for (const namespace of this.#namespaces) {
@@ -280,6 +297,11 @@ export class TestSpeaker {
       onForeignClaim: (claim) => this.claims.push(claim),
       onNeighbor: (change) => this.changes.push(change),
     });
+  }
+
+  /** As SIGKILL would: not a word more on any wire. */
+  kill(): void {
+    this.speaker.abandon();
   }
 
   full(name: string): Promise<boolean> {

@@ -61,19 +61,23 @@ export function act(core: Core, neighbor: Neighbor, action: NeighborAction, now:
       core.deadlines.set(neighbor.inactivityTimer, now + neighbor.interface.deadInterval * 1000);
       return;
     case 'begin negotiation':
-      return beginNegotiation(core, neighbor, now);
+      beginNegotiation(core, neighbor, now);
+      return;
     case 'restart negotiation':
       clearLists(core, neighbor, now);
-      return beginNegotiation(core, neighbor, now);
+      beginNegotiation(core, neighbor, now);
+      return;
     case 'begin exchange':
-      return beginExchange(core, neighbor, now);
+      beginExchange(core, neighbor, now);
+      return;
     case 'begin loading':
       core.deadlines.cancel(neighbor.ddTimer);
       if (neighbor.requests.size === 0) core.neighborEvent(neighbor, 'LoadingDone', now);
       else sendRequests(core, neighbor, now);
       return;
     case 'clear lists':
-      return clearLists(core, neighbor, now);
+      clearLists(core, neighbor, now);
+      return;
     case 'clear all':
       clearLists(core, neighbor, now);
       core.deadlines.cancel(neighbor.inactivityTimer);

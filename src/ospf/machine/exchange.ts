@@ -7,18 +7,22 @@ import { currentAge, databaseFor } from './lsdb.ts';
 
 export function receiveDd(core: Core, neighbor: Neighbor, packet: DatabaseDescriptionPacket, now: Instant): void {
   const link = neighbor.interface.link;
-  if (link && packet.interfaceMtu > link.mtu) return count(core, 'drop.mtu-mismatch');
+  if (link && packet.interfaceMtu > link.mtu) {
+    count(core, 'drop.mtu-mismatch');
+    return;
+  }
   if (neighbor.state === 'Init') core.neighborEvent(neighbor, '2-WayReceived', now);
   switch (neighbor.state) {
     case 'ExStart':
-      return negotiate(core, neighbor, packet, now);
+      negotiate(core, neighbor, packet, now);
+      return;
     case 'Exchange':
-      return exchange(core, neighbor, packet, now);
+      exchange(core, neighbor, packet, now);
+      return;
     case 'Loading':
     case 'Full':
-      if (!isDuplicate(neighbor, packet))
-        return core.neighborEvent(neighbor, 'SeqNumberMismatch', now, 'unexpected DD');
-      if (!neighbor.master) resendDd(core, neighbor);
+      if (!isDuplicate(neighbor, packet)) core.neighborEvent(neighbor, 'SeqNumberMismatch', now, 'unexpected DD');
+      else if (!neighbor.master) resendDd(core, neighbor);
       return;
     default:
       count(core, 'drop.dd-unexpected');
@@ -51,11 +55,23 @@ function exchange(core: Core, neighbor: Neighbor, packet: DatabaseDescriptionPac
   }
   const mismatch = (reason: string) => core.neighborEvent(neighbor, 'SeqNumberMismatch', now, reason);
   const fromMaster = (packet.flags & DD.MS) !== 0;
-  if (fromMaster === neighbor.master) return mismatch('DD from the wrong role');
-  if ((packet.flags & DD.I) !== 0) return mismatch('DD negotiation began anew');
-  if (packet.options !== neighbor.options) return mismatch('DD options changed');
+  if (fromMaster === neighbor.master) {
+    mismatch('DD from the wrong role');
+    return;
+  }
+  if ((packet.flags & DD.I) !== 0) {
+    mismatch('DD negotiation began anew');
+    return;
+  }
+  if (packet.options !== neighbor.options) {
+    mismatch('DD options changed');
+    return;
+  }
   const expected = neighbor.master ? neighbor.ddSequence : (neighbor.ddSequence + 1) >>> 0;
-  if (packet.sequence !== expected) return mismatch('DD sequence number');
+  if (packet.sequence !== expected) {
+    mismatch('DD sequence number');
+    return;
+  }
   take(core, neighbor, packet, now);
 }
 

@@ -48,7 +48,10 @@ export function receiveUpdate(
   now: Instant,
   selfOriginated: SelfOriginated,
 ): void {
-  if (!atLeast(neighbor.state, 'Exchange')) return count(core, 'drop.update-before-exchange');
+  if (!atLeast(neighbor.state, 'Exchange')) {
+    count(core, 'drop.update-before-exchange');
+    return;
+  }
   for (const error of packet.rejected ?? []) count(core, `drop.lsa-${error.reason}`);
   const directAcks: LsaHeader[] = [];
   for (const lsa of packet.lsas) {
@@ -133,7 +136,9 @@ function acceptNewer(
       for (const each of other.neighbors.values()) release(core, each, entry, now);
     }
   }
-  const installed = install(core, database, lsa, now, true);
+  // An answer to our request is not flooding: what the neighbour floods right after Full must not meet MinLSArrival.
+  const flooded = !neighbor.requests.has(lsaKeyText(lsa.header));
+  const installed = install(core, database, lsa, now, flooded);
   if (!installed) return;
   if (installed.self) installed.inherited = true;
   const floodedBack = flood(core, installed, now, neighbor);
@@ -238,12 +243,18 @@ function requestsAnswered(core: Core, neighbor: Neighbor, now: Instant): void {
 }
 
 export function receiveRequest(core: Core, neighbor: Neighbor, packet: LinkStateRequestPacket, now: Instant): void {
-  if (!atLeast(neighbor.state, 'Exchange')) return count(core, 'drop.request-before-exchange');
+  if (!atLeast(neighbor.state, 'Exchange')) {
+    count(core, 'drop.request-before-exchange');
+    return;
+  }
   const lsas: Uint8Array[] = [];
   for (const key of packet.requests) {
     const database = databaseFor(core, neighbor.interface, key.type);
     const entry = database?.entries.get(lsaKeyText(key));
-    if (!entry) return core.neighborEvent(neighbor, 'BadLSReq', now);
+    if (!entry) {
+      core.neighborEvent(neighbor, 'BadLSReq', now);
+      return;
+    }
     offeredNow(neighbor, entry, now);
     lsas.push(wireForm(entry, now));
   }
@@ -252,7 +263,10 @@ export function receiveRequest(core: Core, neighbor: Neighbor, packet: LinkState
 }
 
 export function receiveAck(core: Core, neighbor: Neighbor, packet: LinkStateAckPacket, now: Instant): void {
-  if (!atLeast(neighbor.state, 'Exchange')) return count(core, 'drop.ack-before-exchange');
+  if (!atLeast(neighbor.state, 'Exchange')) {
+    count(core, 'drop.ack-before-exchange');
+    return;
+  }
   for (const header of packet.headers) {
     const entry = databaseFor(core, neighbor.interface, header.type)?.entries.get(lsaKeyText(header));
     if (!entry || !neighbor.retransmit.has(entry)) continue;

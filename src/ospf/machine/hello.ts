@@ -51,7 +51,10 @@ function helloPacket(core: Core, iface: Interface, neighbors: U32[]) {
 
 export function receiveHello(core: Core, iface: Interface, source: U32, packet: HelloPacket, now: Instant): void {
   const refusal = mismatch(iface, packet);
-  if (refusal) return count(core, `drop.${refusal}`);
+  if (refusal) {
+    count(core, `drop.${refusal}`);
+    return;
+  }
   const neighbor = findOrCreate(core, iface, source, packet, now);
   if (!neighbor) return;
   const before = {

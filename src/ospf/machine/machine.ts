@@ -234,12 +234,16 @@ function receivePacket(core: Core, event: Extract<OspfEvent, { kind: 'packet' }>
   const { packet, source } = event;
   const iface = core.interfaces.get(event.interface);
   const refusal = iface ? refusePacket(core, iface, event) : 'unknown-interface';
-  if (!iface || refusal) return count(core, `drop.${refusal}`);
+  if (!iface || refusal) {
+    count(core, `drop.${refusal}`);
+    return;
+  }
   const neighbor = findNeighbor(iface, source, packet.routerId);
   if (packet.cryptoSequence !== undefined && neighbor) {
     // §D.4.3: never lower than the last; equal is allowed, for the number is usually a clock of seconds.
     if (neighbor.cryptoSequence !== undefined && packet.cryptoSequence < neighbor.cryptoSequence) {
-      return count(core, 'drop.replay');
+      count(core, 'drop.replay');
+      return;
     }
   }
   if (packet.type === 1) {
@@ -249,21 +253,28 @@ function receivePacket(core: Core, event: Extract<OspfEvent, { kind: 'packet' }>
     if (found) found.cryptoSequence = packet.cryptoSequence ?? found.cryptoSequence;
     return;
   }
-  if (!neighbor) return count(core, 'drop.no-neighbor');
+  if (!neighbor) {
+    count(core, 'drop.no-neighbor');
+    return;
+  }
   neighbor.cryptoSequence = packet.cryptoSequence ?? neighbor.cryptoSequence;
   switch (packet.type) {
     case 2:
       count(core, 'rx.dd');
-      return receiveDd(core, neighbor, packet, now);
+      receiveDd(core, neighbor, packet, now);
+      return;
     case 3:
       count(core, 'rx.request');
-      return receiveRequest(core, neighbor, packet, now);
+      receiveRequest(core, neighbor, packet, now);
+      return;
     case 4:
       count(core, 'rx.update');
-      return receiveUpdate(core, neighbor, packet, now, selfOriginated);
+      receiveUpdate(core, neighbor, packet, now, selfOriginated);
+      return;
     case 5:
       count(core, 'rx.ack');
-      return receiveAck(core, neighbor, packet, now);
+      receiveAck(core, neighbor, packet, now);
+      return;
   }
 }
 
@@ -378,9 +389,11 @@ function interfaceEvent(core: Core, iface: Interface, event: InterfaceEvent, now
       if (row.state === 'Waiting') core.deadlines.set(iface.waitTimer, now + iface.deadInterval * 1000);
       return;
     case 'elect':
-      return holdElection(core, iface, now);
+      holdElection(core, iface, now);
+      return;
     case 'reset':
-      return reset(core, iface, now);
+      reset(core, iface, now);
+      return;
   }
 }
 

@@ -92,7 +92,10 @@ export function flush(core: Core, entry: LsdbEntry, now: Instant): void {
 /** §12.4: LSRefreshTime has passed. */
 export function refresh(core: Core, entry: LsdbEntry, now: Instant): void {
   const { type, linkStateId, options } = entry.lsa.header;
-  if (entry.inherited) return flush(core, entry, now);
+  if (entry.inherited) {
+    flush(core, entry, now);
+    return;
+  }
   originate(core, entry.database, type, linkStateId, options, entry.lsa.body, now, entry);
 }
 
@@ -123,14 +126,20 @@ export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
 }
 
 function withdrawHost(core: Core, record: HostRecord, now: Instant): void {
-  if (core.options.announce.as === 'stub-link') return hostStubsChanged(core, record.id);
+  if (core.options.announce.as === 'stub-link') {
+    hostStubsChanged(core, record.id);
+    return;
+  }
   for (const entry of record.entries) flush(core, entry, now);
 }
 
 function announceHost(core: Core, record: HostRecord, now: Instant): void {
   if (core.leaving) return;
   const { as } = core.options.announce;
-  if (as === 'stub-link') return hostStubsChanged(core, record.id);
+  if (as === 'stub-link') {
+    hostStubsChanged(core, record.id);
+    return;
+  }
   if (as === 'external') {
     const body = hostBody(core, record.route, 0);
     const [known] = record.entries;
