@@ -28,13 +28,17 @@ export class WallClock {
   }
 }
 
-/** What happened, newest last: a bounded ring that the log, `peerless events` and its followers read. */
+/**
+ * What happened, newest last: a bounded ring that the log, `peerless events` and its followers read. `record` notes the
+ * instant and nothing more; texts, log lines and followers wait until the turn is over, since a turn may be a failover.
+ */
 export class EventLog {
   readonly #clock: Clock;
   readonly #wall: WallClock;
   readonly #log: Log;
   readonly #ring: EventView[] = [];
   readonly #followers = new Set<(event: EventView) => void>();
+  #pending: (NewEvent & { readonly at: Instant })[] = [];
   #sequence = 0;
 
   constructor(clock: Clock, wall: WallClock, log: Log) {
@@ -44,29 +48,38 @@ export class EventLog {
   }
 
   record(event: NewEvent): void {
-    const at = event.at ?? this.#clock.now();
-    const view: EventView = {
-      seq: ++this.#sequence,
-      time: this.#wall.iso(at),
-      monotonicUs: Math.round(at * 1000),
-      type: event.type,
-      severity: event.severity ?? 'info',
-      message: event.message,
-      fields: event.fields ?? {},
-    };
-    this.#ring.push(view);
-    if (this.#ring.length > KEPT) this.#ring.shift();
-    const level = view.severity === 'warning' ? 'warn' : view.severity;
-    this.#log[level]({ event: view.type, ...view.fields }, view.message);
-    for (const follower of this.#followers) follower(view);
+    if (this.#pending.length === 0) setImmediate(() => this.#write());
+    this.#pending.push({ ...event, at: event.at ?? this.#clock.now() });
   }
 
   since(sequence: number): EventView[] {
+    this.#write();
     return this.#ring.filter((event) => event.seq > sequence);
   }
 
   follow(follower: (event: EventView) => void): () => void {
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);
+  }
+
+  #write(): void {
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const { type, severity = 'info', message, fields = {}, at } of pending) {
+      const time = this.#wall.iso(at);
+      const view: EventView = {
+        seq: ++this.#sequence,
+        time,
+        monotonicUs: Math.round(at * 1000),
+        type,
+        severity,
+        message,
+        fields,
+      };
+      this.#ring.push(view);
+      if (this.#ring.length > KEPT) this.#ring.shift();
+      this.#log[severity === 'warning' ? 'warn' : severity]({ event: type, ...fields }, message);
+      for (const follower of this.#followers) follower(view);
+    }
   }
 }

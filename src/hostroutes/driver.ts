@@ -56,6 +56,7 @@ export class HostRoutes {
     const { neighbours } = this.#options.kernel;
     this.#unsubscribe = neighbours.onNeighbour((event) => this.#neighbour(event));
     this.#takeNeighbours();
+    this.#adopt();
   }
 
   /** Closes everything; announces nothing and withdraws nothing. */
@@ -153,6 +154,21 @@ export class HostRoutes {
     for (const neighbour of this.#options.kernel.neighbours.all()) {
       const event = this.#evidenceOf(neighbour);
       if (event) events.push(event);
+    }
+    if (events.length > 0) this.#feed(oneOf(events), this.#now());
+  }
+
+  /**
+   * Entries that we did not write in this life are what an earlier run, that could not take leave, knew: their hosts are
+   * asked at once, and believed when they answer.
+   */
+  #adopt(): void {
+    const source = this.#policy.sources.neighbours ? 'neighbour' : 'arp';
+    const events: HostEvent[] = [];
+    for (const neighbour of this.#options.kernel.neighbours.all()) {
+      if (!neighbour.own || neighbour.deleted) continue;
+      const event = neighbourEvidence({ ...neighbour, own: false }, this.#placement, () => undefined);
+      if (event?.type === 'heard') events.push({ ...event, source, stale: true });
     }
     if (events.length > 0) this.#feed(oneOf(events), this.#now());
   }

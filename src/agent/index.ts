@@ -1,0 +1,88 @@
+/**
+ * The agent: composition root, lifecycle, control socket. The domains meet here and nowhere else; `tor/switch.ts` holds
+ * the order in which they hear of an event.
+ */
+import { spawn } from 'node:child_process';
+import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
+import { systemClock } from '../model/clock.ts';
+import type { Log } from '../model/log.ts';
+import { ControlServer } from './control/server.ts';
+import { type LogLevel, makeLogger } from './logging.ts';
+import { metricsText, serveMetrics } from './metrics.ts';
+import { reload, serveTor } from './tor/control.ts';
+import { TorSwitch } from './tor/switch.ts';
+
+export { LOG_LEVELS, type LogLevel } from './logging.ts';
+
+export interface AgentOptions {
+  readonly configFile: string;
+  readonly logLevel: LogLevel;
+  readonly logFile?: string;
+  /** Start with the downlinks shut until the fabric is ready. */
+  readonly holdAtBoot: boolean;
+}
+
+/** The configuration was refused; `message` has all its problems. */
+export class ConfigRefused extends Error {}
+
+/**
+ * Runs until SIGTERM or SIGINT and has then left cleanly. SIGHUP reloads.
+ *
+ * @throws ConfigRefused when the file is refused
+ */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  const loaded = loadConfig(options.configFile);
+  if (!loaded.ok) throw new ConfigRefused(loaded.problems.map(formatProblem).join('\n'));
+  if (!isTor(loaded))
+    throw new ConfigRefused(`${options.configFile}: role ${loaded.config.role} is not in this version; use role: tor`);
+  const log = makeLogger(options.logLevel, options.logFile);
+  const stopped = Promise.withResolvers<void>();
+  const agent = await TorSwitch.start({ loaded, clock: systemClock, log, holdAtBoot: options.holdAtBoot });
+  const control = new ControlServer();
+  serveTor(control, agent);
+  await control.listen(loaded.config.control.socket);
+  const metrics = await listenForMetrics(agent, log);
+
+  const leave = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'withdrawing what we announced, then leaving');
+    notify('STOPPING=1');
+    Promise.all([agent.stop(), control.close(), metrics?.close()]).then(() => stopped.resolve(), stopped.reject);
+  };
+  process.once('SIGTERM', leave);
+  process.once('SIGINT', leave);
+  process.on('SIGHUP', () => {
+    try {
+      const { changes, needsRestart } = reload(agent);
+      log.info({ changes, needsRestart }, 'configuration reloaded');
+    } catch (error) {
+      log.error({ err: error }, 'the new configuration was refused; nothing was changed');
+    }
+  });
+  notify('READY=1');
+  await stopped.promise;
+}
+
+function isTor(loaded: Loaded): loaded is Loaded & { readonly config: TorConfig } {
+  return loaded.config.role === 'tor';
+}
+
+async function listenForMetrics(agent: TorSwitch, log: Log) {
+  const { metrics } = agent.loaded.config.control;
+  if (!metrics) return undefined;
+  const text = () =>
+    metricsText(agent.counters(), { uptime_seconds: agent.uptime / 1000, hosts: agent.hosts.announced().length });
+  try {
+    return await serveMetrics(metrics, text);
+  } catch (error) {
+    // Metrics are for watching the job, not part of it: the job goes on.
+    log.warn({ err: error, ...metrics }, 'metrics are not served: the address can not be bound');
+    return undefined;
+  }
+}
+
+/** sd_notify(3), by systemd's own helper since Node has no datagram Unix sockets. */
+function notify(state: string): void {
+  if (process.env.NOTIFY_SOCKET === undefined) return;
+  const helper = spawn('systemd-notify', [`--pid=${process.pid}`, state], { stdio: 'ignore' });
+  helper.on('error', () => process.stderr.write('systemd-notify is missing: systemd was not told\n'));
+}

@@ -1,0 +1,13 @@
+import bunyan from 'bunyan';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** JSON lines on standard error, or in a file. Secrets never reach a logger: they live in their own fields, unprinted. */
+export function makeLogger(level: LogLevel, file?: string): bunyan {
+  return bunyan.createLogger({
+    name: 'peerless',
+    level,
+    streams: [file === undefined ? { level, stream: process.stderr } : { level, path: file }],
+  });
+}

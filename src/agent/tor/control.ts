@@ -1,0 +1,207 @@
+import { formatProblem, loadConfig, type PortLinkEdit, planEdit, saveConfig } from '../../config/index.ts';
+import {
+  type Address,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+  prefixAddress,
+  prefixContains,
+} from '../../model/address.ts';
+import type { ChangeResult, GroupView, HostStateName, PortLinkSettings, ReloadResult, StatusView } from '../api.ts';
+import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
+import { VERSION } from '../version.ts';
+import type { TorSwitch } from './switch.ts';
+import { bgpSessionView, datedView, hostView, ospfSessionView } from './views.ts';
+
+/** Hangs the switch role on the control socket; `api.ts` says what each path takes and answers. */
+export function serveTor(server: ControlServer, agent: TorSwitch): void {
+  server.on('GET', '/v1/status', () => statusView(agent));
+  server.on('GET', '/v1/hosts', (request) => hostViews(agent, request));
+  server.on('GET', '/v1/counters', () => agent.counters());
+  server.on('GET', '/v1/config', () => ({
+    file: agent.loaded.file,
+    loadedAt: agent.wall.iso(agent.loadedAt),
+    config: agent.loaded.settings,
+  }));
+  server.on('POST', '/v1/reload', () => reload(agent));
+  server.on('GET', '/v1/failovers', ({ query }) => agent.failovers.last(count(query.get('last'))));
+  server.on('GET', '/v1/events', ({ query }) => agent.events.since(count(query.get('since')) ?? 0));
+  server.onStream('/v1/events', 'follow', ({ query }, stream) => {
+    for (const event of agent.events.since(count(query.get('since')) ?? 0)) stream.write(event);
+    stream.onClose(agent.events.follow((event) => stream.write(event)));
+  });
+  serveGroups(server, agent);
+  serveSpeakers(server, agent);
+}
+
+function serveGroups(server: ControlServer, agent: TorSwitch): void {
+  server.on('GET', '/v1/portlink', () => agent.groups.views());
+  server.on('GET', '/v1/portlink/:name', ({ parameters }) => group(agent, parameters.name!));
+  server.on('PUT', '/v1/portlink/:name', (request) => edit(agent, request, 'add'));
+  server.on('PATCH', '/v1/portlink/:name', (request) => edit(agent, request, 'set'));
+  server.on('DELETE', '/v1/portlink/:name', (request) => edit(agent, request, 'remove'));
+  server.on('POST', '/v1/portlink/:name/hold', async ({ parameters, query, body }) => {
+    const view = group(agent, parameters.name!);
+    const state = (body as { state?: unknown } | undefined)?.state;
+    if (state !== 'open' && state !== 'shut') throw new ControlError(400, 'state must be "open" or "shut"');
+    const dryRun = query.get('dryRun') === '1';
+    const actions = view.downlinks
+      .filter((port) => (state === 'shut' ? port.adminUp : port.shutByUs))
+      .map((port) => `${state === 'shut' ? 'shut' : 'open'} ${port.port}`);
+    if (!dryRun) {
+      agent.groups.hold(view.name, state);
+      await agent.groups.settled();
+    }
+    return { dryRun, actions, group: group(agent, view.name) } satisfies ChangeResult;
+  });
+  server.on('POST', '/v1/portlink/:name/release', async ({ parameters, query }) => {
+    const view = group(agent, parameters.name!);
+    const dryRun = query.get('dryRun') === '1';
+    if (view.held === undefined && view.state !== 'shut') {
+      throw new ControlError(409, `group ${view.name} is not held`, 'hold it first, or leave it to its uplinks');
+    }
+    if (!dryRun) {
+      agent.groups.release(view.name);
+      await agent.groups.settled();
+    }
+    return { dryRun, actions: [`release ${view.name}`], group: group(agent, view.name) } satisfies ChangeResult;
+  });
+}
+
+function serveSpeakers(server: ControlServer, agent: TorSwitch): void {
+  const ospf = () => agent.fabric.ospf ?? notConfigured('ospf');
+  const bgp = () => agent.fabric.bgp ?? notConfigured('bgp');
+  const bgpSettings = () => agent.loaded.config.bgp ?? notConfigured('bgp');
+  const sessions = () =>
+    bgp()
+      .sessions()
+      .map((view) => datedView(view, agent.wall));
+  server.on('GET', '/v1/ospf/neighbors', () =>
+    ospf()
+      .neighbors()
+      .map((view) => datedView(view, agent.wall)),
+  );
+  server.on('GET', '/v1/ospf/lsdb', () => ospf().lsdb());
+  server.on('GET', '/v1/ospf/interfaces', () => ospf().interfaces());
+  server.on('GET', '/v1/bgp/neighbors', sessions);
+  server.on('GET', '/v1/bgp/summary', () => ({
+    asn: bgpSettings().asn,
+    routerId: agent.loaded.config.routerId,
+    neighbors: sessions(),
+  }));
+  server.on('GET', '/v1/bgp/routes', ({ query }) => {
+    const wanted = query.get('prefix');
+    const within = wanted === null ? undefined : prefixOf(wanted);
+    return bgp()
+      .routes()
+      .filter((route) => !within || prefixContains(within, prefixAddress(route.prefix)));
+  });
+}
+
+function statusView(agent: TorSwitch): StatusView {
+  const groups = agent.groups.views();
+  const uplinks = new Map(groups.flatMap((view) => view.uplinks).map((uplink) => [uplink.port, uplink]));
+  const byState: Partial<Record<HostStateName, number>> = {};
+  const hosts = agent.hosts.hosts();
+  for (const host of hosts) byState[host.state] = (byState[host.state] ?? 0) + 1;
+  const [lastFailover] = agent.failovers.last(1);
+  return {
+    role: 'tor',
+    version: VERSION,
+    pid: process.pid,
+    uptimeMs: Math.round(agent.uptime),
+    routerId: agent.loaded.config.routerId,
+    configFile: agent.loaded.file,
+    uplinks: [...uplinks.values()].map(({ port, up, verdicts }) => ({
+      port,
+      up,
+      reason: verdicts.find((verdict) => !verdict.ok)?.reason ?? verdicts.map((verdict) => verdict.reason).join(', '),
+    })),
+    groups: groups.map(({ name, state, since, reason, dryRun }) => ({ name, state, since, reason, dryRun })),
+    sessions: [
+      ...(agent.fabric.ospf?.neighbors() ?? []).map((view) => ospfSessionView(view, agent.wall)),
+      ...(agent.fabric.bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
+    ],
+    hosts: { total: hosts.length, byState },
+    ...(lastFailover === undefined ? {} : { lastFailover }),
+    warnings: agent.warnings(),
+  };
+}
+
+function hostViews(agent: TorSwitch, { query }: ControlRequest) {
+  const port = query.get('port');
+  const prefix = query.get('prefix');
+  const within = prefix === null ? undefined : prefixOf(prefix);
+  const announced = new Set<Address>(agent.hosts.announced().map((route) => route.address));
+  const announcers = agent.announcedBy();
+  return agent.hosts
+    .hosts()
+    .filter((host) => port === null || host.port === port)
+    .filter((host) => !within || prefixContains(within, host.address))
+    .map((host) => hostView(host, announced.has(host.address) ? announcers : [], agent.clock.now()));
+}
+
+function prefixOf(text: string): Prefix {
+  const address = parseAddress(text);
+  const prefix = address ? parsePrefix(`${address}/${address.includes(':') ? 128 : 32}`) : parsePrefix(text);
+  if (!prefix) throw new ControlError(400, `${text} is not an address or prefix`, 'write it as 10.10.10.0/24');
+  return prefix;
+}
+
+function group(agent: TorSwitch, name: string): GroupView {
+  const view = agent.groups.view(name);
+  if (view) return view;
+  const names = agent.groups.views().map((each) => each.name);
+  throw new ControlError(404, `there is no group ${name}`, `choose one of: ${names.join(', ') || 'none'}`);
+}
+
+/** Applied and written back, or neither: the file is saved before the change takes effect. */
+async function edit(agent: TorSwitch, request: ControlRequest, type: PortLinkEdit['type']): Promise<ChangeResult> {
+  const name = request.parameters.name!;
+  const dryRun = request.query.get('dryRun') === '1';
+  const settings = (request.body ?? {}) as PortLinkSettings;
+  if (typeof settings !== 'object' || Array.isArray(settings))
+    throw new ControlError(400, 'settings must be an object');
+  const planned = planEdit(
+    agent.loaded,
+    type === 'remove' ? { type, name } : { type, name, settings: settings as never },
+  );
+  if (!planned.ok) {
+    const status = { exists: 409, missing: 404, invalid: 422 }[planned.reason];
+    throw new ControlError(status, planned.problems.map(formatProblem).join('\n'));
+  }
+  const { after } = planned;
+  if (after.config.role !== 'tor') throw new ControlError(422, 'the role can not change');
+  const preview = agent.preview({ ...after, config: after.config });
+  if (!dryRun) {
+    saveConfig(agent.loaded, after);
+    agent.reload({ ...after, config: after.config });
+    await agent.groups.settled();
+  }
+  return { dryRun, actions: preview.changes, group: agent.groups.view(name) ?? null };
+}
+
+/** What a SIGHUP does: a bad file changes nothing and says why. */
+export function reload(agent: TorSwitch): ReloadResult {
+  const loaded = loadConfig(agent.loaded.file);
+  if (!loaded.ok) {
+    throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');
+  }
+  if (loaded.config.role !== 'tor') throw new ControlError(422, `the role can not change while the agent runs`);
+  const diff = agent.reload({ ...loaded, config: loaded.config });
+  return { changes: diff.changes, needsRestart: diff.needsRestart };
+}
+
+function count(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  if (!/^\d{1,9}$/.test(text)) throw new ControlError(400, `${text} is not a number`);
+  return Number(text);
+}
+
+function notConfigured(part: string): never {
+  throw new ControlError(
+    503,
+    `${part} is not configured on this switch`,
+    `add a section ${part}: to the configuration`,
+  );
+}

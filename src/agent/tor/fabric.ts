@@ -1,0 +1,252 @@
+import type { BgpOptions, Speaker as BgpSpeakerFace } from '../../bgp/index.ts';
+import { BgpSpeaker } from '../../bgp/index.ts';
+import { type Address, addressBytes, makePrefix, type Prefix, prefixContains } from '../../model/address.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import type { Announcer, ForeignClaim, LearnedRoute } from '../../model/hosts.ts';
+import type { Log } from '../../model/log.ts';
+import type { LinkState, PortChange } from '../../model/ports.ts';
+import type { LearnedRouteInstaller } from '../../netlink/index.ts';
+import type { OspfOptions, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
+import { OspfSpeaker } from '../../ospf/index.ts';
+import type { EventLog } from '../events.ts';
+
+/** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
+const NO_ROUTES_WAIT = 10_000;
+
+type Settings<T> = Omit<T, 'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession'>;
+
+export interface FabricOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly links: LinkState;
+  readonly events: EventLog;
+  readonly ospf: Settings<OspfOptions> | undefined;
+  readonly bgp: Settings<BgpOptions> | undefined;
+  /** Makes the installer of one protocol's learned routes. */
+  readonly installer: (protocol: 'ospf' | 'bgp') => LearnedRouteInstaller;
+  onForeignClaim(claim: ForeignClaim): void;
+  /** A session came or went, or its routes are in the kernel: ask `ready` and `adjacency` again. */
+  onChange(): void;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reason: string;
+}
+
+/** Routes of one protocol on their way into the kernel, and which of them have arrived. */
+class LearnedTable {
+  readonly #installer: LearnedRouteInstaller;
+  readonly #wanted = new Map<Prefix, LearnedRoute>();
+  readonly #onInstalled: () => void;
+
+  constructor(installer: LearnedRouteInstaller, onInstalled: () => void) {
+    this.#installer = installer;
+    this.#onInstalled = onInstalled;
+  }
+
+  update(changes: readonly LearnedRoute[]): void {
+    this.#installer.update(changes);
+    const added: Prefix[] = [];
+    for (const route of changes) {
+      if (route.nextHops.length === 0) this.#wanted.delete(route.prefix);
+      else {
+        this.#wanted.set(route.prefix, route);
+        added.push(route.prefix);
+      }
+    }
+    // A prefix that is removed again before the kernel has answered rejects: that is not an error, just not news.
+    Promise.allSettled(added.map((prefix) => this.#installer.installed(prefix))).then(this.#onInstalled);
+  }
+
+  get size(): number {
+    return this.#wanted.size;
+  }
+
+  get complete(): boolean {
+    for (const prefix of this.#wanted.keys()) if (!this.#installer.isInstalled(prefix)) return false;
+    return true;
+  }
+
+  routes(): Iterable<LearnedRoute> {
+    return this.#wanted.values();
+  }
+
+  get installer(): LearnedRouteInstaller {
+    return this.#installer;
+  }
+}
+
+/**
+ * The side of the agent that faces the gateway: the speakers, the routes learned from them, and the answer to "would a
+ * server that comes back now find a working path?".
+ */
+export class Fabric {
+  readonly ospf: OspfSpeakerFace | undefined;
+  readonly bgp: BgpSpeakerFace | undefined;
+  readonly #options: FabricOptions;
+  readonly #tables = new Map<'ospf' | 'bgp', LearnedTable>();
+  /** When the present adjacency of a protocol began, for NO_ROUTES_WAIT. */
+  readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
+  #timer: Timer | undefined;
+
+  constructor(options: FabricOptions) {
+    this.#options = options;
+    const { clock, log, links, events } = options;
+    const common = { clock, log, links, onForeignClaim: (claim: ForeignClaim) => options.onForeignClaim(claim) };
+    if (options.ospf) {
+      this.#tables.set('ospf', new LearnedTable(options.installer('ospf'), () => options.onChange()));
+      this.ospf = new OspfSpeaker({
+        ...options.ospf,
+        ...common,
+        onRoutes: (changes) => this.#tables.get('ospf')!.update(changes),
+        onNeighbor: (change) => {
+          this.#sessionChanged('ospf', change.to === 'Full', change.at);
+          if (change.to !== 'Full' && change.from !== 'Full') return;
+          events.record({
+            type: change.to === 'Full' ? 'ospf.full' : 'ospf.down',
+            severity: change.to === 'Full' ? 'info' : 'warning',
+            message: `OSPF neighbour ${change.routerId} on ${change.interface}: ${change.from} -> ${change.to} (${change.reason})`,
+            at: change.at,
+            fields: { interface: change.interface, neighbor: change.routerId, from: change.from, to: change.to },
+          });
+        },
+      });
+    }
+    if (options.bgp) {
+      this.#tables.set('bgp', new LearnedTable(options.installer('bgp'), () => options.onChange()));
+      this.bgp = new BgpSpeaker({
+        ...options.bgp,
+        ...common,
+        onRoutes: (changes) => this.#tables.get('bgp')!.update(changes),
+        onSession: (change) => {
+          this.#sessionChanged('bgp', change.to === 'Established', change.at);
+          if (change.to !== 'Established' && change.from !== 'Established') return;
+          events.record({
+            type: change.to === 'Established' ? 'bgp.established' : 'bgp.down',
+            severity: change.to === 'Established' ? 'info' : 'warning',
+            message: `BGP neighbour ${change.neighbor}: ${change.from} -> ${change.to} (${change.reason})`,
+            at: change.at,
+            fields: { neighbor: change.neighbor, from: change.from, to: change.to, reason: change.reason },
+          });
+        },
+      });
+    }
+  }
+
+  announcers(): Announcer[] {
+    return [this.ospf, this.bgp].filter((speaker) => speaker !== undefined);
+  }
+
+  start(): void {
+    this.ospf?.start();
+    this.bgp?.start();
+  }
+
+  linkChanged(change: PortChange): void {
+    this.ospf?.linkChanged(change.after, change.name);
+    this.bgp?.linkChanged(change);
+  }
+
+  /** The host table is complete: what an earlier life of ours left in the fabric goes. */
+  async settled(): Promise<void> {
+    this.ospf?.settled();
+    for (const table of this.#tables.values()) await table.installer.reconcile(table.routes());
+  }
+
+  /** Make-before-break: at least one protocol has a session, and what it learned there is in the kernel. */
+  readiness(): Readiness {
+    if (!this.ospf && !this.bgp) return { ready: true, reason: 'no routing protocol is configured' };
+    const reasons: string[] = [];
+    for (const protocol of this.#tables.keys()) {
+      const verdict = this.#protocolReadiness(protocol);
+      if (verdict.ready) return verdict;
+      reasons.push(verdict.reason);
+    }
+    return { ready: false, reason: reasons.join('; ') };
+  }
+
+  /** Whether a session stands on this interface: `upWhen: [adjacency]`. */
+  adjacency(port: string): Readiness {
+    if (this.ospf?.adjacencyUp(port)) return { ready: true, reason: 'OSPF neighbour is Full' };
+    const session = this.bgp?.sessions().find((entry) => entry.interface === port && entry.state === 'Established');
+    if (session) return { ready: true, reason: `BGP neighbour ${session.neighbor} is Established` };
+    return { ready: false, reason: 'no OSPF neighbour is Full and no BGP session is Established there' };
+  }
+
+  /** A default route learned through this interface is in the kernel: `upWhen: [default-route]`. */
+  defaultRoute(port: string): Readiness {
+    const local = this.#options.links.port(port);
+    for (const table of this.#tables.values()) {
+      for (const route of table.routes()) {
+        if (route.prefix !== '0.0.0.0/0' && route.prefix !== '::/0') continue;
+        if (!table.installer.isInstalled(route.prefix)) continue;
+        const through = route.nextHops.some(
+          (hop) => hop.interface === port || (local && onLink(hop.via, local.addresses)),
+        );
+        if (through) return { ready: true, reason: 'a default route through it is installed' };
+      }
+    }
+    return { ready: false, reason: 'no default route through it is installed' };
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);
+    for (const table of this.#tables.values()) {
+      await table.installer.leave();
+      table.installer.close();
+    }
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    const counters: Record<string, Record<string, number>> = {};
+    if (this.ospf) counters.ospf = this.ospf.counters();
+    if (this.bgp) counters.bgp = this.bgp.counters();
+    for (const [protocol, table] of this.#tables) counters[`${protocol}.routes`] = { ...table.installer.counters() };
+    return counters;
+  }
+
+  #sessionChanged(protocol: 'ospf' | 'bgp', up: boolean, at: Instant): void {
+    if (up && !this.#upSince.has(protocol)) {
+      this.#upSince.set(protocol, at);
+      this.#timer?.cancel();
+      this.#timer = this.#options.clock.schedule(at + NO_ROUTES_WAIT, () => this.#options.onChange());
+    } else if (!up && !this.#anyUp(protocol)) this.#upSince.delete(protocol);
+    this.#options.onChange();
+  }
+
+  #anyUp(protocol: 'ospf' | 'bgp'): boolean {
+    return protocol === 'ospf'
+      ? (this.ospf?.neighbors().some((neighbor) => neighbor.state === 'Full') ?? false)
+      : (this.bgp?.sessions().some((session) => session.state === 'Established') ?? false);
+  }
+
+  #protocolReadiness(protocol: 'ospf' | 'bgp'): Readiness {
+    const name = protocol.toUpperCase();
+    const since = this.#upSince.get(protocol);
+    if (since === undefined) return { ready: false, reason: `${name}: no session` };
+    const table = this.#tables.get(protocol)!;
+    if (!table.complete) return { ready: false, reason: `${name}: routes are on their way into the kernel` };
+    const waited = this.#options.clock.now() - since >= NO_ROUTES_WAIT;
+    const announced = protocol === 'bgp' ? this.#initialRoutesReceived() : table.size > 0;
+    if (!announced && !waited) return { ready: false, reason: `${name}: waiting for the gateway's routes` };
+    return { ready: true, reason: `${name}: session up, ${table.size} routes installed` };
+  }
+
+  #initialRoutesReceived(): boolean {
+    const bgp = this.bgp!;
+    return bgp
+      .sessions()
+      .some((session) => session.state === 'Established' && bgp.initialRoutesReceived(session.neighbor as Address));
+  }
+}
+
+function onLink(
+  address: Address,
+  networks: readonly { readonly address: Address; readonly prefixLength: number }[],
+): boolean {
+  return networks.some((network) =>
+    prefixContains(makePrefix(addressBytes(network.address), network.prefixLength), address),
+  );
+}

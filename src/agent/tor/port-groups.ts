@@ -1,0 +1,248 @@
+import type { PortLinkGroup } from '../../config/index.ts';
+import { formatDuration } from '../../config/index.ts';
+import type { Clock, Instant } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import type { LinkState, PortChange, PortDriver } from '../../model/ports.ts';
+import {
+  type Condition,
+  type GroupView as DomainView,
+  type Hold,
+  PortLinkDriver,
+  type PortLinkEffect,
+  PortLinkGroups,
+} from '../../portlink/index.ts';
+import type { GroupView, PortLinkSettings } from '../api.ts';
+import type { EventLog, WallClock } from '../events.ts';
+import type { Readiness } from './fabric.ts';
+
+export interface PortGroupsOptions {
+  readonly groups: readonly PortLinkGroup[];
+  readonly ports: PortDriver;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly wall: WallClock;
+  readonly events: EventLog;
+  readonly stateFile: string;
+  /** Hosts of these ports leave the announcements before it returns; `blocked` false: they may be learned again. */
+  onBlock(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void;
+}
+
+/** What the fabric can say of an uplink beside its carrier. */
+export interface UplinkJudge {
+  adjacency(port: string): Readiness;
+  defaultRoute(port: string): Readiness;
+  readiness(): Readiness;
+}
+
+/** Conditions that nobody judges yet: they hold, with a warning, since a group must not shut ports for our ignorance. */
+const UNJUDGED: readonly Condition[] = ['nexthop', 'bfd'];
+
+/** The port-link groups inside the agent: configuration in, verdicts in, blocked ports and views out. */
+export class PortGroups {
+  readonly #options: PortGroupsOptions;
+  readonly #driver: PortLinkDriver;
+  /** Ports whose hosts a group has withdrawn -> the group. */
+  readonly #blocked = new Map<string, string>();
+  #configs: readonly PortLinkGroup[];
+
+  constructor(options: PortGroupsOptions) {
+    this.#options = options;
+    this.#configs = options.groups;
+    this.#driver = new PortLinkDriver({
+      groups: new PortLinkGroups(options.groups, options.clock.now()),
+      ports: options.ports,
+      links: options.links,
+      clock: options.clock,
+      log: options.log,
+      stateFile: options.stateFile,
+      onEffect: (effect, at) => this.#onEffect(effect, at),
+    });
+  }
+
+  /** Every port of every group. */
+  ports(): string[] {
+    return [...new Set(this.#configs.flatMap((group) => [...group.uplinks, ...group.downlinks]))];
+  }
+
+  /**
+   * `holdAtBoot`: on a box that has just booted the downlinks stay shut until there is a working path (the vendors'
+   * "reload delay"). They count as shut by us, so the usual rules reopen them, also after a crash.
+   */
+  async start(holdAtBoot: boolean): Promise<void> {
+    const held = holdAtBoot ? this.#configs.filter((group) => group.enabled && !group.dryRun) : [];
+    const ports = held
+      .filter((group) => group.direction !== 'downlink')
+      .flatMap((group) => group.downlinks.map((port) => ({ port, group: group.name })))
+      .filter(({ port }) => this.#options.links.port(port) !== undefined);
+    if (ports.length > 0) {
+      const since = this.#options.clock.now();
+      const reason = 'booting: waiting for the fabric';
+      this.#driver.handle({
+        type: 'restore',
+        memory: { ports: ports.map((entry) => ({ ...entry, side: 'downlink', since, reason })), holds: {} },
+      });
+      await this.#driver.settled();
+      await this.#options.ports.setAdmin(
+        ports.map((entry) => entry.port),
+        false,
+      );
+    }
+    this.#driver.start();
+  }
+
+  portChanged(change: PortChange): void {
+    this.#driver.portChanged(change);
+  }
+
+  judge(judge: UplinkJudge): void {
+    for (const group of this.#configs) {
+      for (const condition of group.upWhen) {
+        if (condition === 'carrier') continue;
+        for (const port of group.uplinks) {
+          const verdict = UNJUDGED.includes(condition)
+            ? { ready: true, reason: `${condition} is not judged by this version` }
+            : condition === 'adjacency'
+              ? judge.adjacency(port)
+              : judge.defaultRoute(port);
+          this.#driver.handle({ type: 'verdict', port, condition, ok: verdict.ready, reason: verdict.reason });
+        }
+      }
+    }
+    const upstream = judge.readiness();
+    this.#driver.handle({ type: 'upstream', ready: upstream.ready, reason: upstream.reason });
+  }
+
+  configure(groups: readonly PortLinkGroup[], judge: UplinkJudge): void {
+    this.#configs = groups;
+    this.#driver.configure(groups);
+    this.judge(judge);
+    const names = new Set(groups.map((group) => group.name));
+    for (const [port, group] of this.#blocked)
+      if (!names.has(group)) this.#block([port], false, group, 'no group has it', this.#options.clock.now());
+  }
+
+  hold(group: string, state: Hold): void {
+    this.#driver.handle({ type: 'hold', group, state });
+  }
+
+  release(group: string): void {
+    this.#driver.handle({ type: 'release', group });
+  }
+
+  settled(): Promise<void> {
+    return this.#driver.settled();
+  }
+
+  stop(): Promise<void> {
+    return this.#driver.stop();
+  }
+
+  views(): GroupView[] {
+    return this.#driver.groups.views().map((view) => this.#view(view));
+  }
+
+  view(name: string): GroupView | undefined {
+    const view = this.#driver.groups.view(name);
+    return view && this.#view(view);
+  }
+
+  warnings(): string[] {
+    return this.#configs.flatMap((group) =>
+      group.upWhen
+        .filter((condition) => UNJUDGED.includes(condition))
+        .map((condition) => `group ${group.name}: upWhen ${condition} is not judged by this version and always holds`),
+    );
+  }
+
+  #onEffect(effect: PortLinkEffect, at: Instant): void {
+    const { events } = this.#options;
+    switch (effect.type) {
+      case 'withdraw':
+        this.#block(effect.ports, true, effect.group, effect.reason, at);
+        return;
+      case 'open':
+        this.#block(effect.ports, false, effect.group, effect.reason, at);
+        break;
+      case 'state':
+        if (effect.to === 'up' || effect.to === 'disabled') {
+          const ports = [...this.#blocked].filter(([, group]) => group === effect.group).map(([port]) => port);
+          if (ports.length > 0) this.#block(ports, false, effect.group, effect.reason, at);
+        }
+        break;
+    }
+    const { type, group, ...fields } = effect;
+    events.record({
+      type: `portlink.${type}`,
+      severity: type === 'alarm' || type === 'shut' ? 'warning' : 'info',
+      message: `${group}: ${sentence(effect)}`,
+      at,
+      fields: { group, ...fields },
+    });
+  }
+
+  #block(ports: readonly string[], blocked: boolean, group: string, reason: string, at: Instant): void {
+    for (const port of ports) {
+      if (blocked) this.#blocked.set(port, group);
+      else this.#blocked.delete(port);
+    }
+    this.#options.onBlock(ports, blocked, `group ${group}: ${reason}`, at);
+  }
+
+  #view(view: DomainView): GroupView {
+    const { wall } = this.#options;
+    const config = this.#configs.find((group) => group.name === view.name)!;
+    return {
+      name: view.name,
+      description: view.description,
+      state: view.state,
+      ...(view.held === undefined ? {} : { held: view.held }),
+      since: wall.iso(view.since),
+      reason: view.reason,
+      dryRun: view.dryRun,
+      uplinks: view.uplinks.map(({ port, up, verdicts }) => ({
+        port,
+        up,
+        verdicts: verdicts.map(({ condition, ok, reason }) => ({ condition, ok, reason })),
+      })),
+      downlinks: view.downlinks.map(({ since, ...downlink }) => ({
+        ...downlink,
+        ...(since === undefined ? {} : { since: wall.iso(since) }),
+      })),
+      config: settingsOf(config),
+    };
+  }
+}
+
+function settingsOf({ name: _, ...group }: PortLinkGroup): Required<PortLinkSettings> {
+  return {
+    ...group,
+    shut: shutText(group.shut),
+    uplinks: [...group.uplinks],
+    downlinks: [...group.downlinks],
+    upWhen: [...group.upWhen],
+    priority: [...group.priority],
+    deferDelay: formatDuration(group.deferDelay),
+    recoveryDelay: formatDuration(group.recoveryDelay),
+    startupDelay: formatDuration(group.startupDelay),
+  };
+}
+
+function shutText(shut: PortLinkGroup['shut']): Required<PortLinkSettings>['shut'] {
+  if (shut === 'all') return shut;
+  return 'count' in shut ? shut.count : `${shut.percent}%`;
+}
+
+function sentence(effect: Exclude<PortLinkEffect, { type: 'withdraw' }>): string {
+  switch (effect.type) {
+    case 'shut':
+    case 'open':
+      return `${effect.type} ${effect.ports.join(' ')}: ${effect.reason}`;
+    case 'dryRun':
+      return `dry run, would ${effect.action} ${effect.ports.join(' ')}: ${effect.reason}`;
+    case 'state':
+      return `${effect.from} -> ${effect.to}: ${effect.reason}`;
+    case 'alarm':
+      return effect.reason;
+  }
+}

@@ -1,0 +1,125 @@
+import type { Clock, Instant } from '../../model/clock.ts';
+import type { Announcer, HostDelta } from '../../model/hosts.ts';
+import type { EventLog } from '../events.ts';
+import type { Failovers, FailoverTrace } from '../failovers.ts';
+
+/** Why the host table changed, as far as the projection needs to know. */
+export interface DeltaCause {
+  readonly kind: string;
+  readonly port?: string;
+  readonly reason: string;
+}
+
+/** The kernel's announcer also says when the kernel has answered. */
+export interface KernelAnnouncer extends Announcer {
+  settled(): Promise<void>;
+}
+
+/** Causes that move somebody's traffic; the others (a host first heard at start, a settled claim) are daily business. */
+const FAILOVER_CAUSES = new Set(['portDown', 'blocked', 'silent', 'rival', 'lost', 'moved']);
+
+interface NamedAnnouncer {
+  readonly announcer: Announcer;
+  readonly firstByte: string;
+  readonly lastByte: string;
+}
+
+/**
+ * Carries each delta of the host table to the wire and to the kernel, in the order that costs the least traffic:
+ *
+ * - A withdrawal goes to the fabric before anything else: every microsecond of it is outage.
+ * - A new host gets its kernel route first: the fabric must not send what we could not deliver yet.
+ *
+ * Everything up to the last announcer happens in the turn of the event. Events and traces are written after it.
+ */
+export class Projection {
+  readonly #clock: Clock;
+  readonly #kernel: KernelAnnouncer;
+  readonly #announcers: readonly NamedAnnouncer[];
+  readonly #failovers: Failovers;
+  readonly #events: EventLog;
+  #turn: FailoverTrace | undefined;
+
+  constructor(options: {
+    clock: Clock;
+    kernel: KernelAnnouncer;
+    announcers: readonly Announcer[];
+    failovers: Failovers;
+    events: EventLog;
+  }) {
+    this.#clock = options.clock;
+    this.#kernel = options.kernel;
+    this.#failovers = options.failovers;
+    this.#events = options.events;
+    this.#announcers = options.announcers.map((announcer) => ({
+      announcer,
+      firstByte: `${announcer.name} first byte`,
+      lastByte: `${announcer.name} last byte`,
+    }));
+  }
+
+  /** Runs `work` so that every delta that it causes is part of one trace; keeps the trace if anything came of it. */
+  inTurn(cause: string, at: Instant, port: string | undefined, work: (trace: FailoverTrace) => void): void {
+    const outer = this.#turn;
+    const trace = outer ?? this.#failovers.begin(cause, at, port);
+    this.#turn = trace;
+    try {
+      work(trace);
+    } finally {
+      this.#turn = outer;
+    }
+    if (!outer && trace.hosts > 0) this.#failovers.keep(trace);
+  }
+
+  /** A step of the failover that is being handled, if one is. */
+  step(name: string): void {
+    this.#turn?.step(name);
+  }
+
+  apply(delta: HostDelta, cause: DeltaCause, at: Instant): void {
+    const trace = this.#turn ?? this.#failovers.begin(cause.reason, at, cause.port);
+    trace.step('host table');
+    const withdrawing = delta.announced.length === 0;
+    if (!withdrawing) this.#kernel.apply(delta);
+    for (const { announcer, firstByte, lastByte } of this.#announcers) {
+      const report = announcer.apply(delta);
+      if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
+      if (report.lastByteAt !== undefined) trace.step(lastByte, report.lastByteAt);
+    }
+    if (withdrawing) this.#kernel.apply(delta);
+    trace.hosts += delta.withdrawn.length + delta.announced.length;
+    this.#afterTheTurn(delta, cause, at, trace, this.#turn !== undefined);
+  }
+
+  #afterTheTurn(delta: HostDelta, cause: DeltaCause, at: Instant, trace: FailoverTrace, kept: boolean): void {
+    const failover = FAILOVER_CAUSES.has(cause.kind) || delta.announced.some((host) => host.level > 0);
+    if (failover && !kept) this.#failovers.keep(trace);
+    setImmediate(() => {
+      const { withdrawn, announced } = delta;
+      const what = [
+        ...(withdrawn.length > 0 ? [`withdrew ${some(withdrawn)}`] : []),
+        ...(announced.length > 0 ? [`announced ${some(announced.map((host) => host.address))}`] : []),
+      ].join(', ');
+      this.#events.record({
+        type: `hosts.${cause.kind}`,
+        message: `${what}: ${cause.reason}`,
+        at,
+        fields: {
+          ...(cause.port === undefined ? {} : { port: cause.port }),
+          withdrawn: withdrawn.slice(0, 32),
+          announced: announced.slice(0, 32).map((host) => host.address),
+        },
+      });
+    });
+    this.#kernel.settled().then(
+      () => trace.step('kernel routes', this.#clock.now()),
+      (error: Error) => this.#events.record({ type: 'kernel.error', severity: 'error', message: error.message }),
+    );
+  }
+}
+
+function some(addresses: readonly string[]): string {
+  return addresses.length <= 4
+    ? addresses.join(' ')
+    : `${addresses.slice(0, 3).join(' ')} and ${addresses.length - 3} more`;
+}

@@ -1,0 +1,327 @@
+import { join } from 'node:path';
+import type { Loaded, TorConfig } from '../../config/index.ts';
+import { type ConfigDiff, diffConfig } from '../../config/index.ts';
+import { type HostCause, HostRoutes } from '../../hostroutes/index.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import type { HostDelta } from '../../model/hosts.ts';
+import type { Log } from '../../model/log.ts';
+import { isUp, type PortChange } from '../../model/ports.ts';
+import { type HostRouteInstaller, Kernel } from '../../netlink/index.ts';
+import { EventLog, WallClock } from '../events.ts';
+import { Failovers } from '../failovers.ts';
+import { Fabric } from './fabric.ts';
+import { PortGroups } from './port-groups.ts';
+import { Projection } from './projection.ts';
+
+/** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
+const SETTLE_AFTER = 3_000;
+
+export interface TorSwitchOptions {
+  readonly loaded: Loaded & { readonly config: TorConfig };
+  readonly clock: Clock;
+  readonly log: Log;
+  /** See `PortGroups.start`. */
+  readonly holdAtBoot: boolean;
+}
+
+/**
+ * The switch role, composed: where the domains meet and the only place that knows the order of things.
+ *
+ * A link event runs through here in one turn: host table (its delta goes to the wire), port-link groups (their
+ * withdrawals go to the wire, then the ports are shut in one batch), speakers (sessions over that link fall). The
+ * withdrawal is always before everything that costs more than it.
+ */
+export class TorSwitch {
+  readonly clock: Clock;
+  readonly wall: WallClock;
+  readonly events: EventLog;
+  readonly failovers: Failovers;
+  readonly kernel: Kernel;
+  readonly hosts: HostRoutes;
+  readonly groups: PortGroups;
+  readonly fabric: Fabric;
+  readonly #projection: Projection;
+  readonly #hostRoutes: HostRouteInstaller;
+  readonly #startedAt: Instant;
+  #loaded: Loaded & { readonly config: TorConfig };
+  #loadedAt: Instant;
+  #settleTimer: Timer | undefined;
+  #upstream: string | undefined;
+
+  static async start(options: TorSwitchOptions): Promise<TorSwitch> {
+    const { clock, log } = options;
+    const kernel = await Kernel.open({ clock, log });
+    const agent = new TorSwitch(options, kernel);
+    await agent.#start(options.holdAtBoot);
+    return agent;
+  }
+
+  private constructor({ loaded, clock, log }: TorSwitchOptions, kernel: Kernel) {
+    const { config } = loaded;
+    this.#loaded = loaded;
+    this.clock = clock;
+    this.#startedAt = clock.now();
+    this.#loadedAt = this.#startedAt;
+    this.wall = new WallClock(clock);
+    this.events = new EventLog(clock, this.wall, log);
+    this.failovers = new Failovers(clock, this.wall);
+    this.kernel = kernel;
+    const { table, protocol } = config.kernel;
+    this.#hostRoutes = kernel.hostRoutes({ table, protocol });
+    this.hosts = new HostRoutes({
+      policy: { ...config.hostRoutes.policy, ownAddresses: this.#ownAddresses() },
+      kernel,
+      clock,
+      log,
+      onDelta: (delta, cause, at) => this.#onDelta(delta, cause, at),
+      onEvent: (effect) => {
+        if (effect.type === 'changed') {
+          this.events.record({
+            type: `host.${effect.to}`,
+            severity: effect.to === 'duplicate' ? 'warning' : 'debug',
+            message: `${effect.address} on ${effect.port}: ${effect.from ?? 'unknown'} -> ${effect.to}: ${effect.reason}`,
+            fields: { ...effect },
+          });
+        } else if (effect.type === 'alarm') {
+          this.events.record({
+            type: 'hosts.alarm',
+            severity: 'warning',
+            message: effect.reason,
+            fields: { ...effect },
+          });
+        } else {
+          this.events.record({
+            type: 'host.refused',
+            severity: 'warning',
+            message: `${effect.address} on ${effect.port} was refused: ${effect.reason}`,
+            fields: { ...effect },
+          });
+        }
+      },
+    });
+    this.groups = new PortGroups({
+      groups: config.portLink,
+      ports: { setAdmin: (ports, up) => this.#setAdmin(ports, up) },
+      links: kernel,
+      clock,
+      log,
+      wall: this.wall,
+      events: this.events,
+      stateFile: join(config.stateDirectory, 'ports.json'),
+      onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
+    });
+    const { prefixes } = config.hostRoutes.policy;
+    this.fabric = new Fabric({
+      clock,
+      log,
+      links: kernel,
+      events: this.events,
+      ospf: config.ospf && { ...config.ospf, routerId: config.routerId, prefixes },
+      bgp: config.bgp && { ...config.bgp, routerId: config.routerId, prefixes },
+      installer: (name) =>
+        kernel.learnedRoutes({
+          protocol: protocol + (name === 'ospf' ? 1 : 2),
+          table,
+          metric: name === 'ospf' ? 110 : 20,
+        }),
+      onForeignClaim: (claim) => this.hosts.foreignClaim(claim),
+      onChange: () => this.#judgeUplinks(),
+    });
+    this.#projection = new Projection({
+      clock,
+      kernel: this.#hostRoutes,
+      announcers: this.fabric.announcers(),
+      failovers: this.failovers,
+      events: this.events,
+    });
+  }
+
+  get loaded(): Loaded & { readonly config: TorConfig } {
+    return this.#loaded;
+  }
+
+  /** When the running configuration was read. */
+  get loadedAt(): Instant {
+    return this.#loadedAt;
+  }
+
+  get uptime(): number {
+    return this.clock.now() - this.#startedAt;
+  }
+
+  announcedBy(): string[] {
+    return [...this.fabric.announcers().map((announcer) => announcer.name), this.#hostRoutes.name];
+  }
+
+  /** What the operator should know of, in plain words. */
+  warnings(): string[] {
+    const { config } = this.#loaded;
+    const missing = this.#ports().filter((name) => this.kernel.port(name) === undefined);
+    return [
+      ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
+      ...this.groups.warnings(),
+      ...unsupported(config),
+    ];
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    return {
+      hostroutes: { ...this.hosts.counters() },
+      kernel: { ...this.kernel.counters() },
+      'kernel.hosts': { ...this.#hostRoutes.counters() },
+      ...this.fabric.counters(),
+    };
+  }
+
+  /** What `reload` would change. */
+  preview(loaded: Loaded): ConfigDiff {
+    return diffConfig(this.#loaded, loaded);
+  }
+
+  /** Applies what differs; sections that are read at the start only are named in the answer. */
+  reload(loaded: Loaded & { readonly config: TorConfig }): ConfigDiff {
+    const diff = this.preview(loaded);
+    this.#loaded = loaded;
+    this.#loadedAt = this.clock.now();
+    const { config } = loaded;
+    this.kernel.watchCarriers(this.#ports());
+    if (diff.hostPolicy) {
+      this.hosts.configure({ ...config.hostRoutes.policy, ownAddresses: this.#ownAddresses() });
+    }
+    if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
+      this.groups.configure(config.portLink, this.fabric);
+    }
+    if (diff.changes.length > 0) {
+      this.events.record({
+        type: 'config.changed',
+        message: diff.changes.join('; '),
+        fields: { changes: diff.changes },
+      });
+    }
+    return diff;
+  }
+
+  /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
+  async stop(): Promise<void> {
+    this.#settleTimer?.cancel();
+    this.hosts.stop();
+    await this.fabric.stop();
+    await this.groups.stop();
+    await this.#hostRoutes.leave();
+    this.kernel.close();
+  }
+
+  async #start(holdAtBoot: boolean): Promise<void> {
+    const { config } = this.#loaded;
+    this.kernel.watchCarriers(this.#ports());
+    await this.#hostRoutes.ensureUnreachable(config.hostRoutes.policy.prefixes);
+    const adopted = await this.#hostRoutes.adopt();
+    this.kernel.onChange((change) => this.#portChanged(change));
+    await this.groups.start(holdAtBoot);
+    this.groups.judge(this.fabric);
+    this.hosts.start();
+    this.fabric.start();
+    this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
+    this.events.record({
+      type: 'agent.started',
+      message: `switch role started with ${adopted.length} host routes of an earlier run`,
+      fields: { routerId: config.routerId, adopted: adopted.length, holdAtBoot },
+    });
+  }
+
+  #settle(): void {
+    this.fabric.settled().catch((error: Error) => this.#failed('routes of the fabric were not reconciled', error));
+    this.#hostRoutes.reconcile(this.hosts.announced()).then(
+      ({ removed, added, kept, failed }) => {
+        if (removed + added + failed === 0) return;
+        this.events.record({
+          type: 'kernel.reconciled',
+          message: `kernel host routes: ${kept} kept, ${added} added, ${removed} of an earlier run removed, ${failed} failed`,
+        });
+      },
+      (error: Error) => this.#failed('host routes were not reconciled', error),
+    );
+  }
+
+  #failed(what: string, error: Error): void {
+    this.events.record({ type: 'agent.error', severity: 'error', message: `${what}: ${error.message}` });
+  }
+
+  #portChanged(change: PortChange): void {
+    const wasUp = isUp(change.before);
+    const up = isUp(change.after);
+    const { name, at } = change;
+    if (wasUp && !up) {
+      const lost = change.after === undefined ? 'is gone' : change.after.adminUp ? 'lost carrier' : 'was shut';
+      const cause = `${name} ${lost}`;
+      this.#projection.inTurn(cause, at, name, () => this.#react(change));
+      if (this.#concerns(name))
+        this.events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
+      return;
+    }
+    this.#react(change);
+    if (up && !wasUp && this.#concerns(name)) {
+      this.events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
+    }
+    if (addressesDiffer(change)) {
+      this.hosts.configure({ ...this.#loaded.config.hostRoutes.policy, ownAddresses: this.#ownAddresses() });
+    }
+  }
+
+  /** The order is the point: hosts of the port first, then the groups, then the sessions over it. */
+  #react(change: PortChange): void {
+    this.hosts.portChange(change);
+    this.groups.portChanged(change);
+    this.fabric.linkChanged(change);
+  }
+
+  #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
+    this.#projection.apply(delta, cause, at);
+  }
+
+  #setAdmin(ports: readonly string[], up: boolean): Promise<void> {
+    const answer = this.kernel.setAdmin(ports, up);
+    this.#projection.step(up ? 'ports opened' : 'ports shut');
+    return answer;
+  }
+
+  /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
+  #judgeUplinks(): void {
+    this.groups.judge(this.fabric);
+    const { ready, reason } = this.fabric.readiness();
+    const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;
+    if (text === this.#upstream) return;
+    this.#upstream = text;
+    this.events.record({ type: 'upstream', severity: 'debug', message: `upstream ${text}`, fields: { ready } });
+  }
+
+  #ports(): string[] {
+    return [...new Set([...this.#loaded.config.hostRoutes.policy.ports, ...this.groups.ports()])];
+  }
+
+  #concerns(name: string): boolean {
+    return this.#loaded.config.hostRoutes.policy.ports.includes(name) || this.groups.ports().includes(name);
+  }
+
+  #ownAddresses() {
+    return [...this.kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
+  }
+}
+
+function addressesDiffer({ before, after }: PortChange): boolean {
+  const text = (port: PortChange['after']): string => (port?.addresses ?? []).map((entry) => entry.address).join();
+  return text(before) !== text(after);
+}
+
+/** Keys of the firm configuration that this version accepts and does not act on yet. */
+function unsupported(config: TorConfig): string[] {
+  const named: [boolean, string][] = [
+    [config.shadow.enabled, 'shadow.enabled'],
+    [config.kernel.handoffTable !== null, 'kernel.handoffTable'],
+    [config.hostRoutes.policy.sources.bgp, 'hostRoutes.sources.bgp'],
+    [config.hostRoutes.policy.sources.kernel, 'hostRoutes.sources.kernel'],
+    [config.ospf?.interfaces.some((entry) => entry.bfd) === true, 'ospf.interfaces[].bfd'],
+    [config.bgp?.neighbors.some((entry) => entry.bfd) === true, 'bgp.neighbors[].bfd'],
+  ];
+  return named.filter(([used]) => used).map(([, key]) => `${key} is accepted but this version does not act on it yet`);
+}

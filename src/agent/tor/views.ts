@@ -1,0 +1,56 @@
+import type { SessionView as BgpSession } from '../../bgp/index.ts';
+import type { HostView as TableHost } from '../../hostroutes/index.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { NeighborView } from '../../ospf/index.ts';
+import type { HostView, IsoTime, SessionView } from '../api.ts';
+import type { WallClock } from '../events.ts';
+
+/** Pure translations of what the domains know into what the control API says. */
+
+export function hostView(host: TableHost, announcedBy: readonly string[], now: Instant): HostView {
+  return {
+    address: host.address,
+    port: host.port,
+    interface: host.interface,
+    mac: host.mac,
+    sources: host.sources
+      .map(({ source, heardAt }) => ({ source, ageMs: Math.round(now - heardAt) }))
+      .sort((left, right) => left.ageMs - right.ageMs),
+    why: host.reason,
+    state: host.state,
+    ageMs: Math.round(now - host.since),
+    level: host.level,
+    announcedBy,
+  };
+}
+
+/** An instant of our clock means nothing to a client: it becomes wall-clock time. */
+export function datedView<View extends { readonly since: Instant }>(
+  view: View,
+  wall: WallClock,
+): Omit<View, 'since'> & { since: IsoTime } {
+  return { ...view, since: wall.iso(view.since) };
+}
+
+export function ospfSessionView(neighbor: NeighborView, wall: WallClock): SessionView {
+  const adjacent = neighbor.state === 'Full';
+  return {
+    protocol: 'ospf',
+    peer: neighbor.routerId,
+    interface: neighbor.interface,
+    state: neighbor.state,
+    up: adjacent || neighbor.state === '2-Way',
+    since: wall.iso(neighbor.since),
+  };
+}
+
+export function bgpSessionView(session: BgpSession, wall: WallClock): SessionView {
+  return {
+    protocol: 'bgp',
+    peer: session.neighbor,
+    ...(session.interface === undefined ? {} : { interface: session.interface }),
+    state: session.state,
+    up: session.state === 'Established',
+    since: wall.iso(session.since),
+  };
+}
