@@ -9,8 +9,13 @@ import { Reader } from './reader.ts';
 import type { UpdateContext } from './update.ts';
 import { readUpdate } from './update.ts';
 
+/** Least body by type: the framer has checked it, but not every caller has a framer. */
+const LEAST_BODY: Record<number, number> = { 1: 10, 2: 4, 3: 2, 4: 0, 5: 4 };
+
 /** Decodes one framed message. `context` matters for UPDATEs only. Never throws. */
 export function parseMessage(frame: Frame, context: UpdateContext): Message | BgpError {
+  if (frame.body.length < (LEAST_BODY[frame.type] ?? 0))
+    return bgpError(CODE.header, HEADER.badLength, 'header_length');
   switch (frame.type) {
     case MESSAGE_TYPE.UPDATE:
       return readUpdate(frame.body, context);

@@ -169,6 +169,19 @@ interface View {
   initial: boolean[];
 }
 
+interface ChildReport {
+  event?: string;
+  reply?: number;
+  result?: never;
+  error?: string;
+  change?: SessionChange;
+  changes?: LearnedRoute[];
+  claim?: ForeignClaim;
+  level?: string;
+  fields?: object;
+  text?: string;
+}
+
 export class SpeakerProcess {
   readonly process: ChildProcess;
   readonly sessions: SessionChange[] = [];
@@ -189,7 +202,7 @@ export class SpeakerProcess {
 
   constructor(process: ChildProcess) {
     this.process = process;
-    process.on('message', (message: never) => this.#message(message));
+    process.on('message', (message: unknown) => this.#message(message as ChildReport));
   }
 
   async start(config: ChildConfig): Promise<this> {
@@ -240,18 +253,18 @@ export class SpeakerProcess {
     const id = ++this.#id;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.process.send({ id, command });
+      this.process.send!({ id, command });
     });
   }
 
-  #message(message: { event?: string; reply?: number; result?: never; error?: string } & Record<string, never>): void {
+  #message(message: ChildReport): void {
     if (message.reply !== undefined) {
       const waiting = this.#waiting.get(message.reply);
       this.#waiting.delete(message.reply);
       if (message.error) waiting?.reject(new Error(message.error));
       else waiting?.resolve(message.result!);
     } else if (message.event === 'session') this.sessions.push(message.change!);
-    else if (message.event === 'routes') this.routes.push(...(message.changes! as LearnedRoute[]));
+    else if (message.event === 'routes') this.routes.push(...message.changes!);
     else if (message.event === 'claim') this.claims.push(message.claim!);
     else if (message.event === 'log') this.logs.push(message as never);
   }
