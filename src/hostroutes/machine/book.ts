@@ -15,8 +15,8 @@ const DEPARTED = 1_024;
 const MEMORY_MS = 24 * 3_600_000;
 const SWEEP_MS = 3_600_000;
 
-/** An episode of a reached limit ends when there is ample room again. */
-const AMPLE = 7 / 8;
+/** An episode of a reached limit ends when nobody was refused for it this long; each has one alarm. */
+const EPISODE_MS = 60_000;
 
 /** What is held: hosts, ports, and the memory of who left; bounded by the limits of the policy. */
 export class Book {
@@ -30,8 +30,8 @@ export class Book {
   readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
   readonly #departed = new Set<Host>();
   readonly #random: () => number;
-  /** Inside an episode of the total limit: the alarm was given. */
-  #full = false;
+  /** End of the present episode of the total limit. */
+  #fullUntil: Instant = Number.NEGATIVE_INFINITY;
 
   constructor(rules: CompiledPolicy, random: () => number) {
     this.rules = rules;
@@ -55,21 +55,19 @@ export class Book {
   }
 
   /** Undefined: there is room. `moving`: the host is counted in the total already. */
-  full(port: PortState, moving: boolean): 'port-limit' | 'total-limit' | undefined {
+  full(port: PortState, moving: boolean, now: Instant): 'port-limit' | 'total-limit' | undefined {
     const { perPort, total } = this.rules.policy.limits;
     if (port.hosts.size >= perPort) {
-      if (!port.full) {
-        port.full = true;
+      if (now >= port.fullUntil) {
         const reason = `limit of ${perPort} hosts on ${port.name} reached`;
         this.turn.effects.push({ type: 'alarm', reason, port: port.name });
       }
+      port.fullUntil = now + EPISODE_MS;
       return 'port-limit';
     }
     if (moving || this.live < total) return undefined;
-    if (!this.#full) {
-      this.#full = true;
-      this.turn.effects.push({ type: 'alarm', reason: `limit of ${total} hosts reached` });
-    }
+    if (now >= this.#fullUntil) this.turn.effects.push({ type: 'alarm', reason: `limit of ${total} hosts reached` });
+    this.#fullUntil = now + EPISODE_MS;
     return 'total-limit';
   }
 
@@ -195,7 +193,6 @@ export class Book {
   #depart(host: Host, kind: CauseKind, reason: string, memory: Set<Host>, now: Instant): void {
     this.#leavePort(host);
     this.live--;
-    if (this.#full && this.live <= this.rules.policy.limits.total * AMPLE) this.#full = false;
     host.since = now;
     host.asking = 'no';
     host.contested = false;
@@ -219,10 +216,7 @@ export class Book {
   }
 
   #leavePort(host: Host): void {
-    const port = this.ports.get(host.port);
-    if (!port) return;
-    port.hosts.delete(host);
-    if (port.full && port.hosts.size <= this.rules.policy.limits.perPort * AMPLE) port.full = false;
+    this.ports.get(host.port)?.hosts.delete(host);
   }
 
   #forget(host: Host): void {

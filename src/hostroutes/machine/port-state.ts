@@ -16,8 +16,8 @@ export class PortState {
   readonly hosts = new Set<Host>();
   /** Left because of the port, oldest first. */
   readonly left = new Set<Host>();
-  /** Inside an episode of reached limits: the alarm was given. */
-  full = false;
+  /** End of the present episode of its limit. */
+  fullUntil: Instant = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, downlink: boolean) {
     this.name = name;

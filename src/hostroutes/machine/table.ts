@@ -160,7 +160,7 @@ export class HostTable {
     const book = this.#book;
     const port = book.admit(heard, now);
     if (!port) return;
-    const refusal = book.rules.refuseAddress(heard.address) ?? book.full(port, false);
+    const refusal = book.rules.refuseAddress(heard.address) ?? book.full(port, false, now);
     if (refusal) {
       book.refuse(heard, refusal, now);
       return;
@@ -200,7 +200,7 @@ export class HostTable {
       return;
     }
     const moves = port.name !== host.port;
-    const refusal = moves ? book.full(port, true) : undefined;
+    const refusal = moves ? book.full(port, true, now) : undefined;
     if (refusal) {
       book.refuse(heard, refusal, now);
       return;
