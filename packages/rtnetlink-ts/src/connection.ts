@@ -180,6 +180,7 @@ export class Connection {
       if (Array.isArray(outcome)) return outcome;
       const again = outcome === 'EINTR' || outcome === 'ENOBUFS' || outcome === 'EBUSY';
       if (!again || attempt >= DUMP_ATTEMPTS) throw refusalError(outcome, request, `dump, attempt ${attempt}`);
+      this.counters.repeatedDumps++;
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

@@ -20,6 +20,8 @@ export interface ReceiveCounters {
   foreign: number;
   /** Answers nobody waits for any more. */
   stray: number;
+  /** Dumps made again because the table changed under them or the kernel was not ready. */
+  repeatedDumps: number;
   malformed: Record<string, number>;
 }
 
@@ -30,6 +32,7 @@ export const newReceiveCounters = (): ReceiveCounters => ({
   truncated: 0,
   foreign: 0,
   stray: 0,
+  repeatedDumps: 0,
   malformed: {},
 });
 

@@ -1,5 +1,5 @@
 /** The requests that change something, as values: sent alone or many in one batch. */
-import { AF, NLM_F, RTM } from './codec/constants.ts';
+import { AF, NLM_F, RTM, RTNH_F } from './codec/constants.ts';
 import { encodeInterfaceAddress, type InterfaceAddress } from './codec/interface-address.ts';
 import { type BridgePort, encodeLink, type LinkChange } from './codec/link.ts';
 import { encodeNeighbour, type NeighbourEntry } from './codec/neighbour.ts';
@@ -72,15 +72,23 @@ export const deleteNeighbour = (entry: NeighbourEntry): Request => ({
 export const setRoute = (route: Route, mode: WriteMode = 'replace'): Request => ({
   type: RTM.NEWROUTE,
   flags: MODE_FLAGS[mode],
-  write: (writer) => encodeRoute(writer, route),
+  write: (writer) => encodeRoute(writer, withoutReports(route)),
 });
 
 /** The kernel takes the first route that matches everything given. */
 export const deleteRoute = (route: Route): Request => ({
   type: RTM.DELROUTE,
   flags: 0,
-  write: (writer) => encodeRoute(writer, route),
+  write: (writer) => encodeRoute(writer, withoutReports(route)),
 });
+
+/** A route as it was read carries flags that report (LINKDOWN, OFFLOAD); the kernel refuses them in a request. */
+function withoutReports(route: Route): Route {
+  const reported = route.flags || route.nextHops.some((hop) => (hop.flags ?? 0) & ~RTNH_F.ONLINK);
+  if (!reported) return route;
+  const nextHops = route.nextHops.map((hop) => ({ ...hop, flags: (hop.flags ?? 0) & RTNH_F.ONLINK }));
+  return { ...route, flags: 0, nextHops };
+}
 
 export const addRule = (rule: Rule): Request => ({
   type: RTM.NEWRULE,

@@ -1,0 +1,354 @@
+import test from 'ava';
+import {
+  AF,
+  BR_STATE,
+  bridgeData,
+  Connection,
+  FR_ACT,
+  type Link,
+  makeRoute,
+  NetlinkError,
+  NTF,
+  NUD,
+  type Refusal,
+  RTM,
+  RTN,
+  Rtnetlink,
+  requests,
+  vethPeer,
+  vxlanData,
+} from 'rtnetlink-ts';
+import { inNamespace } from './helpers.ts';
+
+const MAC = '02:00:00:00:00:02';
+
+async function vethPair(rtnetlink: Rtnetlink, name: string, peer: string): Promise<[Link, Link]> {
+  await rtnetlink.addLink({ name, kind: 'veth', kindData: vethPeer({ name: peer }) });
+  // The kernel sets no end of a pair up before the other one is there.
+  for (const end of [name, peer]) await rtnetlink.setLink({ name: end, up: true });
+  return [(await rtnetlink.getLink({ name }))!, (await rtnetlink.getLink({ name: peer }))!];
+}
+
+const ownAddress = (ifindex: number, address: string) => ({
+  family: address.includes(':') ? AF.INET6 : AF.INET,
+  ifindex,
+  address,
+  prefixLength: address.includes(':') ? 64 : 24,
+  scope: 0,
+  flags: 0,
+});
+
+test.serial('links: a pair, a bridge and its port, a vxlan device are made, changed, read and removed', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [one] = await vethPair(rtnetlink, 'A1', 'C1');
+    t.like(one, { name: 'A1', kind: 'veth', up: true, carrier: true });
+    await rtnetlink.addLink({
+      name: 'br0',
+      kind: 'bridge',
+      up: true,
+      kindData: bridgeData({ ageingSeconds: 60, spanningTree: false }),
+    });
+    const bridge = (await rtnetlink.getLink({ name: 'br0' }))!;
+    await rtnetlink.setLink({ ifindex: one.ifindex, master: bridge.ifindex, mtu: 9000, alias: 'to C1' });
+    await rtnetlink.setBridgePort(one.ifindex, { isolated: true, learning: false });
+    const port = (await rtnetlink.getLink({ name: 'A1' }))!;
+    t.like(port, {
+      mtu: 9000,
+      master: bridge.ifindex,
+      alias: 'to C1',
+      bridgePort: { isolated: true, learning: false },
+    });
+    await rtnetlink.setBridgePort(one.ifindex, { isolated: false, state: BR_STATE.DISABLED });
+    t.like(rtnetlink.getLinkNow({ ifindex: one.ifindex })?.bridgePort, { isolated: false, state: BR_STATE.DISABLED });
+    t.deepEqual(
+      (await rtnetlink.dumpBridgePorts()).map(({ name }) => name),
+      ['A1'],
+    );
+    t.deepEqual(
+      (await rtnetlink.dumpLinks({ master: bridge.ifindex })).map(({ name }) => name),
+      ['A1'],
+    );
+    t.regex(ip('-d link show br0'), /ageing_time 6000 .*stp_state 0|stp_state 0 .*ageing_time 6000/);
+
+    const settings = { id: 100, local: '10.0.0.1', group: '10.0.0.2', port: 4790, learning: false };
+    await rtnetlink.addLink({ name: 'vx0', kind: 'vxlan', kindData: vxlanData(settings) });
+    t.regex(ip('-d link show vx0'), /vxlan id 100 remote 10.0.0.2 local 10.0.0.1 .*dstport 4790.*nolearning/);
+
+    await rtnetlink.deleteLink({ ifindex: one.ifindex });
+    t.is(await rtnetlink.getLink({ name: 'A1' }), undefined);
+    t.is(await rtnetlink.getLink({ name: 'C1' }), undefined);
+  });
+});
+
+test.serial('addresses and neighbours, IPv4 and IPv6, are added, read and removed', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+    await rtnetlink.addAddress(ownAddress(ifindex, '10.0.0.1'));
+    await rtnetlink.addAddress(ownAddress(ifindex, 'fd00::1'));
+    const addresses = (await rtnetlink.dumpAddresses({ ifindex })).map(({ address }) => address);
+    t.true(addresses.includes('10.0.0.1') && addresses.includes('fd00::1') && !addresses.includes('127.0.0.1'));
+    for (const [family, destination] of [[AF.INET, '10.0.0.2'] as const, [AF.INET6, 'fd00::2'] as const]) {
+      const state = NUD.REACHABLE;
+      await rtnetlink.setNeighbour({ family, ifindex, destination, linkAddress: MAC, state, flags: NTF.EXT_LEARNED });
+      const [found] = (await rtnetlink.dumpNeighbours({ ifindex, family })).filter(
+        (each) => each.destination === destination,
+      );
+      t.like(found, { linkAddress: MAC, state, flags: NTF.EXT_LEARNED });
+      t.regex(ip(`neigh show ${destination} dev A1`), new RegExp(`${MAC} extern_learn REACHABLE`));
+      await rtnetlink.deleteNeighbour({ family, ifindex, destination });
+      t.is(ip(`neigh show ${destination} dev A1`), '');
+    }
+    await rtnetlink.deleteAddress(ownAddress(ifindex, '10.0.0.1'));
+    t.notRegex(ip('addr show dev A1'), /10\.0\.0\.1/);
+  });
+});
+
+test.serial('the forwarding database of a bridge is read by bridge and by port', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    await rtnetlink.addLink({ name: 'br0', kind: 'bridge', up: true });
+    const bridge = (await rtnetlink.getLink({ name: 'br0' }))!.ifindex;
+    const ports: number[] = [];
+    for (const name of ['A1', 'A2']) {
+      const [{ ifindex }] = await vethPair(rtnetlink, name, `C${name}`);
+      await rtnetlink.setLink({ ifindex, master: bridge });
+      ports.push(ifindex);
+    }
+    const entry = { family: AF.BRIDGE, linkAddress: MAC, state: NUD.NOARP, flags: NTF.MASTER };
+    await rtnetlink.setNeighbour({ ...entry, ifindex: ports[0]! });
+    const of = async (filter: { bridge?: number; ifindex?: number }) =>
+      (await rtnetlink.dumpFdb(filter)).filter((each) => each.linkAddress === MAC).map(({ ifindex }) => ifindex);
+    t.deepEqual(await of({ bridge }), [ports[0]!]);
+    t.deepEqual(await of({ ifindex: ports[0]! }), [ports[0]!]);
+    t.deepEqual(await of({ ifindex: ports[1]! }), []);
+    await rtnetlink.setNeighbour({ ...entry, ifindex: ports[1]! });
+    t.deepEqual(await of({ bridge }), [ports[1]!]);
+    await rtnetlink.deleteNeighbour({ ...entry, ifindex: ports[1]! });
+    t.deepEqual(await of({}), []);
+  });
+});
+
+test.serial('routes with one, several and no next hops, next-hop objects, look-ups', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+    await rtnetlink.addAddress(ownAddress(ifindex, '10.0.0.1'));
+    await rtnetlink.addAddress(ownAddress(ifindex, 'fd00::1'));
+    const hops = [{ gateway: '10.0.0.2' }, { gateway: '10.0.0.3', weight: 3 }];
+    const multipath = makeRoute({ destination: '10.1.0.0/16', protocol: 202, metric: 20, nextHops: hops });
+    await rtnetlink.setRoute(multipath);
+    await rtnetlink.setRoute(
+      makeRoute({
+        destination: 'fd01::/64',
+        protocol: 202,
+        nextHops: [{ gateway: 'fd00::2' }, { gateway: 'fd00::3' }],
+      }),
+    );
+    await rtnetlink.setRoute(makeRoute({ destination: '10.2.0.9/32', protocol: 201, nextHops: [{ ifindex }] }));
+    await rtnetlink.setRoute(
+      makeRoute({ destination: '10.3.0.0/16', protocol: 201, type: RTN.BLACKHOLE, nextHops: [] }),
+    );
+    await rtnetlink.setRoute(makeRoute({ destination: '10.4.0.0/16', nextHops: [{ gateway: 'fd00::2', ifindex }] }));
+    await rtnetlink.setRoute(
+      makeRoute({ destination: '10.5.0.0/16', table: 1000, nextHops: [{ ifindex }], mtu: 1400 }),
+    );
+
+    t.deepEqual(
+      (await rtnetlink.dumpRoutes({ family: AF.INET, protocol: 201 })).map(({ destination, type }) => [
+        destination,
+        type,
+      ]),
+      [
+        ['10.2.0.9/32', RTN.UNICAST],
+        ['10.3.0.0/16', RTN.BLACKHOLE],
+      ],
+    );
+    const [six] = await rtnetlink.dumpRoutes({ family: AF.INET6, protocol: 202 });
+    t.deepEqual(
+      six?.nextHops.map(({ gateway }) => gateway),
+      ['fd00::2', 'fd00::3'],
+    );
+    t.like((await rtnetlink.dumpRoutes({ family: AF.INET, table: 1000 }))[0], {
+      destination: '10.5.0.0/16',
+      mtu: 1400,
+    });
+    t.deepEqual(await rtnetlink.dumpRoutes({ family: AF.INET, table: 4711 }), []);
+    t.regex(ip('route show 10.4.0.0/16'), /via inet6 fd00::2 dev A1/);
+    t.regex(ip('route show 10.1.0.0/16'), /via 10.0.0.2 dev A1 weight 1.*via 10.0.0.3 dev A1 weight 3/s);
+
+    t.true(['10.0.0.2', '10.0.0.3'].includes((await rtnetlink.getRoute('10.1.2.3'))!.nextHops[0]!.gateway!));
+    t.is((await rtnetlink.getRoute('10.1.2.3', { match: true }))!.destination, '10.1.0.0/16');
+    await t.throwsAsync(rtnetlink.getRoute('192.0.2.9'), { instanceOf: NetlinkError, code: 'ENETUNREACH' });
+
+    await rtnetlink.setNextHop({ id: 5, family: AF.INET, protocol: 201, gateway: '10.0.0.2', ifindex });
+    await rtnetlink.setNextHop({ id: 6, family: AF.UNSPEC, protocol: 201, group: [{ id: 5, weight: 2 }] });
+    await rtnetlink.setRoute(makeRoute({ destination: '10.6.0.0/16', nextHops: [], nextHopId: 6 }));
+    t.like((await rtnetlink.dumpNextHops({ groupsOnly: true }))[0], { id: 6, group: [{ id: 5, weight: 2 }] });
+    t.is((await rtnetlink.dumpNextHops({ ifindex })).length, 1);
+    t.regex(ip('route show 10.6.0.0/16'), /nhid 6/);
+    await rtnetlink.deleteNextHop(6);
+    t.is(ip('route show 10.6.0.0/16'), '');
+
+    await rtnetlink.deleteRoute({ ...multipath, nextHops: [] });
+    t.is(ip('route show 10.1.0.0/16'), '');
+  });
+});
+
+test.serial('rules are added, read and removed', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const rule = {
+      family: AF.INET,
+      action: FR_ACT.TO_TBL,
+      table: 1000,
+      priority: 100,
+      inputInterface: 'rep0',
+      source: '10.0.0.0/8',
+    };
+    await rtnetlink.addRule(rule);
+    const found = (await rtnetlink.dumpRules({ family: AF.INET })).find(({ priority }) => priority === 100);
+    t.like(found, rule);
+    t.regex(ip('rule show'), /100:\s+from 10.0.0.0\/8 iif rep0 .*lookup 1000/);
+    await rtnetlink.deleteRule(rule);
+    t.notRegex(ip('rule show'), /rep0/);
+  });
+});
+
+test.serial('a refusal carries the name of the error and the words of the kernel', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+    const refused = await t.throwsAsync<NetlinkError>(
+      rtnetlink.setRoute(makeRoute({ destination: '10.1.0.0/16', nextHops: [{ gateway: '192.0.2.1' }] })),
+      { instanceOf: NetlinkError },
+    );
+    t.like(refused, { code: 'ENETUNREACH', extack: 'Nexthop has invalid gateway', request: 'RTM_NEWROUTE' });
+    const route = makeRoute({ destination: '10.2.0.0/16', nextHops: [{ ifindex }] });
+    await rtnetlink.setRoute(route, 'create');
+    await t.throwsAsync(rtnetlink.setRoute(route, 'create'), { code: 'EEXIST' });
+    await t.throwsAsync(rtnetlink.setLink({ ifindex: 9999, up: true }), { code: 'ENODEV' });
+    await t.throwsAsync(rtnetlink.setRoute({ ...route, destination: 'nonsense' }), { code: 'EINVAL' });
+  });
+});
+
+test.serial('a batch is done when sendNow returns, and each refusal is told by its place', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+    const count = 6000;
+    const batch = Array.from({ length: count }, (_, index) =>
+      requests.setRoute(
+        makeRoute({
+          destination: index % 1000 === 7 ? 'nonsense' : `10.${index >> 8}.${index & 255}.1/32`,
+          nextHops: [{ ifindex: index % 1000 === 500 ? 9999 : ifindex }],
+        }),
+      ),
+    );
+    const promise = rtnetlink.sendNow(batch);
+    // Nothing was awaited: the last route is there, seen through another socket in the same turn.
+    const other = Connection.open({ netns });
+    t.teardown(() => other.close());
+    const last = makeRoute({
+      destination: `10.${(count - 1) >> 8}.${(count - 1) & 255}.1/32`,
+      nextHops: [{ ifindex }],
+    });
+    const again = other.sendNow([requests.setRoute(last, 'create')]);
+    const { sent, refused } = await promise;
+    t.is((await again).refused[0]?.refusal.code, 'EEXIST');
+    t.is(sent, count);
+    const expected: [number, string][] = [];
+    for (let thousand = 0; thousand < count; thousand += 1000)
+      expected.push([thousand + 7, 'EINVAL'], [thousand + 500, 'ENODEV']);
+    t.deepEqual(
+      refused.map(({ index, refusal }: { index: number; refusal: Refusal }) => [index, refusal.code]),
+      expected,
+    );
+    t.is((await rtnetlink.dumpRoutes({ family: AF.INET, table: 254 })).length, count - expected.length);
+    t.deepEqual(rtnetlink.counters.malformed, {});
+  });
+});
+
+test.serial('a filtered dump is filtered by the kernel: what is not asked for is never received', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const [many] = await vethPair(rtnetlink, 'A1', 'C1');
+    const [few] = await vethPair(rtnetlink, 'A2', 'C2');
+    const neighbour = (ifindex: number, destination: string) =>
+      requests.setNeighbour({ family: AF.INET, ifindex, destination, linkAddress: MAC, state: NUD.PERMANENT });
+    const { refused } = await rtnetlink.batch([
+      ...Array.from({ length: 700 }, (_, index) => neighbour(many.ifindex, `10.1.${index >> 8}.${index & 255}`)),
+      ...Array.from({ length: 5 }, (_, index) => neighbour(few.ifindex, `10.2.0.${index}`)),
+      ...Array.from({ length: 300 }, (_, index) =>
+        requests.setRoute(
+          makeRoute({
+            destination: `10.3.${index >> 8}.${index & 255}/32`,
+            table: 1000,
+            nextHops: [{ ifindex: many.ifindex }],
+          }),
+        ),
+      ),
+      requests.setRoute(
+        makeRoute({ destination: '10.4.0.1/32', table: 1000, protocol: 201, nextHops: [{ ifindex: few.ifindex }] }),
+      ),
+    ]);
+    t.deepEqual(refused, []);
+    const received = async (dump: () => Promise<unknown[]>) => {
+      const before = rtnetlink.counters.messages;
+      const { length } = await dump();
+      // NLMSG_DONE is a message too.
+      t.is(rtnetlink.counters.messages - before, length + 1);
+      return length;
+    };
+    t.is(await received(() => rtnetlink.dumpNeighbours({ family: AF.INET, ifindex: few.ifindex })), 5);
+    t.is(await received(() => rtnetlink.dumpNeighbours({ family: AF.INET, ifindex: many.ifindex })), 700);
+    t.is(await received(() => rtnetlink.dumpRoutes({ family: AF.INET, table: 1000 })), 301);
+    t.is(await received(() => rtnetlink.dumpRoutes({ family: AF.INET, table: 1000, protocol: 201 })), 1);
+    t.is(await received(() => rtnetlink.dumpRoutes({ family: AF.INET, table: 1000, oif: few.ifindex })), 1);
+  });
+});
+
+test.serial('a dump that the table changed under is made again', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    const other = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    t.teardown(() => other.close());
+    const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+    const nextHop = (id: number) =>
+      requests.setNextHop({ id, family: AF.INET6, protocol: 201, ifindex, gateway: 'fe80::2' });
+    // More than one read of the socket takes: 64 datagrams of 32 KiB.
+    const count = 50_000;
+    await other.batch(Array.from({ length: count }, (_, index) => nextHop(index + 1)));
+    const dump = rtnetlink.dumpNextHops();
+    await Promise.resolve();
+    await other.batch([nextHop(count + 1)]);
+    t.is((await dump).length, count + 1);
+    t.true(rtnetlink.counters.repeatedDumps > 0);
+  });
+});
+
+test.serial('what still waits for an answer when the connection is closed rejects', async (t) => {
+  await inNamespace(async (netns) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    const dumps = [rtnetlink.dumpLinks(), rtnetlink.dumpAddresses()];
+    await Promise.resolve();
+    rtnetlink.close();
+    rtnetlink.close();
+    const outcomes = await Promise.allSettled([...dumps, rtnetlink.setLink({ ifindex: 1, up: true })]);
+    t.is(outcomes[2]?.status, 'rejected');
+    t.true(outcomes.every(({ status }) => status === 'rejected' || status === 'fulfilled'));
+    const connection = Connection.open({ netns });
+    connection.close();
+    await t.throwsAsync(connection.request({ type: RTM.GETLINK, flags: 0, write: () => undefined }));
+  });
+});

@@ -1,0 +1,150 @@
+import { execFileSync } from 'node:child_process';
+import test from 'ava';
+import { AF, type Change, makeRoute, NTF, NUD, Rtnetlink, requests, Subscription, vethPeer } from 'rtnetlink-ts';
+import { eventually, inNamespace } from './helpers.ts';
+
+const macOf = (index: number) =>
+  `02:00:00:${[index >> 16, (index >> 8) & 255, index & 255].map((octet) => octet.toString(16).padStart(2, '0')).join(':')}`;
+const hostOf = (index: number) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`;
+
+test.serial('each kind of object is told as it comes, changes and goes', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const kinds = ['link', 'address', 'neighbour', 'fdb', 'route', 'rule', 'nexthop'] as const;
+    const subscription = await Subscription.open({ netns, kinds });
+    t.teardown(() => subscription.close());
+    const told: Change[] = [];
+    subscription.onChange((change) => told.push(change));
+    const story = (kind: Change['kind'], about: string) =>
+      told
+        .filter((change) => change.kind === kind && JSON.stringify(change.after ?? change.before).includes(about))
+        .map(({ before, after }) => (before ? (after ? 'change' : 'gone') : 'new'));
+    ip('link add br0 type bridge');
+    ip('link add A1 type veth peer name C1');
+    ip('link set A1 master br0');
+    for (const name of ['br0', 'A1', 'C1']) ip(`link set ${name} up`);
+    ip('addr add 192.0.2.1/24 dev C1');
+    ip(`neigh add 192.0.2.2 lladdr ${macOf(2)} dev C1 nud stale`);
+    execFileSync('bridge', ['-n', netns, 'fdb', 'add', macOf(9), 'dev', 'A1', 'master', 'static']);
+    ip('route add 10.0.0.0/8 via 192.0.2.2');
+    ip('rule add iif A1 table 1000 priority 100');
+    ip('nexthop add id 7 via 192.0.2.2 dev C1');
+    ip('nexthop del id 7');
+    ip('rule del priority 100');
+    ip('route del 10.0.0.0/8');
+    execFileSync('bridge', ['-n', netns, 'fdb', 'del', macOf(9), 'dev', 'A1', 'master']);
+    ip('neigh del 192.0.2.2 dev C1');
+    ip('addr del 192.0.2.1/24 dev C1');
+    ip('link set A1 nomaster');
+    ip('link del A1');
+    await eventually(() => story('link', '"C1"').includes('gone') && story('link', '"A1"').includes('gone'));
+    t.deepEqual(story('route', '10.0.0.0/8'), ['new', 'gone']);
+    t.deepEqual(story('rule', '"priority":100').at(-1), 'gone');
+    t.deepEqual(story('nexthop', '"id":7'), ['new', 'gone']);
+    t.deepEqual(story('fdb', macOf(9)), ['new', 'gone']);
+    t.is(story('neighbour', '192.0.2.2').at(0), 'new');
+    t.is(story('neighbour', '192.0.2.2').at(-1), 'gone');
+    t.deepEqual(story('address', '192.0.2.1'), ['new', 'gone']);
+    // Leaving the bridge is a change of the port, not its end.
+    t.deepEqual(story('link', '"A1"').filter((event) => event === 'gone').length, 1);
+    t.true(told.some((change) => change.kind === 'link' && change.after?.name === 'A1' && change.after.bridgePort));
+    t.false(told.some(({ resync }) => resync));
+    t.deepEqual(subscription.counters.malformed, {});
+  });
+});
+
+test.serial(
+  '50,000 neighbours added and removed behind a blocked subscriber: overruns, and nothing is missed in the end',
+  async (t) => {
+    await inNamespace(async (netns) => {
+      const writer = Rtnetlink.open({ netns });
+      t.teardown(() => writer.close());
+      await writer.addLink({ name: 'A1', kind: 'veth', kindData: vethPeer({ name: 'C1' }) });
+      for (const name of ['A1', 'C1']) await writer.setLink({ name, up: true });
+      const { ifindex } = (await writer.getLink({ name: 'A1' }))!;
+      const subscription = await Subscription.open({ netns, kinds: ['neighbour'], receiveBuffer: 128 * 1024 });
+      t.teardown(() => subscription.close());
+      const heard = new Map<string, string | undefined>();
+      subscription.onChange(({ before, after }) => {
+        const neighbour = (after ?? before) as { family: number; destination: string; linkAddress: string };
+        if (neighbour.family === AF.INET) heard.set(neighbour.destination, after && neighbour.linkAddress);
+      });
+      const entry = (index: number, mac = index) => ({
+        family: AF.INET,
+        ifindex,
+        destination: hostOf(index),
+        linkAddress: macOf(mac),
+        state: NUD.REACHABLE,
+        // Counts against no garbage collection threshold.
+        flags: NTF.EXT_LEARNED,
+      });
+      const count = 50_000;
+      // sendNow works everything off before it returns: the subscriber's process is blocked meanwhile.
+      const added = writer.sendNow(
+        Array.from({ length: count }, (_, index) => requests.setNeighbour(entry(index + 1))),
+      );
+      t.deepEqual((await added).refused, []);
+      await eventually(() => subscription.table('neighbour').size >= count);
+      t.true(subscription.counters.overruns > 0, 'the flood was to overrun the buffer');
+      t.true(subscription.counters.resyncs > 1);
+
+      const overruns = subscription.counters.overruns;
+      const removed = writer.sendNow(
+        Array.from({ length: count }, (_, index) =>
+          index % 2 === 0
+            ? requests.deleteNeighbour({ family: AF.INET, ifindex, destination: hostOf(index + 1) })
+            : requests.setNeighbour(entry(index + 1, index + 2)),
+        ),
+      );
+      t.deepEqual((await removed).refused, []);
+      await eventually(() => subscription.counters.overruns > overruns);
+      await subscription.synchronized();
+      const settled = async () => {
+        const kernel = new Map(
+          (await writer.dumpNeighbours({ family: AF.INET })).map((each) => [each.destination, each.linkAddress]),
+        );
+        const mirror = new Map(
+          [...subscription.table('neighbour').values()]
+            .filter(({ family }) => family === AF.INET)
+            .map((each) => [each.destination, each.linkAddress]),
+        );
+        return { kernel, mirror };
+      };
+      const { kernel, mirror } = await settled();
+      const own = [...kernel.keys()].filter((destination) => destination?.startsWith('10.'));
+      t.is(own.length, count / 2);
+      t.is(mirror.size, kernel.size);
+      t.deepEqual(
+        [...kernel].filter(([destination, mac]) => mirror.get(destination) !== mac),
+        [],
+      );
+      // Listeners were told every difference: what they heard adds up to the same table.
+      for (const [destination, mac] of heard) t.is(mac, kernel.get(destination));
+      t.is([...heard.values()].filter((mac) => mac !== undefined).length, kernel.size);
+    });
+  },
+);
+
+test.serial('a replaced device route leaves nothing behind in the mirror', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const subscription = await Subscription.open({ netns, kinds: ['route'] });
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => subscription.close());
+    t.teardown(() => rtnetlink.close());
+    ip('link add A1 type veth peer name A2');
+    for (const name of ['A1', 'A2']) ip(`link set ${name} up`);
+    const [one, other] = await Promise.all([rtnetlink.getLink({ name: 'A1' }), rtnetlink.getLink({ name: 'A2' })]);
+    const host = (ifindex: number) => makeRoute({ destination: '10.10.10.2/32', metric: 1, nextHops: [{ ifindex }] });
+    const mirrored = () =>
+      [...subscription.table('route').values()]
+        .filter(({ destination }) => destination === '10.10.10.2/32')
+        .map(({ nextHops }) => nextHops[0]?.ifindex);
+    await rtnetlink.setRoute(host(one!.ifindex));
+    await eventually(() => mirrored()[0] === one!.ifindex);
+    await rtnetlink.setRoute(host(other!.ifindex));
+    await eventually(() => mirrored().includes(other!.ifindex));
+    t.deepEqual(mirrored(), [other!.ifindex]);
+    await rtnetlink.deleteRoute(host(other!.ifindex));
+    await eventually(() => mirrored().length === 0);
+    t.pass();
+  });
+});
