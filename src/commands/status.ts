@@ -15,7 +15,7 @@ export default class Status extends AgentCommand {
   ];
   static override flags = {
     watch: Flags.boolean({ char: 'w', description: 'show it again and again; with --json one object a line' }),
-    interval: Flags.integer({ description: 'seconds between two looks', default: 1, min: 1, dependsOn: ['watch'] }),
+    interval: Flags.integer({ description: 'seconds between two looks of --watch', default: 1, min: 1 }),
   };
 
   override async run(): Promise<StatusView | undefined> {

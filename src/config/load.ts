@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { check, type Partly } from './checks.ts';
 import { explain } from './explain.ts';
 import { portsWithIndex } from './port-list.ts';
-import { type Finding, locate, type Path, type Problem } from './problem.ts';
+import { type Finding, formatPath, locate, type Path, type Problem } from './problem.ts';
 import { resolve } from './resolve.ts';
 import { shown } from './scalars.ts';
 import { groupSchema, SCHEMAS, type Settings } from './schema.ts';
@@ -214,20 +214,23 @@ function namedPorts(settings: Settings): { port: string; path: Path }[] {
  */
 export function missingPorts(loaded: Loaded, existing: ReadonlySet<string>): Problem[] {
   const near = [...existing].filter((name) => name !== 'lo').sort();
-  return namedPorts(loaded.settings)
-    .filter(({ port }) => !existing.has(port))
-    .map(({ port, path }) =>
-      locate(
-        {
-          path,
-          message: `there is no interface ${port}`,
-          remedy: `Correct the name (there are ${near.length > 12 ? `${near.slice(0, 12).join(', ')} and ${near.length - 12} more` : near.join(', ') || 'none'}), or check with --offline.`,
-        },
-        loaded.file,
-        loaded.document,
-        loaded.lines,
-      ),
-    );
+  const there = near.length > 12 ? `${near.slice(0, 12).join(', ')} and ${near.length - 12} more` : near.join(', ');
+  // One problem a place: a range of 48 ports on the wrong box is one mistake.
+  const places = new Map<string, { path: Path; ports: string[] }>();
+  for (const { port, path } of namedPorts(loaded.settings)) {
+    if (existing.has(port)) continue;
+    const place = places.get(formatPath(path)) ?? { path, ports: [] };
+    place.ports.push(port);
+    places.set(formatPath(path), place);
+  }
+  return [...places.values()].map(({ path, ports }) => {
+    const finding = {
+      path,
+      message: `there is no interface ${ports.join(', ')}`,
+      remedy: `Correct the name (there are ${there || 'none'}), or check with --offline.`,
+    };
+    return locate(finding, loaded.file, loaded.document, loaded.lines);
+  });
 }
 
 function yamlProblem(

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand, EXIT } from '../../cli/base-command.ts';
 import { interfaceNames } from '../../cli/interfaces.ts';
-import { formatProblem, loadConfig, missingPorts, type Problem } from '../../config/index.ts';
+import type { Problem } from '../../config/index.ts';
 
 export default class ConfigCheck extends BaseCommand {
   static override summary = 'Check a configuration file.';
@@ -27,6 +27,7 @@ can be read by their owner alone, and that the interfaces exist. Exit code 2 whe
 
   override async run(): Promise<{ ok: boolean; problems: readonly Problem[] }> {
     const { args, flags } = await this.parse(ConfigCheck);
+    const { formatProblem, loadConfig, missingPorts } = await import('../../config/index.ts');
     const loaded = loadConfig(args.file);
     const problems = !loaded.ok
       ? loaded.problems

@@ -1,5 +1,4 @@
 import { BaseCommand } from '../../cli/base-command.ts';
-import { jsonSchema } from '../../config/index.ts';
 
 export default class ConfigSchema extends BaseCommand {
   static override enableJsonFlag = false;
@@ -10,6 +9,7 @@ export default class ConfigSchema extends BaseCommand {
 
   override async run(): Promise<void> {
     await this.parse(ConfigSchema);
+    const { jsonSchema } = await import('../../config/index.ts');
     this.log(JSON.stringify(jsonSchema(), null, 2));
   }
 }

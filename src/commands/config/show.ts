@@ -1,5 +1,4 @@
 import { Flags } from '@oclif/core';
-import { stringify } from 'yaml';
 import type { RunningConfigView } from '../../agent/api.ts';
 import { AgentCommand, CommandFailure, EXIT } from '../../cli/base-command.ts';
 
@@ -20,6 +19,7 @@ export default class ConfigShow extends AgentCommand {
 
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(ConfigShow);
+    const { stringify } = await import('yaml');
     if (flags.file === undefined) {
       const running = await this.client(flags).get<RunningConfigView>('/v1/config');
       this.log(`# ${running.file}, loaded ${running.loadedAt}\n${stringify(running.config).trimEnd()}`);

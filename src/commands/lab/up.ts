@@ -1,0 +1,50 @@
+import { Flags } from '@oclif/core';
+import type { LabUpOptions, LabUpResult } from '../../../lab/index.ts';
+import { BaseCommand } from '../../cli/base-command.ts';
+import { labName, onProgress } from '../../cli/lab-flags.ts';
+
+export default class LabUp extends BaseCommand {
+  static override summary = 'Build the lab of the worked example and wait until all routes are there.';
+  static override description =
+    `A gateway G, switches A and B that run Peerless, servers C1 to C4 with two links each, and a client: all in
+network namespaces of this machine. Needs root and FRR or BIRD. A lab of the same name is removed first.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --gateway bird --protocol bgp',
+    {
+      description: "Look at switch A's agent:",
+      command: '<%= config.bin %> status --socket /run/peerless-lab/peerless/A/control.sock',
+    },
+  ];
+  static override flags = {
+    name: labName,
+    gateway: Flags.string({ description: 'what routes on G', options: ['frr', 'bird'], default: 'frr' }),
+    protocol: Flags.string({
+      description: 'between G and the switches',
+      options: ['ospf', 'bgp', 'both'],
+      default: 'ospf',
+    }),
+    ports: Flags.string({
+      description: 'server ports routed, or in a bridge',
+      options: ['routed', 'bridge'],
+      default: 'routed',
+    }),
+  };
+
+  override async run(): Promise<LabUpResult> {
+    const { flags } = await this.parse(LabUp);
+    const { labUp } = await import('../../../lab/index.ts');
+    const options: LabUpOptions = {
+      name: flags.name,
+      gateway: flags.gateway as 'frr' | 'bird',
+      protocol: flags.protocol as 'ospf' | 'bgp' | 'both',
+      ports: flags.ports as 'routed' | 'bridge',
+      onProgress,
+    };
+    const result = await labUp(options);
+    this.log(`Lab ${result.name} is up (${result.gateway}, ${result.protocol}). Routes at G:`);
+    for (const [address, tors] of Object.entries(result.fib)) this.log(`  ${address}/32 by ${tors.join(' and ')}`);
+    this.log(`Namespaces: ${result.namespaces.join(' ')}`);
+    return result;
+  }
+}
