@@ -73,6 +73,13 @@ export interface Neighbor {
   readonly rxmtTimer: Deadline;
 }
 
+export interface Departed {
+  /** LSAs of ours: the last sequence number, which goes on when they come back (§12.1.6). */
+  readonly sequence: number | undefined;
+  /** What neighbours may still hold, and how fresh. */
+  readonly offered: readonly (readonly [Neighbor, Offered])[];
+}
+
 /** What the link below says; undefined at the interface while it is down. */
 export interface Link {
   readonly ifindex: number;
@@ -236,8 +243,8 @@ export interface Core {
   readonly claims: Claims;
   readonly routes: RouteTable;
   readonly hosts: Map<Address, HostRecord>;
-  /** The last sequence number of LSAs of ours that are no longer in the database (§12.1.6). */
-  readonly sequences: Map<string, number>;
+  /** LSAs that are no longer in the database, as far as it still matters; bounded, the oldest go first. */
+  readonly departed: Map<string, Departed>;
   /** Own LSAs at the last sequence number there is: flushed, and originated anew once they are gone (§12.1.6). */
   readonly wrapping: Map<LsdbEntry, (now: Instant) => void>;
   readonly maxAged: Set<LsdbEntry>;

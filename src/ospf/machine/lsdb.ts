@@ -5,13 +5,23 @@
  */
 import { LSRefreshTime, type Lsa, LsaType, lsaAge, lsaKeyText, MaxAge, Options } from 'node-ospf-lsa';
 import type { Instant } from '../../model/clock.ts';
-import { type Area, type Core, count, type Database, type Interface, type LsdbEntry } from './core.ts';
+import {
+  type Area,
+  type Core,
+  count,
+  type Database,
+  type Interface,
+  type LsdbEntry,
+  MinLSArrivalMs,
+  type Neighbor,
+  type Offered,
+} from './core.ts';
 import { deadline } from './deadlines.ts';
 
 /** More LSAs than this are refused (RFC 1765 describes the problem; ours is to stay alive). */
 export const MaxEntries = 200_000;
-/** Sequence numbers of removed LSAs of ours that are remembered. */
-const MaxSequences = 65_536;
+/** Removed LSAs that are remembered. */
+const MaxDeparted = 65_536;
 
 /** The age now, seconds, at most MaxAge (§12.2.1). */
 export function currentAge(entry: LsdbEntry, now: Instant): number {
@@ -85,6 +95,7 @@ export function install(
   };
   database.entries.set(key, entry);
   core.size++;
+  if (core.departed.size > 0) recall(core, entry);
   afterInstall(core, entry, now);
   core.databaseChanged(entry, undefined, lsa, now);
   return entry;
@@ -141,10 +152,7 @@ export function drop(core: Core, entry: LsdbEntry, now: Instant): void {
   entry.live = false;
   entry.database.entries.delete(entry.key);
   core.size--;
-  if (entry.self) rememberSequence(core, entry);
-  for (const iface of core.interfaces.values()) {
-    for (const neighbor of iface.neighbors.values()) neighbor.offered.delete(entry);
-  }
+  remember(core, entry, now);
   core.databaseChanged(entry, entry.lsa, undefined, now);
   const wrapped = core.wrapping.get(entry);
   if (wrapped) {
@@ -153,15 +161,39 @@ export function drop(core: Core, entry: LsdbEntry, now: Instant): void {
   }
 }
 
-function rememberSequence(core: Core, entry: LsdbEntry): void {
-  const key = sequenceKey(entry.database, entry.key);
-  core.sequences.delete(key);
-  if (core.wrapping.has(entry)) return;
-  core.sequences.set(key, entry.lsa.header.sequence);
-  if (core.sequences.size > MaxSequences) core.sequences.delete(core.sequences.keys().next().value!);
+function recall(core: Core, entry: LsdbEntry): void {
+  const key = scopedKey(entry.database, entry.key);
+  const departed = core.departed.get(key);
+  if (!departed) return;
+  core.departed.delete(key);
+  for (const [neighbor, offered] of departed.offered) {
+    if (neighbor.state !== 'Down') neighbor.offered.set(entry, offered);
+  }
 }
 
-export function sequenceKey(database: Database, key: string): string {
+/**
+ * What outlives the entry: the sequence number of an LSA of ours, and which neighbours were sent an instance within the
+ * last MinLSArrival, for they would drop one that follows now.
+ */
+function remember(core: Core, entry: LsdbEntry, now: Instant): void {
+  const offered: [Neighbor, Offered][] = [];
+  for (const iface of core.interfaces.values()) {
+    for (const neighbor of iface.neighbors.values()) {
+      const last = neighbor.offered.get(entry);
+      if (!last) continue;
+      neighbor.offered.delete(entry);
+      if (now - last.sentAt < MinLSArrivalMs) offered.push([neighbor, last]);
+    }
+  }
+  if (!entry.self && offered.length === 0) return;
+  const key = scopedKey(entry.database, entry.key);
+  const sequence = entry.self && !core.wrapping.has(entry) ? entry.lsa.header.sequence : undefined;
+  core.departed.delete(key);
+  core.departed.set(key, { sequence, offered });
+  if (core.departed.size > MaxDeparted) core.departed.delete(core.departed.keys().next().value!);
+}
+
+export function scopedKey(database: Database, key: string): string {
   return `${database.scope.kind} ${database.scope.name} ${key}`;
 }
 

@@ -142,7 +142,7 @@ function createCore(options: MachineOptions): Core {
     claims: new Claims(options.announce, options.prefixes),
     routes: new RouteTable(),
     hosts: new Map(),
-    sequences: new Map(),
+    departed: new Map(),
     wrapping: new Map(),
     maxAged: new Set(),
     counters: new Map(),
@@ -350,7 +350,8 @@ function neighborChanged(
     for (const [key, each] of iface.neighbors) if (each === neighbor) iface.neighbors.delete(key);
   }
   if ((from === 'Full') !== (to === 'Full')) {
-    routerChanged(iface.area);
+    // Not paced: adjacencies come and go no faster than the exchange lets them.
+    routerChanged(iface.area, true);
     networkChanged(core, iface, now);
     // The next hop needs the neighbour, even when no LSA changes.
     scheduleSpf(core, now);

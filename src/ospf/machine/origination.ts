@@ -40,7 +40,7 @@ import {
 } from './core.ts';
 import { isSet } from './deadlines.ts';
 import { flood } from './flooding.ts';
-import { areaOptions, install, isMaxAge, removeIfDone, sequenceKey } from './lsdb.ts';
+import { areaOptions, install, isMaxAge, removeIfDone, scopedKey } from './lsdb.ts';
 
 const HOST_MASK = 0xffffffff;
 const RouterFlag = { B: 0x01, E: 0x02, V: 0x04 } as const;
@@ -60,7 +60,7 @@ function originate(
 ): LsdbEntry | undefined {
   const key = known?.key ?? lsaKeyText({ type, linkStateId, advertisingRouter: core.routerId });
   const entry = known?.live ? known : database.entries.get(key);
-  const last = entry?.lsa.header.sequence ?? core.sequences.get(sequenceKey(database, key));
+  const last = entry?.lsa.header.sequence ?? core.departed.get(scopedKey(database, key))?.sequence;
   // §12.1.6: the number goes on over a flush, for a neighbour may still hold the MaxAge instance.
   const sequence = last === undefined ? InitialSequenceNumber : last + 1;
   if (sequence > MaxSequenceNumber) {
@@ -69,7 +69,7 @@ function originate(
       flush(core, entry, now);
       return entry;
     }
-    core.sequences.delete(sequenceKey(database, key));
+    core.departed.delete(scopedKey(database, key));
     return originate(core, database, type, linkStateId, options, body, now);
   }
   const lsa = encodeLsa({ age: 0, options, type, linkStateId, advertisingRouter: core.routerId, sequence }, body);
@@ -206,8 +206,9 @@ function hostStubsChanged(core: Core, id: U32): void {
 
 // ---- router and network LSA
 
-export function routerChanged(area: Area): void {
+export function routerChanged(area: Area, urgent = false): void {
   area.routerLsaDirty = true;
+  area.routerLsaUrgent ||= urgent;
 }
 
 /** At the end of each event: originates the router LSAs that it changed, or leaves them to their timer. */
