@@ -63,7 +63,7 @@ export class Lab {
   /** Captures TCP port 179 until `stop`, which answers the file. */
   async capture(namespace: string, device: string): Promise<Capture> {
     const file = join(this.directory, `${namespace}-${device}-${serial++}.pcap`);
-    const child = this.spawn(namespace, 'tcpdump', ['-U', '-s0', '-i', device, '-w', file, 'tcp'], {
+    const child = this.spawn(namespace, 'tcpdump', ['-U', '--immediate-mode', '-s0', '-i', device, '-w', file, 'tcp'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     await new Promise<void>((resolve) =>
