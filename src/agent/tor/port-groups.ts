@@ -38,6 +38,9 @@ export interface UplinkJudge {
 /** Conditions that nobody judges yet: they hold, with a warning, since a group must not shut ports for our ignorance. */
 const UNJUDGED: readonly Condition[] = ['nexthop', 'bfd'];
 
+/** How long (ms) the kernel may take to report ports that it has acknowledged as shut. */
+const SEEN_WAIT = 5_000;
+
 /** The port-link groups inside the agent: configuration in, verdicts in, blocked ports and views out. */
 export class PortGroups {
   readonly #options: PortGroupsOptions;
@@ -87,8 +90,28 @@ export class PortGroups {
         ports.map((entry) => entry.port),
         false,
       );
+      // The groups compare what they remember with what they observe: the observation must have caught up.
+      await this.#seenShut(ports.map((entry) => entry.port));
     }
     this.#driver.start();
+  }
+
+  async #seenShut(names: readonly string[]): Promise<void> {
+    const { links, clock } = this.#options;
+    const shut = (): boolean => names.every((name) => links.port(name)?.adminUp !== true);
+    if (shut()) return;
+    await new Promise<void>((resolve, reject) => {
+      const timer = clock.schedule(clock.now() + SEEN_WAIT, () => {
+        unsubscribe();
+        reject(new Error(`the kernel did not report ${names.join(' ')} as shut within ${SEEN_WAIT} ms`));
+      });
+      const unsubscribe = links.onChange(() => {
+        if (!shut()) return;
+        unsubscribe();
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   portChanged(change: PortChange): void {
