@@ -1,0 +1,229 @@
+/** Brings a lab up, changes what its ToRs are, takes it down. */
+import { existsSync } from 'node:fs';
+import { type Fib, HOME_FIB, sameFib } from './cases.ts';
+import { gatewayBird } from './gateway/bird.ts';
+import { startBird, startFrr } from './gateway/daemons.ts';
+import { gatewayFrr } from './gateway/frr.ts';
+import { moduleCommand } from './helper.ts';
+import { placeOf } from './place.ts';
+import { run, startDetached, stop, waitUntil } from './processes.ts';
+import { letServersSpeak } from './servers.ts';
+import {
+  checkName,
+  directoryOf,
+  type GatewayKind,
+  type LabState,
+  labExists,
+  loadState,
+  nodeDirectory,
+  removeState,
+  saveState,
+  type TorKind,
+} from './state.ts';
+import { batch, buildTopology, type PortMode, removeTopology } from './topology/build.ts';
+import { downlinksOf, namespaceOf, type Protocol, SERVERS, TOR_NAMES, TORS, type TorName } from './topology/plan.ts';
+import { startPeerless } from './tor/peerless.ts';
+import { startToday, type TorSettings } from './tor/today.ts';
+
+/** Told in plain words what goes on. */
+export type Progress = (message: string) => void;
+
+export interface LabUpOptions {
+  /** Lab id; part of every namespace's name. Default `peerless`. */
+  readonly name?: string;
+  readonly protocol?: Protocol;
+  readonly gateway?: GatewayKind;
+  readonly ports?: PortMode;
+  /** What the ToRs are at first; `labRun` changes it as it needs. Default `peerless`. */
+  readonly tor?: TorKind;
+  /** Milliseconds the servers' teams wait before they use a primary link that is back. Default 200. */
+  readonly updelay?: number;
+  readonly onProgress?: Progress;
+}
+
+export interface LabUpResult {
+  readonly name: string;
+  readonly directory: string;
+  readonly namespaces: readonly string[];
+  readonly protocol: Protocol;
+  readonly gateway: GatewayKind;
+  readonly tor: TorKind;
+  /** G's host routes at the end: address -> ToRs. */
+  readonly fib: Fib;
+}
+
+export const DEFAULT_NAME = 'peerless';
+
+/**
+ * A lab of that name that stands already is removed first.
+ * @throws Error when a part doesn't start or the routes don't come; what was made until then is removed
+ */
+export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
+  const { name = DEFAULT_NAME, onProgress = () => undefined } = options;
+  checkName(name);
+  await labDown({ name, onProgress });
+  const state: LabState = {
+    version: 1,
+    name,
+    protocol: options.protocol ?? 'ospf',
+    gateway: options.gateway ?? 'frr',
+    ports: options.ports ?? 'routed',
+    containers: false,
+    containerNames: [],
+    updelay: options.updelay ?? 200,
+    tor: undefined,
+    processes: [],
+    torProcesses: { A: [], B: [] },
+  };
+  saveState(state);
+  try {
+    onProgress('building the topology: G, A, B, C1-C4, X');
+    await buildTopology(name, state.ports);
+    onProgress(`starting G (${state.gateway}, ${state.protocol})`);
+    state.processes.push(...(await startGateway(state)));
+    saveState(state);
+    state.processes.push(await startTeam(state));
+    saveState(state);
+    const tor = options.tor ?? 'peerless';
+    await changeTors(state, tor, onProgress);
+    return {
+      name,
+      directory: directoryOf(name),
+      namespaces: [...(['G', 'A', 'B', 'X', 'wires'] as const), ...SERVERS.map((server) => server.name)].map((node) =>
+        namespaceOf(name, node),
+      ),
+      protocol: state.protocol,
+      gateway: state.gateway,
+      tor,
+      fib: await gatewayFib(name),
+    };
+  } catch (error) {
+    await labDown({ name });
+    throw error;
+  }
+}
+
+/** Removes what `labUp` made and nothing else; without such a lab it does nothing and says false. */
+export async function labDown(options: { name?: string; onProgress?: Progress } = {}): Promise<boolean> {
+  const { name = DEFAULT_NAME, onProgress = () => undefined } = options;
+  checkName(name);
+  const hadState = labExists(name);
+  const hadNamespaces = existsSync(`/run/netns/${namespaceOf(name, 'wires')}`);
+  if (!hadState && !hadNamespaces) return false;
+  onProgress(`removing lab ${name}`);
+  if (hadState) {
+    const state = loadState(name);
+    await stop([...state.torProcesses.A, ...state.torProcesses.B, ...state.processes]);
+  }
+  await removeTopology(name);
+  removeState(name);
+  return true;
+}
+
+const startGateway = (state: LabState) => {
+  const place = placeOf(state.name, 'G');
+  const directory = nodeDirectory(state.name, 'G');
+  return state.gateway === 'bird'
+    ? startBird(place, directory, gatewayBird(state.protocol))
+    : startFrr(place, directory, gatewayFrr(state.protocol));
+};
+
+async function startTeam(state: LabState) {
+  const directory = nodeDirectory(state.name, 'team');
+  const records = teamFile(state.name);
+  const { file, nodeArguments } = moduleCommand('./team/main', import.meta.url);
+  const command = [process.execPath, ...nodeArguments, file, state.name, String(state.updelay), records];
+  const record = await startDetached('team', command, `${directory}/team.log`);
+  if (!(await waitUntil(() => existsSync(`${records}.ready`), 10_000))) {
+    throw new Error(`the servers' teams did not start: see ${directory}/team.log`);
+  }
+  return record;
+}
+
+export const teamFile = (name: string): string => `${nodeDirectory(name, 'team')}/records.ndjson`;
+
+export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
+  lab: state.name,
+  tor,
+  place: placeOf(state.name, tor),
+  directory: nodeDirectory(state.name, tor),
+  protocol: state.protocol,
+  ports: state.ports,
+});
+
+/** Starts one ToR's programs and remembers them. */
+export async function startTor(state: LabState, tor: TorName, kind: TorKind, afterBoot: boolean): Promise<void> {
+  const settings = torSettings(state, tor);
+  state.torProcesses[tor] = kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot);
+  saveState(state);
+}
+
+/** Ends what runs on both ToRs, empties their kernels, starts `kind` and waits until every server is reached at home. */
+export async function changeTors(state: LabState, kind: TorKind, onProgress: Progress): Promise<void> {
+  onProgress(`starting the ToRs (${kind === 'frr' ? "today's practice: FRR and a redistributor" : 'peerless'})`);
+  await stop([...state.torProcesses.A, ...state.torProcesses.B]);
+  state.torProcesses = { A: [], B: [] };
+  state.tor = undefined;
+  saveState(state);
+  for (const tor of TOR_NAMES) await emptyTor(state.name, tor);
+  for (const tor of TOR_NAMES) await startTor(state, tor, kind, false);
+  state.tor = kind;
+  saveState(state);
+  onProgress("waiting for G's routes");
+  await waitForHome(state.name);
+}
+
+/** @throws Error that names the routes that are missing */
+export async function waitForHome(lab: string, patience = 60_000): Promise<void> {
+  let fib: Fib = {};
+  let round = 0;
+  const home = await waitUntil(
+    async () => {
+      if (round++ % 10 === 0) letServersSpeak(lab);
+      fib = await gatewayFib(lab);
+      return sameFib(fib, HOME_FIB);
+    },
+    patience,
+    200,
+  );
+  if (!home) throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}`);
+}
+
+/** Ports down and up: neighbours, learnt routes and everything an earlier kind of ToR left go away. */
+async function emptyTor(lab: string, tor: TorName): Promise<void> {
+  const namespace = namespaceOf(lab, tor);
+  const ports = [TORS[tor].uplink, ...downlinksOf(tor)];
+  await batch(
+    namespace,
+    ports.map((port) => `link set ${port} down`),
+  );
+  await run(['ip', '-n', namespace, 'nexthop', 'flush']);
+  await run(['ip', '-n', namespace, 'route', 'flush', 'table', 'main']);
+  await batch(
+    namespace,
+    ports.map((port) => `link set ${port} up`),
+  );
+}
+
+interface JsonRoute {
+  readonly dst: string;
+  readonly dev?: string;
+  readonly nexthops?: readonly { readonly dev: string }[];
+}
+
+/** G's host routes as its kernel has them: address -> the ToRs they lead to, sorted. */
+export async function gatewayFib(lab: string): Promise<Fib> {
+  const routes = JSON.parse(await run(['ip', '-n', namespaceOf(lab, 'G'), '-j', 'route', 'show'])) as JsonRoute[];
+  const torOf = new Map(TOR_NAMES.map((tor) => [TORS[tor].gatewayPort, tor]));
+  const hosts = new Set(SERVERS.map(({ address }) => address));
+  const fib: Record<string, TorName[]> = {};
+  for (const { dst, dev, nexthops } of routes) {
+    if (!hosts.has(dst)) continue;
+    const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
+    fib[dst] = devices
+      .map((device) => torOf.get(device))
+      .filter((tor) => tor !== undefined)
+      .toSorted();
+  }
+  return fib;
+}

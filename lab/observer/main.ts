@@ -1,0 +1,12 @@
+import { setPriority } from 'node:os';
+import { serveHelper } from '../helper.ts';
+import { Observer } from './observer.ts';
+
+// A measurement that waits for its subject measures the waiting.
+setPriority(-10);
+const observer = new Observer(process.argv[2]!);
+serveHelper({
+  begin: () => observer.begin(),
+  report: () => observer.report(),
+  fib: () => observer.fib(),
+});

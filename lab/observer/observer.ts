@@ -1,0 +1,208 @@
+/**
+ * Sees a failover from outside: links in every namespace, ARP at the ToRs' server ports, announcements as they arrive
+ * at G's ports, G's FIB. Packets carry the kernel's time of arrival (SO_TIMESTAMPNS), netlink messages the time at which
+ * they were read. Everything is put on CLOCK_MONOTONIC, in milliseconds.
+ */
+import {
+  AF,
+  ETH_P,
+  type FilterInstruction,
+  type IncomingMessage,
+  LinuxSocket,
+  PACKET,
+  SO,
+  SOCK,
+  SOL,
+} from 'linux-sockets';
+import { decodeRoute, Malformed, type Route, RTM } from 'rtnetlink-ts';
+import { monotonic, realtimeOffset } from '../monotonic.ts';
+import { isUsable, type Listener, listenLinks, listenRoutes } from '../netlink.ts';
+import { CABLES, type NodeName, namespaceOf, SERVERS, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
+import { arpSender, routeSightings } from './packets.ts';
+
+export type Observation =
+  | { readonly at: number; readonly kind: 'link'; readonly node: NodeName; readonly port: string; readonly up: boolean }
+  /** The first packet of ARP from a server at a ToR's port; `gratuitous` as it claims. */
+  | {
+      readonly at: number;
+      readonly kind: 'arp';
+      readonly tor: TorName;
+      readonly port: string;
+      readonly address: string;
+    }
+  | {
+      readonly at: number;
+      readonly kind: 'announce' | 'withdraw';
+      readonly tor: TorName;
+      readonly protocol: 'ospf' | 'bgp';
+      readonly address: string;
+    }
+  /** G's kernel: through whom the host route leads now; empty when it is gone. */
+  | { readonly at: number; readonly kind: 'fib'; readonly address: string; readonly via: readonly TorName[] };
+
+const LIMIT = 20_000;
+const SKF_AD_PROTOCOL = 0xfffff000;
+const LD_HALF = 0x28;
+const LD_BYTE = 0x30;
+const LD_HALF_INDEXED = 0x48;
+const LD_BYTE_INDEXED = 0x50;
+const LDX_HEADER_LENGTH = 0xb1;
+const JUMP_EQUAL = 0x15;
+const RETURN = 0x06;
+
+const ONLY_ARP: readonly FilterInstruction[] = [
+  { code: LD_HALF, jt: 0, jf: 0, k: SKF_AD_PROTOCOL },
+  { code: JUMP_EQUAL, jt: 0, jf: 1, k: ETH_P.ARP },
+  { code: RETURN, jt: 0, jf: 0, k: 64 },
+  { code: RETURN, jt: 0, jf: 0, k: 0 },
+];
+
+/** OSPF link state updates, and TCP from or to port 179. */
+const ONLY_ROUTING: readonly FilterInstruction[] = [
+  { code: LD_HALF, jt: 0, jf: 0, k: SKF_AD_PROTOCOL },
+  { code: JUMP_EQUAL, jt: 0, jf: 11, k: ETH_P.IP },
+  { code: LD_BYTE, jt: 0, jf: 0, k: 9 },
+  { code: LDX_HEADER_LENGTH, jt: 0, jf: 0, k: 0 },
+  { code: JUMP_EQUAL, jt: 0, jf: 2, k: 89 },
+  { code: LD_BYTE_INDEXED, jt: 0, jf: 0, k: 1 },
+  { code: JUMP_EQUAL, jt: 5, jf: 6, k: 4 },
+  { code: JUMP_EQUAL, jt: 0, jf: 5, k: 6 },
+  { code: LD_HALF_INDEXED, jt: 0, jf: 0, k: 0 },
+  { code: JUMP_EQUAL, jt: 2, jf: 0, k: 179 },
+  { code: LD_HALF_INDEXED, jt: 0, jf: 0, k: 2 },
+  { code: JUMP_EQUAL, jt: 0, jf: 1, k: 179 },
+  { code: RETURN, jt: 0, jf: 0, k: 0xffff },
+  { code: RETURN, jt: 0, jf: 0, k: 0 },
+];
+
+export class Observer {
+  readonly #lab: string;
+  readonly #observations: Observation[] = [];
+  readonly #listeners: Listener[] = [];
+  readonly #fib = new Map<string, readonly TorName[]>();
+  #realtime = realtimeOffset();
+  #overflow = false;
+
+  constructor(lab: string) {
+    this.#lab = lab;
+    for (const node of ['A', 'B', 'G', ...SERVERS.map(({ name }) => name)] as const) this.#watchLinks(node);
+    for (const tor of TOR_NAMES) {
+      this.#watchArp(tor);
+      this.#watchRouting(tor);
+    }
+    this.#watchFib();
+  }
+
+  begin(): void {
+    this.#observations.length = 0;
+    this.#overflow = false;
+    this.#realtime = realtimeOffset();
+  }
+
+  /** @throws Error when there was more to see than is kept */
+  report(): readonly Observation[] {
+    if (this.#overflow) throw new Error(`more than ${LIMIT} observations in one window`);
+    return this.#observations;
+  }
+
+  /** G's host routes as the kernel has told them so far. */
+  fib(): Record<string, readonly TorName[]> {
+    return Object.fromEntries(this.#fib);
+  }
+
+  close(): void {
+    for (const listener of this.#listeners) listener.close();
+  }
+
+  #add(observation: Observation): void {
+    if (this.#observations.length < LIMIT) this.#observations.push(observation);
+    else this.#overflow = true;
+  }
+
+  #watchLinks(node: NodeName): void {
+    const ports = new Map<number, string>();
+    for (const { near, far } of CABLES) {
+      if (near.node === node) ports.set(near.ifindex, near.port);
+      if (far.node === node) ports.set(far.ifindex, far.port);
+    }
+    const last = new Map<string, boolean>();
+    this.#listeners.push(
+      listenLinks(namespaceOf(this.#lab, node), (link, gone) => {
+        const port = ports.get(link.ifindex);
+        if (port === undefined) return;
+        const up = !gone && isUsable(link);
+        if (last.get(port) === up) return;
+        last.set(port, up);
+        this.#add({ at: monotonic(), kind: 'link', node, port, up });
+      }),
+    );
+  }
+
+  /** One tap for all ports of a ToR, before its bridge (if it has one) takes the frames. */
+  #watchArp(tor: TorName): void {
+    const ports = new Map(CABLES.filter(({ near }) => near.node === tor).map(({ near }) => [near.ifindex, near.port]));
+    this.#tap(namespaceOf(this.#lab, tor), 0, ONLY_ARP, (message, at) => {
+      const port = message.from?.family === 'packet' ? ports.get(message.from.ifindex) : undefined;
+      const address = arpSender(message.data);
+      if (port !== undefined && address !== undefined) this.#add({ at, kind: 'arp', tor, port, address });
+    });
+  }
+
+  #watchRouting(tor: TorName): void {
+    const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
+    this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, ONLY_ROUTING, (message, at) => {
+      for (const sighting of routeSightings(message.data)) this.#add({ at, tor, ...sighting });
+    });
+  }
+
+  #tap(
+    netns: string,
+    ifindex: number,
+    filter: readonly FilterInstruction[],
+    onPacket: (message: IncomingMessage, at: number) => void,
+  ): void {
+    const socket = LinuxSocket.open({ family: AF.PACKET, type: SOCK.DGRAM, protocol: 0, netns });
+    socket.attachFilter(filter);
+    socket.setOption(SOL.PACKET, PACKET.IGNORE_OUTGOING, 1);
+    socket.setOption(SOL.SOCKET, SO.TIMESTAMPNS, 1);
+    socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 4 << 20);
+    socket.bind({ family: 'packet', ifindex, protocol: ETH_P.ALL });
+    socket.onReadable(() => {
+      for (const message of socket.receiveBatch()) onPacket(message, this.#arrival(message));
+    });
+    this.#listeners.push(socket);
+  }
+
+  #arrival(message: IncomingMessage): number {
+    const stamp = message.control.find(({ level, type }) => level === SOL.SOCKET && type === SO.TIMESTAMPNS);
+    if (!stamp) return monotonic();
+    const view = new DataView(stamp.data.buffer, stamp.data.byteOffset);
+    const realtime = Number(view.getBigInt64(0, true)) * 1e3 + Number(view.getBigInt64(8, true)) / 1e6;
+    return realtime - this.#realtime;
+  }
+
+  #watchFib(): void {
+    const ports = new Map(
+      CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node]),
+    );
+    const hosts = new Set(SERVERS.map(({ address }) => `${address}/32`));
+    this.#listeners.push(
+      listenRoutes(namespaceOf(this.#lab, 'G'), (message) => {
+        if (message.type !== RTM.NEWROUTE && message.type !== RTM.DELROUTE) return;
+        const route: Route | Malformed = decodeRoute(message);
+        if (route instanceof Malformed || !hosts.has(route.destination) || route.table !== 254) return;
+        const address = route.destination.slice(0, -3);
+        const via =
+          message.type === RTM.DELROUTE
+            ? []
+            : route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
+        // A replaced route is told once, an added and deleted one (another metric) in two messages: what is deleted
+        // counts only if it is what we believe in.
+        this.#fib.set(address, via.toSorted());
+        this.#add({ at: monotonic(), kind: 'fib', address, via: via.toSorted() });
+      }),
+    );
+  }
+}
+
+export const uplinkPortOf = (tor: TorName): string => TORS[tor].gatewayPort;

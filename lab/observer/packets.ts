@@ -1,0 +1,118 @@
+/**
+ * Reads from frames what the measurement asks: which host routes does this packet announce or withdraw, which address
+ * does this ARP speak for. Not the product's codecs on purpose: a measurement must not share the mistakes of what it
+ * measures.
+ */
+export interface RouteSighting {
+  readonly protocol: 'ospf' | 'bgp';
+  readonly kind: 'announce' | 'withdraw';
+  readonly address: string;
+}
+
+const OSPF_HEADER = 24;
+const LSA_HEADER = 20;
+const MAX_AGE = 3600;
+
+const quad = (bytes: Buffer, at: number): string => `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
+
+/** Sender's protocol address of an Ethernet/IPv4 ARP payload (without Ethernet header). */
+export function arpSender(payload: Buffer): string | undefined {
+  if (payload.length < 28 || payload.readUInt32BE(0) !== 0x00010800) return undefined;
+  return quad(payload, 14);
+}
+
+/** @param packet an IPv4 packet, without link-layer header */
+export function routeSightings(packet: Buffer): RouteSighting[] {
+  if (packet.length < 20 || packet[0]! >> 4 !== 4) return [];
+  const header = (packet[0]! & 15) * 4;
+  const payload = packet.subarray(header, Math.min(packet.length, packet.readUInt16BE(2)));
+  if (packet[9] === 89) return ospfSightings(payload);
+  if (packet[9] === 6 && payload.length >= 20) return bgpSightings(payload.subarray((payload[12]! >> 4) * 4));
+  return [];
+}
+
+/** RFC 2328 §A.3.5: external LSAs (5, 7) for one address, and the stub links of router LSAs. */
+function ospfSightings(packet: Buffer): RouteSighting[] {
+  if (packet.length < OSPF_HEADER + 4 || packet[0] !== 2 || packet[1] !== 4) return [];
+  const found: RouteSighting[] = [];
+  let at = OSPF_HEADER + 4;
+  for (let left = packet.readUInt32BE(OSPF_HEADER); left > 0 && at + LSA_HEADER <= packet.length; left--) {
+    const length = packet.readUInt16BE(at + 18);
+    if (length < LSA_HEADER || at + length > packet.length) break;
+    const kind = packet.readUInt16BE(at) >= MAX_AGE ? 'withdraw' : 'announce';
+    const type = packet[at + 3]!;
+    if ((type === 5 || type === 7) && length >= LSA_HEADER + 4 && packet.readUInt32BE(at + LSA_HEADER) === 0xffffffff) {
+      found.push({ protocol: 'ospf', kind, address: quad(packet, at + 4) });
+    }
+    if (type === 1) found.push(...stubLinks(packet.subarray(at, at + length), kind));
+    at += length;
+  }
+  return found;
+}
+
+function stubLinks(lsa: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] {
+  const found: RouteSighting[] = [];
+  for (let at = LSA_HEADER + 4; at + 12 <= lsa.length; at += 12 + lsa[at + 9]! * 4) {
+    const isHost = lsa[at + 8] === 3 && lsa.readUInt32BE(at + 4) === 0xffffffff;
+    if (isHost) found.push({ protocol: 'ospf', kind, address: quad(lsa, at) });
+  }
+  return found;
+}
+
+/** RFC 4271 §4.3; messages that begin in this segment. A message cut by the segment's end is read as far as it goes. */
+function bgpSightings(segment: Buffer): RouteSighting[] {
+  const found: RouteSighting[] = [];
+  let at = 0;
+  while (at + 19 <= segment.length && segment.subarray(at, at + 16).every((octet) => octet === 0xff)) {
+    const length = segment.readUInt16BE(at + 16);
+    if (length < 19) break;
+    if (segment[at + 18] === 2) found.push(...updateSightings(segment.subarray(at + 19, at + length)));
+    at += length;
+  }
+  return found;
+}
+
+function updateSightings(update: Buffer): RouteSighting[] {
+  if (update.length < 4) return [];
+  const withdrawn = update.readUInt16BE(0);
+  if (update.length < 4 + withdrawn) return hostsIn(update.subarray(2), 'withdraw');
+  const attributes = update.readUInt16BE(2 + withdrawn);
+  return [
+    ...hostsIn(update.subarray(2, 2 + withdrawn), 'withdraw'),
+    ...multiprotocolSightings(update.subarray(4 + withdrawn, 4 + withdrawn + attributes)),
+    ...hostsIn(update.subarray(4 + withdrawn + attributes), 'announce'),
+  ];
+}
+
+/** RFC 4760: MP_REACH_NLRI (14) and MP_UNREACH_NLRI (15) for IPv4 unicast, which some speakers prefer. */
+function multiprotocolSightings(attributes: Buffer): RouteSighting[] {
+  const found: RouteSighting[] = [];
+  let at = 0;
+  while (at + 3 <= attributes.length) {
+    const extended = (attributes[at]! & 0x10) !== 0;
+    if (at + (extended ? 4 : 3) > attributes.length) break;
+    const length = extended ? attributes.readUInt16BE(at + 2) : attributes[at + 2]!;
+    const start = at + (extended ? 4 : 3);
+    const value = attributes.subarray(start, start + length);
+    const type = attributes[at + 1];
+    if (value.length >= 3 && value.readUInt16BE(0) === 1 && value[2] === 1) {
+      if (type === 15) found.push(...hostsIn(value.subarray(3), 'withdraw'));
+      if (type === 14 && value.length >= 5) found.push(...hostsIn(value.subarray(5 + value[3]!), 'announce'));
+    }
+    at = start + length;
+  }
+  return found;
+}
+
+function hostsIn(prefixes: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] {
+  const found: RouteSighting[] = [];
+  let at = 0;
+  while (at < prefixes.length) {
+    const bits = prefixes[at]!;
+    const octets = (bits + 7) >> 3;
+    if (bits > 32 || at + 1 + octets > prefixes.length) break;
+    if (bits === 32) found.push({ protocol: 'bgp', kind, address: quad(prefixes, at + 1) });
+    at += 1 + octets;
+  }
+  return found;
+}

@@ -1,0 +1,182 @@
+/**
+ * One UDP packet a millisecond from the client to every server and back from every server to the client. Sockets are
+ * opened in the nodes' namespaces; packets that fall due while the process was not scheduled go out as soon as it is,
+ * with the time they really left.
+ */
+import { AF, LinuxSocket, type OutgoingMessage, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
+import { monotonic } from '../monotonic.ts';
+import { CLIENT, namespaceOf, SERVERS, type ServerName } from '../topology/plan.ts';
+import { judgeStream, type StreamResult } from './streams.ts';
+
+export type Direction = 'to-server' | 'from-server';
+
+export interface ProbeResult extends StreamResult {
+  readonly server: ServerName;
+  readonly direction: Direction;
+  /** Packets that the sender's own kernel refused (no route, no carrier); they count as sent and lost. */
+  readonly refused: number;
+}
+
+const PORT = 7001;
+const INTERVAL = 1;
+/** After a longer pause of this process the schedule starts anew instead of bursting. */
+const MAX_CATCH_UP = 50;
+/** Four minutes in one window. */
+const CAPACITY = 240_000;
+const MAGIC = 0x70726f62;
+const SIZE = 24;
+
+interface Stream {
+  readonly server: ServerName;
+  readonly direction: Direction;
+  readonly to: { family: 'ipv4'; address: string; port: number };
+  readonly sentAt: Float64Array;
+  readonly arrivals: Uint8Array;
+  sent: number;
+  highest: number;
+  reordered: number;
+  refused: number;
+}
+
+interface Endpoint {
+  readonly socket: LinuxSocket;
+  readonly streams: readonly number[];
+}
+
+export class Prober {
+  readonly #streams: Stream[] = [];
+  readonly #endpoints: Endpoint[] = [];
+  #window = 0;
+  #counting = false;
+  #nextDue = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(lab: string) {
+    const client = this.#open(namespaceOf(lab, 'X'));
+    const fromClient: number[] = [];
+    for (const server of SERVERS) {
+      fromClient.push(this.#addStream(server.name, 'to-server', server.address));
+      const back = this.#addStream(server.name, 'from-server', CLIENT.address);
+      this.#endpoints.push({ socket: this.#open(namespaceOf(lab, server.name)), streams: [back] });
+    }
+    this.#endpoints.push({ socket: client, streams: fromClient });
+  }
+
+  start(): void {
+    this.#nextDue = monotonic();
+    this.#tick();
+  }
+
+  /** Forgets what was, and counts from here. */
+  begin(): void {
+    this.#window++;
+    this.#counting = true;
+    for (const stream of this.#streams) {
+      stream.arrivals.fill(0, 0, stream.sent);
+      stream.sent = 0;
+      stream.highest = -1;
+      stream.reordered = 0;
+      stream.refused = 0;
+    }
+  }
+
+  /** Sends nothing more into this window, waits `settle` ms for what is under way, and judges. */
+  async end(settle: number): Promise<ProbeResult[]> {
+    this.#counting = false;
+    await new Promise((resolve) => setTimeout(resolve, settle));
+    return this.#streams.map((stream) => ({
+      server: stream.server,
+      direction: stream.direction,
+      refused: stream.refused,
+      ...judgeStream(stream, INTERVAL),
+    }));
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    for (const { socket } of this.#endpoints) socket.close();
+  }
+
+  #addStream(server: ServerName, direction: Direction, address: string): number {
+    this.#streams.push({
+      server,
+      direction,
+      to: { family: 'ipv4', address, port: PORT },
+      sentAt: new Float64Array(CAPACITY),
+      arrivals: new Uint8Array(CAPACITY),
+      sent: 0,
+      highest: -1,
+      reordered: 0,
+      refused: 0,
+    });
+    return this.#streams.length - 1;
+  }
+
+  #open(netns: string): LinuxSocket {
+    const socket = LinuxSocket.open({ family: AF.INET, type: SOCK.DGRAM, protocol: 0, netns });
+    socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 4 << 20);
+    socket.bind({ family: 'ipv4', address: '0.0.0.0', port: PORT });
+    return socket;
+  }
+
+  #tick(): void {
+    const now = monotonic();
+    let due = Math.floor((now - this.#nextDue) / INTERVAL) + 1;
+    if (due > MAX_CATCH_UP) {
+      this.#nextDue = now;
+      due = 1;
+    }
+    if (due > 0) {
+      this.#nextDue += due * INTERVAL;
+      for (const endpoint of this.#endpoints) this.#send(endpoint, due);
+    }
+    for (const endpoint of this.#endpoints) this.#receive(endpoint);
+    this.#timer = setTimeout(() => this.#tick(), INTERVAL);
+  }
+
+  #send(endpoint: Endpoint, count: number): void {
+    const messages: OutgoingMessage[] = [];
+    const owners: Stream[] = [];
+    for (let round = 0; round < count; round++) {
+      for (const index of endpoint.streams) {
+        const stream = this.#streams[index]!;
+        const data = Buffer.allocUnsafe(SIZE);
+        const at = monotonic();
+        const counted = this.#counting && stream.sent < CAPACITY;
+        data.writeUInt32BE(MAGIC, 0);
+        data.writeUInt32BE(counted ? this.#window : 0, 4);
+        data.writeUInt32BE(index, 8);
+        data.writeUInt32BE(stream.sent, 12);
+        data.writeDoubleBE(at, 16);
+        if (counted) stream.sentAt[stream.sent++] = at;
+        messages.push({ data, to: stream.to });
+        owners.push(stream);
+      }
+    }
+    for (let first = 0; first < messages.length; ) {
+      try {
+        first += endpoint.socket.sendBatch(first === 0 ? messages : messages.slice(first));
+      } catch (error) {
+        if (!(error instanceof SystemCallError)) throw error;
+        owners[first]!.refused++;
+        first++;
+      }
+    }
+  }
+
+  #receive(endpoint: Endpoint): void {
+    for (;;) {
+      const messages = endpoint.socket.receiveBatch();
+      for (const { data } of messages) {
+        if (data.length !== SIZE || data.readUInt32BE(0) !== MAGIC || data.readUInt32BE(4) !== this.#window) continue;
+        const stream = this.#streams[data.readUInt32BE(8)];
+        const sequence = data.readUInt32BE(12);
+        if (!stream || sequence >= stream.sent) continue;
+        if (stream.arrivals[sequence]! < 255) stream.arrivals[sequence]!++;
+        if (sequence < stream.highest) stream.reordered++;
+        else stream.highest = sequence;
+      }
+      if (messages.length < 64) return;
+    }
+  }
+}

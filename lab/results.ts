@@ -1,0 +1,71 @@
+/** What a run found out: one row for each case, phase and kind of ToR. */
+import type { CaseName, Phase } from './cases.ts';
+import type { TorKind } from './state.ts';
+import type { Spread } from './statistics.ts';
+import type { Protocol } from './topology/plan.ts';
+
+/** One fault or one way back, once. */
+export interface PhaseRun {
+  readonly case: CaseName;
+  readonly phase: Phase;
+  readonly tor: TorKind;
+  /** Packets of the concerned servers that were lost, both directions. */
+  readonly lost: number;
+  /** The longest outage of a concerned server, ms. */
+  readonly outage: number;
+  /** Packets lost by servers that have nothing to do with it. */
+  readonly lostElsewhere: number;
+  readonly duplicates: number;
+  /** Addresses whose way changed, as G's FIB shows them at the end. */
+  readonly moved: readonly string[];
+  /** Addresses that moved and should not have, or should have and did not. */
+  readonly unexpected: readonly string[];
+  /** Addresses that changed for a moment only and should not have. */
+  readonly flickered: readonly string[];
+  /** From the fault to the last change of G's FIB for a concerned server, ms. */
+  readonly converged: number | undefined;
+  readonly splits: readonly { readonly server?: number; readonly us?: number; readonly gateway?: number }[];
+  /** The agents' own account of the failover. */
+  readonly failovers: readonly AgentFailover[];
+}
+
+export interface AgentFailover {
+  readonly agent: 'A' | 'B';
+  readonly cause: string;
+  readonly steps: readonly { readonly name: string; readonly us: number }[];
+}
+
+export interface Row {
+  readonly case: CaseName;
+  readonly phase: Phase;
+  readonly tor: TorKind;
+  readonly runs: number;
+  readonly lost: Spread;
+  readonly outage: Spread;
+  readonly lostElsewhere: number;
+  readonly asExpected: boolean;
+  readonly moved: readonly string[];
+  readonly converged: Spread | undefined;
+  readonly server: Spread | undefined;
+  readonly us: Spread | undefined;
+  readonly gateway: Spread | undefined;
+  /** Of the run with the median outage. */
+  readonly failovers: readonly AgentFailover[];
+}
+
+export interface LabResult {
+  readonly lab: string;
+  readonly protocol: Protocol;
+  readonly gateway: string;
+  readonly containers: boolean;
+  readonly ports: string;
+  readonly updelay: number;
+  /** Packets sent and lost on the idle lab, before any case. */
+  readonly baseline: readonly { readonly tor: TorKind; readonly sent: number; readonly lost: number }[];
+  /** G's own time from an announcement at its port to its FIB, ms, over all phases in which it was seen. */
+  readonly floor: Spread | undefined;
+  readonly rows: readonly Row[];
+  readonly runs: readonly PhaseRun[];
+  /** What went wrong without ending the run, in plain words. */
+  readonly problems: readonly string[];
+}

@@ -1,0 +1,115 @@
+/** `labRun`: every case, every kind of ToR, as often as asked, on a lab that stands. */
+import { measureBaseline, runCase, type Tools } from './campaign.ts';
+import { type Capture, startCapture } from './capture.ts';
+import { CASES, type CaseName } from './cases.ts';
+import { Faults } from './faults.ts';
+import { Helper } from './helper.ts';
+import { changeTors, DEFAULT_NAME, type Progress } from './lab.ts';
+import { sleep } from './processes.ts';
+import type { AgentFailover, LabResult, PhaseRun, Row } from './results.ts';
+import { loadState, type TorKind } from './state.ts';
+import { medianOf, spread } from './statistics.ts';
+
+export interface LabRunOptions {
+  readonly name?: string;
+  /** How often each case is driven. Default 3. */
+  readonly runs?: number;
+  /** Default: all, in the order of CASES. */
+  readonly cases?: readonly CaseName[];
+  /** `frr`: the same cases with today's practice as the ToRs, in the same run. */
+  readonly compare?: 'frr';
+  /** Overrides which kinds of ToR are driven; default `peerless`, and `frr` when `compare` says so. */
+  readonly tors?: readonly TorKind[];
+  /** Directory for one pcap file a port of G, without the probe's packets. */
+  readonly capture?: string;
+  readonly onProgress?: Progress;
+}
+
+/** @throws Error when the lab doesn't stand or a part of it stops working */
+export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
+  const { name = DEFAULT_NAME, runs = 3, onProgress = () => undefined } = options;
+  const state = loadState(name);
+  const cases = CASES.filter((labCase) => !options.cases || options.cases.includes(labCase.name));
+  const kinds = options.tors ?? ['peerless', ...(options.compare ? [options.compare] : [])];
+  const problems: string[] = [];
+  const results: PhaseRun[] = [];
+  const baseline: { tor: TorKind; sent: number; lost: number }[] = [];
+  const probe = Helper.start('./probe/main', import.meta.url, [name]);
+  const observer = Helper.start('./observer/main', import.meta.url, [name]);
+  const faults = new Faults(name);
+  let capture: Capture | undefined;
+  try {
+    if (options.capture !== undefined) capture = await startCapture(name, options.capture);
+    const onProblem = (problem: string): void => {
+      problems.push(problem);
+      onProgress(`PROBLEM: ${problem}`);
+    };
+    const tools: Tools = { state, probe, observer, faults, onProgress, onProblem };
+    for (const tor of kinds) {
+      if (state.tor !== tor) await changeTors(state, tor, onProgress);
+      await sleep(1000);
+      const idle = await measureBaseline(tools, 2000);
+      baseline.push({ tor, ...idle });
+      onProgress(`${tor}: idle lab: ${idle.sent} packets, ${idle.lost} lost`);
+      if (idle.lost > 0) onProblem(`${tor}: the idle lab lost ${idle.lost} packets`);
+      for (let round = 1; round <= runs; round++) {
+        for (const labCase of cases) {
+          const phases = await runCase(tools, labCase, tor);
+          results.push(...phases);
+          for (const phase of phases) onProgress(`${tor} ${round}/${runs} ${describe(phase)}`);
+        }
+      }
+    }
+  } finally {
+    faults.close();
+    await Promise.all([probe.stop(), observer.stop(), capture?.stop()]);
+  }
+  return {
+    lab: name,
+    protocol: state.protocol,
+    gateway: state.gateway,
+    containers: state.containers,
+    ports: state.ports,
+    updelay: state.updelay,
+    baseline,
+    floor: spread(results.flatMap(({ splits }) => splits.flatMap(({ gateway }) => gateway ?? []))),
+    rows: summarise(results),
+    runs: results,
+    problems,
+  };
+}
+
+const describe = (phase: PhaseRun): string =>
+  `${phase.case} ${phase.phase}: ${phase.lost} lost, outage ${phase.outage.toFixed(1)} ms, moved ${phase.moved.join(' ') || 'nothing'}`;
+
+/** Pure: one row for each case, phase and kind of ToR, in the order in which they were first driven. */
+export function summarise(results: readonly PhaseRun[]): Row[] {
+  const groups = Map.groupBy(results, ({ case: name, phase, tor }) => `${tor} ${name} ${phase}`);
+  return [...groups.values()].map((group): Row => {
+    const first = group[0]!;
+    const stage = (pick: 'server' | 'us' | 'gateway') =>
+      spread(group.flatMap(({ splits }) => splits.flatMap((split) => split[pick] ?? [])));
+    return {
+      case: first.case,
+      phase: first.phase,
+      tor: first.tor,
+      runs: group.length,
+      lost: spread(group.map(({ lost }) => lost))!,
+      outage: spread(group.map(({ outage }) => outage))!,
+      lostElsewhere: group.reduce((total, { lostElsewhere }) => total + lostElsewhere, 0),
+      asExpected: group.every(({ unexpected, flickered }) => unexpected.length === 0 && flickered.length === 0),
+      moved: first.moved,
+      converged: spread(group.flatMap(({ converged }) => converged ?? [])),
+      server: stage('server'),
+      us: stage('us'),
+      gateway: stage('gateway'),
+      failovers: ofMedianRun(group),
+    };
+  });
+}
+
+function ofMedianRun(group: readonly PhaseRun[]): readonly AgentFailover[] {
+  const median = medianOf(group.map(({ outage }) => outage))!;
+  const nearest = group.toSorted((left, right) => Math.abs(left.outage - median) - Math.abs(right.outage - median))[0]!;
+  return nearest.failovers;
+}

@@ -1,0 +1,75 @@
+/** The result as text. */
+import { CASES } from './cases.ts';
+import type { AgentFailover, LabResult, Row } from './results.ts';
+import type { Spread } from './statistics.ts';
+
+const TOR_TITLE = { peerless: 'peerless', frr: 'FRR (today)' } as const;
+
+export function renderTable(result: LabResult): string {
+  const header = ['case', 'ToR', 'runs', 'lost', 'outage ms', 'min', 'max', 'others', 'moved', 'server', 'us', 'G'];
+  const lines = ordered(result.rows).map((row) => [
+    titleOf(row),
+    TOR_TITLE[row.tor],
+    String(row.runs),
+    String(Math.round(row.lost.median)),
+    milliseconds(row.outage.median),
+    milliseconds(row.outage.min),
+    milliseconds(row.outage.max),
+    row.lostElsewhere === 0 ? '0' : `LOST ${row.lostElsewhere}`,
+    row.asExpected ? movedText(row) : `WRONG ${movedText(row)}`,
+    stage(row.server),
+    stage(row.us),
+    stage(row.gateway),
+  ]);
+  return [
+    `${result.protocol}, G is ${result.gateway}${result.containers ? ' in containers' : ''}, ${result.ports} ports, updelay ${result.updelay} ms`,
+    ...result.baseline.map(({ tor, sent, lost }) => `idle lab, ${TOR_TITLE[tor]}: ${sent} packets, ${lost} lost`),
+    '',
+    ...columns([header, ...lines]),
+    '',
+    'lost: packets of the servers concerned, both ways (median); outage: the longest of them; others: lost by servers not concerned.',
+    'server: link event -> ARP at the new ToR; us: ARP -> announcement at G; G: announcement -> its FIB (medians, ms).',
+    result.floor
+      ? `G's own floor in this run: ${milliseconds(result.floor.median)} ms (min ${milliseconds(result.floor.min)}, max ${milliseconds(result.floor.max)})`
+      : "G's own floor was not seen in this run.",
+    ...timelines(result.rows),
+    ...(result.problems.length > 0 ? ['', 'problems:', ...result.problems.map((problem) => `  ${problem}`)] : []),
+    '',
+  ].join('\n');
+}
+
+/** Kinds of ToR side by side under each case. */
+function ordered(rows: readonly Row[]): Row[] {
+  const rank = (row: Row): number =>
+    CASES.findIndex(({ name }) => name === row.case) * 2 + (row.phase === 'back' ? 1 : 0);
+  return rows.toSorted((left, right) => rank(left) - rank(right));
+}
+
+const titleOf = (row: Row): string =>
+  row.phase === 'back' ? `${row.case}: way back` : (CASES.find(({ name }) => name === row.case)?.title ?? row.case);
+
+const movedText = (row: Row): string =>
+  row.moved.length === 0 ? '-' : row.moved.map((address) => `.${address.split('.')[3]}`).join(' ');
+
+const milliseconds = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(1));
+const stage = (value: Spread | undefined): string => (value ? milliseconds(value.median) : '-');
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd();
+  return [line(rows[0]!), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.slice(1).map(line)];
+}
+
+function timelines(rows: readonly Row[]): string[] {
+  const lines = rows.flatMap((row) => row.failovers.map((failover) => `  ${titleOf(row)}: ${timeline(failover)}`));
+  return lines.length > 0
+    ? ['', "the agents' own timelines (us after the event, run of median outage):", ...lines]
+    : [];
+}
+
+const timeline = ({ agent, cause, steps }: AgentFailover): string =>
+  `${agent}: ${cause}: ${steps.map(({ name, us }) => `${name} ${Math.round(us)}`).join(', ')}`;

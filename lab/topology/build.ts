@@ -1,0 +1,165 @@
+/** Makes the plan real with iproute2, and takes away what it made. */
+import { existsSync } from 'node:fs';
+import { run } from '../processes.ts';
+import {
+  BRIDGE,
+  CABLES,
+  CLIENT,
+  downlinksOf,
+  GATEWAY,
+  GATEWAY_ADDRESS,
+  GATEWAY_MAC,
+  NODES,
+  namespaceOf,
+  SERVERS,
+  TOR_NAMES,
+  TORS,
+  type TorName,
+} from './plan.ts';
+
+export type PortMode = 'routed' | 'bridge';
+
+/**
+ * No STP, no IGMP snooping: a team and a plain access switch have neither. Without a forward delay no timer moves a
+ * port from listening, where the team has put it, to forwarding.
+ */
+const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
+
+/** Namespaces that exist already (a container's, linked into /run/netns) are used as they are. */
+export async function buildTopology(lab: string, ports: PortMode): Promise<void> {
+  const names = [...NODES, 'wires'] as const;
+  for (const node of names) {
+    const namespace = namespaceOf(lab, node);
+    if (!existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'add', namespace]);
+    await sysctl(namespace, [
+      // The lab is IPv4; router solicitations and MLD would only be noise in the captures.
+      'net.ipv6.conf.all.disable_ipv6=1',
+      'net.ipv6.conf.default.disable_ipv6=1',
+      'net.ipv4.conf.all.rp_filter=0',
+      'net.ipv4.conf.default.rp_filter=0',
+      ...(node === 'G' || node === 'A' || node === 'B' ? ROUTER_SYSCTLS : []),
+    ]);
+  }
+  await layCables(lab);
+  for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports);
+  await furnishGateway(lab);
+  for (const server of SERVERS) {
+    await batch(namespaceOf(lab, server.name), [
+      'link set lo up',
+      `link add bond0 address ${server.mac} ${PLAIN_BRIDGE}`,
+      ...(['eth-a', 'eth-b'] as const).flatMap((nic) => [
+        `link set ${nic} master bond0`,
+        // Unknown destinations go to whichever port forwards: nothing learnt has to be forgotten at a switch-over.
+        `link set ${nic} type bridge_slave isolated on learning off flood on`,
+        `link set ${nic} up`,
+      ]),
+      'link set bond0 up',
+      `address add ${server.address}/24 dev bond0`,
+      `route add default via ${GATEWAY_ADDRESS}`,
+    ]);
+  }
+  await batch(namespaceOf(lab, 'X'), [
+    'link set lo up',
+    'link set eth0 up',
+    `address add ${CLIENT.address}/${CLIENT.prefixLength} dev eth0`,
+    `route add default via ${CLIENT.gateway}`,
+  ]);
+}
+
+const ROUTER_SYSCTLS = [
+  'net.ipv4.ip_forward=1',
+  'net.ipv4.conf.all.send_redirects=0',
+  'net.ipv4.conf.default.send_redirects=0',
+];
+
+async function layCables(lab: string): Promise<void> {
+  const wires = namespaceOf(lab, 'wires');
+  await batch(wires, [
+    'link set lo up',
+    ...CABLES.flatMap(({ wires: [wire, farWire], near, far }) => [
+      `link add ${wire!.name} index ${wire!.ifindex} type veth peer name ${near.port} index ${near.ifindex} netns ${namespaceOf(lab, near.node)}`,
+      farWire
+        ? `link add ${farWire.name} index ${farWire.ifindex} type veth peer name ${far.port} index ${far.ifindex} netns ${namespaceOf(lab, far.node)}`
+        : `link add link ${wire!.name} name ${far.port} index ${far.ifindex} netns ${namespaceOf(lab, far.node)} type macvlan mode passthru`,
+    ]),
+    ...CABLES.flatMap((cable) => cable.wires.map(({ name }) => `link set ${name} up`)),
+  ]);
+  await run(
+    ['tc', '-n', wires, '-batch', '-'],
+    CABLES.filter((cable) => cable.wires.length === 2)
+      .flatMap(({ wires: [left, right] }) => [
+        ...redirect(left!.name, right!.name),
+        ...redirect(right!.name, left!.name),
+      ])
+      .join(''),
+  );
+  await batch(namespaceOf(lab, 'G'), [
+    `link add GX index 1901 type veth peer name eth0 index 1902 netns ${namespaceOf(lab, 'X')}`,
+  ]);
+}
+
+const redirect = (from: string, to: string): string[] => [
+  `qdisc add dev ${from} clsact\n`,
+  `filter add dev ${from} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev ${to}\n`,
+];
+
+async function furnishTor(lab: string, tor: TorName, ports: PortMode): Promise<void> {
+  const namespace = namespaceOf(lab, tor);
+  const { routerId, uplink, address } = TORS[tor];
+  const downlinks = downlinksOf(tor);
+  const gateways = ports === 'bridge' ? [BRIDGE] : downlinks;
+  await batch(namespace, [
+    'link set lo up',
+    `address add ${routerId}/32 dev lo`,
+    `address add ${address}/30 dev ${uplink}`,
+    `link set ${uplink} up`,
+    ...(ports === 'bridge'
+      ? [
+          `link add ${BRIDGE} address ${GATEWAY_MAC} ${PLAIN_BRIDGE}`,
+          ...downlinks.map((port) => `link set ${port} master ${BRIDGE}`),
+          `link set ${BRIDGE} up`,
+        ]
+      : downlinks.map((port) => `link set ${port} address ${GATEWAY_MAC}`)),
+    // A /32: the ToR has no connected subnet that it might announce or believe in.
+    ...gateways.map((name) => `address add ${GATEWAY_ADDRESS}/32 dev ${name}`),
+    ...downlinks.map((port) => `link set ${port} up`),
+  ]);
+  await sysctl(
+    namespace,
+    gateways.flatMap((name) => [
+      // Servers of one subnet sit behind two switches: each ARPs for the others and gets the switch.
+      `net.ipv4.conf.${name}.proxy_arp=1`,
+      `net.ipv4.neigh.${name}.proxy_delay=0`,
+      `net.ipv4.conf.${name}.arp_accept=1`,
+      `net.ipv4.conf.${name}.rp_filter=0`,
+    ]),
+  );
+}
+
+async function furnishGateway(lab: string): Promise<void> {
+  await batch(namespaceOf(lab, 'G'), [
+    'link set lo up',
+    `address add ${GATEWAY.routerId}/32 dev lo`,
+    ...TOR_NAMES.flatMap((tor) => [
+      `address add ${TORS[tor].peer}/30 dev ${TORS[tor].gatewayPort}`,
+      `link set ${TORS[tor].gatewayPort} up`,
+    ]),
+    `address add ${CLIENT.gateway}/${CLIENT.prefixLength} dev GX`,
+    'link set GX up',
+  ]);
+}
+
+/** Removes every namespace of the lab, and with it every device. */
+export async function removeTopology(lab: string): Promise<void> {
+  for (const node of [...NODES, 'wires'] as const) {
+    const namespace = namespaceOf(lab, node);
+    if (existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'delete', namespace]);
+  }
+}
+
+/** One process for many commands of iproute2; the first that fails ends it. */
+export const batch = (namespace: string, lines: readonly string[]): Promise<string> =>
+  run(['ip', '-n', namespace, '-batch', '-'], `${lines.join('\n')}\n`);
+
+const sysctl = (namespace: string, settings: readonly string[]): Promise<string> =>
+  run(['ip', 'netns', 'exec', namespace, 'sysctl', '-q', '-w', ...settings]);

@@ -1,0 +1,96 @@
+/** A ToR of ours: one agent with its configuration file, asked over its control socket. */
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { FailoverView, StatusView } from '../../src/agent/api.ts';
+import { inside } from '../place.ts';
+import { isRunning, type ProcessRecord, startDetached, waitUntil } from '../processes.ts';
+import { downlinksOf, GATEWAY, SUBNET, TORS } from '../topology/plan.ts';
+import type { TorSettings } from './today.ts';
+
+export const socketOf = (directory: string): string => join(directory, 'control.sock');
+
+export function agentConfiguration(settings: TorSettings): object {
+  const { tor, directory, protocol } = settings;
+  const { routerId, asn, uplink, peer } = TORS[tor];
+  const downlinks = downlinksOf(tor);
+  return {
+    role: 'tor',
+    routerId,
+    hostRoutes: { prefixes: [SUBNET], ports: downlinks },
+    portLink: [{ name: 'fabric', uplinks: [uplink], downlinks, recoveryDelay: '1s', startupDelay: '1s' }],
+    ...(protocol === 'bgp'
+      ? {}
+      : {
+          ospf: {
+            interfaces: [{ name: uplink, area: '0.0.0.0', network: 'point-to-point', hello: '1s', dead: '4s' }],
+            announce: { as: 'external', metric: 20, metricType: 2 },
+          },
+        }),
+    ...(protocol === 'ospf'
+      ? {}
+      : {
+          bgp: {
+            asn,
+            neighbors: [{ address: peer, remoteAs: GATEWAY.asn, timers: { keepalive: '1s', hold: '3s' } }],
+          },
+        }),
+    control: { socket: socketOf(directory), metrics: null },
+    stateDirectory: join(directory, 'state'),
+  };
+}
+
+/** @param holdAtBoot the agent keeps the server ports shut until the fabric is ready */
+export async function startPeerless(settings: TorSettings, holdAtBoot: boolean): Promise<ProcessRecord[]> {
+  const { tor, place, directory } = settings;
+  const file = join(directory, 'peerless.yaml');
+  const log = join(directory, 'agent.log');
+  writeFileSync(file, stringify(agentConfiguration(settings)));
+  rmSync(socketOf(directory), { force: true });
+  const command = [peerlessPath(), 'agent', '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
+  const record = await startDetached(`${tor} agent`, inside(place, command), log);
+  const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
+  if (!ready || !isRunning(record)) throw new Error(`the agent of ${tor} did not start: see ${log}`);
+  return [record];
+}
+
+/** From dist/lab/tor or lab/tor to the package's own executable. */
+function peerlessPath(): string {
+  for (const up of ['../../bin/peerless', '../../../bin/peerless']) {
+    const path = new URL(up, import.meta.url).pathname;
+    if (existsSync(path)) return path;
+  }
+  throw new Error('bin/peerless is missing');
+}
+
+/** undefined: the agent doesn't answer (yet). */
+export async function agentStatus(directory: string): Promise<StatusView | undefined> {
+  try {
+    return (await ask(socketOf(directory), '/v1/status')) as StatusView;
+  } catch {
+    return undefined;
+  }
+}
+
+export async function agentFailovers(directory: string, last: number): Promise<readonly FailoverView[]> {
+  return (await ask(socketOf(directory), `/v1/failovers?last=${last}`)) as readonly FailoverView[];
+}
+
+function ask(socketPath: string, path: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, path, timeout: 2000 }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () => {
+        if (response.statusCode !== 200) reject(new Error(`${path}: ${response.statusCode} ${body}`));
+        else resolve(JSON.parse(body));
+      });
+    });
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
+    outgoing.on('error', reject);
+    outgoing.end();
+  });
+}
