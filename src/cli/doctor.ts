@@ -76,7 +76,7 @@ function capabilities(): Diagnosis[] {
     missing.map(({ name, what }) =>
       wrong(
         'capabilities',
-        `${name} is missing: no ${what}`,
+        `${name} is missing, needed for ${what}`,
         `Run as root, or give the service AmbientCapabilities=${name}.`,
       ),
     ),
@@ -207,7 +207,7 @@ function serverSysctls(name: string, config: TorConfig): Diagnosis[] {
       warning(
         'proxy_arp',
         `${name} does not answer for servers behind other ports and the other switch (proxy_arp)`,
-        `${set('proxy_arp', 1)}; sysctl -w net.ipv4.neigh.${name}.proxy_delay=0. Not needed when servers send everything to the gateway.`,
+        `Unless servers send everything to the gateway: ${set('proxy_arp', 1)} net.ipv4.neigh.${name}.proxy_delay=0`,
       ),
     );
   }

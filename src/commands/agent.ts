@@ -1,4 +1,5 @@
 import { Flags } from '@oclif/core';
+import type { LogLevel } from '../agent/index.ts';
 import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 
 export default class Agent extends BaseCommand {
@@ -34,20 +35,17 @@ SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly. It tells sys
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent);
-    const { formatProblem, loadConfig } = await import('../config/index.ts');
-    const loaded = loadConfig(flags.config);
-    if (!loaded.ok) {
-      throw new CommandFailure(
-        EXIT.usage,
-        `the configuration is wrong:\n${loaded.problems.map(formatProblem).join('\n')}`,
-      );
+    const { ConfigRefused, runAgent } = await import('../agent/index.ts');
+    try {
+      await runAgent({
+        configFile: flags.config,
+        holdAtBoot: flags['hold-at-boot'],
+        logLevel: flags['log-level'] as LogLevel,
+        ...(flags['log-file'] === undefined ? {} : { logFile: flags['log-file'] }),
+      });
+    } catch (error) {
+      if (!(error instanceof ConfigRefused)) throw error;
+      throw new CommandFailure(EXIT.usage, `the configuration is wrong:\n${error.message}`);
     }
-    const { runAgent } = await import('../agent/index.ts');
-    await runAgent({
-      configFile: flags.config,
-      holdAtBoot: flags['hold-at-boot'],
-      logLevel: flags['log-level'] as 'debug' | 'info' | 'warn' | 'error',
-      ...(flags['log-file'] === undefined ? {} : { logFile: flags['log-file'] }),
-    });
   }
 }

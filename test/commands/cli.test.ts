@@ -205,6 +205,35 @@ test('hold says how, and asks nothing when there is no terminal', async (t) => {
   t.is((await ask('portlink', 'hold', 'fabric', 'ajar')).code, 2);
 });
 
+function onTerminal(answer: string): Promise<Outcome> {
+  const command = `${PEERLESS} portlink hold fabric shut --socket ${agent.socket}`;
+  const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (!out.includes('[y/N]') && (out + text).includes('[y/N]')) child.stdin.write(`${answer}\n`);
+    out += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, out, err: '' }));
+  });
+}
+
+test.serial(
+  'on a terminal hold shut tells what it would do and asks; no is exit code 1 and changes nothing',
+  async (t) => {
+    const done = 'POST /v1/portlink/fabric/hold {"state":"shut"}';
+    const before = agent.asked.filter((line) => line === done).length;
+    const no = await onTerminal('n');
+    t.is(no.code, 1, no.out);
+    t.regex(no.out, /This takes servers off this switch:\s+POST hold[\s\S]*Go on\? \[y\/N\]/);
+    t.is(agent.asked.filter((line) => line === done).length, before);
+    const yes = await onTerminal('y');
+    t.is(yes.code, 0, yes.out);
+    t.is(agent.asked.filter((line) => line === done).length, before + 1);
+  },
+);
+
 test('exit code 1: the answer is no', async (t) => {
   const text = await ask('portlink', 'show', 'missing');
   t.is(text.code, 1);
