@@ -14,7 +14,7 @@ import type { NeighbourEvent } from '../netlink/index.ts';
 import { HostTable } from './machine/table.ts';
 import type { HostEffect, HostEvent, HostPolicy, HostView, RememberedHost } from './machine/types.ts';
 import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
-import { neighbourEvidence } from './sources/neighbours.ts';
+import { neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
 import { Snooping } from './sources/snooping.ts';
 
@@ -149,10 +149,10 @@ export class HostRoutes {
   }
 
   #takeNeighbours(): void {
-    if (!this.#policy.sources.neighbours) return;
     const events: HostEvent[] = [];
     for (const neighbour of this.#options.kernel.neighbours.all()) {
-      const event = this.#evidenceOf(neighbour);
+      const believed = this.#policy.sources.neighbours ? this.#evidenceOf(neighbour) : undefined;
+      const event = believed ?? recollection(neighbour, this.#placement);
       if (event) events.push(event);
     }
     if (events.length > 0) this.#feed(oneOf(events), this.#now());

@@ -186,6 +186,34 @@ test.serial(
   },
 );
 
+test.serial('R4.7 after a crash, hosts whose neighbour entries we wrote are asked and found again', async (t) => {
+  const lab = new Lab(false);
+  try {
+    lab.addHost('A1', '10.10.10.1/24');
+    await lab.start();
+    const installer = lab.kernel.hostRoutes();
+    const ifindex = lab.kernel.port('A1')!.ifindex;
+    const entry = (text: string) => ({
+      address: address(text),
+      interface: 'A1',
+      ifindex,
+      mac: mac(1),
+      level: 0 as const,
+    });
+    installer.apply({ withdrawn: [], announced: [entry('10.10.10.1'), entry('10.10.10.2')] });
+    await installer.settled();
+    t.true(await until(() => [...lab.kernel.neighbours.all()].filter((each) => each.own).length === 2));
+    t.is(lab.model.size, 0, 'what we wrote is no evidence');
+    lab.routes.stop();
+    lab.routes.start();
+    t.true(await until(() => lab.model.size === 1), 'the one that answers');
+    t.deepEqual([...lab.model.keys()], [address('10.10.10.1')]);
+    t.is(lab.routes.find(address('10.10.10.1'))?.source, 'arp');
+  } finally {
+    lab.close();
+  }
+});
+
 test.serial('R4.1 a static host is found at its port by asking all', async (t) => {
   const lab = new Lab(false);
   try {

@@ -57,6 +57,7 @@ const simple: fc.Arbitrary<HostEvent> = fc.oneof(
   },
   fc.record({ type: fc.constant('lost' as const), source, address: host, port }),
   fc.record({ type: fc.constant('probeUnsent' as const), address: host, port }),
+  fc.record({ type: fc.constant('recall' as const), address: host, mac: fc.nat(3).map(mac), port }),
   fc.record({ type: fc.constant('portDown' as const), ports, reason: fc.constant('carrier lost') }),
   { weight: 2, arbitrary: fc.record({ type: fc.constant('portUp' as const), port }) },
   fc.record({ type: fc.constant('blockPorts' as const), ports, blocked: fc.boolean(), reason: fc.constant('fabric') }),

@@ -387,6 +387,36 @@ test('R4.5 a neighbour that the kernel gives up is asked at once, and goes if si
   );
 });
 
+test('R4.7 a host of an earlier run is asked, and announced only once it answers', (t) => {
+  const bench = new Bench();
+  bench.live('10.10.10.1', 'A1');
+  const recall = (text: string, port: string) =>
+    bench.do({ type: 'recall', address: address(text), mac: mac(1), port });
+  recall('10.10.10.1', 'A1');
+  recall('10.10.10.2', 'A1');
+  recall('10.10.11.1', 'A1');
+  recall('10.10.10.3', 'A0');
+  t.is(bench.table.counters().searches, 2);
+  t.is(bench.model.size, 0);
+  bench.run(5);
+  t.deepEqual([...bench.model.keys()], [address('10.10.10.1')]);
+  recall('10.10.10.1', 'A2');
+  bench.run(60_000);
+  t.is(bench.table.counters().searches, 0);
+  t.is(bench.table.find(address('10.10.10.1'))?.port, 'A1');
+});
+
+test('R4.5 doubts in quick succession do not put off the verdict', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  for (let turn = 0; turn < 20; turn++) {
+    bench.do({ type: 'lost', source: 'neighbour', address: address('10.10.10.1'), port: 'A1' });
+    bench.run(10);
+  }
+  t.is(bench.model.size, 0);
+  t.is(probes(bench.log).filter((effect) => effect.address === '10.10.10.1').length, 3);
+});
+
 test('R4.1 a server that announces itself by BGP needs no ARP and goes when its session says so', (t) => {
   const bench = new Bench();
   bench.do(heard('10.10.10.1', 'A1', { source: 'bgp' }));

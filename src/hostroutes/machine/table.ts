@@ -106,6 +106,9 @@ export class HostTable {
           this.#heard({ ...event, type: 'heard', source: 'arp' }, now);
         }
         break;
+      case 'recall':
+        if (!this.#book.hosts.get(event.address)?.live && !this.#refuses(event)) this.#watch.searchFor(event, now);
+        break;
       case 'lost':
         this.#lost(event.source, event.address, event.port, now);
         break;
@@ -179,6 +182,12 @@ export class HostTable {
     this.#watch.wake(host, now);
   }
 
+  #refuses(place: Pick<Heard, 'address' | 'mac' | 'port'>): boolean {
+    const { rules, ports } = this.#book;
+    const refusal = rules.refuseAddress(place.address) ?? rules.refuseMac(place.mac) ?? rules.refusePlace(place);
+    return refusal !== undefined || ports.get(place.port)?.downlink !== true;
+  }
+
   #heardElsewhere(host: Host, heard: Heard, now: Instant): void {
     const book = this.#book;
     const port = book.admit(heard, now);
@@ -225,7 +234,8 @@ export class HostTable {
     const host = this.#book.hosts.get(address);
     if (!host?.live || host.port !== portName) return;
     const rank = RANK[source];
-    if (host.heardBy[rank]! < 0) return;
+    // That the kernel had no answer is worth a question even if it was not the kernel that we believed.
+    if (host.heardBy[rank]! < 0 && source !== 'neighbour') return;
     const others = host.heardBy.some((at, other) => at >= 0 && other !== rank && other !== RANK.static);
     // The kernel's table is hearsay (entries go by garbage collection too): the host itself has the last word.
     const asks = rank >= RANK.arp && this.#book.rules.probing;

@@ -76,6 +76,8 @@ export type HostEvent =
   | Heard
   /** Like `heard`, but with ARP snooping off: counts only for a host or a search we know of. */
   | (Omit<Heard, 'type' | 'source'> & { readonly type: 'probeReply' })
+  /** A host of an earlier run: it is asked, and believed once it answers. */
+  | { readonly type: 'recall'; readonly address: Address; readonly mac: Mac; readonly port: string }
   /** The source does not vouch for the address any more. */
   | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
   /** The probe could not be sent (local error): the attempt does not count against the host. */

@@ -50,9 +50,12 @@ export class Watch {
   /** Asks a host at once whether it is where we think. */
   doubt(host: Host, asking: Asking, now: Instant): void {
     if (!this.#book.rules.probing || !host.answersProbes) return;
+    const underWay = host.asking === 'verify' || host.asking === 'rival';
+    if (!underWay || asking === 'rival') host.asking = asking;
+    // Doubts that come in quick succession must not put off the verdict.
+    if (underWay) return;
     this.count.verifications++;
     host.verifiedAt = now;
-    host.asking = asking;
     host.attempts = 0;
     host.askAt = now;
     if (this.#pace.take(now)) this.#ask(host, now);
@@ -94,7 +97,7 @@ export class Watch {
   }
 
   /** Evidence of unknown age: ask before believing. */
-  searchFor(heard: Heard, now: Instant): void {
+  searchFor(heard: Pick<Heard, 'address' | 'mac' | 'port'>, now: Instant): void {
     if (this.searches.has(heard.address)) return;
     const limit = this.#book.rules.policy.limits.total;
     if (!this.searches.start(heard.address, heard.mac, heard.port, now, { limit })) {

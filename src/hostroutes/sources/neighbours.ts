@@ -8,7 +8,8 @@ const FAILED = 0x20;
 
 /**
  * What a change in the kernel's neighbour table says. The kernel confirmed REACHABLE itself; STALE, DELAY, PROBE and
- * PERMANENT are of unknown age, so the host is asked before it is believed. What we wrote ourselves says nothing.
+ * PERMANENT are of unknown age, so the host is asked before it is believed. What we wrote ourselves (as REACHABLE) says
+ * nothing, except when the kernel had to give it up.
  *
  * `portOf`: behind which downlink the table has the address now, if it routes it on that interface.
  */
@@ -17,7 +18,7 @@ export function neighbourEvidence(
   placement: Placement,
   portOf: (event: NeighbourEvent) => string | undefined,
 ): HostEvent | undefined {
-  if (event.own) return undefined;
+  if (event.own && (event.deleted || !(event.state & FAILED))) return undefined;
   if (event.deleted || event.state & FAILED) {
     const port = portOf(event);
     return port === undefined ? undefined : { type: 'lost', source: 'neighbour', address: event.address, port };
@@ -36,4 +37,10 @@ export function neighbourEvidence(
     ifindex: routed.ifindex,
     stale: (event.state & REACHABLE) === 0,
   };
+}
+
+/** An entry that we wrote in an earlier run: nothing else may know of a host that says nothing by itself. */
+export function recollection(event: NeighbourEvent, placement: Placement): HostEvent | undefined {
+  const port = event.own && event.mac ? placement.downlinkOf(event.ifindex, event.mac) : undefined;
+  return port && event.mac && { type: 'recall', address: event.address, mac: event.mac, port: port.name };
 }
