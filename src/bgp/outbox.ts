@@ -113,7 +113,7 @@ export class Outbox {
         updates += packed.updates;
       }
     }
-    if (marker) for (const family of this.#families) parts.push(endOfRib(family));
+    if (marker) for (const family of this.#options.families) parts.push(endOfRib(family));
     if (parts.length > 0) this.#connection.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
     this.updatesSent += updates;
     return updates;

@@ -276,19 +276,14 @@ export class Peer implements ChannelOwner {
   transition(channel: Channel, from: State, to: State, reason: string): void {
     if (to === 'Established') this.#up(channel);
     if (from === 'Established') this.#down();
-    if (to === 'Idle' && channel === this.#incoming) {
+    const cameIn = channel === this.#incoming;
+    if (to === 'Idle' && cameIn) {
       channel.stopTimer();
       this.#incoming = undefined;
-      // The connecting channel rested while this one was Established.
-      if (from === 'Established' && this.#running) this.#outgoing.dispatch({ type: 'Start' });
     }
-    const shown = this.#best().session.state;
-    if (shown === this.#shown) return;
-    const before = this.#shown;
-    this.#shown = shown;
-    this.#since = this.#now();
-    this.#reason = reason;
-    this.#context.changed(this, before, shown, reason, this.#since);
+    this.#show(reason);
+    // The connecting channel rested while the other was Established.
+    if (from === 'Established' && cameIn && this.#running) this.#outgoing.dispatch({ type: 'Start' });
   }
 
   drained(channel: Channel): void {
@@ -297,6 +292,17 @@ export class Peer implements ChannelOwner {
 
   settled(): void {
     this.#context.settled();
+  }
+
+  /** Of two channels the further one is the neighbour's state. */
+  #show(reason: string): void {
+    const shown = this.#best().session.state;
+    if (shown === this.#shown) return;
+    const before = this.#shown;
+    this.#shown = shown;
+    this.#since = this.#now();
+    this.#reason = reason;
+    this.#context.changed(this, before, shown, reason, this.#since);
   }
 
   #now(): Instant {

@@ -72,17 +72,21 @@ export class MemoryNetwork {
       far.open = true;
       far.peer = near;
       near.peer = far;
-      const answer = accept?.(far);
-      if (!answer) {
-        this.later(() => near.fail('connection refused'));
-        return;
-      }
-      far.handlers = answer;
-      this.connections.push(far);
+      // The SYN-ACK is on its way before anything that is written now.
+      let refused = true;
       this.later(() => {
+        if (refused) {
+          near.fail('connection refused');
+          return;
+        }
         near.open = true;
         near.handlers?.onOpen();
       });
+      const answer = accept?.(far);
+      if (!answer) return;
+      refused = false;
+      far.handlers = answer;
+      this.connections.push(far);
     });
     return near;
   }

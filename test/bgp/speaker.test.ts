@@ -1,0 +1,379 @@
+import test from 'ava';
+import { Framer } from '../../src/bgp/codec/framer.ts';
+import type { UpdateMessage } from '../../src/bgp/codec/messages.ts';
+import { parseMessage } from '../../src/bgp/codec/parser.ts';
+import type { BgpNeighborOptions, BgpOptions, SessionChange } from '../../src/bgp/index.ts';
+import { BgpSpeaker } from '../../src/bgp/index.ts';
+import type { Address, Family, Prefix } from '../../src/model/address.ts';
+import type { ClaimLevel, ForeignClaim, HostRoute, LearnedRoute } from '../../src/model/hosts.ts';
+import type { LinkState, Port } from '../../src/model/ports.ts';
+import { MemoryNetwork, VirtualClock } from './support/memory.ts';
+
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+
+const port = (name: string, ifindex: number, ...addresses: [string, number][]): Port => ({
+  name,
+  ifindex,
+  mac: undefined,
+  mtu: 1500,
+  adminUp: true,
+  carrier: true,
+  master: 0,
+  kind: 'veth',
+  addresses: addresses.map(([address, prefixLength]) => ({ address: address as Address, prefixLength })),
+});
+
+class Node {
+  readonly speaker: BgpSpeaker;
+  readonly routes: LearnedRoute[] = [];
+  readonly claims: ForeignClaim[] = [];
+  readonly changes: SessionChange[] = [];
+  readonly ports: Map<string, Port>;
+
+  constructor(
+    clock: VirtualClock,
+    network: MemoryNetwork,
+    local: string,
+    options: Partial<BgpOptions> & Pick<BgpOptions, 'asn' | 'routerId'>,
+    neighbors: (Partial<BgpNeighborOptions> & { address: Address; remoteAs: number })[],
+    ports: Port[],
+  ) {
+    this.ports = new Map(ports.map((one) => [one.name, one]));
+    const links: LinkState = {
+      port: (name) => this.ports.get(name),
+      portByIndex: (ifindex) => [...this.ports.values()].find((one) => one.ifindex === ifindex),
+      ports: () => this.ports.values(),
+      onChange: () => () => {},
+    };
+    this.speaker = new BgpSpeaker({
+      announce: { communities: [] },
+      prefixes: ['10.10.0.0/16' as Prefix],
+      clock,
+      log,
+      links,
+      random: () => 1,
+      transport: network.transport(local),
+      onRoutes: (changes) => this.routes.push(...changes),
+      onForeignClaim: (claim) => this.claims.push(claim),
+      onSession: (change) => this.changes.push(change),
+      ...options,
+      neighbors: neighbors.map((neighbor) => ({
+        keepalive: 1000,
+        hold: 3000,
+        localAddress: local as Address,
+        ...neighbor,
+      })),
+    });
+  }
+
+  link(name: string, up: boolean, at: number): void {
+    const before = this.ports.get(name)!;
+    const after = { ...before, carrier: up };
+    this.ports.set(name, after);
+    this.speaker.linkChanged({ name, before, after, at });
+  }
+}
+
+const A = '192.0.2.2' as Address;
+const G = '192.0.2.1' as Address;
+
+const hosts = (...addresses: (string | [string, ClaimLevel])[]): HostRoute[] =>
+  addresses.map((one) => ({
+    address: (typeof one === 'string' ? one : one[0]) as Address,
+    level: typeof one === 'string' ? 0 : one[1],
+    interface: 'A1',
+    ifindex: 99,
+    mac: '02:00:00:00:00:01' as HostRoute['mac'],
+  }));
+
+function world(
+  a: Partial<BgpNeighborOptions> = {},
+  g: Partial<BgpNeighborOptions> = {},
+  options: Partial<BgpOptions> = {},
+) {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork(clock);
+  const tor = new Node(
+    clock,
+    network,
+    A,
+    { asn: 65001, routerId: '10.255.0.1' as Address, ...options },
+    [{ address: G, remoteAs: 65000, ...a }],
+    [port('A0', 1, [A, 24])],
+  );
+  const gateway = new Node(
+    clock,
+    network,
+    G,
+    { asn: 65000, routerId: '10.255.0.254' as Address },
+    [{ address: A, remoteAs: 65001, passive: true, ...g }],
+    [port('gA', 1, [G, 24])],
+  );
+  gateway.speaker.start();
+  tor.speaker.start();
+  return { clock, network, tor, gateway };
+}
+
+const lastOf = <T>(items: readonly T[]): T => items[items.length - 1]!;
+
+const inTable = (node: Node) =>
+  node.speaker
+    .routes()
+    .filter((route) => route.table === 'in')
+    .map((route) => `${route.prefix} ${route.origin}`)
+    .sort();
+
+/** All UPDATEs among octets that were written. */
+function updates(written: readonly Uint8Array[]): UpdateMessage[] {
+  const context = { fourOctetAs: true, families: new Set<Family>([4, 6]), external: true, remoteAs: 65001 };
+  return [...new Framer().push(Buffer.concat(written))]
+    .map((frame) => ('body' in frame ? parseMessage(frame, context) : frame))
+    .filter((message) => message.type === 'UPDATE');
+}
+
+test('two speakers meet; hosts go out with their level in ORIGIN and are withdrawn', (t) => {
+  const { clock, tor, gateway } = world();
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', ['10.10.10.2', 1], ['10.10.10.3', 2]) });
+  clock.advance(100);
+  t.true(tor.speaker.establishedWith(G));
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE', '10.10.10.2/32 EGP', '10.10.10.3/32 IGP']);
+  t.deepEqual(lastOf(tor.changes), {
+    neighbor: G,
+    from: 'OpenConfirm',
+    to: 'Established',
+    reason: 'keepalive received',
+    at: tor.changes.at(-1)!.at,
+  });
+  tor.speaker.apply({ withdrawn: ['10.10.10.1' as Address], announced: hosts(['10.10.10.2', 2]) });
+  clock.advance(10);
+  t.deepEqual(inTable(gateway), ['10.10.10.2/32 IGP', '10.10.10.3/32 IGP']);
+  t.true(tor.speaker.initialRoutesReceived(G), 'End-of-RIB of both families');
+});
+
+test('one write a change: withdrawals and announcements of all levels together', (t) => {
+  const { clock, network, tor } = world();
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '10.10.10.2') });
+  const before = connection.written.length;
+  const report = tor.speaker.apply({
+    withdrawn: ['10.10.10.1' as Address],
+    announced: hosts(['10.10.10.3', 1], ['10.10.10.4', 2]),
+  });
+  t.is(connection.written.length, before + 1);
+  t.is(report.packets, 3);
+  t.is(report.firstByteAt, clock.now());
+  const sent = updates(connection.written.slice(before));
+  t.deepEqual(
+    sent.map((message) => [...message.withdrawn, ...message.reach.flatMap((reach) => reach.prefixes)].join()),
+    ['10.10.10.1/32', '10.10.10.3/32', '10.10.10.4/32'],
+  );
+});
+
+test('another MAC or port of a host is no news for BGP', (t) => {
+  const { clock, tor } = world();
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1') });
+  clock.advance(100);
+  t.is(tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1') }).packets, 0);
+});
+
+test('R4.2 a host outside the prefixes is refused, the rest of its delta goes out', (t) => {
+  const { clock, tor, gateway } = world();
+  clock.advance(100);
+  tor.speaker.apply({ withdrawn: [], announced: hosts('203.0.113.1', '10.10.10.1') });
+  clock.advance(10);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+  t.is(tor.speaker.counters().refused_outside_prefixes, 1);
+});
+
+test('while the kernel takes nothing, the newest word on each host waits', (t) => {
+  const { clock, network, tor, gateway } = world({ hold: 0 }, { hold: 0 });
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '10.10.10.2') });
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  connection.blocked = true;
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.9') });
+  const written = connection.written.length;
+  t.is(tor.speaker.apply({ withdrawn: ['10.10.10.1' as Address], announced: [] }).packets, 0);
+  tor.speaker.apply({ withdrawn: [], announced: hosts(['10.10.10.1', 2]) });
+  tor.speaker.apply({ withdrawn: ['10.10.10.2' as Address], announced: [] });
+  t.is(connection.written.length, written);
+  t.is(tor.speaker.sessions()[0]!.queued, 2);
+  connection.unblock();
+  clock.advance(10);
+  t.is(connection.written.length, written + 1);
+  t.is(tor.speaker.sessions()[0]!.queued, 0);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 IGP', '10.10.10.9/32 INCOMPLETE']);
+});
+
+test('RFC 9687: a neighbour that never takes data is given up', (t) => {
+  const { clock, network, tor } = world({ hold: 0 }, { hold: 0 });
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  connection.blocked = true;
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.9') });
+  clock.advance(19_000);
+  t.true(tor.speaker.establishedWith(G));
+  clock.advance(2_000);
+  t.true(tor.changes.some((change) => change.reason === 'send hold timer expired'));
+});
+
+test('R4.7 a dead neighbour costs its routes and claims after the hold time, and comes back with the table', (t) => {
+  const { clock, network, tor, gateway } = world();
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1') });
+  clock.advance(5_000);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+  network.cut = true;
+  clock.advance(4_000);
+  t.false(tor.speaker.establishedWith(G));
+  t.deepEqual(inTable(gateway), []);
+  t.true(gateway.changes.some((change) => change.from === 'Established' && change.reason === 'hold timer expired'));
+  network.cut = false;
+  clock.advance(6_000);
+  t.true(tor.speaker.establishedWith(G));
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+});
+
+test('carrier loss ends the session in the same turn; the way back is short', (t) => {
+  const { clock, network, tor, gateway } = world();
+  clock.advance(60_000);
+  network.cut = true;
+  tor.link('A0', false, clock.now());
+  t.false(tor.speaker.establishedWith(G));
+  t.is(lastOf(tor.changes).reason, 'interface A0 down');
+  gateway.link('gA', false, clock.now());
+  clock.advance(30_000);
+  network.cut = false;
+  gateway.link('gA', true, clock.now());
+  tor.link('A0', true, clock.now());
+  clock.advance(20);
+  t.true(tor.speaker.establishedWith(G));
+});
+
+test('a port that leads elsewhere is none of the session', (t) => {
+  const { clock, tor } = world();
+  tor.ports.set('A1', port('A1', 2, ['10.10.10.254', 24]));
+  clock.advance(100);
+  tor.link('A1', false, clock.now());
+  t.true(tor.speaker.establishedWith(G));
+});
+
+test('RFC 4271 §6.8: both connect at the same moment, whatever the latency, and one session is left', (t) => {
+  for (const routerId of ['10.255.0.1', '10.255.0.255'] as Address[]) {
+    for (const latency of [1, 40, 200, 700]) {
+      const clock = new VirtualClock();
+      const network = new MemoryNetwork(clock);
+      network.latency = latency;
+      const tor = new Node(
+        clock,
+        network,
+        A,
+        { asn: 65001, routerId },
+        [{ address: G, remoteAs: 65000, hold: 9000 }],
+        [port('A0', 1, [A, 24])],
+      );
+      const gateway = new Node(
+        clock,
+        network,
+        G,
+        { asn: 65000, routerId: '10.255.0.254' as Address },
+        [{ address: A, remoteAs: 65001, hold: 9000 }],
+        [port('gA', 1, [G, 24])],
+      );
+      tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1') });
+      tor.speaker.start();
+      gateway.speaker.start();
+      clock.advance(30_000);
+      t.true(tor.speaker.establishedWith(G), `latency ${latency}`);
+      t.true(gateway.speaker.establishedWith(A), `latency ${latency}`);
+      const changes = tor.changes.length;
+      clock.advance(60_000);
+      t.is(tor.changes.length, changes, 'stable');
+      t.is(tor.speaker.counters().sessions_established, 1);
+      t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+    }
+  }
+});
+
+test('a stranger is not let in', (t) => {
+  const { clock, network, gateway } = world();
+  const stranger = new Node(
+    clock,
+    network,
+    '192.0.2.66',
+    { asn: 65001, routerId: '10.0.0.66' as Address },
+    [{ address: G, remoteAs: 65000 }],
+    [],
+  );
+  stranger.speaker.start();
+  clock.advance(1_000);
+  t.false(stranger.speaker.establishedWith(G));
+  t.true(gateway.speaker.counters().connections_from_strangers! > 0);
+});
+
+test('maximum prefixes: Cease/1, and a minute of peace', (t) => {
+  const { clock, tor, gateway } = world({}, { maximumPrefixes: 2 });
+  clock.advance(100);
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '10.10.10.2', '10.10.10.3') });
+  clock.advance(10);
+  t.false(gateway.speaker.establishedWith(A));
+  t.is(gateway.speaker.counters().maximum_prefixes_exceeded, 1);
+  t.regex(gateway.changes.find((change) => change.from === 'Established')!.reason, /more than 2 prefixes/);
+  t.deepEqual(inTable(gateway), []);
+});
+
+test('stop withdraws, says goodbye and stays stopped', async (t) => {
+  const { clock, network, tor, gateway } = world();
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1') });
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  const before = connection.written.length;
+  await tor.speaker.stop('bye');
+  const [withdrawal] = updates(connection.written.slice(before));
+  t.deepEqual(withdrawal!.withdrawn, ['10.10.10.1/32' as Prefix]);
+  const last = Buffer.from(lastOf(connection.written));
+  t.deepEqual([...last.subarray(18)], [3, 6, 2, 3, ...Buffer.from('bye')]);
+  clock.advance(60_000);
+  t.false(gateway.speaker.establishedWith(A));
+  t.is(tor.speaker.sessions()[0]!.state, 'Idle');
+});
+
+test('a received route to a host of ours is not used, and is again when the host has gone', (t) => {
+  const { clock, tor, gateway } = world();
+  clock.advance(100);
+  gateway.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.7') });
+  clock.advance(10);
+  t.is(lastOf(tor.routes).nextHops.length, 1);
+  t.is(lastOf(tor.claims).level, 0);
+  tor.speaker.apply({ withdrawn: [], announced: hosts(['10.10.10.7', 1]) });
+  t.deepEqual(lastOf(tor.routes), { prefix: '10.10.10.7/32' as Prefix, nextHops: [], metric: 0 });
+  tor.speaker.apply({ withdrawn: ['10.10.10.7' as Address], announced: [] });
+  t.deepEqual(lastOf(tor.routes).nextHops, [{ via: G, interface: 'A0' }]);
+  gateway.speaker.apply({ withdrawn: ['10.10.10.7' as Address], announced: [] });
+  clock.advance(10);
+  t.is(lastOf(tor.claims).level, undefined);
+});
+
+test('R4.6 session loss takes back every learned route and claim', (t) => {
+  const { clock, tor, gateway } = world();
+  clock.advance(100);
+  gateway.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.7', '10.10.10.8') });
+  clock.advance(10);
+  tor.link('A0', false, clock.now());
+  t.deepEqual(
+    tor.routes.slice(-2).map((one) => [String(one.prefix), one.nextHops.length]),
+    [
+      ['10.10.10.7/32', 0],
+      ['10.10.10.8/32', 0],
+    ],
+  );
+  t.deepEqual(
+    tor.claims.slice(-2).map((one) => one.level),
+    [undefined, undefined],
+  );
+});
+
+test('a slow start: a hold time of a second is refused, a wrong community too', (t) => {
+  t.throws(() => world({ hold: 1000 }), { instanceOf: RangeError });
+  t.throws(() => world({}, {}, { announce: { communities: ['no such'] } }), { instanceOf: RangeError });
+});
