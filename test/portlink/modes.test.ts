@@ -155,3 +155,19 @@ test('an idle machine asks for no tick', (t) => {
   box.run(60_000);
   t.is(box.machine.nextDeadline(), undefined);
 });
+
+test('blind while part of a group waits to reopen: that recovery counts anew too', (t) => {
+  const box = Box.running(group({ uplinks: ['A0', 'A9'], minUplinks: 2, shut: { count: 1 } }));
+  box.send({ type: 'blind', blind: true, reason: 'resync' });
+  box.carrier('A0', false);
+  box.carrier('A9', false);
+  box.send({ type: 'blind', blind: false, reason: '' });
+  box.carrier('A0', true);
+  box.run(4000);
+  box.send({ type: 'blind', blind: true, reason: 'resync' });
+  box.send({ type: 'blind', blind: false, reason: '' });
+  box.run(4999);
+  t.deepEqual(box.said('open'), []);
+  box.run(1);
+  t.deepEqual(box.said('open'), ['open A2,A3,A4']);
+});

@@ -171,3 +171,33 @@ test('the kernel refuses to open: the ports stay ours and are asked again', (t) 
   t.is(box.group().state, 'up');
   t.deepEqual(box.machine.memory().ports, []);
 });
+
+test('the kernel refuses to open with recoveryDelay 0: no tick storm', (t) => {
+  const box = Box.running(group({ recoveryDelay: 0 }));
+  box.carrier('A0', false);
+  box.refuse = 'open';
+  box.carrier('A0', true);
+  t.true(box.machine.nextDeadline()! > box.now);
+  box.run(3500);
+  t.is(box.said('open').length, 4);
+});
+
+test('R4.6 the uplinks go again before our own opening was seen: the ports are shut again', (t) => {
+  const box = Box.running(group({ recoveryDelay: 0 }));
+  const see = (adminUp: boolean) =>
+    ['A1', 'A2', 'A3', 'A4'].flatMap((port) =>
+      box.machine.handle({ type: 'port', port, adminUp, carrier: adminUp }, box.now),
+    );
+  const uplink = (up: boolean) =>
+    box.machine
+      .handle({ type: 'port', port: 'A0', adminUp: true, carrier: up }, box.now)
+      .flatMap((effect) =>
+        effect.type === 'shut' || effect.type === 'open' ? [`${effect.type} ${effect.ports}`] : [],
+      );
+  t.deepEqual(uplink(false), ['shut A1,A2,A3,A4']);
+  t.deepEqual(uplink(true), ['open A1,A2,A3,A4']);
+  t.deepEqual(uplink(false), ['shut A1,A2,A3,A4']);
+  // Only now come the notifications of all three, and the last word stands.
+  t.deepEqual([...see(false), ...see(true), ...see(false)], []);
+  t.is(box.machine.memory().ports.length, 4);
+});

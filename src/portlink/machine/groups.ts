@@ -299,7 +299,7 @@ export class PortLinkGroups {
         if (since + config.recoveryDelay > now) this.#consider(since + config.recoveryDelay);
         else if (this.#upstream.ready) {
           group.downlinkGraceUntil = now + config.recoveryDelay;
-          this.#consider(group.downlinkGraceUntil);
+          this.#inGrace(group.downlinkGraceUntil, now);
           this.#actions.open(group, surplus, `${this.#verdicts.sentence(config)}; upstream ready`, effects);
         }
       }
@@ -336,7 +336,7 @@ export class PortLinkGroups {
     if (due > now) this.#consider(due);
     else {
       group.uplinkGraceUntil = now + config.recoveryDelay;
-      this.#consider(group.uplinkGraceUntil);
+      this.#inGrace(group.uplinkGraceUntil, now);
       this.#actions.open(group, ours, 'a downlink is back', effects);
     }
   }
