@@ -52,6 +52,9 @@ export interface RefusedEdit extends Refused {
   readonly reason: 'exists' | 'missing' | 'invalid';
 }
 
+/** The operator's edit goes before ours. */
+export class ChangedMeanwhile extends Error {}
+
 /** Works out the file after an edit and checks it as a whole; writes nothing. */
 export function planEdit(before: Loaded, edit: PortLinkEdit): PlannedEdit | RefusedEdit {
   const groups = rawGroups(before.document.toJS());
@@ -77,12 +80,13 @@ export function planEdit(before: Loaded, edit: PortLinkEdit): PlannedEdit | Refu
 
 /**
  * Replaces the file at once (write, fsync, rename), keeping owner and mode; through a symlink its target is replaced.
- * @throws Error when the file isn't what `before` was read from any more, or can't be written
+ * @throws ChangedMeanwhile when the file isn't what `before` was read from any more
+ * @throws Error when it can't be written
  */
 export function saveConfig(before: Loaded, after: Loaded): void {
   const file = realpathSync(before.file);
   if (readFileSync(file, 'utf8') !== before.text) {
-    throw new Error(`${before.file} was changed by someone else since it was loaded: reload first`);
+    throw new ChangedMeanwhile(`${before.file} was changed by someone else since it was loaded: reload first`);
   }
   const status = statSync(file);
   const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.new`);

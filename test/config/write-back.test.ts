@@ -16,6 +16,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { parse } from 'yaml';
 import {
+  ChangedMeanwhile,
   type GroupEdit,
   type Loaded,
   loadConfig,
@@ -247,6 +248,9 @@ test("saving does not overwrite an operator's edit made meanwhile", (t) => {
   const planned = planEdit(before, { type: 'remove', name: 'last' });
   if (!planned.ok) return t.fail();
   writeFileSync(file, `${TEXT}# one more\n`);
-  t.throws(() => saveConfig(before, planned.after), { message: /was changed by someone else/ });
+  t.throws(() => saveConfig(before, planned.after), {
+    instanceOf: ChangedMeanwhile,
+    message: /was changed by someone else/,
+  });
   t.is(readFileSync(file, 'utf8'), `${TEXT}# one more\n`);
 });

@@ -14,7 +14,7 @@ export default class BgpRoutes extends AgentCommand {
   static override flags = {
     table: Flags.string({ description: 'only this table', options: ['in', 'loc', 'out'] }),
     neighbor: Flags.string({ description: 'only from or to this neighbour', helpValue: 'ADDRESS' }),
-    prefix: Flags.string({ description: 'only this prefix', helpValue: 'PREFIX' }),
+    prefix: Flags.string({ description: 'only inside this prefix, or this address', helpValue: 'PREFIX' }),
   };
 
   override async run(): Promise<BgpRouteView[]> {
@@ -23,7 +23,6 @@ export default class BgpRoutes extends AgentCommand {
     const routes = all.filter(
       (route) =>
         (flags.table === undefined || route.table === flags.table) &&
-        (flags.prefix === undefined || route.prefix === flags.prefix) &&
         (flags.neighbor === undefined || route.neighbor === flags.neighbor),
     );
     this.printTable(
