@@ -13,6 +13,7 @@ export { formatDuration, parseDuration } from './scalars.ts';
 export { type GroupSettings, groupSchema, jsonSchema, type Settings } from './schema.ts';
 export type * from './types.ts';
 export {
+  ChangedMeanwhile,
   type GroupEdit,
   type PlannedEdit,
   type PortLinkEdit,
