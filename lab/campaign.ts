@@ -1,13 +1,16 @@
 /** Drives the cases against one kind of ToR: probe, fault, wait for G, verify, mend, wait, verify. */
+import { readFile } from 'node:fs/promises';
 import { expectedFib, type Fib, fibDifferences, HOME_FIB, type LabCase, type Phase, sameFib } from './cases.ts';
 import type { Faults, Victim } from './faults.ts';
 import type { Helper } from './helper.ts';
-import { gatewayFib, type Progress, startTor, torSettings, waitForHome } from './lab.ts';
+import { gatewayFib, type Progress, startTor, teamFile, torSettings, waitForHome } from './lab.ts';
+import { monotonic } from './monotonic.ts';
 import type { Observation } from './observer/observer.ts';
 import type { ProbeResult } from './probe/prober.ts';
 import { gone, sleep, waitUntil } from './processes.ts';
 import type { AgentFailover, PhaseRun } from './results.ts';
 import type { LabState, TorKind } from './state.ts';
+import type { TeamRecord } from './team/driver.ts';
 import { splitFor } from './timeline.ts';
 import { SERVERS, TOR_NAMES } from './topology/plan.ts';
 import { agentFailovers } from './tor/peerless.ts';
@@ -16,13 +19,14 @@ import { agentFailovers } from './tor/peerless.ts';
 const LEAD = 150;
 /**
  * Time after G's routes are as expected, still inside the window: what comes late is lost in it, and the next event
- * doesn't fall on the heels of this one. An OSPF router keeps to MinLSInterval, 5 s (RFC 2328 App. B): a link of G that
- * comes back earlier than that after it went is told late by G, whatever the ToR does, and no real outage is as short.
+ * doesn't fall on the heels of this one. An OSPF router with default timers keeps to MinLSInterval, 5 s (RFC 2328
+ * App. B): a link of G that comes back earlier than that after it went is told late by G, whatever the ToR does, and no
+ * real outage is as short.
  */
 function trailOf(labCase: LabCase, phase: Phase, state: LabState): number {
-  if (phase === 'back') return 2500;
+  if (phase === 'back') return 2000;
   const concernsAdjacency = labCase.name === 'uplink' || labCase.name === 'tor-death';
-  return concernsAdjacency && state.protocol !== 'bgp' ? 6000 : 1000;
+  return concernsAdjacency && state.protocol !== 'bgp' && state.lsaTimers === 'default' ? 6000 : 1000;
 }
 /** For packets that are still under way when a window ends. */
 const SETTLE = 200;
@@ -79,6 +83,7 @@ async function runPhase(
   await observer.request('begin');
   await probe.request('begin');
   const wallClock = Date.now();
+  const windowStart = monotonic();
   await sleep(LEAD);
   const from = await (phase === 'fault' ? faults.inject(labCase.name, victim) : faults.mend(labCase.name, victim));
   for (const refusal of faults.takeRefusals()) tools.onProblem(`${labCase.name}: ${refusal}`);
@@ -86,7 +91,10 @@ async function runPhase(
   if (!there) tools.onProblem(`${kind}: ${labCase.name} (${phase}): G's routes are not as expected in time`);
   await sleep(trailOf(labCase, phase, state));
   const streams = await probe.request<ProbeResult[]>('end', SETTLE);
-  const observations = await observer.request<Observation[]>('report');
+  const observations = [
+    ...(await observer.request<Observation[]>('report')),
+    ...(await teamObservations(state.name, windowStart)),
+  ].toSorted((left, right) => left.at - right.at);
   const after = await gatewayFib(state.name);
   const failovers = kind === 'peerless' ? await collectFailovers(state, wallClock) : [];
   return judge({ labCase, phase, kind, from, before, after, expected, streams, observations, failovers });
@@ -139,6 +147,16 @@ export function judge(evidence: Evidence): PhaseRun {
     splits,
     failovers,
   };
+}
+
+/** What the servers' teams saw of their links: they are the first to know. */
+async function teamObservations(lab: string, since: number): Promise<Observation[]> {
+  const lines = (await readFile(teamFile(lab), 'utf8')).split('\n').filter((line) => line !== '');
+  return lines.flatMap((line): Observation[] => {
+    const { at, server, event, nic } = JSON.parse(line) as TeamRecord;
+    if (at < since || nic === undefined || (event !== 'link-lost' && event !== 'link-back')) return [];
+    return [{ at, kind: 'link', node: server, port: nic, up: event === 'link-back' }];
+  });
 }
 
 /** The agents' own failovers since `wallClock`; an agent that is dead has nothing to tell. */

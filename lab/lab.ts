@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { type Fib, HOME_FIB, sameFib } from './cases.ts';
 import { gatewayBird } from './gateway/bird.ts';
 import { startBird, startFrr } from './gateway/daemons.ts';
-import { gatewayFrr } from './gateway/frr.ts';
+import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { moduleCommand } from './helper.ts';
 import { placeOf } from './place.ts';
 import { run, startDetached, stop, waitUntil } from './processes.ts';
@@ -33,6 +33,8 @@ export interface LabUpOptions {
   readonly name?: string;
   readonly protocol?: Protocol;
   readonly gateway?: GatewayKind;
+  /** FRR's OSPF timers as G; default `fast`. */
+  readonly lsaTimers?: LsaTimers;
   readonly ports?: PortMode;
   /** What the ToRs are at first; `labRun` changes it as it needs. Default `peerless`. */
   readonly tor?: TorKind;
@@ -67,6 +69,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     name,
     protocol: options.protocol ?? 'ospf',
     gateway: options.gateway ?? 'frr',
+    lsaTimers: options.lsaTimers ?? 'fast',
     ports: options.ports ?? 'routed',
     containers: false,
     containerNames: [],
@@ -125,7 +128,7 @@ const startGateway = (state: LabState) => {
   const directory = nodeDirectory(state.name, 'G');
   return state.gateway === 'bird'
     ? startBird(place, directory, gatewayBird(state.protocol))
-    : startFrr(place, directory, gatewayFrr(state.protocol));
+    : startFrr(place, directory, gatewayFrr(state.protocol, state.lsaTimers));
 };
 
 async function startTeam(state: LabState) {

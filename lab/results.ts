@@ -2,6 +2,7 @@
 import type { CaseName, Phase } from './cases.ts';
 import type { TorKind } from './state.ts';
 import type { Spread } from './statistics.ts';
+import type { Split } from './timeline.ts';
 import type { Protocol } from './topology/plan.ts';
 
 /** One fault or one way back, once. */
@@ -24,7 +25,7 @@ export interface PhaseRun {
   readonly flickered: readonly string[];
   /** From the fault to the last change of G's FIB for a concerned server, ms. */
   readonly converged: number | undefined;
-  readonly splits: readonly { readonly server?: number; readonly us?: number; readonly gateway?: number }[];
+  readonly splits: readonly Split[];
   /** The agents' own account of the failover. */
   readonly failovers: readonly AgentFailover[];
 }
@@ -46,6 +47,8 @@ export interface Row {
   readonly asExpected: boolean;
   readonly moved: readonly string[];
   readonly converged: Spread | undefined;
+  /** Stages of the failover, see timeline.ts. */
+  readonly toServer: Spread | undefined;
   readonly server: Spread | undefined;
   readonly us: Spread | undefined;
   readonly gateway: Spread | undefined;

@@ -8,7 +8,8 @@ import { changeTors, DEFAULT_NAME, type Progress } from './lab.ts';
 import { sleep } from './processes.ts';
 import type { AgentFailover, LabResult, PhaseRun, Row } from './results.ts';
 import { loadState, type TorKind } from './state.ts';
-import { medianOf, spread } from './statistics.ts';
+import { medianOf, type Spread, spread } from './statistics.ts';
+import type { Split } from './timeline.ts';
 
 export interface LabRunOptions {
   readonly name?: string;
@@ -72,11 +73,22 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     ports: state.ports,
     updelay: state.updelay,
     baseline,
-    floor: spread(results.flatMap(({ splits }) => splits.flatMap(({ gateway }) => gateway ?? []))),
+    floor: gatewayFloor(results),
     rows: summarise(results),
     runs: results,
     problems,
   };
+}
+
+/**
+ * G's time from an announcement to its FIB, where nothing but the announcement is needed: not when the adjacency to the
+ * ToR that announces has to come up first.
+ */
+export function gatewayFloor(results: readonly PhaseRun[]): Spread | undefined {
+  const standing = results.filter(
+    ({ case: name, phase }) => phase === 'fault' || name === 'server-link' || name === 'nic-down',
+  );
+  return spread(standing.flatMap(({ splits }) => splits.flatMap(({ gateway }) => gateway ?? [])));
 }
 
 const describe = (phase: PhaseRun): string =>
@@ -87,7 +99,7 @@ export function summarise(results: readonly PhaseRun[]): Row[] {
   const groups = Map.groupBy(results, ({ case: name, phase, tor }) => `${tor} ${name} ${phase}`);
   return [...groups.values()].map((group): Row => {
     const first = group[0]!;
-    const stage = (pick: 'server' | 'us' | 'gateway') =>
+    const stage = (pick: keyof Split) =>
       spread(group.flatMap(({ splits }) => splits.flatMap((split) => split[pick] ?? [])));
     return {
       case: first.case,
@@ -100,6 +112,7 @@ export function summarise(results: readonly PhaseRun[]): Row[] {
       asExpected: group.every(({ unexpected, flickered }) => unexpected.length === 0 && flickered.length === 0),
       moved: first.moved,
       converged: spread(group.flatMap(({ converged }) => converged ?? [])),
+      toServer: stage('toServer'),
       server: stage('server'),
       us: stage('us'),
       gateway: stage('gateway'),

@@ -1,6 +1,7 @@
 /** What a standing lab is, kept in /run so that `run` and `down` find it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LsaTimers } from './gateway/frr.ts';
 import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
 import type { Protocol } from './topology/plan.ts';
@@ -13,6 +14,7 @@ export interface LabState {
   readonly name: string;
   readonly protocol: Protocol;
   readonly gateway: GatewayKind;
+  readonly lsaTimers: LsaTimers;
   readonly ports: PortMode;
   readonly containers: boolean;
   /** Milliseconds that the team waits before it goes back to a primary link that has returned. */

@@ -6,7 +6,21 @@ import type { Spread } from './statistics.ts';
 const TOR_TITLE = { peerless: 'peerless', frr: 'FRR (today)' } as const;
 
 export function renderTable(result: LabResult): string {
-  const header = ['case', 'ToR', 'runs', 'lost', 'outage ms', 'min', 'max', 'others', 'moved', 'server', 'us', 'G'];
+  const header = [
+    'case',
+    'ToR',
+    'runs',
+    'lost',
+    'outage ms',
+    'min',
+    'max',
+    'others',
+    'moved',
+    'to server',
+    'server',
+    'us',
+    'G',
+  ];
   const lines = ordered(result.rows).map((row) => [
     titleOf(row),
     TOR_TITLE[row.tor],
@@ -15,8 +29,10 @@ export function renderTable(result: LabResult): string {
     milliseconds(row.outage.median),
     milliseconds(row.outage.min),
     milliseconds(row.outage.max),
+    result.floor ? milliseconds(row.outage.median - result.floor.median) : '-',
     row.lostElsewhere === 0 ? '0' : `LOST ${row.lostElsewhere}`,
     row.asExpected ? movedText(row) : `WRONG ${movedText(row)}`,
+    stage(row.toServer),
     stage(row.server),
     stage(row.us),
     stage(row.gateway),
@@ -27,8 +43,8 @@ export function renderTable(result: LabResult): string {
     '',
     ...columns([header, ...lines]),
     '',
-    'lost: packets of the servers concerned, both ways (median); outage: the longest of them; others: lost by servers not concerned.',
-    'server: link event -> ARP at the new ToR; us: ARP -> announcement at G; G: announcement -> its FIB (medians, ms).',
+    'lost: packets of the servers concerned, both ways (median); outage: the longest of them; over G: median beyond G's own floor; others: lost by servers not concerned.',
+    'to server: fault -> its link event; server: link event -> ARP at the new ToR; us: ARP -> announcement at G; G: announcement -> its FIB (medians, ms).',
     result.floor
       ? `G's own floor in this run: ${milliseconds(result.floor.median)} ms (min ${milliseconds(result.floor.min)}, max ${milliseconds(result.floor.max)})`
       : "G's own floor was not seen in this run.",
@@ -51,7 +67,7 @@ const titleOf = (row: Row): string =>
 const movedText = (row: Row): string =>
   row.moved.length === 0 ? '-' : row.moved.map((address) => `.${address.split('.')[3]}`).join(' ');
 
-const milliseconds = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(1));
+const milliseconds = (value: number): string => (Math.abs(value) < 10 ? value.toFixed(2) : value.toFixed(1));
 const stage = (value: Spread | undefined): string => (value ? milliseconds(value.median) : '-');
 
 function columns(rows: readonly (readonly string[])[]): string[] {

@@ -1,20 +1,24 @@
 /**
- * Splits each failover into whose time it was: the server's (link event -> its ARP at the new ToR's port), ours (that
- * ARP -> our announcement at G's port), G's (announcement -> its FIB). Pure.
+ * Splits each failover into whose time it was: the fault's way to the server (for an uplink: until A has shut its
+ * ports), the server's (link event -> its ARP at the new ToR's port), ours (that ARP -> our first announcement at G's
+ * port), G's (announcement -> its FIB). Pure.
  */
 import type { Observation } from './observer/observer.ts';
 import type { Server, TorName } from './topology/plan.ts';
 
 /** Milliseconds; a stage that was not seen is absent. */
 export interface Split {
+  readonly toServer?: number;
   readonly server?: number;
   readonly us?: number;
   readonly gateway?: number;
 }
 
 /**
+ * @param observations in order of time
  * @param from when the fault (or the repair) was made
- * @param target the ToR that G's FIB has to name in the end
+ * @param target the ToR that G's FIB has to name
+ * @returns undefined when G's FIB never named it
  */
 export function splitFor(
   observations: readonly Observation[],
@@ -23,22 +27,26 @@ export function splitFor(
   target: TorName,
 ): Split | undefined {
   const after = observations.filter(({ at }) => at >= from);
+  const link = after.find((seen) => seen.kind === 'link' && seen.node === server.name);
+  const arp = after.find(
+    (seen) =>
+      seen.kind === 'arp' && seen.tor === target && seen.address === server.address && seen.at >= (link?.at ?? 0),
+  );
+  const announce = after.find(
+    (seen) =>
+      seen.kind === 'announce' && seen.tor === target && seen.address === server.address && seen.at >= (arp?.at ?? 0),
+  );
   const fib = after.find(
-    (seen) => seen.kind === 'fib' && seen.address === server.address && seen.via.join() === target,
+    (seen) =>
+      seen.kind === 'fib' &&
+      seen.address === server.address &&
+      seen.via.includes(target) &&
+      seen.at >= (announce?.at ?? 0),
   );
   if (!fib) return undefined;
-  const announce = after.findLast(
-    (seen) => seen.kind === 'announce' && seen.tor === target && seen.address === server.address && seen.at <= fib.at,
-  );
-  const arpEnd = announce?.at ?? fib.at;
-  const arp = after.find(
-    (seen) => seen.kind === 'arp' && seen.tor === target && seen.address === server.address && seen.at <= arpEnd,
-  );
-  const link = after.find(
-    (seen) => seen.kind === 'link' && (seen.node === server.name || seen.port.endsWith(String(server.slot))),
-  );
   return {
-    ...(link && arp && arp.at >= link.at && { server: arp.at - link.at }),
+    ...(link && { toServer: link.at - from }),
+    ...(link && arp && { server: arp.at - link.at }),
     ...(arp && announce && { us: announce.at - arp.at }),
     ...(announce && { gateway: fib.at - announce.at }),
   };

@@ -2,14 +2,19 @@
  * FRR's configuration files for G and for a ToR of today's practice. One file a daemon: `zebra`, `ospfd`, `bgpd`.
  *
  * Timers: hello 1 s / dead 4 s and keepalive 1 s / hold 3 s, the shortest that both protocols offer without BFD, and
- * an SPF that waits for nothing. Everything else is FRR's default, because the gateway is somebody else's.
+ * an SPF that waits for nothing. LSA timers are `fast` (as a fabric's administrator sets them) or FRR's `default`:
+ * MinLSInterval 5 s and MinLSArrival 1 s, with which FRR 8.4 ignores the second router LSA that every returning
+ * neighbour sends, and sees it 10 s later. Everything else is FRR's default, because the gateway is somebody else's.
  */
 import { GATEWAY, type Protocol, SUBNET, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
 
+export type LsaTimers = 'fast' | 'default';
 export type FrrDaemon = 'zebra' | 'ospfd' | 'bgpd';
 export type FrrConfiguration = Readonly<Partial<Record<FrrDaemon, string>>>;
 
 const head = (name: string) => `hostname ${name}\nlog stdout informational\n`;
+
+const FAST_LSA = ' timers throttle lsa all 0\n timers lsa min-arrival 0\n';
 
 const ospfInterface = (name: string) => `interface ${name}
  ip ospf network point-to-point
@@ -19,7 +24,7 @@ const ospfInterface = (name: string) => `interface ${name}
 !
 `;
 
-export function gatewayFrr(protocol: Protocol): FrrConfiguration {
+export function gatewayFrr(protocol: Protocol, lsaTimers: LsaTimers): FrrConfiguration {
   return {
     zebra: `${head('G')}ip forwarding\n`,
     ...(protocol === 'bgp'
@@ -28,7 +33,7 @@ export function gatewayFrr(protocol: Protocol): FrrConfiguration {
           ospfd: `${head('G')}${TOR_NAMES.map((tor) => ospfInterface(TORS[tor].gatewayPort)).join('')}router ospf
  ospf router-id ${GATEWAY.routerId}
  timers throttle spf 0 10 100
- default-information originate always metric 10
+${lsaTimers === 'fast' ? FAST_LSA : ''} default-information originate always metric 10
 !
 `,
         }),
@@ -73,7 +78,7 @@ route-map hosts permit 10
           ospfd: `${head(tor)}${filter}${ospfInterface(uplink)}router ospf
  ospf router-id ${routerId}
  timers throttle spf 0 10 100
- redistribute kernel metric 20 route-map hosts
+${FAST_LSA} redistribute kernel metric 20 route-map hosts
 !
 `,
         }),

@@ -11,14 +11,14 @@ import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-s
 import { BR_STATE, type LinkChange } from 'rtnetlink-ts';
 import { monotonic } from '../monotonic.ts';
 import { isUsable, LinkSetter, type Listener, listenLinks } from '../netlink.ts';
-import type { NicName, Server } from '../topology/plan.ts';
+import type { NicName, Server, ServerName } from '../topology/plan.ts';
 import { gratuitousArp } from './arp.ts';
 import { type TeamEffect, TeamMachine } from './machine.ts';
 
 /** `at` in milliseconds of CLOCK_MONOTONIC. */
 export interface TeamRecord {
   readonly at: number;
-  readonly server: string;
+  readonly server: ServerName;
   readonly event: 'link-lost' | 'link-back' | 'garp' | 'no-link' | 'refused';
   readonly nic?: NicName;
   readonly detail?: string;
