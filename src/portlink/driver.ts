@@ -34,7 +34,7 @@ export class PortLinkDriver {
   readonly #options: PortLinkDriverOptions;
   readonly #state: StateFile;
   readonly #wallClock: () => number;
-  readonly #queue: PortLinkEvent[] = [];
+  readonly #queue: (PortLinkEvent | readonly PortLinkEvent[])[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #watched = new Set<string>();
   #handling = false;
@@ -55,8 +55,11 @@ export class PortLinkDriver {
     return this.#options.groups;
   }
 
-  /** Reads what an earlier run left shut, then the ports as they are. The links must have been read before. */
-  start(): void {
+  /**
+   * Reads what an earlier run left shut and the ports as they are, and takes both, with what the agent already knows
+   * (verdicts, upstream), as one picture. The links must have been read before.
+   */
+  start(known: readonly PortLinkEvent[] = []): void {
     const { clock, log } = this.#options;
     const { ports, holds, problems } = this.#state.load();
     for (const problem of problems) log.error({ file: this.#options.stateFile }, `portlink: state file: ${problem}`);
@@ -65,8 +68,7 @@ export class PortLinkDriver {
     if (ports.length > 0) {
       log.info({ ports: ports.map(({ port }) => port) }, 'portlink: ports were left shut by an earlier run');
     }
-    this.handle({ type: 'restore', memory });
-    this.#observeAll();
+    this.handle([{ type: 'restore', memory }, ...this.#observations(this.groups.configs()), ...known]);
   }
 
   /** The ports of any group. Carrier watchers and the like follow this. */
@@ -80,16 +82,18 @@ export class PortLinkDriver {
     this.handle(after ? observation(after) : { type: 'portGone', port: name });
   }
 
-  /** Groups change, are added, or go; verdicts other than carrier on uplinks that are new must be given again. */
-  configure(groups: readonly PortLinkGroupConfig[]): void {
-    this.handle({ type: 'configure', groups });
-    this.#observeAll();
+  /**
+   * Groups change, are added, or go. `known`: verdicts other than carrier on uplinks that are new; without them such an
+   * uplink is not up.
+   */
+  configure(groups: readonly PortLinkGroupConfig[], known: readonly PortLinkEvent[] = []): void {
+    this.handle([{ type: 'configure', groups }, ...this.#observations(groups), ...known]);
   }
 
   /** What a hook hands in while an event is handled waits for that event's effects. */
-  handle(event: PortLinkEvent): void {
+  handle(events: PortLinkEvent | readonly PortLinkEvent[]): void {
     if (this.#stopped) return;
-    this.#queue.push(event);
+    this.#queue.push(events);
     if (this.#handling) return;
     this.#handling = true;
     try {
@@ -126,12 +130,12 @@ export class PortLinkDriver {
     await this.#state.close();
   }
 
-  #observeAll(): void {
-    this.#watched = new Set(this.groups.configs().flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]));
-    for (const name of this.#watched) {
+  #observations(configs: readonly PortLinkGroupConfig[]): PortLinkEvent[] {
+    this.#watched = new Set(configs.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]));
+    return [...this.#watched].map((name) => {
       const port = this.#options.links.port(name);
-      this.handle(port ? observation(port) : { type: 'portGone', port: name });
-    }
+      return port ? observation(port) : { type: 'portGone', port: name };
+    });
   }
 
   #perform(effects: readonly PortLinkEffect[], now: Instant): void {
@@ -190,21 +194,13 @@ export class PortLinkDriver {
 
   #report(effect: PortLinkEffect): void {
     const { log } = this.#options;
-    const { type, ...fields } = effect;
-    switch (type) {
-      case 'alarm':
-        log.warn(fields, `portlink: ${effect.group}: ${effect.reason}`);
-        break;
-      case 'state': {
-        const { from, to } = effect as Extract<PortLinkEffect, { type: 'state' }>;
-        log.info(fields, `portlink: ${effect.group}: ${from} -> ${to}: ${effect.reason}`);
-        break;
-      }
-      case 'dryRun':
-        log.info(fields, `portlink: ${effect.group}: dry run: would ${(fields as { action?: string }).action}`);
-        break;
-      default:
-        log.info(fields, `portlink: ${effect.group}: ${type}`);
+    const { type, group, ...fields } = effect;
+    if (effect.type === 'alarm') log.warn({ group }, `portlink: ${group}: ${effect.reason}`);
+    else if (effect.type === 'state') {
+      log.info({ group, ...fields }, `portlink: ${group}: ${effect.from} -> ${effect.to}: ${effect.reason}`);
+    } else {
+      const what = effect.type === 'dryRun' ? `dry run, would ${effect.action}` : type;
+      log.info({ group, ...fields }, `portlink: ${group}: ${what} ${effect.ports.join(', ')}`);
     }
   }
 

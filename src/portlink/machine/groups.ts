@@ -49,9 +49,10 @@ export class PortLinkGroups {
     for (const config of groups) this.#groups.set(config.name, new Group(config, startedAt));
   }
 
-  handle(event: PortLinkEvent, now: Instant): PortLinkEffect[] {
+  /** Several events are taken in together before anything is decided: a first picture, a reload with its observations. */
+  handle(events: PortLinkEvent | readonly PortLinkEvent[], now: Instant): PortLinkEffect[] {
     const effects: PortLinkEffect[] = [];
-    this.#take(event, now, effects);
+    for (const event of [events].flat()) this.#take(event, now, effects);
     this.#deadline = undefined;
     for (const { kind, port, group } of this.#ports.settle(now, this.#consider)) {
       if (kind === 'openedByOther') this.#openedByOther(port, group, effects);
