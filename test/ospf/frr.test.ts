@@ -231,3 +231,57 @@ for packet in [b'short', hello(bytes(4), version=3), hello(bytes(4), spoil=7), h
 `;
   lab.inside(namespace, 'python3', '-c', script);
 }
+
+test.serial('R4.6 the uplink loses carrier: the adjacency is gone at once, and back when the link is', async (t) => {
+  const lab = new Lab();
+  t.teardown(() => lab.close());
+  const { g, a, frr } = await pair(lab);
+  const peer = lab.speaker(a, { routerId: '10.255.0.1', interfaces: [P2P] });
+  peer.speaker.start();
+  peer.speaker.apply({ withdrawn: [], announced: [host('10.10.10.1')] });
+  await peer.full('A0');
+  await until('the default route', () => peer.routes.has('0.0.0.0/0'));
+  await until('10.10.10.1 at G', () => frr.kernelRoute('10.10.10.1') !== '');
+  run('ip', '-n', g, 'link', 'set', 'G0', 'down');
+  await until('carrier is lost', () => {
+    peer.links.refresh();
+    return peer.links.port('A0')?.carrier === false;
+  });
+  t.false(peer.speaker.adjacencyUp('A0'));
+  t.is(peer.speaker.interfaces()[0]!.state, 'Down');
+  t.like(peer.changes.at(-1), { from: 'Full', to: 'Down', reason: 'InterfaceDown' });
+  await until('no default route any more', () => !peer.routes.has('0.0.0.0/0'));
+  run('ip', '-n', g, 'link', 'set', 'G0', 'up');
+  await until('carrier is back', () => {
+    peer.links.refresh();
+    return peer.links.port('A0')?.carrier === true;
+  });
+  await peer.full('A0');
+  await until('10.10.10.1 at G', () => frr.kernelRoute('10.10.10.1') !== '');
+  await until('the default route', () => peer.routes.has('0.0.0.0/0'));
+  peer.speaker.neighborDown(address('192.0.2.1'), 'bfd');
+  t.like(peer.changes.at(-1), { from: 'Full', to: 'Down', reason: 'bfd' });
+  await peer.full('A0');
+});
+
+test.serial('a thousand hosts: announced, withdrawn in one turn, acknowledged', async (t) => {
+  const lab = new Lab();
+  t.teardown(() => lab.close());
+  const { a, frr } = await pair(lab);
+  const peer = lab.speaker(a, { routerId: '10.255.0.1', interfaces: [P2P], prefixes: ['10.10.0.0/16'] });
+  peer.speaker.start();
+  await peer.full('A0');
+  await fullAtFrr(frr);
+  await sleep(1500);
+  const hosts = Array.from({ length: 1000 }, (_, index) => host(`10.10.${index >> 8}.${index & 255}`));
+  t.is(peer.speaker.apply({ withdrawn: [], announced: hosts }).packets, 25);
+  const routes = () => lab.inside(frr.namespace, 'ip', 'route', 'show', 'proto', 'ospf').split('\n').length;
+  await until('a thousand routes at G', () => routes() > 1000);
+  await sleep(1500);
+  const before = peer.speaker.counters()['tx.retransmissions'] ?? 0;
+  const report = peer.speaker.apply({ withdrawn: hosts.map(({ address: each }) => each), announced: [] });
+  t.is(report.packets, 25);
+  await until('no host left at G', () => routes() < 10);
+  await until('all acknowledged', () => peer.speaker.neighbors()[0]!.retransmissions === 0);
+  t.is((peer.speaker.counters()['tx.retransmissions'] ?? 0) - before, 0);
+});

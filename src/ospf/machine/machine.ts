@@ -10,10 +10,10 @@
  * Invariants: an LSA on a retransmission list is in the database; a neighbour below Exchange has empty lists;
  * `exchanging` counts the neighbours in Exchange and Loading; every effect list ends with the event.
  */
-import { lsaAge, MaxAge, type U32 } from 'node-ospf-lsa';
-import { ipv4FromNumber, ipv4ToNumber } from '../../model/address.ts';
+import type { U32 } from 'node-ospf-lsa';
+import { ipv4ToNumber } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { InterfaceState, NeighborState, OspfInterfaceOptions } from '../face.ts';
+import type { NeighborState, OspfInterfaceOptions } from '../face.ts';
 import { Claims } from './claims.ts';
 import { act } from './conversation.ts';
 import {
@@ -24,8 +24,6 @@ import {
   count,
   type Effect,
   type Interface,
-  type InterfaceEvent,
-  type Link,
   type MachineOptions,
   MinLSArrivalMs,
   type Neighbor,
@@ -33,18 +31,15 @@ import {
   type OspfEvent,
 } from './core.ts';
 import { Deadlines, deadline, isSet } from './deadlines.ts';
-import { elect } from './election.ts';
 import { receiveDd } from './exchange.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate, sendDelayedAcks } from './flooding.ts';
 import { receiveHello, sendGoodbye, sendHello } from './hello.ts';
-import { interfaceTransition } from './interface.ts';
-import { drop, newDatabase, sweepMaxAged } from './lsdb.ts';
+import { interfaceEvent, linkEvent } from './links.ts';
+import { newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
 import {
   applyHosts,
   flushAll,
-  flushNetwork,
-  forwardingChanged,
   networkChanged,
   originateDirty,
   originateRouterLsa,
@@ -54,14 +49,11 @@ import {
   settle,
 } from './origination.ts';
 import { retrySoon } from './retransmission.ts';
-import { computeRoutes, RouteTable } from './spf.ts';
+import { reportClaim, runSpf, scheduleSpf } from './routing.ts';
+import { RouteTable } from './spf.ts';
 
 /** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
 const SettleTime = 5000;
-/** SPF: at once after a quiet time, then ever further apart (ms). */
-const SpfHoldMin = 10;
-const SpfHoldMax = 200;
-
 export class OspfMachine {
   readonly core: Core;
 
@@ -170,10 +162,6 @@ function createCore(options: MachineOptions): Core {
   for (const each of options.interfaces) addInterface(core, each);
   return core;
 }
-
-const reportClaim = (core: Core) => (claim: Extract<Effect, { kind: 'claim' }>['claim']) => {
-  core.effects.push({ kind: 'claim', claim });
-};
 
 function addInterface(core: Core, options: OspfInterfaceOptions): void {
   const areaId = ipv4ToNumber(options.area);
@@ -361,147 +349,4 @@ function neighborChanged(
   }
   if (isExchanging(from) && !isExchanging(to)) sweepMaxAged(core, now);
   if (atLeast(from, '2-Way') !== atLeast(to, '2-Way')) core.interfaceEvent(iface, 'NeighborChange', now);
-}
-
-// ---- interfaces
-
-function linkEvent(core: Core, name: string, link: Link | undefined, now: Instant): void {
-  const iface = core.interfaces.get(name);
-  if (!iface) return;
-  const before = iface.link;
-  if (before && link && sameLink(before, link)) return;
-  if (before) core.interfaceEvent(iface, 'InterfaceDown', now);
-  iface.link = link;
-  if (link) core.interfaceEvent(iface, 'InterfaceUp', now);
-  forwardingChanged(core, iface.area, now);
-}
-
-function sameLink(a: Link, b: Link): boolean {
-  return a.ifindex === b.ifindex && a.mtu === b.mtu && a.address === b.address && a.prefixLength === b.prefixLength;
-}
-
-function interfaceEvent(core: Core, iface: Interface, event: InterfaceEvent, now: Instant): void {
-  const row = interfaceTransition(iface.state, event, iface.network, iface.priority);
-  if (!row) return;
-  switch (row.action) {
-    case 'start':
-      setInterfaceState(core, iface, row.state!, now);
-      core.deadlines.set(iface.helloTimer, now);
-      if (row.state === 'Waiting') core.deadlines.set(iface.waitTimer, now + iface.deadInterval * 1000);
-      return;
-    case 'elect':
-      holdElection(core, iface, now);
-      return;
-    case 'reset':
-      reset(core, iface, now);
-      return;
-  }
-}
-
-function reset(core: Core, iface: Interface, now: Instant): void {
-  const address = iface.link?.address;
-  const wasDr = iface.state === 'DR';
-  setInterfaceState(core, iface, 'Down', now);
-  for (const neighbor of [...iface.neighbors.values()]) {
-    core.neighborEvent(neighbor, 'KillNbr', now, 'InterfaceDown');
-  }
-  for (const timer of [iface.helloTimer, iface.waitTimer, iface.ackTimer]) core.deadlines.cancel(timer);
-  iface.delayedAcks = [];
-  iface.floodQueue.clear();
-  iface.designatedRouter = 0;
-  iface.backupDesignatedRouter = 0;
-  for (const entry of [...iface.database.entries.values()]) drop(core, entry, now);
-  if (wasDr && address !== undefined) flushNetwork(core, iface, address, now);
-  iface.link = undefined;
-}
-
-function setInterfaceState(core: Core, iface: Interface, state: InterfaceState, now: Instant): void {
-  const from = iface.state;
-  if (from === state) return;
-  iface.state = state;
-  const listens = (each: InterfaceState) => each === 'DR' || each === 'Backup';
-  if (listens(from) !== listens(state)) {
-    const joined = listens(state);
-    core.effects.push({ kind: 'membership', interface: iface.name, group: AllDRouters, joined });
-  }
-  core.effects.push({
-    kind: 'log',
-    level: 'info',
-    fields: { interface: iface.name, from, to: state },
-    message: 'OSPF interface',
-  });
-  routerChanged(iface.area);
-  if (from === 'Down' || state === 'Down') scheduleSpf(core, now);
-}
-
-/** §9.4. */
-function holdElection(core: Core, iface: Interface, now: Instant): void {
-  const address = iface.link!.address;
-  core.deadlines.cancel(iface.waitTimer);
-  const others = [...iface.neighbors.values()].filter(({ state }) => atLeast(state, '2-Way'));
-  const elected = elect(
-    {
-      routerId: core.routerId,
-      address,
-      priority: iface.priority,
-      designatedRouter: iface.designatedRouter,
-      backupDesignatedRouter: iface.backupDesignatedRouter,
-    },
-    others,
-  );
-  const same =
-    elected.designatedRouter === iface.designatedRouter &&
-    elected.backupDesignatedRouter === iface.backupDesignatedRouter;
-  iface.designatedRouter = elected.designatedRouter;
-  iface.backupDesignatedRouter = elected.backupDesignatedRouter;
-  setInterfaceState(core, iface, elected.state, now);
-  if (same) return;
-  routerChanged(iface.area);
-  // §9.4 (7): adjacencies that are now wanted, and those that are not any more.
-  for (const neighbor of others) core.neighborEvent(neighbor, 'AdjOK?', now);
-  networkChanged(core, iface, now);
-  sendHello(core, iface, now);
-}
-
-// ---- routes
-
-function scheduleSpf(core: Core, now: Instant): void {
-  if (isSet(core.spfTimer)) return;
-  if (now - core.spfAt > SpfHoldMax) core.spfHold = 0;
-  core.deadlines.set(core.spfTimer, Math.max(now, core.spfAt + core.spfHold));
-}
-
-function runSpf(core: Core, now: Instant): void {
-  core.spfHold = Math.min(SpfHoldMax, Math.max(SpfHoldMin, core.spfHold * 2));
-  core.spfAt = now;
-  count(core, 'spf.runs');
-  const result = computeRoutes({
-    routerId: core.routerId,
-    areas: Array.from(core.areas.values(), (area) => ({
-      id: area.id,
-      interfaces: area.interfaces.filter(({ state }) => state !== 'Down').map(spfInterface),
-      lsas: lsasOf(area.database.entries.values()),
-    })),
-    externals: lsasOf(core.external.entries.values()),
-  });
-  core.claims.reachability((router) => result.reachable.has(router), reportClaim(core));
-  const changes = core.routes.update(
-    result,
-    (network, mask) => mask === 0xffffffff && core.hosts.has(ipv4FromNumber(network)),
-  );
-  if (changes.length > 0) core.effects.push({ kind: 'routes', changes });
-}
-
-function spfInterface(iface: Interface) {
-  const full = [...iface.neighbors.values()].filter(({ state }) => state === 'Full');
-  return {
-    name: iface.name,
-    address: iface.link!.address,
-    ifindex: iface.link!.ifindex,
-    neighbors: new Map(full.map(({ routerId, address }) => [routerId, address])),
-  };
-}
-
-function* lsasOf(entries: Iterable<{ readonly lsa: import('node-ospf-lsa').Lsa }>) {
-  for (const { lsa } of entries) if (lsaAge(lsa.header) < MaxAge) yield lsa;
 }
