@@ -12,7 +12,7 @@ import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
 import { isUp, type Port, type PortChange } from '../model/ports.ts';
 import type { NeighbourEvent } from '../netlink/index.ts';
 import { HostTable } from './machine/table.ts';
-import type { HostEffect, HostEvent, HostPolicy, HostView, RememberedHost } from './machine/types.ts';
+import type { HostEffect, HostEvent, HostPolicy, HostView, Memory, RememberedHost } from './machine/types.ts';
 import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
 import { neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
@@ -84,6 +84,25 @@ export class HostRoutes {
   /** A port-link group shuts (true) or reopens ports: hosts withdrawn in one delta, nothing learned there meanwhile. */
   blockPorts(ports: readonly string[], blocked: boolean, reason: string, at = this.#now()): void {
     this.#feed({ type: 'blockPorts', ports, blocked, reason }, at);
+  }
+
+  /** These ports are about to carry their hosts again (or just do): see machine/returning.ts. Answers who is expected. */
+  expect(ports: readonly string[], at = this.#now()): Address[] {
+    this.#feed({ type: 'expect', ports }, at);
+    return this.#table.expected(ports);
+  }
+
+  unexpect(ports: readonly string[], reason: string): void {
+    this.#feed({ type: 'unexpect', ports, reason }, this.#now());
+  }
+
+  /** Who is or was behind which port, for the next life of the agent. */
+  memory(): Memory[] {
+    return this.#table.memory();
+  }
+
+  remember(hosts: readonly Memory[]): void {
+    this.#feed({ type: 'remember', hosts }, this.#now());
   }
 
   foreignClaim(claim: ForeignClaim): void {
@@ -208,7 +227,7 @@ export class HostRoutes {
     if (effects.length === 0) return;
     for (const effect of effects) {
       if (effect.type === 'delta') this.#options.onDelta(effect.delta, effect.cause, at);
-      else if (effect.type === 'probe' && !this.#snooping.ask(effect.port, effect.address, effect.mac)) {
+      else if (effect.type === 'probe' && !this.#snooping.ask(effect)) {
         this.#feed({ type: 'probeUnsent', address: effect.address, port: effect.port }, at);
       }
     }

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { HostRoutes, type HostRoutesOptions, type Report } from '../../src/hostroutes/index.ts';
-import type { Address } from '../../src/model/address.ts';
+import { Placement } from '../../src/hostroutes/sources/placement.ts';
+import type { Address, Mac, Prefix } from '../../src/model/address.ts';
 import type { Clock, Instant } from '../../src/model/clock.ts';
 import type { Port, PortChange } from '../../src/model/ports.ts';
 import type { NeighbourEvent } from '../../src/netlink/index.ts';
@@ -181,4 +182,46 @@ test('what we wrote into the kernel is no evidence, but that the kernel had to g
   tell(0x20, true);
   t.is(routes.counters().verifications, 1);
   routes.stop();
+});
+
+test('R4.1 the interface of a host: the port, its bond or bridge, or the VLAN interface with its subnet', (t) => {
+  const prefixes = ['10.10.10.0/24', '10.10.20.0/24', '10.10.30.0/24'] as Prefix[];
+  const gateway = (text: string) => [{ address: address(text), prefixLength: 24 }];
+  const ports = [
+    port('A1', { master: 50 }),
+    port('A2', { master: 60 }),
+    port('A3', { addresses: gateway('10.10.10.254') }),
+    port('A4', { master: 70 }),
+    port('x50', { ifindex: 50, name: 'br0', kind: 'bridge', addresses: gateway('10.10.10.254'), mac: mac(50) }),
+    port('x51', { ifindex: 51, name: 'br0.20', kind: 'vlan', addresses: gateway('10.10.20.254'), mac: mac(51) }),
+    port('x60', { ifindex: 60, name: 'bond0', kind: 'bond', mac: mac(60) }),
+    port('x70', { ifindex: 70, name: 'red', kind: 'vrf' }),
+  ];
+  const kernel = {
+    port: (name: string) => ports.find((each) => each.name === name),
+    portByIndex: (ifindex: number) => ports.find((each) => each.ifindex === ifindex),
+    ports: () => ports,
+    neighbours: { all: () => [], onNeighbour: () => SILENT },
+    fdb: { portOf: (_: Mac, bridge: number) => (bridge === 50 ? ports[0] : undefined) },
+  };
+  const placement = new Placement(kernel, policy({ prefixes }));
+  const on = (name: string, text: string) => placement.routedOn(kernel.port(name)!, address(text)).name;
+  t.is(on('A1', '10.10.10.1'), 'br0');
+  t.is(on('A1', '10.10.20.1'), 'br0.20');
+  t.is(on('A1', '10.10.30.1'), 'br0', 'no interface has that subnet');
+  t.is(on('A2', '10.10.10.1'), 'bond0');
+  t.is(on('A3', '10.10.10.1'), 'A3');
+  t.is(on('A4', '10.10.10.1'), 'A4', 'a VRF is no switch');
+  const asker = (name: string, text: string) => placement.asker(kernel.port(name)!, address(text));
+  t.deepEqual(asker('A1', '10.10.20.1'), { mac: mac(51), address: address('10.10.20.254') });
+  t.deepEqual(asker('A1', '10.10.30.1'), { mac: mac(50) }, 'without a gateway there: a probe of RFC 5227');
+  for (const [ifindex, expected] of [
+    [103, 'A3'],
+    [50, 'A1'],
+    [51, 'A1'],
+    [70, undefined],
+    [999, undefined],
+  ] as const) {
+    t.is(placement.downlinkOf(ifindex, mac(1))?.name, expected);
+  }
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
-import { encodeArp } from '../../src/hostroutes/codec/arp.ts';
-import { BROADCAST, ETHERTYPE, makeFrame } from '../../src/hostroutes/codec/ethernet.ts';
+import { ETH_P, PACKET, SOL } from 'linux-sockets';
+import { decodeArp, encodeArp } from '../../src/hostroutes/codec/arp.ts';
+import { BROADCAST, ETHERTYPE, makeFrame, tagged } from '../../src/hostroutes/codec/ethernet.ts';
 import { question } from '../../src/hostroutes/codec/speaker.ts';
 import type { Prefix } from '../../src/model/address.ts';
 import { ipv4FromNumber } from '../../src/model/address.ts';
@@ -311,14 +312,44 @@ test.serial('malformed frames are counted by reason and harm nothing', async (t)
   }
 });
 
+test.serial('R4.1 R4.5 a host behind a tagged port of a bridge is asked with its tag', async (t) => {
+  const lab = new Lab(true);
+  try {
+    await lab.start({ probe: FAST, sources: { arp: true, neighbours: false, bgp: false, kernel: false, static: [] } });
+    const wire = lab.wire('A1', ETH_P.ALL);
+    wire.setOption(SOL.PACKET, PACKET.AUXDATA, 1);
+    let answers = true;
+    let asked = 0;
+    // A host that listens to VLAN 10 only (this kernel may have no VLAN interfaces of its own).
+    wire.onReadable(() => {
+      for (const { data, control } of wire.receiveBatch()) {
+        const tag = control.find(({ level, type }) => level === SOL.PACKET && type === PACKET.AUXDATA);
+        const packet = decodeArp(data.subarray(14));
+        if (typeof packet === 'string' || packet.targetAddress !== '10.10.10.1' || !tag) continue;
+        if (Buffer.from(tag.data).readUInt16LE(16) !== 10) continue;
+        asked++;
+        if (answers) wire.send({ data: tagged(gratuitous('10.10.10.1'), 10) });
+      }
+    });
+    wire.send({ data: tagged(gratuitous('10.10.10.1'), 10) });
+    t.true(await until(() => lab.model.size === 1));
+    t.is(lab.routes.find(address('10.10.10.1'))?.vlan, 10);
+    t.true(await until(() => asked > 4));
+    t.is(lab.deltas.length, 1, 'it answers and stays');
+    answers = false;
+    t.true(await until(() => lab.model.size === 0));
+  } finally {
+    lab.close();
+  }
+});
+
 test.serial('a frame of another VLAN on a routed port is not heard there', async (t) => {
   const lab = new Lab(false);
   try {
     await lab.start();
     const wire = lab.wire('A1');
     const plain = gratuitous('10.10.10.1');
-    const tagged = Buffer.concat([plain.subarray(0, 12), Buffer.from([0x81, 0x00, 0x00, 10]), plain.subarray(12)]);
-    wire.send({ data: tagged });
+    wire.send({ data: tagged(plain, 10) });
     t.true(await read(lab, wire, '10.10.10.3'));
     t.deepEqual([...lab.model.keys()], [address('10.10.10.3')]);
   } finally {

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
+import { AF, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { type HostCause, type HostPolicy, HostRoutes, type HostRoutesOptions } from '../../src/hostroutes/index.ts';
-import type { Address, Mac, Prefix } from '../../src/model/address.ts';
+import type { Address, Prefix } from '../../src/model/address.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import type { HostDelta, HostRoute } from '../../src/model/hosts.ts';
 import { Kernel } from '../../src/netlink/index.ts';
@@ -87,12 +87,12 @@ export class Lab {
     ip('-n', this.hosts[port], 'address', 'del', text, 'dev', 'eth0');
   }
 
-  /** A packet socket in the host behind `port`. */
-  wire(port: 'A1' | 'A2'): LinuxSocket {
+  /** A packet socket in the host behind `port`; it hears `protocol`, by default nothing. */
+  wire(port: 'A1' | 'A2', protocol = 0): LinuxSocket {
     const netns = this.hosts[port];
     const socket = LinuxSocket.open({ family: AF.PACKET, type: SOCK.RAW, protocol: 0, netns });
     const ifindex = withNetns(netns, () => interfaceIndex('eth0'));
-    socket.bind({ family: 'packet', ifindex, protocol: 0 });
+    socket.bind({ family: 'packet', ifindex, protocol });
     this.#sockets.push(socket);
     return socket;
   }
@@ -120,5 +120,3 @@ export async function until(what: () => boolean, limit = 20_000): Promise<boolea
 }
 
 export const PREFIXES = ['10.10.10.0/24' as Prefix, '2001:db8::/64' as Prefix];
-export const MAC = (text: string) => text as Mac;
-export { ETH_P };

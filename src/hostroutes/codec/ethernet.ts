@@ -3,6 +3,17 @@ import { formatMac, macBytes } from '../../model/address.ts';
 
 export const ETHERNET_HEADER = 14;
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+const VLAN_TAG = 0x8100;
+
+/** The frame with an IEEE 802.1Q tag. */
+export function tagged(frame: Uint8Array, vlan: number): Uint8Array {
+  const result = new Uint8Array(frame.length + 4);
+  result.set(frame.subarray(0, 12));
+  result.set([VLAN_TAG >> 8, VLAN_TAG & 255, (vlan >> 8) & 15, vlan & 255], 12);
+  result.set(frame.subarray(12), 16);
+  return result;
+}
+
 export const BROADCAST = 'ff:ff:ff:ff:ff:ff' as Mac;
 
 export function ethertypeOf(frame: Uint8Array): number {

@@ -7,7 +7,7 @@ import { SPREAD } from './liveness.ts';
 import type { CompiledPolicy } from './policy.ts';
 import { PortState, Refusals } from './port-state.ts';
 import { Turn } from './turn.ts';
-import type { CauseKind, Heard, HostState, HostView, RefusalReason } from './types.ts';
+import type { CauseKind, Heard, HostState, HostView, Memory, RefusalReason } from './types.ts';
 import { viewOf } from './views.ts';
 
 /** Hosts that fell silent, kept to answer "where was it before"; those that left with their port are kept apart. */
@@ -146,10 +146,26 @@ export class Book {
     for (const memory of memories) {
       for (const host of memory) {
         if (now - host.since < MEMORY_MS) break;
-        this.#forget(host);
+        // Announced ahead of its return: it is still needed.
+        if (!host.route) this.#forget(host);
       }
     }
     this.sweepAt = memories.some((memory) => memory.size > 0) ? now + SWEEP_MS : Number.POSITIVE_INFINITY;
+  }
+
+  /** A host of an earlier life, as if it had left its port now; never one that is known. */
+  remember(memory: Memory, now: Instant): void {
+    const port = this.ports.get(memory.port);
+    if (!port?.downlink || this.hosts.has(memory.address) || this.rules.refuseAddress(memory.address)) return;
+    if (port.left.size >= this.rules.policy.limits.perPort) return;
+    const host = new Host(memory.address, memory);
+    host.since = now;
+    host.reason = 'known to an earlier run';
+    host.returns = memory.returns;
+    host.memory = port.left;
+    port.left.add(host);
+    this.hosts.set(host.address, host);
+    if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = now + SWEEP_MS;
   }
 
   /** The port is in the policy no more, and its hosts were withdrawn. */
@@ -210,7 +226,7 @@ export class Book {
     const memory = host.memory!;
     const limit = memory === this.#departed ? DEPARTED : this.rules.policy.limits.perPort;
     for (const oldest of memory) {
-      if (memory.size <= limit || oldest.dirty) return;
+      if (memory.size <= limit || oldest.dirty || oldest.route) return;
       this.#forget(oldest);
     }
   }

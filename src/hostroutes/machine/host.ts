@@ -59,6 +59,9 @@ export class Host implements Sleeper {
   elsewhere: Heard | undefined;
   elsewhereAt: Instant = 0;
 
+  /** It came back to its port by itself when the port came up; false: it stayed away. */
+  returns: boolean | undefined;
+
   /** The set that remembers it while gone. */
   memory: Set<Host> | undefined;
 

@@ -13,6 +13,8 @@ export class PortState {
   downlink: boolean;
   down: string | undefined;
   blocked: string | undefined;
+  /** When it came up last. */
+  upAt: Instant = Number.NEGATIVE_INFINITY;
   readonly hosts = new Set<Host>();
   /** Left because of the port, oldest first. */
   readonly left = new Set<Host>();

@@ -9,6 +9,7 @@ export interface Search extends Sleeper {
   readonly address: Address;
   readonly mac: Mac | undefined;
   readonly port: string;
+  readonly vlan: number | undefined;
   /** A static host is looked for as long as it is configured. */
   readonly endless: boolean;
   tries: number;
@@ -41,7 +42,7 @@ export class Searches {
     mac: Mac | undefined,
     port: string,
     at: Instant,
-    options: { endless?: boolean; limit: number },
+    options: { endless?: boolean; limit: number; vlan?: number | undefined },
   ): boolean {
     const known = this.#byAddress.get(address);
     if (known?.endless && !options.endless) {
@@ -51,7 +52,8 @@ export class Searches {
     }
     if (known) this.#deadlines.delete(known);
     else if (this.#byAddress.size >= options.limit) return false;
-    const search = { address, mac, port, endless: options.endless === true, tries: 0, wakeAt: at, heapIndex: -1 };
+    const { vlan, endless = false } = options;
+    const search = { address, mac, port, vlan, endless, tries: 0, wakeAt: at, heapIndex: -1 };
     this.#byAddress.set(address, search);
     this.#deadlines.set(search, at);
     return true;

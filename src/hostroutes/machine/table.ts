@@ -13,7 +13,7 @@
  */
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import type { ClaimLevel, ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import { Book } from './book.ts';
 import { ForeignClaims, levelAgainst, SETTLE_MS } from './claims.ts';
 import { countMove, isHeld } from './damping.ts';
@@ -21,6 +21,7 @@ import { type Host, RANK } from './host.ts';
 import { CompiledPolicy } from './policy.ts';
 import { PortState } from './port-state.ts';
 import { applyPolicy } from './reload.ts';
+import { Returning } from './returning.ts';
 import type {
   Heard,
   HostCounters,
@@ -28,10 +29,11 @@ import type {
   HostEvent,
   HostPolicy,
   HostView,
+  Memory,
   RememberedHost,
   Source,
 } from './types.ts';
-import { rememberedOf, viewOf } from './views.ts';
+import { memoryOf, rememberedOf, viewOf } from './views.ts';
 import { Watch } from './watch.ts';
 
 const NOTHING: HostEffect[] = [];
@@ -41,12 +43,14 @@ export class HostTable {
   readonly #book: Book;
   readonly #watch: Watch;
   readonly #claims = new ForeignClaims();
+  readonly #returning: Returning;
   #heardCount = 0;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
   constructor(policy: HostPolicy, random: () => number = Math.random) {
     this.#book = new Book(new CompiledPolicy(policy), random);
     this.#watch = new Watch(this.#book);
+    this.#returning = new Returning(this.#book, this.#claims);
   }
 
   /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
@@ -56,7 +60,9 @@ export class HostTable {
   }
 
   nextDeadline(): Instant | undefined {
-    return this.#watch.nextDeadline();
+    const returning = this.#returning.nextDeadline();
+    const watch = this.#watch.nextDeadline();
+    return returning === Number.POSITIVE_INFINITY ? watch : Math.min(returning, watch ?? returning);
   }
 
   hosts(): HostView[] {
@@ -83,11 +89,28 @@ export class HostTable {
     return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
   }
 
+  /** Announced ahead of their return to one of these ports. */
+  expected(ports: readonly string[]): Address[] {
+    return this.#returning.expected(ports);
+  }
+
+  /** Live hosts and those remembered with their ports. */
+  memory(): Memory[] {
+    const memory: Memory[] = [];
+    for (const port of this.#book.ports.values()) {
+      for (const host of port.hosts) memory.push(memoryOf(host));
+      for (const host of port.left) memory.push(memoryOf(host));
+    }
+    return memory;
+  }
+
   counters(): HostCounters {
     return {
       ...this.#book.gauges(),
       searches: this.#watch.searches.size,
       foreignClaims: this.#claims.size,
+      expecting: this.#returning.size,
+      ...this.#returning.count,
       heard: this.#heardCount,
       ...this.#book.count,
       ...this.#watch.count,
@@ -131,7 +154,17 @@ export class HostTable {
       case 'configure':
         applyPolicy(this.#book, this.#watch, this.#claims, event.policy, now);
         break;
+      case 'expect':
+        this.#returning.expect(event.ports, now);
+        break;
+      case 'unexpect':
+        this.#returning.cancel(event.ports, event.reason);
+        break;
+      case 'remember':
+        for (const memory of event.hosts) this.#book.remember(memory, now);
+        break;
       case 'tick':
+        this.#returning.tick(now);
         this.#watch.tick(now);
         break;
       case 'batch':
@@ -145,7 +178,10 @@ export class HostTable {
     if (!host?.live) this.#learn(host, heard, now);
     else if (host.port !== heard.port || host.mac !== heard.mac || host.ifindex !== heard.ifindex) {
       this.#heardElsewhere(host, heard, now);
-    } else if (!heard.stale) this.#refresh(host, heard.source, now);
+    } else if (!heard.stale) {
+      if (heard.vlan !== undefined) host.vlan = heard.vlan;
+      this.#refresh(host, heard.source, now);
+    }
   }
 
   /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
@@ -172,9 +208,10 @@ export class HostTable {
       this.#watch.searchFor(heard, now);
       return;
     }
+    const expected = this.#returning.heard(known, port, now);
     const host = book.enter(known, heard, port, now);
     const rival = book.rules.policy.activeActive ? undefined : this.#claims.best(host.address);
-    host.level = levelAgainst(rival);
+    host.level = Math.max(levelAgainst(rival), expected) as ClaimLevel;
     host.contested = rival !== undefined && rival >= host.level;
     host.settleAt = Number.POSITIVE_INFINITY;
     book.announce(host, 'heard', host.reason);
@@ -265,7 +302,9 @@ export class HostTable {
   #portDown(names: readonly string[], reason: string, now: Instant): void {
     for (const name of names) {
       const port = this.#book.ports.get(name);
-      if (port?.downlink) port.down = reason;
+      if (!port?.downlink) continue;
+      if (port.down === undefined) this.#returning.cancel([name], reason);
+      port.down = reason;
     }
     this.#book.clear(names, 'portDown', reason, now);
   }
@@ -274,6 +313,8 @@ export class HostTable {
     const port = this.#book.ports.get(name);
     if (port?.down === undefined) return;
     port.down = undefined;
+    port.upAt = now;
+    this.#returning.opened(name, now);
     this.#watch.searchPort(port, now);
   }
 
@@ -286,6 +327,7 @@ export class HostTable {
       }
       port.blocked = reason;
     }
+    this.#returning.cancel(names, reason);
     this.#book.clear(names, 'blocked', reason, now);
   }
 

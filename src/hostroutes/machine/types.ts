@@ -46,6 +46,15 @@ export interface HostPolicy {
   /** Our own and the gateways' addresses: never learned. */
   readonly ownAddresses: readonly Address[];
   readonly bindings?: readonly Binding[];
+  /**
+   * Hosts that come back to a port are announced before they do (see returning.ts). `learned`: those that came back by
+   * themselves before. `wait`: how long they may take once announced. `door`: where their packets wait meanwhile.
+   */
+  readonly returning?: {
+    readonly mode: 'learned' | 'always' | 'never';
+    readonly wait: number;
+    readonly door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>;
+  };
   /** More than `moves` moves inside `window`: duplicate, held where it is for `floor`, doubling up to `ceiling`. */
   readonly damping?: {
     readonly moves: number;
@@ -67,6 +76,7 @@ export interface Heard {
   readonly interface: string;
   readonly ifindex: number;
   readonly gratuitous?: boolean;
+  /** VLAN id of the frame on a bridge's port, 0 for none; absent: not known. Questions go out with the same tag. */
   readonly vlan?: number;
   /** Evidence of unknown age (a STALE neighbour): neither refreshes nor moves a host; an unknown one is asked first. */
   readonly stale?: boolean;
@@ -90,6 +100,11 @@ export type HostEvent =
       readonly blocked: boolean;
       readonly reason: string;
     }
+  /** These ports are about to carry their hosts again, or will not after all. */
+  | { readonly type: 'expect'; readonly ports: readonly string[] }
+  | { readonly type: 'unexpect'; readonly ports: readonly string[]; readonly reason: string }
+  /** From an earlier life: who was behind which port. Ports that have a memory of their own keep it. */
+  | { readonly type: 'remember'; readonly hosts: readonly Memory[] }
   | { readonly type: 'foreignClaim'; readonly claim: ForeignClaim }
   | { readonly type: 'configure'; readonly policy: HostPolicy }
   | { readonly type: 'tick' }
@@ -106,6 +121,9 @@ export type CauseKind =
   | 'portDown'
   | 'blocked'
   | 'settled'
+  /** Announced ahead of its return; it did not come. */
+  | 'returning'
+  | 'stayedAway'
   | 'policy';
 
 /** Why a delta came about; `port` is absent when several ports are in it. */
@@ -139,7 +157,13 @@ export type HostEffect =
   /** At most one in the answer to an event, and then the first. */
   | { readonly type: 'delta'; readonly delta: HostDelta; readonly cause: HostCause }
   /** Ask the address whether it is there: unicast to `mac`, or broadcast when it is not known. */
-  | { readonly type: 'probe'; readonly address: Address; readonly mac: Mac | undefined; readonly port: string }
+  | {
+      readonly type: 'probe';
+      readonly address: Address;
+      readonly mac: Mac | undefined;
+      readonly port: string;
+      readonly vlan?: number;
+    }
   /** At most one a second for each port and reason; `suppressed`: how many were left unsaid since the last. */
   | {
       readonly type: 'refused';
@@ -179,6 +203,17 @@ export interface HostView {
   readonly rivals: readonly { readonly from: string; readonly level: ClaimLevel }[];
 }
 
+/** A host as it may be written down for the next life of the agent. */
+export interface Memory {
+  readonly address: Address;
+  readonly mac: Mac;
+  readonly port: string;
+  readonly interface: string;
+  readonly ifindex: number;
+  /** It has come back to its port by itself. */
+  readonly returns: boolean | undefined;
+}
+
 /** A host that left because its port went down or was blocked. */
 export interface RememberedHost extends HostRoute {
   readonly port: string;
@@ -192,6 +227,11 @@ export interface HostCounters {
   readonly remembered: number;
   readonly searches: number;
   readonly foreignClaims: number;
+  /** Announced ahead of their return now, and how such announcements ended so far. */
+  readonly expecting: number;
+  readonly expected: number;
+  readonly returned: number;
+  readonly stayedAway: number;
   readonly heard: number;
   readonly learned: number;
   readonly moved: number;

@@ -1,5 +1,5 @@
 import { type Host, SOURCES } from './host.ts';
-import type { HostView, RememberedHost } from './types.ts';
+import type { HostView, Memory, RememberedHost } from './types.ts';
 
 export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
   return {
@@ -8,7 +8,7 @@ export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
     port: host.port,
     interface: host.interface,
     ifindex: host.ifindex,
-    ...(host.vlan === undefined ? {} : { vlan: host.vlan }),
+    ...(!host.vlan ? {} : { vlan: host.vlan }),
     state: host.state,
     level: host.level,
     source: SOURCES[host.rank()] ?? 'arp',
@@ -20,6 +20,10 @@ export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
     reason: host.reason,
     rivals,
   };
+}
+
+export function memoryOf({ address, mac, port, interface: name, ifindex, returns }: Host): Memory {
+  return { address, mac, port, interface: name, ifindex, returns };
 }
 
 export function rememberedOf(host: Host): RememberedHost {

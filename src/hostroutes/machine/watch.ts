@@ -85,7 +85,9 @@ export class Watch {
     const { rules } = this.#book;
     if (rules.probing) {
       const limit = rules.policy.limits.total;
-      for (const host of port.left) this.searches.start(host.address, host.mac, port.name, now, { limit });
+      for (const { address, mac, vlan } of port.left) {
+        this.searches.start(address, mac, port.name, now, { limit, vlan });
+      }
     }
     for (const entry of rules.statics.values()) if (entry.port === port.name) this.searchStatic(entry.address, now);
   }
@@ -97,10 +99,10 @@ export class Watch {
   }
 
   /** Evidence of unknown age: ask before believing. */
-  searchFor(heard: Pick<Heard, 'address' | 'mac' | 'port'>, now: Instant): void {
+  searchFor(heard: Pick<Heard, 'address' | 'mac' | 'port' | 'vlan'>, now: Instant): void {
     if (this.searches.has(heard.address)) return;
     const limit = this.#book.rules.policy.limits.total;
-    if (!this.searches.start(heard.address, heard.mac, heard.port, now, { limit })) {
+    if (!this.searches.start(heard.address, heard.mac, heard.port, now, { limit, vlan: heard.vlan })) {
       this.#book.refuse(heard, 'search-limit', now);
     }
   }
@@ -184,8 +186,8 @@ export class Watch {
 
   #probe(target: Host | Search): void {
     this.count.probes++;
-    const { address, mac, port } = target;
-    this.#book.turn.effects.push({ type: 'probe', address, mac, port });
+    const { address, mac, port, vlan } = target;
+    this.#book.turn.effects.push({ type: 'probe', address, mac, port, ...(vlan ? { vlan } : {}) });
   }
 
   #takePace(now: Instant): boolean {

@@ -1,4 +1,15 @@
-import { AF, ETH_P, isWouldBlock, LinuxSocket, PACKET, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
+import {
+  AF,
+  type ControlMessage,
+  ETH_P,
+  isWouldBlock,
+  LinuxSocket,
+  PACKET,
+  SO,
+  SOCK,
+  SOL,
+  SystemCallError,
+} from 'linux-sockets';
 import { speakerFilter } from './filter.ts';
 
 export interface PortSocketOptions {
@@ -10,6 +21,16 @@ export interface PortSocketOptions {
   /** Hear all IPv6 groups (solicitations go to the group of the address asked for). */
   readonly multicast: boolean;
 }
+
+export interface Frame {
+  readonly bytes: Uint8Array;
+  /** Absent on a port that is no bridge's: what comes there carries no VLAN id. */
+  readonly vlan?: number;
+}
+
+/** struct tpacket_auxdata: the kernel takes the tag off the frame and tells it here. */
+const VLAN_VALID = 0x10;
+const VLAN_TCI_AT = 16;
 
 /** Bursts of gratuitous ARPs come when a whole rack fails over. */
 const RECEIVE_BUFFER = 1 << 20;
@@ -37,6 +58,7 @@ export class PortSocket {
     try {
       this.#socket.attachFilter(speakerFilter(options.bridged));
       this.#socket.setOption(SOL.SOCKET, SO.RCVBUF, RECEIVE_BUFFER);
+      if (options.bridged) this.#socket.setOption(SOL.PACKET, PACKET.AUXDATA, 1);
       this.#socket.bind({ family: 'packet', ifindex: options.ifindex, protocol: ETH_P.ALL });
       if (options.multicast) {
         this.#socket.setOption(SOL.PACKET, PACKET.ADD_MEMBERSHIP, allMulticast(options.ifindex));
@@ -49,8 +71,10 @@ export class PortSocket {
   }
 
   /** Ethernet frames, at most 64. @throws SystemCallError (ENETDOWN once when the port goes down) */
-  receive(): Uint8Array[] {
-    return this.#socket.receiveBatch().map((message) => message.data);
+  receive(): Frame[] {
+    const messages = this.#socket.receiveBatch();
+    if (!this.bridged) return messages.map(({ data }) => ({ bytes: data }));
+    return messages.map(({ data, control }) => ({ bytes: data, vlan: vlanOf(control) }));
   }
 
   /** Undefined when sent, otherwise the errno name. */
@@ -75,6 +99,13 @@ export class PortSocket {
   close(): void {
     this.#socket.close();
   }
+}
+
+function vlanOf(control: readonly ControlMessage[]): number {
+  const auxiliary = control.find(({ level, type }) => level === SOL.PACKET && type === PACKET.AUXDATA);
+  if (!auxiliary || auxiliary.data.length < VLAN_TCI_AT + 2) return 0;
+  const view = new DataView(auxiliary.data.buffer, auxiliary.data.byteOffset, auxiliary.data.byteLength);
+  return view.getUint32(0, true) & VLAN_VALID ? view.getUint16(VLAN_TCI_AT, true) & 0xfff : 0;
 }
 
 /** struct packet_mreq */

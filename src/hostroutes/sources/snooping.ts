@@ -2,14 +2,22 @@ import { SystemCallError } from 'linux-sockets';
 import type { Address, Mac } from '../../model/address.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
+import { tagged } from '../codec/ethernet.ts';
 import { question, whoSpeaks } from '../codec/speaker.ts';
 import type { HostEvent, HostPolicy } from '../machine/types.ts';
 import type { HostKernel } from '../options.ts';
 import type { Placement } from './placement.ts';
-import { PortSocket } from './port-socket.ts';
+import { type Frame, PortSocket } from './port-socket.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
+
+export interface Question {
+  readonly port: string;
+  readonly address: Address;
+  readonly mac: Mac | undefined;
+  readonly vlan?: number;
+}
 
 export interface SnoopingOptions {
   readonly kernel: HostKernel;
@@ -61,11 +69,12 @@ export class Snooping {
   }
 
   /** false: it could not be sent, and why was counted. */
-  ask(name: string, address: Address, mac: Mac | undefined): boolean {
+  ask({ port: name, address, mac, vlan }: Question): boolean {
     const port = this.#options.kernel.port(name);
     const socket = this.#sockets.get(name);
     const asker = port && this.#options.placement.asker(port, address);
-    const failure = socket && asker ? socket.send(question(address, mac, asker)) : 'no-socket';
+    const frame = asker && question(address, mac, asker);
+    const failure = socket && frame ? socket.send(vlan ? tagged(frame, vlan) : frame) : 'no-socket';
     if (failure) this.#add(`probes.failed.${failure}`);
     return failure === undefined;
   }
@@ -112,7 +121,7 @@ export class Snooping {
     }
   }
 
-  #receive(socket: PortSocket): Uint8Array[] {
+  #receive(socket: PortSocket): Frame[] {
     try {
       return socket.receive();
     } catch (error) {
@@ -123,20 +132,28 @@ export class Snooping {
     }
   }
 
-  #evidence(name: string, frames: readonly Uint8Array[]): HostEvent[] {
+  #evidence(name: string, frames: readonly Frame[]): HostEvent[] {
     const port = this.#options.kernel.port(name);
     const events: HostEvent[] = [];
     if (!port) return events;
     this.#add('frames', frames.length);
     const { arp } = this.#policy.sources;
-    for (const frame of frames) {
-      const spoken = whoSpeaks(frame);
+    for (const { bytes, vlan } of frames) {
+      const spoken = whoSpeaks(bytes);
       if ('error' in spoken) this.#add(`frames.malformed.${spoken.error}`);
       else if ('silent' in spoken) this.#add(`frames.ignored.${spoken.silent}`);
       else {
         const { address, mac, gratuitous } = spoken.speaker;
         const routed = this.#options.placement.routedOn(port, address);
-        const place = { address, mac, port: name, interface: routed.name, ifindex: routed.ifindex, gratuitous };
+        const place = {
+          address,
+          mac,
+          port: name,
+          interface: routed.name,
+          ifindex: routed.ifindex,
+          gratuitous,
+          ...(vlan === undefined ? {} : { vlan }),
+        };
         events.push(arp ? { type: 'heard', source: 'arp', ...place } : { type: 'probeReply', ...place });
       }
     }

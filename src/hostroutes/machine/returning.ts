@@ -1,0 +1,128 @@
+import type { Address } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { ClaimLevel, HostRoute } from '../../model/hosts.ts';
+import type { Book } from './book.ts';
+import { type ForeignClaims, levelAgainst } from './claims.ts';
+import type { Host } from './host.ts';
+import type { PortState } from './port-state.ts';
+
+interface Expected {
+  readonly host: Host;
+  readonly until: Instant;
+}
+
+/**
+ * Hosts that are about to come back: make before break.
+ *
+ * A server that returns to its old port leaves its stand-by link at once, but the fabric needs tens of milliseconds to
+ * follow, and all that it sends meanwhile goes to a link that the server no longer listens to. So while the port is about
+ * to open (or the server's own link has just come up) the fabric is told first: a host that was there before, and that
+ * another switch claims now, is announced above that claim, and its kernel route leads to a place where packets wait.
+ * When it is heard, it is a host like any other and what waited is delivered. When it is not, the announcement goes.
+ *
+ * A server that stays where it is makes its packets wait in vain for `wait`. So by default only hosts that have come
+ * back by themselves before are expected to do so again.
+ */
+export class Returning {
+  readonly #book: Book;
+  readonly #claims: ForeignClaims;
+  readonly #expected = new Map<Address, Expected>();
+  readonly count = { expected: 0, returned: 0, stayedAway: 0 };
+
+  constructor(book: Book, claims: ForeignClaims) {
+    this.#book = book;
+    this.#claims = claims;
+  }
+
+  get size(): number {
+    return this.#expected.size;
+  }
+
+  has(address: Address): boolean {
+    return this.#expected.has(address);
+  }
+
+  expected(ports: readonly string[]): Address[] {
+    return [...this.#expected.values()].filter(({ host }) => ports.includes(host.port)).map(({ host }) => host.address);
+  }
+
+  /** Hosts remembered behind these ports are announced ahead of their return; those of a port that just opened, too. */
+  expect(names: readonly string[], now: Instant): void {
+    const { returning, activeActive } = this.#book.rules.policy;
+    if (!returning || returning.mode === 'never' || activeActive) return;
+    for (const name of names) {
+      for (const host of this.#book.ports.get(name)?.left ?? []) {
+        const rival = this.#claims.best(host.address);
+        if (rival === undefined || this.#expected.has(host.address) || host.live) continue;
+        if (returning.mode === 'learned' && !host.returns) continue;
+        host.level = levelAgainst(rival);
+        host.route = waitingRoute(host, returning.door);
+        this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);
+        this.#expected.set(host.address, { host, until: now + returning.wait });
+        this.count.expected++;
+      }
+    }
+  }
+
+  /**
+   * A host that was gone was heard on `port`: the level at which it was expected, or 0. That it came right after the port
+   * did is what we learn of it.
+   */
+  heard(known: Host | undefined, port: PortState, now: Instant): ClaimLevel {
+    if (!known) return 0;
+    const { returning } = this.#book.rules.policy;
+    if (returning && port.left.has(known) && now - port.upAt <= returning.wait) known.returns = true;
+    const expected = this.#expected.get(known.address);
+    if (!expected) return 0;
+    this.#expected.delete(known.address);
+    this.count.returned++;
+    return known.level;
+  }
+
+  /** The port has come up: from now on its hosts have `wait` to be heard. */
+  opened(name: string, now: Instant): void {
+    const { returning } = this.#book.rules.policy;
+    if (!returning) return;
+    for (const [address, { host }] of [...this.#expected]) {
+      if (host.port !== name) continue;
+      // Taken out and put back: the map stays in the order of the deadlines.
+      this.#expected.delete(address);
+      this.#expected.set(address, { host, until: now + returning.wait });
+    }
+  }
+
+  /** The ports will not open after all. */
+  cancel(names: readonly string[], reason: string): void {
+    for (const [address, { host }] of this.#expected)
+      if (names.includes(host.port)) this.#giveUp(address, host, reason);
+  }
+
+  nextDeadline(): Instant {
+    let first = Number.POSITIVE_INFINITY;
+    for (const { until } of this.#expected.values()) {
+      first = until;
+      break;
+    }
+    return first;
+  }
+
+  tick(now: Instant): void {
+    for (const [address, { host, until }] of this.#expected) {
+      // All wait equally long, so the map is in the order of the deadlines.
+      if (until > now || !this.#book.turn.allows('stayedAway')) return;
+      host.returns = false;
+      this.count.stayedAway++;
+      this.#giveUp(address, host, 'it did not come back');
+    }
+  }
+
+  #giveUp(address: Address, host: Host, reason: string): void {
+    this.#expected.delete(address);
+    host.route = undefined;
+    this.#book.turn.note(host, 'stayedAway', host.port, reason);
+  }
+}
+
+function waitingRoute(host: Host, door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>): HostRoute {
+  return { address: host.address, level: host.level, ...door };
+}
