@@ -1,7 +1,7 @@
 import type { Address, Prefix } from '../model/address.ts';
-import { prefixAddress } from '../model/address.ts';
+import { ipv4FromNumber, ipv4ToNumber, prefixAddress } from '../model/address.ts';
 import type { ClaimLevel, ForeignClaim } from '../model/hosts.ts';
-import type { PathAttributes, UpdateMessage } from './codec/messages.ts';
+import type { LargeCommunity, PathAttributes, UpdateMessage } from './codec/messages.ts';
 import { pathLength } from './codec/validate.ts';
 import { originAs } from './rib.ts';
 
@@ -10,25 +10,32 @@ import { originAs } from './rib.ts';
  * whatever becomes of them as routes: a path with our AS in it is no route for us, but it is a claim if it is the
  * twin's.
  *
- * Whose it is, is told like this. The last AS of the path is the announcer's.
- * - It isn't ours: somebody else's claim. The switches of the usual fabric have an AS each.
- * - It is ours and the next hop is ours: our own route came back.
- * - It is ours and `sharedAs` is false: our own route came back.
- * - It is ours, and the path is just `neighbour ours`: the neighbour has it from the announcer itself. Routers don't
- *   send a route to the one they have it from (FRR, BIRD, GoBGP, Junos; Cisco IOS may: set `sharedAs: false`), so it is
- *   the twin's, which has our AS number.
- * - It is ours and came a longer way: ours if we announce the address now, else the twin's.
+ * Whose it is, is told like this. The last AS of the path is the announcer's, and when it isn't ours the claim is
+ * somebody else's: the usual fabric, where each switch has an AS of its own. When it is ours, the route may be our own,
+ * as gateways do send routes back to the switch they have them from (FRR does so as soon as two switches share an update
+ * group), or the twin's, if that has our AS number:
+ * - the next hop is ours, or `sharedAs` is false: ours;
+ * - it is marked (below): ours when the mark is;
+ * - it is not, as a gateway took the mark off: ours when we announce the address at the very level that it shows. So
+ *   then a twin that claims what we claim at the same level is not heard.
+ *
+ * The mark is the large community `asn:20556:router id`, on everything we announce unless `sharedAs` is false.
  */
 export interface ClaimPolicy {
   readonly localAs: number;
+  readonly routerId: Address;
   readonly sharedAs: boolean;
   /** Inside the configured prefixes. */
   covers(address: Address): boolean;
-  /** We announce this address now. */
-  announced(address: Address): boolean;
+  /** The level at which we announce this address now. */
+  announced(address: Address): ClaimLevel | undefined;
   /** The address is one of this box. */
   isOurs(address: Address): boolean;
 }
+
+const MARK = 20556;
+
+export const markOf = (asn: number, routerId: Address): LargeCommunity => [asn, MARK, ipv4ToNumber(routerId)];
 
 interface Claim {
   readonly level: ClaimLevel;
@@ -70,9 +77,12 @@ export class ForeignClaims {
   }
 
   #isForeign(address: Address, nextHop: Address, attributes: PathAttributes): boolean {
-    if (originAs(attributes.asPath) !== this.#policy.localAs) return true;
-    if (this.#policy.isOurs(nextHop) || !this.#policy.sharedAs) return false;
-    return pathLength(attributes.asPath ?? []) === 2 || !this.#policy.announced(address);
+    const { localAs, routerId, sharedAs } = this.#policy;
+    if (originAs(attributes.asPath) !== localAs) return true;
+    if (!sharedAs || this.#policy.isOurs(nextHop)) return false;
+    const marked = markedBy(attributes, localAs);
+    if (marked) return marked !== routerId;
+    return this.#policy.announced(address) !== levelOf(attributes);
   }
 
   #set(peer: Address, address: Address, claim: Claim | undefined): void {
@@ -94,11 +104,21 @@ function hostOf(prefix: Prefix): Address | undefined {
   return prefix.endsWith(prefix.includes(':') ? '/128' : '/32') ? prefixAddress(prefix) : undefined;
 }
 
-/** `AS65002` when the path names somebody behind the neighbour, else the next hop. */
+const levelOf = (attributes: PathAttributes): ClaimLevel => (2 - (attributes.origin ?? 2)) as ClaimLevel;
+
+/** The router id in the mark of a switch with this AS. */
+function markedBy(attributes: PathAttributes, asn: number): Address | undefined {
+  const mark = attributes.largeCommunities?.find(([global, local]) => global === asn && local === MARK);
+  return mark && ipv4FromNumber(mark[2]);
+}
+
+/** The router id when the route is marked, `AS65002` when its path names somebody behind the neighbour, else the next hop. */
 function claimOf(nextHop: Address, attributes: PathAttributes): Claim {
-  const from = originAs(attributes.asPath);
-  const behind = pathLength(attributes.asPath ?? []) > 1 && from !== undefined;
-  return { level: (2 - (attributes.origin ?? 2)) as ClaimLevel, from: behind ? `AS${from}` : nextHop };
+  const level = levelOf(attributes);
+  const asn = originAs(attributes.asPath);
+  if (asn === undefined) return { level, from: nextHop };
+  const behind = pathLength(attributes.asPath ?? []) > 1;
+  return { level, from: markedBy(attributes, asn) ?? (behind ? `AS${asn}` : nextHop) };
 }
 
 function strongest(claims: ReadonlyMap<Address, Claim> | undefined): Claim | undefined {

@@ -4,37 +4,56 @@ import type { NextHop } from '../model/hosts.ts';
 import type { LinkState, Port } from '../model/ports.ts';
 import { isUp } from '../model/ports.ts';
 
-/** What the box's links say of a next hop or a neighbour. Answers are kept until `forget`, on any link change. */
+/** On a link of ours, and how; an address of ours; or neither. */
+export type Resolution = NextHop | 'ours' | 'elsewhere';
+
+/** A neighbour may send as many next hops as routes; those beyond are looked up each time. */
+const REMEMBERED = 4096;
+
+/**
+ * What the box's links say of a next hop or a neighbour. Answers are remembered, as routes have few next hops; `refresh`,
+ * after each link change, says which of them changed, so that a port that leads to no next hop costs no decision.
+ */
 export class NextHops {
   readonly #links: LinkState;
-  readonly #resolved = new Map<Address, NextHop | undefined>();
+  readonly #resolved = new Map<Address, Resolution>();
 
   constructor(links: LinkState) {
     this.#links = links;
   }
 
-  forget(): void {
-    this.#resolved.clear();
-  }
-
-  /** The up interface that `address` is directly on, or undefined. */
-  resolve(address: Address): NextHop | undefined {
-    if (this.#resolved.has(address)) return this.#resolved.get(address);
-    let found: NextHop | undefined;
-    for (const port of this.#links.ports()) {
-      if (isUp(port) && onLink(port, address)) {
-        found = { via: address, interface: port.name };
-        break;
-      }
-    }
-    // A neighbour may send as many next hops as routes.
-    if (this.#resolved.size >= 4096) this.#resolved.clear();
-    this.#resolved.set(address, found);
+  resolve(address: Address): Resolution {
+    const known = this.#resolved.get(address);
+    if (known) return known;
+    const found = this.#find(address);
+    if (this.#resolved.size < REMEMBERED) this.#resolved.set(address, found);
     return found;
   }
 
+  /** Answers which next hops may have changed; undefined: none. */
+  refresh(): ((nextHop: Address) => boolean) | undefined {
+    const changed = new Set<Address>();
+    for (const [address, before] of this.#resolved) {
+      const after = this.#find(address);
+      if (same(before, after)) continue;
+      changed.add(address);
+      this.#resolved.set(address, after);
+    }
+    const full = this.#resolved.size >= REMEMBERED;
+    if (changed.size === 0 && !full) return undefined;
+    return (nextHop) => changed.has(nextHop) || !this.#resolved.has(nextHop);
+  }
+
   isOurs(address: Address): boolean {
-    return this.portOf(address) !== undefined;
+    return this.resolve(address) === 'ours';
+  }
+
+  #find(address: Address): Resolution {
+    if (this.portOf(address)) return 'ours';
+    for (const port of this.#links.ports()) {
+      if (isUp(port) && onLink(port, address)) return { via: address, interface: port.name };
+    }
+    return 'elsewhere';
   }
 
   /** The port that has `address` itself. */
@@ -74,3 +93,8 @@ export function onLink(port: Port, address: Address): boolean {
 }
 
 const subnetOf = (address: Address, length: number): Prefix => makePrefix(addressBytes(address), length);
+
+function same(a: Resolution, b: Resolution): boolean {
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  return a.via === b.via && a.interface === b.interface;
+}

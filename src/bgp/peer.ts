@@ -39,6 +39,8 @@ export interface PeerContext {
 }
 
 const BGP_PORT = 179;
+/** TCP_MD5SIG_MAXKEYLEN. */
+const LONGEST_KEY = 80;
 const DEFAULT_CONNECT_RETRY = 5_000;
 /** RFC 4486 §4: not at once after too many prefixes, as they would come again. */
 const MAXIMUM_PREFIXES_PAUSE = 60_000;
@@ -70,10 +72,15 @@ export class Peer implements ChannelOwner {
   #endOfRib = new Set<Family>();
   #lastUpdateAt: Instant | undefined;
   #interface: string | undefined;
+  /** After a stop of our own that asks for peace; holds for both directions. */
+  #refuseUntil: Instant = Number.NEGATIVE_INFINITY;
 
   constructor(options: BgpNeighborOptions, context: PeerContext) {
     if (options.hold !== 0 && options.hold < 3000)
       throw new RangeError('hold is 0 or at least 3,000 ms (RFC 4271 §4.2)');
+    if (options.password && Buffer.byteLength(options.password) > LONGEST_KEY) {
+      throw new RangeError(`a key has at most ${LONGEST_KEY} octets`);
+    }
     this.options = options;
     this.external = options.remoteAs !== context.options.asn;
     this.#context = context;
@@ -137,6 +144,7 @@ export class Peer implements ChannelOwner {
   /** A connection of this neighbour came in. */
   accept(connection: Connection): ConnectionHandlers | undefined {
     const present = this.#incoming;
+    if (this.#now() < this.#refuseUntil) return undefined;
     // The newer of two is the live one, unless the older has already shown that it is.
     if (!this.#running || (present && stateRank(present.session.state) >= stateRank('OpenConfirm'))) return undefined;
     present?.dispatch({ type: 'OpenCollisionDump' });
@@ -177,12 +185,19 @@ export class Peer implements ChannelOwner {
   /** External neighbours one hop away live and die with their interface, without waiting for the hold time. */
   linkChanged({ name, before, after }: PortChange): void {
     if (this.options.multihop || !this.#running) return;
-    const led = this.#interface ? this.#interface === name : before !== undefined && this.#leads(before);
+    const ledBefore = before !== undefined && this.#leads(before);
     const leads = after !== undefined && this.#leads(after);
-    if (led && isUp(before) && !(isUp(after) && leads)) this.#interfaceDown(name);
-    else if (!this.#established && leads && isUp(after) && !(isUp(before) && before && this.#leads(before))) {
+    const led = this.#interface ? this.#interface === name : ledBefore;
+    // An address that went takes the session with it as the carrier does.
+    if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
+    else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
       this.#outgoing.dispatch({ type: 'InterfaceUp' });
     }
+  }
+
+  /** Something that watches the neighbour more closely (BFD) says that it is gone (RFC 5882 §4.1). */
+  failed(reason: string): void {
+    this.#stopFor(reason, ceaseNotification(CEASE.bfdDown));
   }
 
   initialRoutesReceived(now: Instant): boolean {
@@ -283,7 +298,18 @@ export class Peer implements ChannelOwner {
     }
     this.#show(reason);
     // The connecting channel rested while the other was Established.
-    if (from === 'Established' && cameIn && this.#running) this.#outgoing.dispatch({ type: 'Start' });
+    if (from === 'Established' && cameIn && this.#running) this.#resume();
+  }
+
+  #resume(): void {
+    const { clock } = this.#context.options;
+    if (clock.now() >= this.#refuseUntil) {
+      this.#outgoing.dispatch({ type: 'Start' });
+      return;
+    }
+    clock.schedule(this.#refuseUntil, () => {
+      if (this.#running && !this.#established) this.#outgoing.dispatch({ type: 'Start' });
+    });
   }
 
   drained(channel: Channel): void {
@@ -414,6 +440,7 @@ export class Peer implements ChannelOwner {
 
   #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {
     const event = { type: 'AutomaticStop', notification, reason } as const;
+    if (pause !== undefined) this.#refuseUntil = this.#now() + pause;
     this.#established?.dispatch(pause === undefined ? event : { ...event, pause });
   }
 

@@ -76,8 +76,11 @@ export class Rib {
     for (const table of this.#in.values()) if (table.has(prefix)) this.#dirty.add(prefix);
   }
 
-  touchAll(): void {
-    for (const table of this.#in.values()) for (const prefix of table.keys()) this.#dirty.add(prefix);
+  /** These next hops are reached in another way than before, or not any more, or now. */
+  touchNextHops(changed: (nextHop: Address) => boolean): void {
+    for (const table of this.#in.values()) {
+      for (const route of table.values()) if (changed(route.nextHop)) this.#dirty.add(route.prefix);
+    }
   }
 
   /** Runs the decision process over what changed; answers the differences. */

@@ -3,7 +3,7 @@ import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
 import type { HostDelta, NextHop, WireReport } from '../model/hosts.ts';
 import type { PortChange } from '../model/ports.ts';
-import { ForeignClaims } from './claims.ts';
+import { ForeignClaims, markOf } from './claims.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { formatCommunities, GRACEFUL_SHUTDOWN, parseCommunities } from './codec/communities.ts';
 import type { AsSegment, UpdateMessage } from './codec/messages.ts';
@@ -46,11 +46,11 @@ export class BgpSpeaker implements Speaker {
   #listeners: Listener[] = [];
   #refused: Address[] = [];
 
-  /** @throws RangeError for a hold time below three seconds or a community that can't be read */
+  /** @throws RangeError for a hold time below three seconds, a key or a community that can't be, a neighbour twice */
   constructor(options: BgpOptions) {
     this.#options = options;
     this.#transport = options.transport ?? tcpTransport({ clock: options.clock, log: options.log });
-    this.#communities = parseCommunities(options.announce.communities);
+    this.#communities = this.#ownCommunities();
     this.#nextHops = new NextHops(options.links);
     this.#origination = new Origination(options.prefixes, (address) => this.#refused.push(address));
     this.#rib = new Rib({
@@ -61,9 +61,10 @@ export class BgpSpeaker implements Speaker {
     this.#claims = new ForeignClaims(
       {
         localAs: options.asn,
+        routerId: options.routerId,
         sharedAs: options.sharedAs ?? true,
         covers: (address) => this.#origination.covers(addressBytes(address)),
-        announced: (address) => this.#origination.has(address),
+        announced: (address) => this.#origination.get(address)?.level,
         isOurs: (address) => this.#nextHops.isOurs(address),
       },
       options.onForeignClaim,
@@ -79,7 +80,10 @@ export class BgpSpeaker implements Speaker {
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
     };
-    for (const neighbor of options.neighbors) this.#peers.set(neighbor.address, new Peer(neighbor, context));
+    for (const neighbor of options.neighbors) {
+      if (this.#peers.has(neighbor.address)) throw new RangeError(`neighbour ${neighbor.address} twice`);
+      this.#peers.set(neighbor.address, new Peer(neighbor, context));
+    }
   }
 
   start(): void {
@@ -111,8 +115,13 @@ export class BgpSpeaker implements Speaker {
 
   linkChanged(change: PortChange): void {
     for (const peer of this.#peers.values()) peer.linkChanged(change);
-    this.#nextHops.forget();
-    this.#rib.touchAll();
+    const changed = this.#nextHops.refresh();
+    if (changed) this.#rib.touchNextHops(changed);
+    this.#settle();
+  }
+
+  neighborFailed(address: Address, reason: string): void {
+    this.#peers.get(address)?.failed(reason);
     this.#settle();
   }
 
@@ -149,14 +158,22 @@ export class BgpSpeaker implements Speaker {
   setGracefulShutdown(on: boolean): void {
     if (on === this.#gracefulShutdown) return;
     this.#gracefulShutdown = on;
-    const configured = parseCommunities(this.#options.announce.communities);
-    const standard = new Set([...configured.standard, ...(on ? [GRACEFUL_SHUTDOWN] : [])]);
-    this.#communities = { ...configured, standard: [...standard].sort((a, b) => a - b) };
+    this.#communities = this.#ownCommunities();
     for (const peer of this.#peers.values()) peer.renew();
   }
 
   requestRefresh(address: Address): boolean {
     return this.#peers.get(address)?.requestRefresh() ?? false;
+  }
+
+  #ownCommunities(): CommunitySet {
+    const { announce, sharedAs, asn, routerId } = this.#options;
+    const configured = parseCommunities(announce.communities);
+    const standard = this.#gracefulShutdown ? [...configured.standard, GRACEFUL_SHUTDOWN] : configured.standard;
+    return {
+      standard: [...new Set(standard)],
+      large: sharedAs === false ? configured.large : [...configured.large, markOf(asn, routerId)],
+    };
   }
 
   #advertise(batch: RouteBatch): WireReport {
@@ -230,9 +247,9 @@ export class BgpSpeaker implements Speaker {
 
   #resolve(route: InRoute): NextHop | { readonly rejected: string } {
     if (isHost(route) && this.#origination.has(prefixAddress(route.prefix))) return { rejected: 'own-host' };
-    if (this.#nextHops.isOurs(route.nextHop)) return { rejected: 'next-hop-self' };
-    const direct = this.#nextHops.resolve(route.nextHop);
-    if (direct) return direct;
+    const answer = this.#nextHops.resolve(route.nextHop);
+    if (answer === 'ours') return { rejected: 'next-hop-self' };
+    if (answer !== 'elsewhere') return answer;
     // RFC 2545 §3: an external neighbour's link-local address, when the global one is on no link of ours.
     const port = this.#peers.get(route.peer.address)?.interface;
     if (route.linkLocal && port) return { via: route.linkLocal, interface: port };

@@ -53,9 +53,8 @@ export interface BgpOptions {
   /** How many next hops a learned route may have; 16 when absent. */
   readonly maximumPaths?: number;
   /**
-   * Whether another switch of ours may have the same AS number. When true (default) a host route whose path is exactly
-   * `neighbour ours` is taken for the twin's, since routers don't send a route back to whom they have it from; set it
-   * to false with gateways that do. See `claims.ts`.
+   * Another switch may have our AS number. Unless false, all we announce is marked with a large community of our own
+   * (`claims.ts`), by which our routes and the twin's are told apart when they come back with the same path.
    */
   readonly sharedAs?: boolean;
   /** TCP when absent; tests and simulations pass their own. */
@@ -121,6 +120,8 @@ export interface Speaker extends Announcer {
   /** Withdraws everything, says Cease/Administrative Shutdown, resolves when the connections are closed. */
   stop(communication?: string): Promise<void>;
   linkChanged(change: PortChange): void;
+  /** BFD says that the neighbour is gone: the session ends now, with Cease/10 (RFC 9384), and is tried again. */
+  neighborFailed(address: Address, reason: string): void;
   sessions(): SessionView[];
   routes(): RouteView[];
   counters(): Record<string, number>;

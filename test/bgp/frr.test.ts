@@ -296,3 +296,49 @@ test.serial('the carrier of the interface ends the session at once and brings it
   await speaker.established('192.0.2.1');
   await until(() => frr.routes()['10.10.10.1/32'], 'the route again');
 });
+
+test.serial('two switches of one AS behind FRR hear each other, and neither hears itself', async (t) => {
+  const lab = new Lab();
+  t.teardown(() => lab.close());
+  const { g, a } = pair(lab);
+  const b = lab.namespace('b');
+  lab.join(g, 'gB', ['198.51.100.1/24'], b, 'B0', ['198.51.100.2/24']);
+  const second = ` neighbor 198.51.100.2 remote-as 65001
+ neighbor 198.51.100.2 passive
+ address-family ipv4 unicast
+  neighbor 198.51.100.2 activate
+ exit-address-family
+`;
+  const frr = lab.frr(g, `${FRR_G}\n${second}`);
+  const speakerA = await (await lab.speaker(a)).start(CONFIG);
+  const speakerB = await (await lab.speaker(b)).start({
+    ...CONFIG,
+    routerId: '10.255.0.2',
+    ports: [{ name: 'B0', addresses: [['198.51.100.2', 24]] }],
+    neighbors: [{ ...NEIGHBOR, address: '198.51.100.1', localAddress: '198.51.100.2' }],
+  });
+  await speakerA.established('192.0.2.1');
+  await speakerB.established('198.51.100.1');
+  await speakerA.apply([{ address: '10.10.10.1' }]);
+  await until(() => speakerB.claims.at(-1)?.level === 0, 'B hears A');
+  // The server moved to B: its newer claim is the better one.
+  await speakerB.apply([{ address: '10.10.10.1', level: 1 }]);
+  await until(
+    () => frr.routes()['10.10.10.1/32']?.some((path) => path.bestpath && path.nexthops[0]!.ip === '198.51.100.2'),
+    'G prefers B',
+  );
+  await until(() => speakerA.claims.at(-1)?.level === 1, 'A hears B');
+  await until(() => speakerB.claims.at(-1)?.level === undefined, 'A no longer heard, as G prefers B');
+  await speakerA.apply([], ['10.10.10.1']);
+  await pause(500);
+  // FRR sends each its own route back, as both are in one update group: it has to be seen through.
+  t.deepEqual(speakerA.claims, [{ address: '10.10.10.1', level: 1, from: '10.255.0.2' }] as never);
+  t.deepEqual(
+    speakerB.claims.map(({ level, from }) => [level ?? null, from]),
+    [
+      [0, '10.255.0.1'],
+      [null, '10.255.0.1'],
+    ],
+  );
+  t.is(speakerA.learned('10.10.10.1/32'), undefined, 'a path with our own AS is no route');
+});

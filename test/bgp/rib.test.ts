@@ -1,11 +1,11 @@
 import test from 'ava';
-import { ForeignClaims } from '../../src/bgp/claims.ts';
+import { ForeignClaims, markOf } from '../../src/bgp/claims.ts';
 import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
 import type { InRoute, RibPeer } from '../../src/bgp/rib.ts';
 import { bestPaths, Rib } from '../../src/bgp/rib.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { ipv4ToNumber } from '../../src/model/address.ts';
-import type { ForeignClaim } from '../../src/model/hosts.ts';
+import type { ClaimLevel, ForeignClaim } from '../../src/model/hosts.ts';
 
 const DEFAULT = '0.0.0.0/0' as Prefix;
 
@@ -198,18 +198,19 @@ test('a next hop that becomes reachable makes its routes usable', (t) => {
   table.update(peer('192.0.2.1'), message(['0.0.0.0/0'], '192.0.2.1'));
   t.deepEqual(table.decide(), []);
   reachable.add('192.0.2.1');
-  table.touchAll();
+  table.touchNextHops((nextHop) => nextHop === '192.0.2.1');
   t.is(table.decide()[0]!.nextHops.length, 1);
 });
 
-function claims(policy: { sharedAs?: boolean; announced?: string[] } = {}) {
+function claims(policy: { sharedAs?: boolean; announced?: ClaimLevel } = {}) {
   const emitted: ForeignClaim[] = [];
   const tracker = new ForeignClaims(
     {
       localAs: 65001,
+      routerId: '10.255.0.1' as Address,
       sharedAs: policy.sharedAs ?? true,
       covers: (address) => address.startsWith('10.10.10.'),
-      announced: (address) => policy.announced?.includes(address) ?? false,
+      announced: () => policy.announced,
       isOurs: (address) => address === '192.0.2.2',
     },
     (claim) => emitted.push(claim),
@@ -251,11 +252,18 @@ test('a claim of a directly connected other names its next hop', (t) => {
   t.is(emitted[0]!.from, '192.0.2.77');
 });
 
+const marked = (router: string): PathAttributes => ({
+  ...path(65000, 65001),
+  largeCommunities: [[65001, 1, 2], markOf(65001, router as Address)],
+});
+
 test('our own route that comes back is no claim', (t) => {
-  const ours: [string, PathAttributes, { sharedAs?: boolean; announced?: string[] }][] = [
+  const ours: [string, PathAttributes, { sharedAs?: boolean; announced?: ClaimLevel }][] = [
     ['192.0.2.2', path(65000, 65001), {}],
     ['192.0.2.1', path(65000, 65001), { sharedAs: false }],
-    ['192.0.2.1', path(65000, 64999, 65001), { announced: ['10.10.10.4'] }],
+    ['192.0.2.1', path(65000, 65001), { announced: 0 }],
+    ['192.0.2.1', marked('10.255.0.1'), { sharedAs: true, announced: 1 }],
+    ['192.0.2.1', marked('10.255.0.1'), { sharedAs: true }],
   ];
   for (const [nextHop, attributes, policy] of ours) {
     const { tracker, emitted } = claims(policy);
@@ -265,12 +273,15 @@ test('our own route that comes back is no claim', (t) => {
 });
 
 test('the twin with our own AS number is heard', (t) => {
-  for (const [attributes, announced] of [
-    [path(65000, 65001), ['10.10.10.4']],
-    [path(65000, 64999, 65001), []],
-  ] as [PathAttributes, string[]][]) {
-    const { tracker, emitted } = claims({ announced });
+  const twins: [PathAttributes, { sharedAs?: boolean; announced?: ClaimLevel }, string][] = [
+    [path(65000, 65001), {}, 'AS65001'],
+    [path(65000, 65001), { announced: 1 }, 'AS65001'],
+    [marked('10.255.0.2'), { sharedAs: true, announced: 0 }, '10.255.0.2'],
+    [marked('10.255.0.2'), { sharedAs: true }, '10.255.0.2'],
+  ];
+  for (const [attributes, policy, from] of twins) {
+    const { tracker, emitted } = claims(policy);
     tracker.update(G, message(['10.10.10.4/32'], '192.0.2.1', attributes));
-    t.deepEqual(emitted, [{ address: '10.10.10.4' as Address, level: 0, from: 'AS65001' }]);
+    t.deepEqual(emitted, [{ address: '10.10.10.4' as Address, level: 0, from }]);
   }
 });

@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { Framer } from '../../src/bgp/codec/framer.ts';
 import type { UpdateMessage } from '../../src/bgp/codec/messages.ts';
 import { parseMessage } from '../../src/bgp/codec/parser.ts';
@@ -320,6 +321,47 @@ test('maximum prefixes: Cease/1, and a minute of peace', (t) => {
   t.is(gateway.speaker.counters().maximum_prefixes_exceeded, 1);
   t.regex(gateway.changes.find((change) => change.from === 'Established')!.reason, /more than 2 prefixes/);
   t.deepEqual(inTable(gateway), []);
+  tor.speaker.apply({ withdrawn: ['10.10.10.3' as Address], announced: [] });
+  clock.advance(55_000);
+  t.is(gateway.speaker.counters().sessions_established, 1);
+  clock.advance(15_000);
+  t.true(gateway.speaker.establishedWith(A));
+  t.is(inTable(gateway).length, 2);
+});
+
+test('BFD ends a session with Cease/10, and it is tried again', (t) => {
+  const { clock, network, tor } = world();
+  clock.advance(20_000);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  tor.speaker.neighborFailed(G, 'BFD down');
+  t.deepEqual([...lastOf(connection.written).subarray(18)], [3, 6, 10]);
+  t.is(lastOf(tor.changes).reason, 'BFD down');
+  clock.advance(1_000);
+  t.true(tor.speaker.establishedWith(G));
+});
+
+test('whatever octets a neighbour sends, the speaker lives and meets it again', (t) => {
+  const { clock, network, tor, gateway } = world({ connectRetry: 200 });
+  gateway.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.7', ['10.10.10.8', 2]) });
+  clock.advance(100);
+  const recorded = network.connections
+    .find((one) => one.localAddress === G && one.open)!
+    .written.map((data) => Buffer.from(data));
+  const edit = fc.record({ at: fc.nat({ max: 400 }), value: fc.integer({ min: 0, max: 255 }) });
+  fc.assert(
+    fc.property(fc.shuffledSubarray(recorded, { minLength: 1 }), fc.array(edit, { maxLength: 5 }), (parts, edits) => {
+      clock.advance(1_000);
+      t.true(tor.speaker.establishedWith(G));
+      const connection = network.connections.findLast((one) => one.localAddress === A && one.handlers)!;
+      const bytes = Buffer.concat(parts);
+      for (const { at, value } of edits) bytes[at % bytes.length] = value;
+      connection.handlers?.onData(bytes);
+    }),
+    { numRuns: 300 },
+  );
+  clock.advance(5_000);
+  t.true(tor.speaker.establishedWith(G));
+  t.deepEqual(inTable(tor), ['10.10.10.7/32 INCOMPLETE', '10.10.10.8/32 IGP']);
 });
 
 test('stop withdraws, says goodbye and stays stopped', async (t) => {

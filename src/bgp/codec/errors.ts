@@ -67,6 +67,8 @@ export const CEASE = {
   configurationChange: 6,
   collision: 7,
   outOfResources: 8,
+  /** RFC 9384. */
+  bfdDown: 10,
 } as const;
 
 /** RFC 6608. */

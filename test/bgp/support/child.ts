@@ -15,6 +15,7 @@ export interface ChildConfig {
   routerId: string;
   prefixes: string[];
   communities?: string[];
+  sharedAs?: boolean;
   neighbors: (Omit<BgpNeighborOptions, 'address' | 'localAddress'> & { address: string; localAddress?: string })[];
   ports: { name: string; ifindex?: number; addresses: [string, number][] }[];
   listen?: false | { port: number; address?: string };
@@ -60,6 +61,7 @@ function start(config: ChildConfig): void {
     neighbors: config.neighbors as BgpNeighborOptions[],
     announce: { communities: config.communities ?? [] },
     prefixes: config.prefixes as Prefix[],
+    ...(config.sharedAs === undefined ? {} : { sharedAs: config.sharedAs }),
     ...(config.listen === undefined ? {} : { listen: config.listen as { port: number; address: Address } | false }),
     clock: systemClock,
     log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
