@@ -6,6 +6,9 @@
  * handle that link's event at once. So for a little more than a second after each change of a carrier we read the
  * carriers of the ports that matter every few milliseconds, and take in the notification that the reading released.
  *
+ * The limit counts events in all network namespaces, also those that we do not see: where other namespaces' interfaces
+ * come and go all the time, `idleInterval` has the carriers read outside of such windows too.
+ *
  * A reading takes the kernel's RTNL lock, which others may hold for long; then we read less often, for a late event is
  * better than an agent that waits all the time.
  */
@@ -26,20 +29,25 @@ export class CarrierWatch {
   readonly #links: Links;
   readonly #rtnetlink: Rtnetlink;
   readonly #clock: Clock;
+  readonly #idleInterval: number | undefined;
   #names: readonly string[] = [];
   #since: Instant = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
+  #due: Instant = 0;
   readonly #unsubscribe: () => void;
 
-  constructor(links: Links, rtnetlink: Rtnetlink, clock: Clock) {
+  /** `idleInterval`: milliseconds between readings while nothing happens; undefined: none. */
+  constructor(links: Links, rtnetlink: Rtnetlink, clock: Clock, idleInterval?: number) {
     this.#links = links;
     this.#rtnetlink = rtnetlink;
     this.#clock = clock;
+    this.#idleInterval = idleInterval;
     this.#unsubscribe = links.onChange((change) => this.#changed(change));
   }
 
   watch(names: Iterable<string>): void {
     this.#names = [...new Set(names)];
+    if (this.#idleInterval !== undefined) this.#schedule(this.#idleInterval);
   }
 
   close(): void {
@@ -52,7 +60,7 @@ export class CarrierWatch {
     if (this.#names.length === 0) return;
     if (before?.carrier === after?.carrier && before?.adminUp === after?.adminUp) return;
     this.#since = at;
-    this.#timer ??= this.#clock.schedule(this.#clock.now() + DENSE_INTERVAL, () => this.#round());
+    this.#schedule(DENSE_INTERVAL);
   }
 
   #round(): void {
@@ -62,9 +70,17 @@ export class CarrierWatch {
     for (const name of this.#names) this.#read(name, start);
     const end = this.#clock.now();
     const age = end - this.#since;
-    if (age > WINDOW) return;
-    const interval = age < DENSE_WINDOW ? DENSE_INTERVAL : SPARSE_INTERVAL;
-    this.#timer = this.#clock.schedule(end + Math.max(interval, (end - start) * GIVE_WAY), () => this.#round());
+    const interval = age < DENSE_WINDOW ? DENSE_INTERVAL : age < WINDOW ? SPARSE_INTERVAL : this.#idleInterval;
+    if (interval !== undefined) this.#schedule(Math.max(interval, (end - start) * GIVE_WAY));
+  }
+
+  /** The earlier of two instants counts, or a stream of events would put the reading off for ever. */
+  #schedule(delay: number): void {
+    const due = this.#clock.now() + delay;
+    if (this.#timer && this.#due <= due) return;
+    this.#timer?.cancel();
+    this.#due = due;
+    this.#timer = this.#clock.schedule(due, () => this.#round());
   }
 
   #read(name: string, at: Instant): void {

@@ -3,6 +3,7 @@ import { type Neighbour, NTF, NUD, type Subscription } from 'rtnetlink-ts';
 import { type Mac, parseMac } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
 import type { LinkState, Port } from '../model/ports.ts';
+import { Listeners } from './listeners.ts';
 
 export interface FdbEvent {
   readonly mac: Mac;
@@ -20,7 +21,7 @@ type PortOfVlan = Map<number, number>;
 export class ForwardingDatabase {
   readonly #links: LinkState;
   readonly #entries = new Map<string, PortOfVlan>();
-  readonly #listeners = new Set<(event: FdbEvent) => void>();
+  readonly #listeners = new Listeners<FdbEvent>();
 
   constructor(subscription: Subscription, links: LinkState) {
     this.#links = links;
@@ -28,7 +29,7 @@ export class ForwardingDatabase {
     subscription.onChange((change) => {
       if (change.kind !== 'fdb') return;
       this.#store(change.before, change.after);
-      if (this.#listeners.size > 0) this.#tell(change.before, change.after, change.at);
+      if (this.#listeners.wanted) this.#tell(change.before, change.after, change.at);
     });
   }
 
@@ -45,8 +46,7 @@ export class ForwardingDatabase {
   }
 
   onFdb(listener: (event: FdbEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   #store(before: Neighbour | undefined, after: Neighbour | undefined): void {
@@ -71,8 +71,7 @@ export class ForwardingDatabase {
     const { linkAddress, master, vlan } = (after ?? before)!;
     const mac = parseMac(linkAddress ?? '');
     if (!mac || (from === undefined && to === undefined)) return;
-    const event: FdbEvent = { mac, bridge: master, vlan, before: from, after: to, at };
-    for (const listener of this.#listeners) listener(event);
+    this.#listeners.tell({ mac, bridge: master, vlan, before: from, after: to, at });
   }
 }
 

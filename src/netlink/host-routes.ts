@@ -28,7 +28,7 @@ import {
   requests,
 } from 'rtnetlink-ts';
 import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
-import type { Clock } from '../model/clock.ts';
+import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type LinkState, type PortChange } from '../model/ports.ts';
 import { type Counters, countRefusals, type ReconcileReport, sendPaced } from './installing.ts';
@@ -42,12 +42,15 @@ export interface HostRouteOptions {
   readonly metric?: number;
 }
 
+const RETRY = 1000;
+
 /** Worse than anything a routing daemon installs; iproute2 shows it for IPv6 as it does for its own defaults. */
 const UNREACHABLE_METRIC = 4_278_198_272;
 
 export class HostRouteInstaller implements Announcer {
   readonly name = 'kernel';
   readonly #rtnetlink: Rtnetlink;
+  readonly #links: LinkState;
   readonly #clock: Clock;
   readonly #protocol: number;
   readonly #table: number;
@@ -55,10 +58,15 @@ export class HostRouteInstaller implements Announcer {
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
+  /** Announced in a batch of which an addition was refused. */
+  readonly #unsure = new Map<Address, HostRoute>();
+  #timer: Timer | undefined;
+  #closed = false;
   #answered: Promise<unknown> = Promise.resolve();
 
   constructor(rtnetlink: Rtnetlink, links: LinkState, clock: Clock, options: HostRouteOptions = {}) {
     this.#rtnetlink = rtnetlink;
+    this.#links = links;
     this.#clock = clock;
     this.#protocol = options.protocol ?? 201;
     this.#table = options.table ?? 254;
@@ -84,7 +92,7 @@ export class HostRouteInstaller implements Announcer {
     }
     if (batch.length === 0) return { packets: 0 };
     const firstByteAt = this.#clock.now();
-    this.#send(batch);
+    this.#send(batch, delta.announced);
     return { firstByteAt, lastByteAt: this.#clock.now(), packets: batch.length };
   }
 
@@ -152,12 +160,20 @@ export class HostRouteInstaller implements Announcer {
 
   /** Removes the unreachable routes and, unless `keepHosts`, all host routes and neighbour entries. */
   async leave(options: { keepHosts?: boolean } = {}): Promise<void> {
-    this.#unsubscribe();
+    this.close();
     const routes = await this.#readRoutes();
     const gone = options.keepHosts ? routes.filter((route) => route.type === RTN.UNREACHABLE) : routes;
     if (!options.keepHosts) this.#hosts.clear();
     await sendPaced(this.#rtnetlink, gone, (route) => [requests.deleteRoute(route)], this.#counters);
     if (!options.keepHosts) await this.#removeStrayNeighbours((await this.#readNeighbours()).values());
+  }
+
+  /** The routes stay in the kernel, nothing is mended any more. */
+  close(): void {
+    this.#unsubscribe();
+    this.#timer?.cancel();
+    this.#unsure.clear();
+    this.#closed = true;
   }
 
   /** What the kernel refused, by `RTM_* CODE`: ENETDOWN and ESRCH are usual around a port that goes down. */
@@ -167,14 +183,36 @@ export class HostRouteInstaller implements Announcer {
 
   #portChanged({ before, after }: PortChange): void {
     if (!after || !isUp(after) || isUp(before)) return;
-    const batch: Request[] = [];
-    for (const host of this.#hosts.values()) if (host.ifindex === after.ifindex) this.#add(batch, host);
-    if (batch.length > 0) this.#send(batch);
+    this.#addAgain([...this.#hosts.values()].filter(({ ifindex }) => ifindex === after.ifindex));
   }
 
-  #send(batch: readonly Request[]): void {
-    const result = this.#rtnetlink.sendNow(batch).then((answer: BatchResult) => countRefusals(this.#counters, answer));
+  #addAgain(hosts: readonly HostRoute[]): void {
+    const batch: Request[] = [];
+    for (const host of hosts) this.#add(batch, host);
+    if (batch.length > 0) this.#send(batch, hosts);
+  }
+
+  #send(batch: readonly Request[], announced: readonly HostRoute[]): void {
+    const result = this.#rtnetlink.sendNow(batch).then((answer: BatchResult) => {
+      countRefusals(this.#counters, answer);
+      // Deletions are refused when there is nothing left to delete; what was to be added may be missing.
+      if (answer.refused.some(({ refusal }) => refusal.request.startsWith('RTM_NEW'))) this.#checkLater(announced);
+    });
     this.#answered = Promise.all([this.#answered, result]);
+  }
+
+  /** A port that is down is waited for; whatever else the kernel refused (no memory, say) is tried once more a second. */
+  #checkLater(hosts: readonly HostRoute[]): void {
+    if (this.#closed) return;
+    for (const host of hosts) this.#unsure.set(host.address, host);
+    this.#timer ??= this.#clock.schedule(this.#clock.now() + RETRY, () => {
+      this.#timer = undefined;
+      const again = [...this.#unsure.values()].filter(
+        (host) => this.#hosts.get(host.address) === host && isUp(this.#links.portByIndex(host.ifindex)),
+      );
+      this.#unsure.clear();
+      this.#addAgain(again);
+    });
   }
 
   #add(batch: Request[], host: HostRoute): Request[] {

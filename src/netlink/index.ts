@@ -29,6 +29,11 @@ export interface KernelOptions {
   readonly log?: Log;
   /** Bytes of receive buffer of each subscription socket; default 8 MiB. */
   readonly receiveBuffer?: number;
+  /**
+   * Milliseconds between readings of the watched carriers while nothing happens; default: read for a second after
+   * events only. For boxes where interfaces of other network namespaces come and go (see carrier-watch.ts).
+   */
+  readonly idleCarrierInterval?: number;
 }
 
 const DEFAULT_RECEIVE_BUFFER = 8 << 20;
@@ -39,6 +44,7 @@ interface Parts {
   readonly links: Links;
   readonly neighbourhood: Subscription;
   readonly clock: Clock;
+  readonly idleCarrierInterval: number | undefined;
 }
 
 export class Kernel implements LinkState, PortDriver {
@@ -49,6 +55,7 @@ export class Kernel implements LinkState, PortDriver {
   readonly #neighbourhood: Subscription;
   readonly #carriers: CarrierWatch;
   readonly #clock: Clock;
+  readonly #installers: { close(): void }[] = [];
 
   /** Sockets opened, groups joined and the first picture read. */
   static async open(options: KernelOptions = {}): Promise<Kernel> {
@@ -66,7 +73,7 @@ export class Kernel implements LinkState, PortDriver {
         receiveBuffer,
         onError,
       });
-      return new Kernel({ rtnetlink, links, neighbourhood, clock });
+      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval: options.idleCarrierInterval });
     } catch (error) {
       links?.close();
       rtnetlink.close();
@@ -74,14 +81,14 @@ export class Kernel implements LinkState, PortDriver {
     }
   }
 
-  private constructor({ rtnetlink, links, neighbourhood, clock }: Parts) {
+  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval }: Parts) {
     this.rtnetlink = rtnetlink;
     this.#links = links;
     this.#neighbourhood = neighbourhood;
     this.#clock = clock;
     this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
     this.fdb = new ForwardingDatabase(neighbourhood, links);
-    this.#carriers = new CarrierWatch(links, rtnetlink, clock);
+    this.#carriers = new CarrierWatch(links, rtnetlink, clock, idleCarrierInterval);
   }
 
   port(name: string): Port | undefined {
@@ -124,11 +131,15 @@ export class Kernel implements LinkState, PortDriver {
 
   hostRoutes(options: HostRouteOptions = {}): HostRouteInstaller {
     this.neighbours.regardAsOwn(options.protocol ?? DEFAULT_HOST_PROTOCOL);
-    return new HostRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+    const installer = new HostRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+    this.#installers.push(installer);
+    return installer;
   }
 
   learnedRoutes(options: LearnedRouteOptions): LearnedRouteInstaller {
-    return new LearnedRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+    const installer = new LearnedRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+    this.#installers.push(installer);
+    return installer;
   }
 
   /** What was lost and made right again, and what could not be read. */
@@ -149,8 +160,9 @@ export class Kernel implements LinkState, PortDriver {
     return counters;
   }
 
-  /** Closes the sockets; routes stay (use `leave` of the installers first). */
+  /** Closes the installers and the sockets; routes stay (use `leave` of the installers first). */
   close(): void {
+    for (const installer of this.#installers) installer.close();
     this.#carriers.close();
     this.#links.close();
     this.#neighbourhood.close();

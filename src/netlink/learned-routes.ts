@@ -76,6 +76,7 @@ export class LearnedRouteInstaller {
   #flushing: NodeJS.Immediate | undefined;
   #retryTimer: Timer | undefined;
   #retry = FIRST_RETRY;
+  #closed = false;
 
   constructor(rtnetlink: Rtnetlink, links: Links, clock: Clock, options: LearnedRouteOptions) {
     this.#rtnetlink = rtnetlink;
@@ -155,6 +156,7 @@ export class LearnedRouteInstaller {
 
   /** The routes stay in the kernel. */
   close(): void {
+    this.#closed = true;
     this.#unsubscribe();
     this.#retryTimer?.cancel();
     clearImmediate(this.#flushing);
@@ -264,7 +266,7 @@ export class LearnedRouteInstaller {
   }
 
   #retryLater(): void {
-    if (this.#retryTimer) return;
+    if (this.#retryTimer || this.#closed) return;
     this.#retryTimer = this.#clock.schedule(this.#clock.now() + this.#retry, () => {
       this.#retryTimer = undefined;
       this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);

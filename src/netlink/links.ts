@@ -3,6 +3,7 @@ import { type ChangeOf, type InterfaceAddress, type Link, Subscription } from 'r
 import { type Address, addressBytes, makePrefix, parseAddress, parseMac, prefixContains } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
 import type { LinkState, Port, PortChange } from '../model/ports.ts';
+import { Listeners } from './listeners.ts';
 
 export interface LinksOptions {
   readonly netns?: string | undefined;
@@ -20,7 +21,7 @@ export class Links implements LinkState {
   readonly #byIndex = new Map<number, Port>();
   readonly #byName = new Map<string, Port>();
   readonly #addresses = new Map<number, PortAddresses>();
-  readonly #listeners = new Set<(change: PortChange) => void>();
+  readonly #listeners = new Listeners<PortChange>();
 
   static async open(options: LinksOptions): Promise<Links> {
     const subscription = await Subscription.open({
@@ -66,8 +67,7 @@ export class Links implements LinkState {
   }
 
   onChange(listener: (change: PortChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   /** Takes in what the kernel has notified up to now, in this turn. */
@@ -109,13 +109,9 @@ export class Links implements LinkState {
     }
     if (after) this.#store(after);
     if (before && after && before.name !== after.name) {
-      this.#tell({ name: before.name, before, after: undefined, at });
-      this.#tell({ name: after.name, before: undefined, after, at });
-    } else if (before || after) this.#tell({ name: (after ?? before)!.name, before, after, at });
-  }
-
-  #tell(change: PortChange): void {
-    for (const listener of this.#listeners) listener(change);
+      this.#listeners.tell({ name: before.name, before, after: undefined, at });
+      this.#listeners.tell({ name: after.name, before: undefined, after, at });
+    } else if (before || after) this.#listeners.tell({ name: (after ?? before)!.name, before, after, at });
   }
 
   #store(port: Port): void {

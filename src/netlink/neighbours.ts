@@ -2,6 +2,7 @@
 import { type Neighbour, NUD_VALID, neighbourKey, RTN, type Rtnetlink, type Subscription } from 'rtnetlink-ts';
 import { type Address, type Mac, parseAddress, parseMac } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
+import { Listeners } from './listeners.ts';
 
 export interface NeighbourEvent {
   readonly ifindex: number;
@@ -26,7 +27,7 @@ export class Neighbours {
   readonly #subscription: Subscription;
   readonly #rtnetlink: Rtnetlink;
   readonly #clock: Clock;
-  readonly #listeners = new Set<(event: NeighbourEvent) => void>();
+  readonly #listeners = new Listeners<NeighbourEvent>();
   readonly #ownProtocols = new Set<number>();
 
   constructor(subscription: Subscription, rtnetlink: Rtnetlink, clock: Clock) {
@@ -34,9 +35,9 @@ export class Neighbours {
     this.#rtnetlink = rtnetlink;
     this.#clock = clock;
     subscription.onChange((change) => {
-      if (change.kind !== 'neighbour' || this.#listeners.size === 0) return;
+      if (change.kind !== 'neighbour' || !this.#listeners.wanted) return;
       const event = this.#event((change.after ?? change.before)!, change.after === undefined, change.at);
-      if (event) for (const listener of this.#listeners) listener(event);
+      if (event) this.#listeners.tell(event);
     });
   }
 
@@ -63,8 +64,7 @@ export class Neighbours {
   }
 
   onNeighbour(listener: (event: NeighbourEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   /** Entries of this protocol number are our own. */

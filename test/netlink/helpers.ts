@@ -5,7 +5,7 @@ import type { Address, Mac, Prefix } from '../../src/model/address.ts';
 import { parseAddress, parseMac, parsePrefix } from '../../src/model/address.ts';
 import type { HostDelta, HostRoute } from '../../src/model/hosts.ts';
 import type { Port } from '../../src/model/ports.ts';
-import { Kernel } from '../../src/netlink/index.ts';
+import { Kernel, type KernelOptions } from '../../src/netlink/index.ts';
 
 let made = 0;
 
@@ -41,8 +41,12 @@ export function cable(box: Box, port: string, server: Box, serverPort: string): 
   server.ip(`link set ${serverPort} up`);
 }
 
-export async function withKernel(box: Box, run: (kernel: Kernel) => Promise<void>): Promise<void> {
-  const kernel = await Kernel.open({ netns: box.netns });
+export async function withKernel(
+  box: Box,
+  run: (kernel: Kernel) => Promise<void>,
+  options: KernelOptions = {},
+): Promise<void> {
+  const kernel = await Kernel.open({ ...options, netns: box.netns });
   try {
     await run(kernel);
   } finally {

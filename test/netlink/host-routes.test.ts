@@ -120,9 +120,8 @@ test.serial(
       cable(tor, 'A1', servers, 'C1');
       cable(tor, 'A2', servers, 'C2');
       tor.ip('route add 10.10.10.50/32 dev A1 proto static');
-      const before = 'A1 A2'.split(' ');
       await withKernel(tor, async (kernel) => {
-        await upAndThere(kernel, ...before);
+        await upAndThere(kernel, 'A1', 'A2');
         const port = kernel.port('A1')!;
         const routes = kernel.hostRoutes();
         routes.apply(

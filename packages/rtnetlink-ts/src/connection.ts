@@ -10,10 +10,11 @@
  * A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR: the table changed under it) is repeated.
  */
 import { type LinuxSocket, SystemCallError } from 'linux-sockets';
-import { type Answer, decodeDone, decodeError } from './codec/answer.ts';
-import { messageName, NLM_F, NLMSG } from './codec/constants.ts';
+import { Batch, type BatchResult, type Request, refusal, refusalOf, type Waiting } from './batch.ts';
+import { decodeDone, decodeError } from './codec/answer.ts';
+import { NLM_F, NLMSG } from './codec/constants.ts';
 import { Malformed, type Message, MessageWriter } from './codec/message.ts';
-import { errorName, NetlinkError, type Refusal } from './error.ts';
+import { NetlinkError, type Refusal } from './error.ts';
 import {
   countMalformed,
   newReceiveCounters,
@@ -23,19 +24,7 @@ import {
   type SocketOptions,
 } from './receive.ts';
 
-export interface Request {
-  /** RTM_*. */
-  readonly type: number;
-  /** NLM_F_* beside REQUEST and ACK. */
-  readonly flags: number;
-  readonly write: (writer: MessageWriter) => void;
-}
-
-export interface BatchResult {
-  readonly sent: number;
-  /** In order of the requests; empty when all went well. */
-  readonly refused: readonly { readonly index: number; readonly refusal: Refusal }[];
-}
+export type { BatchResult, Request } from './batch.ts';
 
 export type Decoder<T> = (message: Message) => T | Malformed;
 
@@ -44,15 +33,6 @@ const MAXIMUM_SEND = 100_000;
 const MAXIMUM_DUMPS = 256;
 const DUMP_ATTEMPTS = 10;
 const MAXIMUM_SEQUENCE = 0xffffffff;
-
-interface Waiting {
-  readonly first: number;
-  readonly last: number;
-  message(message: Message): void;
-  answer(message: Message, answer: Answer): void;
-  fail(code: string): void;
-  finished: boolean;
-}
 
 export class Connection {
   readonly counters: ReceiveCounters = newReceiveCounters();
@@ -231,11 +211,12 @@ export class Connection {
         end(refusal(code, request, undefined));
       },
     };
-    this.#waiting.push(waiting);
     this.#writer.reset();
     this.#writer.begin(request.type, NLM_F.REQUEST | request.flags, sequence);
+    // Throws when the request can't be encoded: then nobody waits.
     request.write(this.#writer);
     this.#writer.end();
+    this.#waiting.push(waiting);
     const failure = this.#send();
     if (failure) {
       waiting.fail(failure);
@@ -310,92 +291,6 @@ export class Connection {
 }
 
 const RETRIED = new Set(['EINTR', 'ENOBUFS', 'EBUSY']);
-
-/** The messages of one `sendNow`: refused ones by index; the acknowledgement of the last one ends it. */
-class Batch implements Waiting {
-  readonly first: number;
-  readonly last: number;
-  readonly result: Promise<BatchResult>;
-  finished = false;
-  readonly #requests: readonly Request[];
-  readonly #resolve: (result: BatchResult) => void;
-  readonly #refused: { index: number; refusal: Refusal }[] = [];
-  /** Sequence numbers whose answers end a send, not yet answered. */
-  readonly #open = new Set<number>();
-  /** First message of the send that is being put together. */
-  #sendStart: number;
-  /** Up to here the kernel's answers are complete. */
-  #answeredTo: number;
-  #sent = false;
-
-  constructor(requests: readonly Request[], first: number) {
-    this.first = first;
-    this.last = first + requests.length - 1;
-    this.#requests = requests;
-    this.#sendStart = first;
-    this.#answeredTo = first - 1;
-    const { promise, resolve } = Promise.withResolvers<BatchResult>();
-    this.result = promise;
-    this.#resolve = resolve;
-  }
-
-  refuse(index: number, code: string, words: string | undefined): void {
-    this.#refused.push({ index, refusal: refusal(code, this.#requests[index]!, words) });
-  }
-
-  handedOver(last: number, failure: string | undefined): void {
-    if (failure) this.#refuseFrom(this.#sendStart, last, failure);
-    else this.#open.add(last);
-    this.#sendStart = last + 1;
-  }
-
-  everythingSent(): void {
-    this.#sent = true;
-    this.#finishIfDone();
-  }
-
-  message(): void {}
-
-  answer({ sequence }: Message, answer: Answer): void {
-    if (answer.errno) {
-      const index = sequence - this.first;
-      this.#refused.push({ index, refusal: refusalOf(answer, this.#requests[index]!) });
-    }
-    if (this.#open.delete(sequence)) this.#answeredTo = sequence;
-    this.#finishIfDone();
-  }
-
-  fail(code: string): void {
-    this.#refuseFrom(this.#answeredTo + 1, this.last, code);
-    this.#open.clear();
-    this.#sent = true;
-    this.#finishIfDone();
-  }
-
-  #refuseFrom(from: number, to: number, code: string): void {
-    const known = new Set(this.#refused.map(({ index }) => index));
-    for (let index = from - this.first; index <= to - this.first; index++) {
-      if (!known.has(index)) this.#refused.push({ index, refusal: refusal(code, this.#requests[index]!, undefined) });
-    }
-  }
-
-  #finishIfDone(): void {
-    if (!this.#sent || this.#open.size > 0 || this.finished) return;
-    this.finished = true;
-    this.#refused.sort((one, other) => one.index - other.index);
-    this.#resolve({ sent: this.#requests.length, refused: this.#refused });
-  }
-}
-
-const refusal = (code: string, request: Request, extack: string | undefined, errno = 0): Refusal => ({
-  code,
-  errno,
-  extack,
-  request: messageName(request.type),
-});
-
-const refusalOf = (answer: Answer, request: Request): Refusal =>
-  refusal(errorName(answer.errno), request, answer.extack, answer.errno);
 
 const refusalError = (code: string, request: Request, words: string): NetlinkError =>
   new NetlinkError(refusal(code, request, words));

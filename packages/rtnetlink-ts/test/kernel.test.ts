@@ -5,6 +5,7 @@ import {
   bridgeData,
   Connection,
   FR_ACT,
+  ipTunnel,
   type Link,
   makeRoute,
   NetlinkError,
@@ -200,6 +201,27 @@ test.serial('routes with one, several and no next hops, next-hop objects, look-u
   });
 });
 
+test.serial('a route into a tunnel is what ip route calls encap ip', async (t) => {
+  await inNamespace(async (netns, ip) => {
+    const rtnetlink = Rtnetlink.open({ netns });
+    t.teardown(() => rtnetlink.close());
+    const kindData = vxlanData({ external: true, gpe: true, port: 4790 });
+    await rtnetlink.addLink({ name: 'rep0', kind: 'vxlan', kindData });
+    await rtnetlink.setLink({ name: 'rep0', up: true });
+    const { ifindex } = (await rtnetlink.getLink({ name: 'rep0' }))!;
+    const encapsulation = ipTunnel({ id: 7, source: '10.255.0.1', destination: '10.255.0.2' });
+    const route = makeRoute({ destination: '10.10.10.2/32', nextHops: [{ ifindex, encapsulation }] });
+    await rtnetlink.setRoute(route);
+    t.regex(ip('route show'), /^10.10.10.2 +encap ip id 7 src 10.255.0.1 dst 10.255.0.2 .*dev rep0/);
+    const [read] = await rtnetlink.dumpRoutes({ family: AF.INET, oif: ifindex });
+    t.is(read!.nextHops[0]!.encapsulation!.type, encapsulation.type);
+    // What was read can be written back.
+    await rtnetlink.deleteRoute(read!);
+    await rtnetlink.setRoute(read!, 'create');
+    t.regex(ip('route show'), /encap ip id 7 src 10.255.0.1 dst 10.255.0.2/);
+  });
+});
+
 test.serial('rules are added, read and removed', async (t) => {
   await inNamespace(async (netns, ip) => {
     const rtnetlink = Rtnetlink.open({ netns });
@@ -236,6 +258,8 @@ test.serial('a refusal carries the name of the error and the words of the kernel
     await t.throwsAsync(rtnetlink.setRoute(route, 'create'), { code: 'EEXIST' });
     await t.throwsAsync(rtnetlink.setLink({ ifindex: 9999, up: true }), { code: 'ENODEV' });
     await t.throwsAsync(rtnetlink.setRoute({ ...route, destination: 'nonsense' }), { code: 'EINVAL' });
+    await t.throwsAsync(rtnetlink.getRoute('nonsense'), { instanceOf: TypeError });
+    t.is((await rtnetlink.getLink({ name: 'A1' }))!.ifindex, ifindex, 'the connection lives on');
   });
 });
 

@@ -148,3 +148,61 @@ test.serial('a replaced device route leaves nothing behind in the mirror', async
     t.pass();
   });
 });
+
+test.serial('whatever changes while overruns are mended, the mirror ends as the kernel', async (t) => {
+  await inNamespace(async (netns) => {
+    const writer = Rtnetlink.open({ netns });
+    t.teardown(() => writer.close());
+    await writer.addLink({ name: 'A1', kind: 'veth', kindData: vethPeer({ name: 'C1' }) });
+    for (const name of ['A1', 'C1']) await writer.setLink({ name, up: true });
+    const { ifindex } = (await writer.getLink({ name: 'A1' }))!;
+    const subscription = await Subscription.open({ netns, kinds: ['neighbour', 'route'], receiveBuffer: 16 * 1024 });
+    t.teardown(() => subscription.close());
+    let seed = 20261121;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return Math.floor((seed / 2 ** 32) * below);
+    };
+    const request = () => {
+      const index = random(1500) + 1;
+      const destination = hostOf(index);
+      const route = makeRoute({ destination: `${destination}/32`, metric: random(2), nextHops: [{ ifindex }] });
+      const neighbour = { family: AF.INET, ifindex, destination };
+      const written = { ...neighbour, linkAddress: macOf(random(99)), state: NUD.REACHABLE, flags: NTF.EXT_LEARNED };
+      switch (random(4)) {
+        case 0:
+          return requests.setNeighbour(written);
+        case 1:
+          return requests.deleteNeighbour(neighbour);
+        case 2:
+          return requests.setRoute(route);
+        default:
+          return requests.deleteRoute(route);
+      }
+    };
+    for (let round = 0; round < 60; round++) {
+      await writer.batch(Array.from({ length: random(800) + 1 }, request));
+      // Turns in which notifications are read and dumps go on, between floods.
+      for (let turn = random(6); turn > 0; turn--) await new Promise((resolve) => setTimeout(resolve, random(4)));
+    }
+    t.true(subscription.counters.overruns > 1);
+    const kernel = async () => [
+      ...(await writer.dumpNeighbours({ family: AF.INET })).map((each) => `${each.destination} ${each.linkAddress}`),
+      ...(await writer.dumpRoutes({ family: AF.INET })).map(
+        (each) => `${each.destination} ${each.metric} ${each.table}`,
+      ),
+    ];
+    const mirror = () => [
+      ...[...subscription.table('neighbour').values()]
+        .filter(({ family }) => family === AF.INET)
+        .map((each) => `${each.destination} ${each.linkAddress}`),
+      ...[...subscription.table('route').values()]
+        .filter(({ family }) => family === AF.INET)
+        .map((each) => `${each.destination} ${each.metric} ${each.table}`),
+    ];
+    const expected = (await kernel()).sort();
+    t.true(expected.length > 1000);
+    await eventually(() => mirror().length === expected.length && mirror().sort().join() === expected.join());
+    t.pass();
+  });
+});

@@ -330,7 +330,9 @@ export function vxlanData(settings: VxlanSettings): Uint8Array {
     if (local) writer.attributeBytes(isIpv6(local) ? IFLA_VXLAN.LOCAL6 : IFLA_VXLAN.LOCAL, addressBytes(local));
     if (settings.link !== undefined) writer.attributeU32(IFLA_VXLAN.LINK, settings.link);
     if (settings.ttl !== undefined) writer.attributeU8(IFLA_VXLAN.TTL, settings.ttl);
-    if (settings.learning !== undefined) writer.attributeU8(IFLA_VXLAN.LEARNING, Number(settings.learning));
+    // Learning is the kernel's default, and refused together with `external` and `gpe`.
+    const learning = settings.learning ?? (settings.external ? false : undefined);
+    if (learning !== undefined) writer.attributeU8(IFLA_VXLAN.LEARNING, Number(learning));
     const port = settings.port ?? 4789;
     writer.attributeBytes(IFLA_VXLAN.PORT, Uint8Array.of(port >> 8, port & 255));
     if (settings.external) writer.attributeU8(IFLA_VXLAN.COLLECT_METADATA, 1);

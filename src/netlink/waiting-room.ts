@@ -1,0 +1,215 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SO, SOCK, SOL, withNetns } from 'linux-sockets';
+import { type Rtnetlink, vethPeer } from 'rtnetlink-ts';
+import { type Address, formatAddress, type Mac, macBytes } from '../model/address.ts';
+import type { HostRoute } from '../model/hosts.ts';
+
+/**
+ * A place where packets wait for a host that is on its way back.
+ *
+ * A veth pair: the route of such a host leads into one end, a packet socket listens at the other. Nothing else hears the
+ * packets there: they are addressed to a MAC that nobody has, so the kernel's own stack lets them pass. Frames keep
+ * their virtio header (partial checksums, segmentation), so what comes out is what went in.
+ */
+
+const DOOR = 'plhold0';
+const ROOM = 'plhold1';
+/** Locally administered, of no interface. */
+const NOBODY = '02:00:00:00:00:01' as Mac;
+
+/** struct virtio_net_hdr, then Ethernet. */
+const VNET = 10;
+const ETHERNET = VNET + 14;
+
+const PER_HOST = 512;
+const BYTES = 16 << 20;
+const BATCH = 64;
+
+/** Where the kernel route of a host points while its packets wait. */
+export interface Door {
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly mac: Mac;
+}
+
+export class WaitingRoom {
+  readonly door: Door;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #socket: LinuxSocket;
+  readonly #roomIfindex: number;
+  readonly #doorMac: Uint8Array;
+  readonly #waiting = new Map<Address, Buffer[]>();
+  readonly #onArrival: (address: Address) => void;
+  #bytes = 0;
+  readonly #count = { waited: 0, delivered: 0, forwarded: 0, overflowed: 0, unsent: 0 };
+
+  /**
+   * Makes the pair of interfaces (an older one of ours is replaced).
+   *
+   * @param onArrival the first packet for an address came: the fabric has turned to us
+   * @throws NetlinkError, SystemCallError where the kernel has no veth or we have no right
+   */
+  static async open(options: {
+    readonly rtnetlink: Rtnetlink;
+    readonly netns?: string;
+    onArrival(address: Address): void;
+  }): Promise<WaitingRoom> {
+    const { rtnetlink, netns } = options;
+    if (await rtnetlink.getLink({ name: DOOR })) await rtnetlink.deleteLink({ name: DOOR });
+    await rtnetlink.addLink({ name: DOOR, kind: 'veth', kindData: vethPeer({ name: ROOM }) });
+    const inside = (run: () => void) => (netns === undefined ? run() : withNetns(netns, run));
+    inside(keepQuiet);
+    const door = await rtnetlink.getLink({ name: DOOR });
+    const room = await rtnetlink.getLink({ name: ROOM });
+    if (!door?.address || !room) throw new Error(`${DOOR} vanished while it was made`);
+    await rtnetlink.setLink({ ifindex: door.ifindex, up: true });
+    await rtnetlink.setLink({ ifindex: room.ifindex, up: true });
+    const socket = LinuxSocket.open({
+      family: AF.PACKET,
+      type: SOCK.RAW,
+      protocol: 0,
+      ...(netns === undefined ? {} : { netns }),
+    });
+    try {
+      socket.setOption(SOL.PACKET, PACKET.VNET_HDR, 1);
+      socket.setOption(SOL.PACKET, PACKET.IGNORE_OUTGOING, 1);
+      socket.setOption(SOL.SOCKET, SO.RCVBUF, BYTES);
+      socket.bind({ family: 'packet', ifindex: room.ifindex, protocol: ETH_P.ALL });
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    const where = { interface: DOOR, ifindex: door.ifindex, mac: NOBODY };
+    return new WaitingRoom(rtnetlink, socket, where, room.ifindex, macBytes(door.address as Mac), options.onArrival);
+  }
+
+  private constructor(
+    rtnetlink: Rtnetlink,
+    socket: LinuxSocket,
+    door: Door,
+    roomIfindex: number,
+    doorMac: Uint8Array,
+    onArrival: (address: Address) => void,
+  ) {
+    this.#rtnetlink = rtnetlink;
+    this.#socket = socket;
+    this.door = door;
+    this.#roomIfindex = roomIfindex;
+    this.#doorMac = doorMac;
+    this.#onArrival = onArrival;
+    socket.onReadable(() => this.#receive());
+  }
+
+  /** The host is at `route`: what waits for it goes there, in the order in which it came. */
+  deliver(route: HostRoute, sourceMac: Mac): void {
+    this.#receive();
+    const frames = this.#take(route.address);
+    if (frames.length === 0) return;
+    const header = new Uint8Array(12);
+    header.set(macBytes(route.mac), 0);
+    header.set(macBytes(sourceMac), 6);
+    this.#count.delivered += this.#send(frames, header, route.ifindex);
+  }
+
+  /** The host did not come: what waits goes the way that the routes show now. */
+  forward(address: Address): void {
+    this.#receive();
+    const header = new Uint8Array(12);
+    header.set(this.#doorMac, 0);
+    header.set(macBytes(NOBODY), 6);
+    this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#count, waiting: this.#bytes };
+  }
+
+  async close(): Promise<void> {
+    this.#socket.close();
+    await this.#rtnetlink.deleteLink({ ifindex: this.door.ifindex });
+  }
+
+  #receive(): void {
+    for (let batch = this.#socket.receiveBatch(BATCH); batch.length > 0; batch = this.#socket.receiveBatch(BATCH)) {
+      for (const { data, flags } of batch) {
+        const address = destination(data);
+        if (address === undefined) continue;
+        if (flags & MSG.TRUNC) this.#count.overflowed++;
+        else this.#keep(address, data);
+      }
+    }
+  }
+
+  #keep(address: Address, frame: Buffer): void {
+    const queue = this.#waiting.get(address);
+    if ((queue?.length ?? 0) >= PER_HOST || this.#bytes + frame.length > BYTES) {
+      this.#count.overflowed++;
+      return;
+    }
+    this.#count.waited++;
+    this.#bytes += frame.length;
+    if (queue) queue.push(frame);
+    else {
+      this.#waiting.set(address, [frame]);
+      this.#onArrival(address);
+    }
+  }
+
+  #take(address: Address): Buffer[] {
+    const frames = this.#waiting.get(address) ?? [];
+    this.#waiting.delete(address);
+    for (const frame of frames) this.#bytes -= frame.length;
+    return frames;
+  }
+
+  #send(frames: readonly Buffer[], header: Uint8Array, ifindex: number): number {
+    const to = { family: 'packet' as const, ifindex, protocol: 0 };
+    let sent = 0;
+    for (const frame of frames) {
+      frame.set(header, VNET);
+      try {
+        this.#socket.send({ data: frame, to });
+        sent++;
+      } catch (error) {
+        if (!isWouldBlock(error) && !(error instanceof Error && 'errno' in error)) throw error;
+        this.#count.unsent++;
+      }
+    }
+    return sent;
+  }
+}
+
+function destination(frame: Buffer): Address | undefined {
+  if (frame.length < ETHERNET) return undefined;
+  const type = frame.readUInt16BE(ETHERNET - 2);
+  if (type === ETH_P.IP && frame.length >= ETHERNET + 20) {
+    return formatAddress(frame.subarray(ETHERNET + 16, ETHERNET + 20));
+  }
+  if (type === ETH_P.IPV6 && frame.length >= ETHERNET + 40) {
+    // Multicast is the kernel's own (listener reports, router solicitations), nobody waits for it.
+    return frame[ETHERNET + 24] === 0xff ? undefined : formatAddress(frame.subarray(ETHERNET + 24, ETHERNET + 40));
+  }
+  return undefined;
+}
+
+/** The pair speaks for nobody: no address of its own, and what it forwards may come from anywhere. */
+function keepQuiet(): void {
+  for (const name of [DOOR, ROOM]) {
+    writeFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, '0');
+    const ipv6 = `/proc/sys/net/ipv6/conf/${name}`;
+    if (readable(`${ipv6}/addr_gen_mode`)) {
+      writeFileSync(`${ipv6}/addr_gen_mode`, '1');
+      writeFileSync(`${ipv6}/accept_ra`, '0');
+    }
+  }
+}
+
+function readable(path: string): boolean {
+  try {
+    readFileSync(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
