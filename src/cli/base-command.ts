@@ -33,14 +33,24 @@ export abstract class BaseCommand extends Command {
   }
 
   protected override async catch(error: Error): Promise<void> {
-    if (!(error instanceof CommandFailure)) {
+    // oclif's own: usage errors, which it prints with the help, and the end of a command.
+    if ('oclif' in error) {
       await super.catch(error as Parameters<Command['catch']>[0]);
       return;
     }
-    process.exitCode = error.exitCode;
+    process.exitCode = error instanceof CommandFailure ? error.exitCode : EXIT.no;
     if (this.jsonEnabled()) this.logJson(this.toErrorJson(error));
-    else process.stderr.write(`peerless: ${error.message}\n${error.remedy === undefined ? '' : `${error.remedy}\n`}`);
+    else process.stderr.write(`${failureText(error)}\n`);
   }
+}
+
+/** The world's refusals in a sentence; our own defects with their stack, for a report. */
+function failureText(error: Error): string {
+  if (error instanceof CommandFailure) {
+    return `peerless: ${error.message}${error.remedy === undefined ? '' : `\n${error.remedy}`}`;
+  }
+  const refused = error.constructor === Error || 'code' in error;
+  return `peerless: ${refused ? error.message : `a defect of this program: ${error.stack}`}`;
 }
 
 export const socketFlag = Flags.string({

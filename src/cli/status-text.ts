@@ -72,12 +72,14 @@ function hostsLine(status: StatusView): string {
 
 export function failoverLine(failover: FailoverView): string {
   const last = failover.steps.at(-1);
-  return `#${failover.id} ${clockTime(failover.time)} ${failover.cause}, ${failover.hosts} hosts${last ? `, ${last.name} after ${microseconds(last.us)} µs` : ''}`;
+  return `#${failover.id} ${clockTime(failover.time)} ${failover.cause}, ${hostCount(failover)}${last ? `, ${last.name} after ${microseconds(last.us)} µs` : ''}`;
 }
+
+const hostCount = ({ hosts }: FailoverView): string => `${hosts} host${hosts === 1 ? '' : 's'}`;
 
 /** One failover, a line a step, microseconds after the kernel's message. */
 export function failoverTimeline(failover: FailoverView, width?: number): string {
-  const title = `#${failover.id}  ${clockTime(failover.time)}  ${failover.cause}${failover.port === undefined ? '' : ` (${failover.port})`}, ${failover.hosts} hosts`;
+  const title = `#${failover.id}  ${clockTime(failover.time)}  ${failover.cause}${failover.port === undefined ? '' : ` (${failover.port})`}, ${hostCount(failover)}`;
   const steps = table(
     [
       { header: 'µs', value: (step) => microseconds(step.us), align: 'right' },

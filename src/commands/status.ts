@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Flags } from '@oclif/core';
 import type { StatusView } from '../agent/api.ts';
-import { AgentCommand } from '../cli/base-command.ts';
+import { AgentCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 import { statusText } from '../cli/status-text.ts';
 import { outputWidth } from '../cli/table.ts';
 
@@ -27,14 +27,23 @@ export default class Status extends AgentCommand {
       return status;
     }
     process.once('SIGINT', () => process.exit(0));
+    let seen = false;
     for (;;) {
-      const status = await client.get<StatusView>('/v1/status');
-      if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(status)}\n`);
-      else
-        process.stdout.write(
-          `${process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''}${statusText(status, outputWidth())}\n\n`,
-        );
+      try {
+        this.show(await client.get<StatusView>('/v1/status'));
+        seen = true;
+      } catch (error) {
+        // A restart of the agent is what one may be watching for.
+        if (!seen || !(error instanceof CommandFailure) || error.exitCode !== EXIT.unreachable) throw error;
+        process.stderr.write(`${error.message}\n`);
+      }
       await pause(flags.interval * 1000);
     }
+  }
+
+  private show(status: StatusView): void {
+    const clear = process.stdout.isTTY ? '\u001b[H\u001b[2J' : '';
+    const text = this.jsonEnabled() ? JSON.stringify(status) : `${clear}${statusText(status, outputWidth())}\n`;
+    process.stdout.write(`${text}\n`);
   }
 }

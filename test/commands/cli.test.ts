@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -94,13 +94,13 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     'failovers',
     ['failovers'],
-    /^#7 .* A2 lost carrier \(A2\), 1 hosts\n +µs +\+µs +STEP\n +0 +0 +link event\n +42 +42 +host table\n +210 +168 +ospf first byte\n +1,250 +1,040 +kernel routes\n$/,
+    /^#7 .* A2 lost carrier \(A2\), 1 host\n +µs +\+µs +STEP\n +0 +0 +link event\n +42 +42 +host table\n +210 +168 +ospf first byte\n +1,250 +1,040 +kernel routes\n$/,
   ],
   ['counters', ['counters'], /ospf +rx\.hello +12\nospf +drop\.checksum +0\nbgp +received +4\n/],
   [
     'status',
     ['status'],
-    /hosts +2 \(1 reachable, 1 probing\)\nlast failover +#7 .* A2 lost carrier, 1 hosts, kernel routes after 1,250 µs\n\nWARNING: A9 was shut[\s\S]*UPLINK +STATE +WHY\nA0 +down +no carrier\n\nGROUP[\s\S]*ospf +10\.255\.0\.254 +A0 +Full/,
+    /hosts +2 \(1 reachable, 1 probing\)\nlast failover +#7 .* A2 lost carrier, 1 host, kernel routes after 1,250 µs\n\nWARNING: A9 was shut[\s\S]*UPLINK +STATE +WHY\nA0 +down +no carrier\n\nGROUP[\s\S]*ospf +10\.255\.0\.254 +A0 +Full/,
   ],
 ];
 
@@ -302,6 +302,27 @@ test('events --follow: one a line until the agent closes, filtered, as JSON too'
   );
 });
 
+test('status --watch goes on through a restart of the agent', async (t) => {
+  const first = await fakeAgent();
+  const child = spawn(PEERLESS, ['status', '--watch', '--json', '--socket', first.socket], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const until = (stream: NodeJS.ReadableStream, wanted: RegExp) =>
+    new Promise<void>((resolve) => stream.on('data', (chunk: Buffer) => wanted.test(chunk.toString()) && resolve()));
+  const gone = until(child.stderr, /can't be reached/);
+  await until(child.stdout, /"pid":4711/);
+  await first.close();
+  await gone;
+  const again = until(child.stdout, /"pid":4711/);
+  const second = await fakeAgent(first.socket);
+  await again;
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  child.kill('SIGINT');
+  t.is(await ended, 0);
+  await second.close();
+});
+
 test('config reload and show', async (t) => {
   t.is(
     (await ask('config', 'reload')).out,
@@ -399,4 +420,19 @@ test('the executable works from any folder, through symlinks', async (t) => {
   const { code, out } = await run(['--version'], { file: join(folder, 'relative'), cwd: '/' });
   t.is(code, 0);
   t.regex(out, /^peerless\/\S+ linux-\S+ node-v24\./);
+});
+
+test('an executable without what it runs says how to build it', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, 'bin'));
+  copyFileSync(PEERLESS, join(folder, 'bin/peerless'));
+  const file = join(folder, 'bin/peerless');
+  const unbuilt = await run(['status'], { file });
+  t.is(unbuilt.code, 2);
+  t.is(unbuilt.err, `peerless: not built yet. Build it: ${folder}/run build\n`);
+  mkdirSync(join(folder, 'dist/src/commands'), { recursive: true });
+  const bare = await run(['status'], { file });
+  t.is(bare.code, 2);
+  t.regex(bare.err, /the pinned Node\.js is missing/);
 });

@@ -249,8 +249,9 @@ export interface FakeAgent {
 
 let count = 0;
 
-export async function fakeAgent(): Promise<FakeAgent> {
-  const socket = join(tmpdir(), `peerless-fake-${process.pid}-${count++}.sock`);
+export async function fakeAgent(
+  socket: string = join(tmpdir(), `peerless-fake-${process.pid}-${count++}.sock`),
+): Promise<FakeAgent> {
   rmSync(socket, { force: true });
   const asked: string[] = [];
   const server = createServer((request, response) => void serve(request, response, asked));
