@@ -17,24 +17,29 @@ export interface OwnRoute {
   readonly level: ClaimLevel;
 }
 
-/** NLRI of one change, sorted into the UPDATEs they will be in. */
+/** One change, sorted into the UPDATEs it will be in. */
 export class RouteBatch {
-  readonly withdrawn: Record<Family, Uint8Array[]> = { 4: [], 6: [] };
-  readonly announced: Record<Family, [Uint8Array[], Uint8Array[], Uint8Array[]]> = {
-    4: [[], [], []],
-    6: [[], [], []],
-  };
-  /** The same, per host, for a neighbour that can't take it now. */
-  readonly changes: { readonly route: OwnRoute; readonly announced: boolean }[] = [];
+  readonly withdrawn: Record<Family, OwnRoute[]> = { 4: [], 6: [] };
+  readonly announced: Record<Family, [OwnRoute[], OwnRoute[], OwnRoute[]]> = { 4: [[], [], []], 6: [[], [], []] };
+  size = 0;
 
   withdraw(route: OwnRoute): void {
-    this.withdrawn[route.family].push(route.nlri);
-    this.changes.push({ route, announced: false });
+    this.withdrawn[route.family].push(route);
+    this.size++;
   }
 
   announce(route: OwnRoute): void {
-    this.announced[route.family][route.level].push(route.nlri);
-    this.changes.push({ route, announced: true });
+    this.announced[route.family][route.level].push(route);
+    this.size++;
+  }
+
+  *gone(): Generator<OwnRoute> {
+    yield* this.withdrawn[4];
+    yield* this.withdrawn[6];
+  }
+
+  *come(): Generator<OwnRoute> {
+    for (const family of [4, 6] as const) for (const routes of this.announced[family]) yield* routes;
   }
 }
 

@@ -90,7 +90,8 @@ export class Outbox {
   }
 
   #hold(batch: RouteBatch): number | undefined {
-    for (const change of batch.changes) this.#waiting.set(change.route.address, change);
+    for (const route of batch.gone()) this.#waiting.set(route.address, { route, announced: false });
+    for (const route of batch.come()) this.#waiting.set(route.address, { route, announced: true });
     return this.#waiting.size > LIMIT ? undefined : 0;
   }
 
@@ -106,9 +107,9 @@ export class Outbox {
     for (const family of this.#families) {
       const nextHop = family === 6 ? addressBytes(this.#options.nextHops[6]!) : NO_NEXT_HOP;
       for (const level of LEVELS) {
-        const nlris = batch.announced[family][level];
-        if (nlris.length === 0) continue;
-        const packed = packAnnouncements(family, this.#attributes[family][level]!, nextHop, nlris);
+        const routes = batch.announced[family][level];
+        if (routes.length === 0) continue;
+        const packed = packAnnouncements(family, this.#attributes[family][level]!, nextHop, routes);
         parts.push(packed.bytes);
         updates += packed.updates;
       }

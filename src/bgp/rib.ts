@@ -98,6 +98,11 @@ export class Rib {
     return changes;
   }
 
+  /** Neighbours with routes. */
+  get size(): number {
+    return this.#in.size;
+  }
+
   received(peer: Address): number {
     return this.#in.get(peer)?.size ?? 0;
   }

@@ -107,7 +107,10 @@ export class BgpSpeaker implements Speaker {
     const batch = this.#origination.apply(delta);
     const report = this.#advertise(batch);
     // A received route to a host of ours is not used, and is of use again when the host has gone.
-    for (const { route } of batch.changes) this.#rib.touch(hostPrefix(route.address));
+    if (this.#rib.size > 0) {
+      for (const route of batch.gone()) this.#rib.touch(hostPrefix(route.address));
+      for (const route of batch.come()) this.#rib.touch(hostPrefix(route.address));
+    }
     this.#settle();
     this.#reportRefused();
     return report;
@@ -179,7 +182,7 @@ export class BgpSpeaker implements Speaker {
   #advertise(batch: RouteBatch): WireReport {
     let packets = 0;
     let firstByteAt: Instant | undefined;
-    if (batch.changes.length === 0) return { packets };
+    if (batch.size === 0) return { packets };
     for (const peer of this.#peers.values()) {
       const updates = peer.advertise(batch);
       if (updates > 0) firstByteAt ??= this.#options.clock.now();

@@ -178,7 +178,7 @@ test('the packer fills UPDATEs to 4,096 octets and loses nothing', (t) => {
           ? ipv4FromNumber(0x0a000000 + index)
           : formatAddress(Uint8Array.of(0x20, 1, 13, 184, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, index >> 8, index & 255)),
       );
-      const nlris = hosts.map(hostNlri);
+      const nlris = hosts.map((host) => ({ nlri: hostNlri(host) }));
       const expected = hosts.map((host) => `${host}/${family === 4 ? 32 : 128}`);
       const gone = packWithdrawals(family, nlris);
       const goneMessages = read(gone.bytes);

@@ -350,16 +350,18 @@ test('whatever octets a neighbour sends, the speaker lives and meets it again', 
   const edit = fc.record({ at: fc.nat({ max: 400 }), value: fc.integer({ min: 0, max: 255 }) });
   fc.assert(
     fc.property(fc.shuffledSubarray(recorded, { minLength: 1 }), fc.array(edit, { maxLength: 5 }), (parts, edits) => {
-      clock.advance(1_000);
+      for (let second = 0; second < 10 && !tor.speaker.establishedWith(G); second++) clock.advance(1_000);
       t.true(tor.speaker.establishedWith(G));
       const connection = network.connections.findLast((one) => one.localAddress === A && one.handlers)!;
       const bytes = Buffer.concat(parts);
       for (const { at, value } of edits) bytes[at % bytes.length] = value;
       connection.handlers?.onData(bytes);
+      clock.advance(10);
     }),
     { numRuns: 300 },
   );
-  clock.advance(5_000);
+  // A half message may have swallowed what came after it, until the hold timer.
+  clock.advance(20_000);
   t.true(tor.speaker.establishedWith(G));
   t.deepEqual(inTable(tor), ['10.10.10.7/32 INCOMPLETE', '10.10.10.8/32 IGP']);
 });

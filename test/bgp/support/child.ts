@@ -94,12 +94,11 @@ async function run(command: Command): Promise<unknown> {
     case 'start':
       return start(command.config);
     case 'apply': {
-      const before = performance.now();
-      const report = speaker.apply({
-        withdrawn: (command.withdrawn ?? []) as Address[],
-        announced: (command.announced ?? []).map(hostRoute),
-      });
-      return { report, took: performance.now() - before };
+      const withdrawn = (command.withdrawn ?? []) as Address[];
+      const announced = (command.announced ?? []).map(hostRoute);
+      const before = systemClock.now();
+      const report = speaker.apply({ withdrawn, announced });
+      return { report, toWire: (report.lastByteAt ?? before) - before };
     }
     case 'link':
       return link(command.name, command.up);

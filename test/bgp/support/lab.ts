@@ -213,7 +213,7 @@ export class SpeakerProcess {
   apply(
     announced: { address: string; level?: 0 | 1 | 2 }[],
     withdrawn: string[] = [],
-  ): Promise<{ report: WireReport; took: number }> {
+  ): Promise<{ report: WireReport; toWire: number }> {
     return this.#ask({ do: 'apply', announced, withdrawn });
   }
 
