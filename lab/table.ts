@@ -29,7 +29,7 @@ export function renderTable(result: LabResult): string {
     milliseconds(row.outage.median),
     milliseconds(row.outage.min),
     milliseconds(row.outage.max),
-    result.floor ? milliseconds(row.outage.median - result.floor.median) : '-',
+    row.phase === 'fault' && row.gateway ? milliseconds(row.outage.median - row.gateway.median) : '-',
     row.lostElsewhere === 0 ? '0' : `LOST ${row.lostElsewhere}`,
     row.asExpected ? movedText(row) : `WRONG ${movedText(row)}`,
     stage(row.toServer),
@@ -43,7 +43,7 @@ export function renderTable(result: LabResult): string {
     '',
     ...columns([header, ...lines]),
     '',
-    'lost: packets of the servers concerned, both ways (median); outage: the longest of them; over G: median beyond G's own floor; others: lost by servers not concerned.',
+    'lost: packets of the servers concerned, both ways (median); outage: the longest of them; over G: median beyond what G took; others: lost by servers not concerned.',
     'to server: fault -> its link event; server: link event -> ARP at the new ToR; us: ARP -> announcement at G; G: announcement -> its FIB (medians, ms).',
     result.floor
       ? `G's own floor in this run: ${milliseconds(result.floor.median)} ms (min ${milliseconds(result.floor.min)}, max ${milliseconds(result.floor.max)})`
