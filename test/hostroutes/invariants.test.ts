@@ -108,7 +108,7 @@ test('R4.2 R4.5 R4.6 whatever happens, the invariants of the table hold', (t) =>
   fc.assert(
     fc.property(
       somePolicy,
-      fc.array(fc.tuple(event, fc.constantFrom(0, 1, 60, 210, 1_100, 6_000, 12_000)), { maxLength: 60 }),
+      fc.array(fc.tuple(event, fc.constantFrom(0, 1, 60, 210, 1_100, 6_000, 12_000)), { maxLength: 80, size: 'max' }),
       (start, story) => {
         const bench = new Bench(start);
         const truth = new Truth(start);
@@ -153,7 +153,7 @@ test('R4.2 R4.5 R4.6 whatever happens, the invariants of the table hold', (t) =>
 
 test('R4.5 hosts that nobody answers for are all gone in the end', (t) => {
   fc.assert(
-    fc.property(fc.array(simple, { maxLength: 60 }), (story) => {
+    fc.property(fc.array(simple, { maxLength: 80, size: 'max' }), (story) => {
       const bench = new Bench(policy({ prefixes: ['10.10.10.0/28' as Prefix] }));
       for (const each of story) {
         bench.do(each);

@@ -152,6 +152,8 @@ export class HostTable {
         this.#foreignClaim(event.claim, now);
         break;
       case 'configure':
+        // Before the port and its memory are dropped.
+        this.#returning.cancel(this.#portsDropped(event.policy), 'its port is no downlink any more');
         applyPolicy(this.#book, this.#watch, this.#claims, event.policy, now);
         break;
       case 'expect':
@@ -213,7 +215,8 @@ export class HostTable {
     const rival = book.rules.policy.activeActive ? undefined : this.#claims.best(host.address);
     host.level = Math.max(levelAgainst(rival), expected) as ClaimLevel;
     host.contested = rival !== undefined && rival >= host.level;
-    host.settleAt = Number.POSITIVE_INFINITY;
+    // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
+    host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
     book.announce(host, 'heard', host.reason);
     this.#watch.searches.found(host.address);
     this.#watch.wake(host, now);
@@ -297,6 +300,10 @@ export class HostTable {
     host.settleAt = best === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
     if (claim.level !== undefined && claim.level >= host.level) this.#watch.doubt(host, 'rival', now);
     this.#watch.wake(host, now);
+  }
+
+  #portsDropped(policy: HostPolicy): string[] {
+    return [...this.#book.ports.keys()].filter((name) => !policy.ports.includes(name));
   }
 
   #portDown(names: readonly string[], reason: string, now: Instant): void {

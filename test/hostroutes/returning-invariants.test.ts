@@ -1,0 +1,75 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { HostEvent, HostPolicy } from '../../src/hostroutes/machine/types.ts';
+import { address, Bench, heard, mac, policy } from './helpers.ts';
+
+const PORTS = ['A1', 'A2', 'A3'];
+const port = fc.constantFrom(...PORTS);
+const ports = fc.subarray(PORTS, { minLength: 1 });
+const host = fc.integer({ min: 1, max: 3 }).map((last) => `10.10.10.${last}`);
+
+const somePolicy: fc.Arbitrary<HostPolicy> = fc
+  .record({
+    ports,
+    perPort: fc.integer({ min: 1, max: 4 }),
+    mode: fc.constantFrom('learned' as const, 'always' as const, 'never' as const),
+    activeActive: fc.boolean(),
+  })
+  .map(({ mode, perPort, ...rest }) =>
+    policy({
+      ...rest,
+      limits: { perPort, total: 100 },
+      returning: { mode, wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } },
+    }),
+  );
+
+const event: fc.Arbitrary<HostEvent> = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(host, port).map(([text, name]) => heard(text, name)) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('portDown' as const), ports, reason: fc.constant('down') }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('portUp' as const), port }) },
+  fc.record({ type: fc.constant('blockPorts' as const), ports, blocked: fc.boolean(), reason: fc.constant('group') }),
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('expect' as const), ports }) },
+  fc.record({ type: fc.constant('unexpect' as const), ports, reason: fc.constant('not after all') }),
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(host, fc.constantFrom(undefined, 0 as const, 1 as const, 2 as const))
+      .map(
+        ([text, level]): HostEvent => ({ type: 'foreignClaim', claim: { address: address(text), level, from: 'B' } }),
+      ),
+  },
+  { weight: 1, arbitrary: somePolicy.map((configured): HostEvent => ({ type: 'configure', policy: configured })) },
+);
+
+test('R4.7 hosts announced ahead of their return: the deltas add up, and without a return they end in time', (t) => {
+  fc.assert(
+    fc.property(
+      somePolicy,
+      fc.array(fc.tuple(event, fc.constantFrom(0, 0, 10, 400)), { minLength: 1, maxLength: 80, size: 'max' }),
+      (start, story) => {
+        const bench = new Bench(start);
+        const check = () => {
+          const announced = new Map(bench.table.announced().map((route) => [route.address, route]));
+          if (announced.size !== bench.model.size) return false;
+          for (const [key, route] of bench.model) if (announced.get(key) !== route) return false;
+          const live = new Set(bench.table.hosts().map((view) => view.address));
+          const expected = new Set(bench.table.expected(PORTS));
+          for (const each of live) if (!announced.has(each)) return false;
+          for (const each of announced.keys()) if (!live.has(each) && !expected.has(each)) return false;
+          for (const each of expected) if (live.has(each)) return false;
+          return true;
+        };
+        for (const [each, pause] of story) {
+          bench.do(each);
+          if (!check()) return false;
+          if (pause) bench.run(pause);
+          if (!check()) return false;
+        }
+        bench.run(400);
+        return check() && bench.table.expected(PORTS).length === 0;
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+  t.pass();
+});
