@@ -6,13 +6,29 @@
  * bytes. What the kernel does not take (ENOBUFS and the like) is counted, and stays on the retransmission lists.
  */
 import { SystemCallError } from 'linux-sockets';
-import { type Authentication, decodePacket, encodePacket, packUpdates, type U32 } from 'node-ospf-lsa';
+import {
+  type Authentication,
+  authenticationProblem,
+  decodePacket,
+  encodePacket,
+  MaxAge,
+  packUpdates,
+  type U32,
+} from 'node-ospf-lsa';
 import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixAddress, prefixLength } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
 import { isUp, type Port } from '../model/ports.ts';
 import type { InterfaceView, LsaView, NeighborView, OspfOptions, Speaker } from './face.ts';
-import { AllSPFRouters, type Effect, type Interface, type Link, maskOf, type OspfEvent } from './machine/core.ts';
+import {
+  AllSPFRouters,
+  type Effect,
+  InfTransDelay,
+  type Interface,
+  type Link,
+  maskOf,
+  type OspfEvent,
+} from './machine/core.ts';
 import { OspfMachine } from './machine/machine.ts';
 import { InterfaceSocket, type Received } from './socket.ts';
 import { adjacencyUp, interfaceViews, lsaViews, neighborViews } from './views.ts';
@@ -34,11 +50,15 @@ export class OspfSpeaker implements Speaker {
   #running = false;
   #stopping: Promise<void> | undefined;
   #cryptoSequence = 0;
+  /** Interfaces where the kernel did not take everything of this event. */
+  readonly #refused = new Set<string>();
   #packets = 0;
   #firstByteAt: Instant | undefined;
   #lastByteAt: Instant | undefined;
 
+  /** @throws RangeError for options that cannot be spoken with, whatever the network does */
   constructor(options: OspfOptions) {
+    checkOptions(options);
     this.#options = options;
     this.#machine = new OspfMachine({
       routerId: ipv4ToNumber(options.routerId),
@@ -195,6 +215,9 @@ export class OspfSpeaker implements Speaker {
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
     for (const effect of effects) if (effect.kind === 'send' || effect.kind === 'update') this.#transmit(effect);
+    this.#machine.complete(now);
+    for (const name of this.#refused) this.#machine.handle({ kind: 'send-failed', interface: name }, now);
+    this.#refused.clear();
     for (const effect of effects) this.#perform(effect, now);
     this.#arm();
   }
@@ -206,34 +229,37 @@ export class OspfSpeaker implements Speaker {
     const authentication = this.#authentication.get(effect.interface)!;
     const to = this.#text(effect.to);
     if (effect.kind === 'send') {
-      this.#write(socket, iface, to, encodePacket(effect.packet, authentication, this.#nextCryptoSequence()));
-      this.#count(`tx.${KINDS[effect.packet.type]}`);
+      const packet = encodePacket(effect.packet, authentication, this.#nextCryptoSequence());
+      this.#write(socket, iface, to, [packet], KINDS[effect.packet.type]);
       return;
     }
     const header = {
       routerId: this.#machine.core.routerId,
       areaId: iface.area.id,
       cryptoSequence: this.#nextCryptoSequence(),
-      transmitDelay: 1,
+      transmitDelay: effect.flush ? MaxAge : InfTransDelay,
     };
     const room = (iface.link?.mtu ?? 1500) - 20;
-    for (const packet of packUpdates(effect.lsas, room, header, authentication)) {
-      this.#write(socket, iface, to, packet);
-      this.#count('tx.update');
-    }
+    this.#write(socket, iface, to, packUpdates(effect.lsas, room, header, authentication), 'update');
   }
 
-  #write(socket: InterfaceSocket, iface: Interface, to: string, bytes: Uint8Array): void {
+  #write(socket: InterfaceSocket, iface: Interface, to: string, packets: readonly Uint8Array[], kind: string): void {
+    const { clock } = this.#options;
+    let sent = 0;
+    let code = 'partial';
     try {
-      this.#firstByteAt ??= this.#options.clock.now();
-      socket.send(to, bytes);
-      this.#packets++;
-      this.#lastByteAt = this.#options.clock.now();
+      this.#firstByteAt ??= clock.now();
+      sent = socket.send(to, packets);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      this.#count(`tx.${error.code}`);
-      this.#machine.handle({ kind: 'send-failed', interface: iface.name }, this.#options.clock.now());
+      code = error.code;
     }
+    this.#lastByteAt = clock.now();
+    this.#packets += sent;
+    this.#count(`tx.${kind}`, sent);
+    if (sent === packets.length) return;
+    this.#count(`tx.${code}`, packets.length - sent);
+    this.#refused.add(iface.name);
   }
 
   /** §D.3: never decreases, over restarts neither: seconds of the wall clock, several packets may share one. */
@@ -307,13 +333,24 @@ export class OspfSpeaker implements Speaker {
     return text;
   }
 
-  #count(name: string): void {
+  #count(name: string, by = 1): void {
     const { counters } = this.#machine.core;
-    counters.set(name, (counters.get(name) ?? 0) + 1);
+    counters.set(name, (counters.get(name) ?? 0) + by);
   }
 }
 
 const KINDS = { 1: 'hello', 2: 'dd', 3: 'request', 4: 'update', 5: 'ack' } as const;
+
+function checkOptions({ announce, interfaces }: OspfOptions): void {
+  for (const { name, area, authentication } of interfaces) {
+    const problem = authentication && authenticationProblem(authentication);
+    if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
+    // §3.6: the backbone is never an NSSA, and so the hosts would be announced to nobody.
+    if (announce.as === 'nssa' && area === '0.0.0.0') {
+      throw new RangeError(`${name}: announcing as nssa needs an area other than 0.0.0.0`);
+    }
+  }
+}
 
 /** undefined: no IPv4 address, hence nothing to speak OSPFv2 with. */
 function linkOf(port: Port): Link | undefined {

@@ -67,9 +67,12 @@ export class InterfaceSocket {
     this.#socket.setOption(SOL.IP, IP.DROP_MEMBERSHIP, this.#mreq(group));
   }
 
-  /** @throws SystemCallError */
-  send(to: string, bytes: Uint8Array): void {
-    this.#socket.send({ data: bytes, to: { family: 'ipv4', address: to, port: 0 } });
+  /** Returns how many the kernel took, in order. @throws SystemCallError when it was none */
+  send(address: string, packets: readonly Uint8Array[]): number {
+    const to = { family: 'ipv4', address, port: 0 } as const;
+    if (packets.length > 1) return this.#socket.sendBatch(packets.map((data) => ({ data, to })));
+    for (const data of packets) this.#socket.send({ data, to });
+    return packets.length;
   }
 
   /** `receive` gets each datagram; `malformed` those whose IP header does not hold together. */

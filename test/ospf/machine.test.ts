@@ -338,3 +338,19 @@ test('bytes flipped on the wire: nothing throws, whatever decodes is survived, a
     t.true(g.routes.has(H1), `seed ${seed}`);
   }
 });
+
+test('§13.4 one router id used twice: the answers are bounded by MinLSInterval', (t) => {
+  const world = new World();
+  const wires = [new Wire('point-to-point'), new Wire('point-to-point')];
+  const ends = wires.map((wire, index) => ({ wire, address: `192.0.2.${1 + 4 * index}`, prefixLength: 30 }));
+  // A gateway with `timers lsa min-arrival 0`, or MinLSArrival there would hide what is tested.
+  const g = world.router('G', '10.255.0.254', ends, { minLsArrival: 0 });
+  const one = world.router('A', '10.255.0.1', [{ wire: wires[0]!, address: '192.0.2.2', prefixLength: 30 }]);
+  const two = world.router('A', '10.255.0.1', [{ wire: wires[1]!, address: '192.0.2.6', prefixLength: 30 }]);
+  for (const router of [g, one, two]) router.up();
+  world.run(10_000);
+  const before = world.packets;
+  world.run(60_000);
+  t.true(world.packets - before < 2000, `${world.packets - before} packets in a minute`);
+  t.true([one, two].some(({ machine }) => (machine.core.counters.get('drop.contested-lsa') ?? 0) > 0));
+});

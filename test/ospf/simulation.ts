@@ -138,6 +138,7 @@ export class Router {
   handle(event: OspfEvent): void {
     if (!this.alive) return;
     for (const effect of this.machine.handle(event, this.world.now)) this.perform(effect);
+    this.machine.complete(this.world.now);
   }
 
   private perform(effect: Effect): void {
@@ -159,7 +160,7 @@ export class Router {
       case 'update': {
         this.sent.push({ at: this.world.now, effect });
         const iface = this.machine.core.interfaces.get(effect.interface)!;
-        const header = { routerId: this.id, areaId: iface.area.id, transmitDelay: 1 };
+        const header = { routerId: this.id, areaId: iface.area.id, transmitDelay: effect.flush ? 3600 : 1 };
         for (const packet of packUpdates(effect.lsas, (iface.link?.mtu ?? 1500) - 20, header)) {
           this.world.transmit(this, effect.interface, effect.to, packet);
         }

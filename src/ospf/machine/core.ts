@@ -145,6 +145,9 @@ export interface LsdbEntry {
   inherited: boolean;
   /** False once it was taken out of the database. */
   live: boolean;
+  /** How often, since when, others contested this LSA of ours with newer instances of their own (§13.4). */
+  contests: number;
+  contestedAt: Instant;
   /** On how many retransmission lists it is. */
   pending: number;
   /** RFC 2328 §13 (8): when the copy was last sent to someone who was behind. */
@@ -170,7 +173,14 @@ export interface HostRecord {
 export type Effect =
   | { readonly kind: 'send'; readonly interface: string; readonly to: U32; readonly packet: OutgoingPacket }
   /** LSAs in their order; the driver packs them into as few updates as the MTU allows. */
-  | { readonly kind: 'update'; readonly interface: string; readonly to: U32; readonly lsas: readonly Uint8Array[] }
+  | {
+      readonly kind: 'update';
+      readonly interface: string;
+      readonly to: U32;
+      readonly lsas: readonly Uint8Array[];
+      /** The ages in `lsas` are void: each goes out at MaxAge. */
+      readonly flush?: true;
+    }
   | { readonly kind: 'membership'; readonly interface: string; readonly group: U32; readonly joined: boolean }
   | {
       readonly kind: 'neighbor';
@@ -255,6 +265,8 @@ export interface Core {
   settled: boolean;
   leaving: boolean;
   effects: Effect[];
+  /** Flushes that are in `effects` already, and still to be entered in the database and the lists. */
+  readonly unbooked: LsdbEntry[];
   readonly settleTimer: Deadline;
   readonly spfTimer: Deadline;
   spfAt: Instant;

@@ -39,7 +39,7 @@ export type SelfOriginated = (
   entry: LsdbEntry | undefined,
   received: Lsa,
   now: Instant,
-) => 'superseded' | 'keep';
+) => 'superseded' | 'keep' | 'refuse';
 
 export function receiveUpdate(
   core: Core,
@@ -165,9 +165,10 @@ function sendBack(core: Core, neighbor: Neighbor, entry: LsdbEntry, now: Instant
 
 /**
  * §13.3: puts the current instance on the flood queue of every interface in its scope and on the retransmission list
- * of every neighbour that needs it. Answers whether it goes back out of the interface it came from.
+ * of every neighbour that needs it. Answers whether it goes back out of the interface it came from. `sent`: the bytes
+ * are on the wire already.
  */
-export function flood(core: Core, entry: LsdbEntry, now: Instant, from?: Neighbor): boolean {
+export function flood(core: Core, entry: LsdbEntry, now: Instant, from?: Neighbor, sent = false): boolean {
   let back = false;
   const { type } = entry.lsa.header;
   const opaque = isOpaque(type);
@@ -184,7 +185,7 @@ export function flood(core: Core, entry: LsdbEntry, now: Instant, from?: Neighbo
       if (iface.state === 'Backup') continue;
       back = true;
     }
-    iface.floodQueue.add(entry);
+    if (!sent) iface.floodQueue.add(entry);
   }
   return back;
 }
@@ -227,7 +228,7 @@ export function drainFloods(core: Core, now: Instant): void {
 }
 
 /** §13.3 (5), §8.1. */
-function floodDestination(iface: Interface): number {
+export function floodDestination(iface: Interface): number {
   return iface.state === 'DR Other' || iface.state === 'Waiting' ? AllDRouters : AllSPFRouters;
 }
 

@@ -89,6 +89,8 @@ export function install(
     self: lsa.header.advertisingRouter === core.routerId,
     inherited: false,
     live: true,
+    contests: 0,
+    contestedAt: Number.NEGATIVE_INFINITY,
     pending: 0,
     sentBackAt: Number.NEGATIVE_INFINITY,
     timer: deadline((at) => core.lsaTimer(entry, at)),

@@ -5,7 +5,7 @@
  * processed by `hello.ts`, `exchange.ts`, `flooding.ts`; the neighbour and interface tables decide transitions; what a
  * transition means for the rest of the router is in this file; then the router LSAs that changed are originated and the
  * flood queues are emptied, each interface's LSAs together. So the flush of a thousand hosts is one pass and one list
- * of LSAs per interface, whatever else the event caused.
+ * of LSAs per interface, whatever else the event caused. `complete` follows when the effects have been sent.
  *
  * Invariants: an LSA on a retransmission list is in the database; a neighbour below Exchange has empty lists;
  * `exchanging` counts the neighbours in Exchange and Loading; every effect list ends with the event.
@@ -39,6 +39,7 @@ import { newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
 import {
   applyHosts,
+  bookFlushes,
   flushAll,
   networkChanged,
   originateDirty,
@@ -63,6 +64,7 @@ export class OspfMachine {
 
   handle(event: OspfEvent, now: Instant): readonly Effect[] {
     const core = this.core;
+    if (core.unbooked.length > 0) bookFlushes(core, now);
     switch (event.kind) {
       case 'hosts':
         applyHosts(core, event.delta, now);
@@ -106,6 +108,11 @@ export class OspfMachine {
     return effects;
   }
 
+  /** To be called once the effects of an event have been sent: the part of the work that needed not come before. */
+  complete(now: Instant): void {
+    if (this.core.unbooked.length > 0) bookFlushes(this.core, now);
+  }
+
   nextDeadline(): Instant | undefined {
     return this.core.deadlines.next();
   }
@@ -143,6 +150,7 @@ function createCore(options: MachineOptions): Core {
     settled: false,
     leaving: false,
     effects: [],
+    unbooked: [],
     settleTimer: deadline((at) => settle(core, at)),
     spfTimer: deadline((at) => runSpf(core, at)),
     spfAt: Number.NEGATIVE_INFINITY,

@@ -19,16 +19,18 @@ import {
   lsaWithAge,
   MaxAge,
   MaxSequenceNumber,
+  MinLSInterval,
   Options,
   type RouterLink,
   RouterLinkType,
   type U32,
 } from 'node-ospf-lsa';
-import { familyOf, ipv4FromNumber, ipv4ToNumber, prefixContains } from '../../model/address.ts';
+import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixContains } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import {
   type Area,
+  atLeast,
   type Core,
   count,
   type Database,
@@ -39,13 +41,15 @@ import {
   maskOf,
 } from './core.ts';
 import { isSet } from './deadlines.ts';
-import { flood } from './flooding.ts';
-import { areaOptions, install, isMaxAge, removeIfDone, scopedKey } from './lsdb.ts';
+import { flood, floodDestination } from './flooding.ts';
+import { areaOptions, databaseFor, install, isMaxAge, removeIfDone, replace, scopedKey } from './lsdb.ts';
 
 const HOST_MASK = 0xffffffff;
 const RouterFlag = { B: 0x01, E: 0x02, V: 0x04 } as const;
 /** A router LSA must fit into an IP packet: 65,535 less headers, 12 octets a link. */
 const MaxLinks = 5000;
+/** Answers to foreign instances of one LSA of ours per MinLSInterval; a restart needs one. */
+const MaxContests = 3;
 
 /** Makes a new instance and floods it. `known` spares the look-up when the caller holds the entry. */
 function originate(
@@ -81,11 +85,11 @@ function originate(
 }
 
 /** §14.1, premature ageing: the current instance at MaxAge, at once. */
-export function flush(core: Core, entry: LsdbEntry, now: Instant): void {
+export function flush(core: Core, entry: LsdbEntry, now: Instant, sent = false): void {
   if (!entry.live || isMaxAge(entry)) return;
   entry.inherited = false;
-  install(core, entry.database, lsaWithAge(entry.lsa, MaxAge), now, false);
-  flood(core, entry, now);
+  replace(core, entry, lsaWithAge(entry.lsa, MaxAge), now, false);
+  flood(core, entry, now, undefined, sent);
   removeIfDone(core, entry, now);
 }
 
@@ -102,12 +106,7 @@ export function refresh(core: Core, entry: LsdbEntry, now: Instant): void {
 // ---- hosts
 
 export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
-  for (const address of delta.withdrawn) {
-    const record = core.hosts.get(address);
-    if (!record) continue;
-    core.hosts.delete(address);
-    withdrawHost(core, record, now);
-  }
+  if (delta.withdrawn.length > 0) withdrawHosts(core, delta.withdrawn);
   for (const route of delta.announced) {
     const record = core.hosts.get(route.address);
     if (record) {
@@ -125,12 +124,42 @@ export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
   }
 }
 
-function withdrawHost(core: Core, record: HostRecord, now: Instant): void {
-  if (core.options.announce.as === 'stub-link') {
-    hostStubsChanged(core, record.id);
-    return;
+/**
+ * The hot path. The bytes come first: the LSAs as they stand, to be sent at MaxAge. What must be remembered of it
+ * (database, retransmission lists, timers) is several times the work, and is done by `bookFlushes` once the bytes are
+ * on the wire.
+ */
+function withdrawHosts(core: Core, addresses: readonly Address[]): void {
+  const stubs = core.options.announce.as === 'stub-link';
+  const entries: LsdbEntry[] = [];
+  for (const address of addresses) {
+    const record = core.hosts.get(address);
+    if (!record) continue;
+    core.hosts.delete(address);
+    if (stubs) hostStubsChanged(core, record.id);
+    else for (const entry of record.entries) if (entry.live && !isMaxAge(entry)) entries.push(entry);
   }
-  for (const entry of record.entries) flush(core, entry, now);
+  const [first] = entries;
+  if (!first) return;
+  for (const iface of core.interfaces.values()) {
+    if (!iface.link || !hasListener(iface)) continue;
+    const database = databaseFor(core, iface, first.lsa.header.type);
+    const lsas: Uint8Array[] = [];
+    for (const entry of entries) if (entry.database === database) lsas.push(entry.lsa.raw);
+    if (lsas.length === 0) continue;
+    core.effects.push({ kind: 'update', interface: iface.name, to: floodDestination(iface), lsas, flush: true });
+  }
+  for (const entry of entries) core.unbooked.push(entry);
+}
+
+function hasListener(iface: Interface): boolean {
+  for (const neighbor of iface.neighbors.values()) if (atLeast(neighbor.state, 'Exchange')) return true;
+  return false;
+}
+
+/** Enters what `withdrawHosts` has sent. */
+export function bookFlushes(core: Core, now: Instant): void {
+  for (const entry of core.unbooked.splice(0)) flush(core, entry, now, true);
 }
 
 function announceHost(core: Core, record: HostRecord, now: Instant): void {
@@ -328,8 +357,9 @@ export function selfOriginated(
   entry: LsdbEntry | undefined,
   received: Lsa,
   now: Instant,
-): 'superseded' | 'keep' {
+): 'superseded' | 'keep' | 'refuse' {
   if (entry && !entry.inherited && !isMaxAge(entry)) {
+    if (isContested(core, entry, now)) return 'refuse';
     renumber(core, entry, received, now);
     return 'superseded';
   }
@@ -342,6 +372,26 @@ export function selfOriginated(
     removeIfDone(core, flushed, now);
   }
   return 'superseded';
+}
+
+/**
+ * Two routers with one router id answer each other's LSAs for ever. Here MinLSInterval has its place: what comes too
+ * often is not answered, nor acknowledged, until the interval is over.
+ */
+function isContested(core: Core, entry: LsdbEntry, now: Instant): boolean {
+  if (now - entry.contestedAt >= MinLSInterval * 1000) {
+    entry.contestedAt = now;
+    entry.contests = 0;
+  }
+  entry.contests++;
+  if (entry.contests <= MaxContests) return false;
+  count(core, 'drop.contested-lsa');
+  if (entry.contests === MaxContests + 1) {
+    const fields = { type: entry.lsa.header.type, linkStateId: ipv4FromNumber(entry.lsa.header.linkStateId) };
+    const message = 'somebody else originates LSAs of ours: is the router id used twice?';
+    core.effects.push({ kind: 'log', level: 'warn', fields, message });
+  }
+  return true;
 }
 
 /** Ours stands: adopt the number and go one above it. The contents are ours of now. */
