@@ -21,7 +21,7 @@ const WINDOW = 1100;
 const DENSE_WINDOW = 300;
 const DENSE_INTERVAL = 3;
 const SPARSE_INTERVAL = 10;
-/** A round of reading may take this share of the time. */
+/** After a round we wait at least this many times as long as it took. */
 const GIVE_WAY = 4;
 
 export class CarrierWatch {
@@ -34,6 +34,7 @@ export class CarrierWatch {
   #since: Instant = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #due: Instant = 0;
+  #closed = false;
   readonly #unsubscribe: () => void;
 
   /** `idleInterval`: milliseconds between readings while nothing happens; undefined: none. */
@@ -42,7 +43,7 @@ export class CarrierWatch {
     this.#rtnetlink = rtnetlink;
     this.#clock = clock;
     this.#idleInterval = idleInterval;
-    this.#unsubscribe = links.onChange((change) => this.#changed(change));
+    this.#unsubscribe = links.afterChange((change) => this.#changed(change));
   }
 
   watch(names: Iterable<string>): void {
@@ -53,7 +54,7 @@ export class CarrierWatch {
   close(): void {
     this.#unsubscribe();
     this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#closed = true;
   }
 
   #changed({ before, after, at }: PortChange): void {
@@ -76,6 +77,7 @@ export class CarrierWatch {
 
   /** The earlier of two instants counts, or a stream of events would put the reading off for ever. */
   #schedule(delay: number): void {
+    if (this.#closed) return;
     const due = this.#clock.now() + delay;
     if (this.#timer && this.#due <= due) return;
     this.#timer?.cancel();

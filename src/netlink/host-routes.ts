@@ -30,8 +30,9 @@ import {
 import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
-import { isUp, type LinkState, type PortChange } from '../model/ports.ts';
+import { isUp, type PortChange } from '../model/ports.ts';
 import { type Counters, countRefusals, type ReconcileReport, sendPaced } from './installing.ts';
+import type { Links } from './links.ts';
 
 export interface HostRouteOptions {
   /** Default 201. */
@@ -50,7 +51,7 @@ const UNREACHABLE_METRIC = 4_278_198_272;
 export class HostRouteInstaller implements Announcer {
   readonly name = 'kernel';
   readonly #rtnetlink: Rtnetlink;
-  readonly #links: LinkState;
+  readonly #links: Links;
   readonly #clock: Clock;
   readonly #protocol: number;
   readonly #table: number;
@@ -64,14 +65,14 @@ export class HostRouteInstaller implements Announcer {
   #closed = false;
   #answered: Promise<unknown> = Promise.resolve();
 
-  constructor(rtnetlink: Rtnetlink, links: LinkState, clock: Clock, options: HostRouteOptions = {}) {
+  constructor(rtnetlink: Rtnetlink, links: Links, clock: Clock, options: HostRouteOptions = {}) {
     this.#rtnetlink = rtnetlink;
     this.#links = links;
     this.#clock = clock;
     this.#protocol = options.protocol ?? 201;
     this.#table = options.table ?? 254;
     this.#metric = options.metric ?? 1;
-    this.#unsubscribe = links.onChange((change) => this.#portChanged(change));
+    this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
   }
 
   /** Everything is in the kernel when this returns; refusals are counted when its answers have been read. */

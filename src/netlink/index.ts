@@ -21,6 +21,7 @@ export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { ReconcileReport } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
+export { type Door, WaitingRoom } from './waiting-room.ts';
 
 export interface KernelOptions {
   /** Name in /run/netns or absolute path; the process itself stays where it is. */

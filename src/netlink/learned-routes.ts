@@ -84,7 +84,7 @@ export class LearnedRouteInstaller {
     this.#clock = clock;
     this.#options = options;
     this.#table = options.table ?? 254;
-    this.#unsubscribe = links.onChange((change) => this.#portChanged(change));
+    this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
   }
 
   /** Puts the changes into the kernel, in this turn when they are few; a route without next hops is removed. */

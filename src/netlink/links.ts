@@ -22,6 +22,7 @@ export class Links implements LinkState {
   readonly #byName = new Map<string, Port>();
   readonly #addresses = new Map<number, PortAddresses>();
   readonly #listeners = new Listeners<PortChange>();
+  readonly #afterwards = new Listeners<PortChange>();
 
   static async open(options: LinksOptions): Promise<Links> {
     const subscription = await Subscription.open({
@@ -70,6 +71,11 @@ export class Links implements LinkState {
     return this.#listeners.add(listener);
   }
 
+  /** For what follows from a change in the kernel: in the same turn, but after all listeners of `onChange`. */
+  afterChange(listener: (change: PortChange) => void): () => void {
+    return this.#afterwards.add(listener);
+  }
+
   /** Takes in what the kernel has notified up to now, in this turn. */
   readNow(): void {
     this.#subscription.readNow();
@@ -109,9 +115,14 @@ export class Links implements LinkState {
     }
     if (after) this.#store(after);
     if (before && after && before.name !== after.name) {
-      this.#listeners.tell({ name: before.name, before, after: undefined, at });
-      this.#listeners.tell({ name: after.name, before: undefined, after, at });
-    } else if (before || after) this.#listeners.tell({ name: (after ?? before)!.name, before, after, at });
+      this.#tell({ name: before.name, before, after: undefined, at });
+      this.#tell({ name: after.name, before: undefined, after, at });
+    } else if (before || after) this.#tell({ name: (after ?? before)!.name, before, after, at });
+  }
+
+  #tell(change: PortChange): void {
+    this.#listeners.tell(change);
+    this.#afterwards.tell(change);
   }
 
   #store(port: Port): void {

@@ -76,8 +76,13 @@ test.serial('a next hop whose port is down is left out at once and comes back wi
       routes.update([route('10.10.10.2/32', '192.0.2.2'), route('10.10.10.3/32', '192.0.2.2', '198.51.100.2')]);
       await routes.installed(prefix('10.10.10.3/32'));
 
+      let whenTold: string | undefined;
+      kernel.onChange(({ name, after }) => {
+        if (name === 'A0' && after?.carrier === false) whenTold ??= gateway.ip('route show 10.10.10.2 proto 202');
+      });
       tors.ip('link set A0t down');
       await eventually(() => !kernel.port('A0')!.carrier);
+      t.regex(whenTold!, /via 192.0.2.2/, 'whoever listens to ports comes before our work in the kernel');
       // The whole route goes, so that the worse one serves.
       t.regex(gateway.ip('route get 10.10.10.2'), /via 198.51.100.9/);
       t.regex(gateway.ip('route show 10.10.10.3'), /^10.10.10.3 via 198.51.100.2 dev B0/);

@@ -30,6 +30,8 @@ export type Decoder<T> = (message: Message) => T | Malformed;
 
 /** One send blocks the event loop until the kernel has worked it off: about 8 ms of routes. */
 const MAXIMUM_SEND = 100_000;
+/** A datagram of a dump has several hundred objects: a large dump lets other events come in between. */
+const DATAGRAMS_PER_TURN = 4;
 const MAXIMUM_DUMPS = 256;
 const DUMP_ATTEMPTS = 10;
 const MAXIMUM_SEQUENCE = 0xffffffff;
@@ -51,7 +53,7 @@ export class Connection {
 
   private constructor(socket: LinuxSocket) {
     this.#socket = socket;
-    socket.onReadable(() => this.#drain(16));
+    socket.onReadable(() => this.#drain(1, DATAGRAMS_PER_TURN));
   }
 
   /** Idle, the connection does not keep the process alive. */
@@ -221,7 +223,7 @@ export class Connection {
     if (failure) {
       waiting.fail(failure);
       this.#forgetFinished();
-    } else this.#drain(multiple ? 1 : 4);
+    } else if (!multiple) this.#drain(4);
   }
 
   #take(count: number): number {
@@ -251,10 +253,10 @@ export class Connection {
     }
   }
 
-  #drain(rounds: number): void {
+  #drain(rounds: number, datagrams?: number): void {
     if (this.#closed) return;
     try {
-      const outcome = receive(this.#socket, this.counters, rounds, (message) => this.#received(message));
+      const outcome = receive(this.#socket, this.counters, rounds, (message) => this.#received(message), datagrams);
       // Answers are lost: nobody can say any more which requests went well.
       if (outcome === 'overrun') this.#failAll('ENOBUFS');
     } catch (error) {

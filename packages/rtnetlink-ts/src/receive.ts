@@ -36,6 +36,17 @@ export const newReceiveCounters = (): ReceiveCounters => ({
   malformed: {},
 });
 
+export function addedCounters(one: ReceiveCounters, other: ReceiveCounters): ReceiveCounters {
+  const sum = { ...one, malformed: { ...one.malformed } };
+  for (const [name, value] of Object.entries(other)) {
+    if (typeof value === 'number') sum[name as Exclude<keyof ReceiveCounters, 'malformed'>] += value;
+  }
+  for (const [reason, value] of Object.entries(other.malformed)) {
+    sum.malformed[reason] = (sum.malformed[reason] ?? 0) + value;
+  }
+  return sum;
+}
+
 export function countMalformed(counters: ReceiveCounters, malformed: Malformed): void {
   counters.malformed[malformed.reason] = (counters.malformed[malformed.reason] ?? 0) + 1;
 }
@@ -70,7 +81,7 @@ function setBuffer(socket: LinuxSocket, octets: number, force: number, plain: nu
 }
 
 /**
- * Reads what is there, at most `rounds` system calls, and hands over each message.
+ * Reads what is there, at most `rounds` system calls of `datagrams` each, and hands over each message.
  *
  * @returns 'empty' when the socket has nothing more, 'more' when it may have, 'overrun' when the kernel dropped
  *   messages (what was queued before is still to be read)
@@ -81,11 +92,12 @@ export function receive(
   counters: ReceiveCounters,
   rounds: number,
   visit: (message: Message) => void,
+  datagrams = 64,
 ): 'empty' | 'more' | 'overrun' {
   for (let round = 0; round < rounds; round++) {
     let batch: ReturnType<LinuxSocket['receiveBatch']>;
     try {
-      batch = socket.receiveBatch();
+      batch = socket.receiveBatch(datagrams);
     } catch (error) {
       if (!(error instanceof SystemCallError) || error.code !== 'ENOBUFS') throw error;
       counters.overruns++;

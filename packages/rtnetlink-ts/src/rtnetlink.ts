@@ -1,4 +1,7 @@
-/** The typed face of one connection: objects are read by dumps and look-ups, changed by requests. */
+/**
+ * The typed face: objects are read by dumps and look-ups, changed by requests. Dumps have a connection of their own, so
+ * that a request in the midst of a large dump reads its answer and not the rest of the dump.
+ */
 import { AF, RTEXT_FILTER, RTM, RTM_F } from './codec/constants.ts';
 import { decodeInterfaceAddress, type InterfaceAddress } from './codec/interface-address.ts';
 import { type BridgePort, decodeLink, encodeLink, type Link, type LinkChange } from './codec/link.ts';
@@ -9,7 +12,7 @@ import { decodeRule, encodeRuleFilter, type Rule } from './codec/rule.ts';
 import { isIpv6 } from './codec/text.ts';
 import { type BatchResult, Connection, type Request } from './connection.ts';
 import { NetlinkError } from './error.ts';
-import type { ReceiveCounters, SocketOptions } from './receive.ts';
+import { addedCounters, type ReceiveCounters, type SocketOptions } from './receive.ts';
 import * as requests from './requests.ts';
 
 export interface NeighbourFilter {
@@ -30,26 +33,36 @@ export interface RouteLookup {
 
 export class Rtnetlink {
   readonly #connection: Connection;
+  readonly #dumps: Connection;
 
   /** @throws SystemCallError */
   static open(options: SocketOptions = {}): Rtnetlink {
-    return new Rtnetlink(Connection.open(options));
+    const connection = Connection.open(options);
+    try {
+      return new Rtnetlink(connection, Connection.open(options));
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
   }
 
-  private constructor(connection: Connection) {
+  private constructor(connection: Connection, dumps: Connection) {
     this.#connection = connection;
+    this.#dumps = dumps;
   }
 
-  get counters(): ReceiveCounters {
-    return this.#connection.counters;
+  get counters(): Readonly<ReceiveCounters> {
+    return addedCounters(this.#connection.counters, this.#dumps.counters);
   }
 
   unref(): void {
     this.#connection.unref();
+    this.#dumps.unref();
   }
 
   close(): void {
     this.#connection.close();
+    this.#dumps.close();
   }
 
   /** Everything is written, and done by the kernel, when this returns; the promise carries what was refused. */
@@ -77,16 +90,16 @@ export class Rtnetlink {
 
   /** All filters are applied by the kernel. */
   async dumpLinks(filter: { master?: number; kind?: string } = {}): Promise<Link[]> {
-    return this.#connection.dump(linkDump({ ...filter, extendedMask: RTEXT_FILTER.SKIP_STATS }), decodeLink);
+    return this.#dumps.dump(linkDump({ ...filter, extendedMask: RTEXT_FILTER.SKIP_STATS }), decodeLink);
   }
 
   /** One link in the form that AF_BRIDGE gives: bridge-port attributes for each port. */
   async dumpBridgePorts(): Promise<Link[]> {
-    return this.#connection.dump(linkDump({ family: AF.BRIDGE }), decodeLink);
+    return this.#dumps.dump(linkDump({ family: AF.BRIDGE }), decodeLink);
   }
 
   async dumpAddresses(filter: { ifindex?: number; family?: number } = {}): Promise<InterfaceAddress[]> {
-    return this.#connection.dump(
+    return this.#dumps.dump(
       {
         type: RTM.GETADDR,
         flags: 0,
@@ -100,7 +113,7 @@ export class Rtnetlink {
   }
 
   async dumpNeighbours(filter: NeighbourFilter = {}): Promise<Neighbour[]> {
-    return this.#connection.dump(
+    return this.#dumps.dump(
       neighbourDump({ family: filter.family ?? AF.UNSPEC, ifindex: filter.ifindex, master: filter.master }),
       decodeNeighbour,
     );
@@ -108,7 +121,7 @@ export class Rtnetlink {
 
   /** Forwarding databases: of one bridge, of one port, or all. */
   async dumpFdb(filter: { bridge?: number; ifindex?: number } = {}): Promise<Neighbour[]> {
-    return this.#connection.dump(
+    return this.#dumps.dump(
       neighbourDump({ family: AF.BRIDGE, ifindex: filter.ifindex, master: filter.bridge }),
       decodeNeighbour,
     );
@@ -117,7 +130,7 @@ export class Rtnetlink {
   /** A table that does not exist has no routes. */
   async dumpRoutes(filter: RouteFilter): Promise<Route[]> {
     try {
-      return await this.#connection.dump(
+      return await this.#dumps.dump(
         { type: RTM.GETROUTE, flags: 0, write: (writer) => encodeRouteFilter(writer, filter) },
         decodeRoute,
       );
@@ -128,14 +141,14 @@ export class Rtnetlink {
   }
 
   async dumpRules(filter: { family: number }): Promise<Rule[]> {
-    return this.#connection.dump(
+    return this.#dumps.dump(
       { type: RTM.GETRULE, flags: 0, write: (writer) => encodeRuleFilter(writer, filter) },
       decodeRule,
     );
   }
 
   async dumpNextHops(filter: NextHopFilter = {}): Promise<NextHop[]> {
-    return this.#connection.dump(
+    return this.#dumps.dump(
       { type: RTM.GETNEXTHOP, flags: 0, write: (writer) => encodeNextHopFilter(writer, filter) },
       decodeNextHop,
     );

@@ -78,9 +78,13 @@ async function bothFamilies<T>(read: (family: number) => Promise<T[]>): Promise<
 }
 
 const DEFAULT_RECEIVE_BUFFER = 8 << 20;
-const ROUNDS_PER_TURN = 16;
+/** System calls of one turn, each of up to 64 notifications: other sockets have their turn too. */
+const ROUNDS_PER_TURN = 4;
+const COMPARED_PER_TURN = 2000;
 const FIRST_RETRY = 20;
 const LONGEST_RETRY = 1000;
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Keys that notifications touched while a dump was under way. */
 interface Resync {
@@ -112,6 +116,7 @@ export class Subscription {
   #resync: Resync | undefined;
   #retry = FIRST_RETRY;
   #retryTimer: NodeJS.Timeout | undefined;
+  #continuation: NodeJS.Immediate | undefined;
   #closed = false;
 
   /** Resolves with the first picture read. @throws SystemCallError */
@@ -189,8 +194,13 @@ export class Subscription {
       this.#options.onError?.(error);
     }
     if (this.#closed) return;
-    if (outcome === 'overrun') setImmediate(() => this.#closed || this.#readable());
-    else if (outcome === 'empty' && this.#lost && !this.#resync && !this.#retryTimer) this.#startResync();
+    // Nothing more may come to tell us that the socket is empty now.
+    if (outcome !== 'empty' && this.#lost) {
+      this.#continuation ??= setImmediate(() => {
+        this.#continuation = undefined;
+        if (!this.#closed) this.#readable();
+      });
+    } else if (outcome === 'empty' && this.#lost && !this.#resync && !this.#retryTimer) this.#startResync();
   }
 
   #overrun(): void {
@@ -203,14 +213,13 @@ export class Subscription {
     const resync: Resync = { touched: new Map(), spoiled: false };
     for (const kind of this.#kinds) resync.touched.set(kind, new Set());
     this.#resync = resync;
-    this.#readAll().then(
-      (tables) => this.#resyncRead(resync, tables),
-      (error: unknown) => {
+    this.#readAll()
+      .catch((error: unknown) => {
         resync.spoiled = true;
         if (!this.#closed) this.#options.onError?.(error);
-        this.#resyncRead(resync, []);
-      },
-    );
+        return [];
+      })
+      .then((tables) => this.#resyncRead(resync, tables));
   }
 
   #readAll(): Promise<[Kind, ObjectOf[Kind][]][]> {
@@ -219,10 +228,11 @@ export class Subscription {
     );
   }
 
-  #resyncRead(resync: Resync, tables: readonly [Kind, ObjectOf[Kind][]][]): void {
+  async #resyncRead(resync: Resync, tables: readonly [Kind, ObjectOf[Kind][]][]): Promise<void> {
+    for (const [kind, values] of tables) await this.#compare(kind, values, resync);
     if (this.#closed) return;
+    this.#resync = undefined;
     if (resync.spoiled) {
-      this.#resync = undefined;
       this.#lost = true;
       this.#retryTimer = setTimeout(() => {
         this.#retryTimer = undefined;
@@ -231,25 +241,27 @@ export class Subscription {
       this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
       return;
     }
-    const at = this.#now();
-    for (const [kind, values] of tables) this.#compare(kind, values, resync.touched.get(kind)!, at);
-    this.#resync = undefined;
     this.#retry = FIRST_RETRY;
     this.counters.resyncs++;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  #compare<K extends Kind>(kind: K, values: readonly ObjectOf[K][], touched: ReadonlySet<string>, at: number): void {
+  /** In portions, so that other events come in between; what notifications touch meanwhile is theirs. */
+  async #compare<K extends Kind>(kind: K, values: readonly ObjectOf[K][], resync: Resync): Promise<void> {
     const table = this.#tables[kind];
+    const touched = resync.touched.get(kind)!;
     const present = new Set<string>();
-    for (const value of values) {
+    for (let index = 0; index < values.length && !resync.spoiled && !this.#closed; index++) {
+      if (index % COMPARED_PER_TURN === COMPARED_PER_TURN - 1) await nextTurn();
+      const value = values[index]!;
       const key = keyOf[kind](value);
       present.add(key);
       const before = table.get(key);
-      if (!touched.has(key) && !(before && sameValue(before, value))) this.#put(kind, key, value, at, true);
+      if (!touched.has(key) && !(before && sameValue(before, value))) this.#put(kind, key, value, this.#now(), true);
     }
+    if (resync.spoiled || this.#closed) return;
     for (const key of [...table.keys()]) {
-      if (!present.has(key) && !touched.has(key)) this.#put(kind, key, undefined, at, true);
+      if (!present.has(key) && !touched.has(key)) this.#put(kind, key, undefined, this.#now(), true);
     }
   }
 
