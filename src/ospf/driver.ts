@@ -142,6 +142,10 @@ export class OspfSpeaker implements Speaker {
     if (link) this.#handle({ kind: 'link', interface: name, link });
   }
 
+  drain(on: boolean): void {
+    this.#handle({ kind: 'drain', on });
+  }
+
   neighborDown(address: Address, reason: string): void {
     if (familyOf(address) === 4) this.#handle({ kind: 'kill', address: ipv4ToNumber(address), reason });
   }
@@ -210,7 +214,7 @@ export class OspfSpeaker implements Speaker {
   #handle(event: OspfEvent): void {
     if (!this.#running) {
       // Hosts are taken at any time; before start there is no one to tell.
-      if (event.kind !== 'hosts' && event.kind !== 'settled') return;
+      if (event.kind !== 'hosts' && event.kind !== 'settled' && event.kind !== 'drain') return;
     }
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
@@ -247,15 +251,18 @@ export class OspfSpeaker implements Speaker {
     const { clock } = this.#options;
     let sent = 0;
     let code = 'partial';
+    const before = clock.now();
     try {
-      this.#firstByteAt ??= clock.now();
       sent = socket.send(to, packets);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       code = error.code;
     }
-    this.#lastByteAt = clock.now();
-    this.#packets += sent;
+    if (sent > 0) {
+      this.#firstByteAt ??= before;
+      this.#lastByteAt = clock.now();
+      this.#packets += sent;
+    }
     this.#count(`tx.${kind}`, sent);
     if (sent === packets.length) return;
     this.#count(`tx.${code}`, packets.length - sent);

@@ -134,6 +134,8 @@ export interface Speaker extends Announcer {
   settled(): void;
   /** The same as what `links.onChange` reports; idempotent, for a caller that orders its own reactions. */
   linkChanged(port: Port | undefined, name: string): void;
+  /** Planned work: our links to other routers at MaxLinkMetric (RFC 6987), so that nobody goes through us. */
+  drain(on: boolean): void;
   /** Kills the adjacency at once, e.g. because BFD says so; hellos bring it back. */
   neighborDown(address: Address, reason: string): void;
   neighbors(): NeighborView[];

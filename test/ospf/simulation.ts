@@ -139,6 +139,8 @@ export class Router {
     if (!this.alive) return;
     for (const effect of this.machine.handle(event, this.world.now)) this.perform(effect);
     this.machine.complete(this.world.now);
+    const wrong = broken(this);
+    if (wrong) throw new Error(`${this.name} after ${event.kind} at ${this.world.now}: ${wrong}`);
   }
 
   private perform(effect: Effect): void {
@@ -300,3 +302,38 @@ export function twoSwitches(options: RouterOptions = {}, seed = 1) {
 
 export const allFull = (...routers: Router[]): boolean =>
   routers.every((router) => router.states().length > 0 && router.states().every((state) => state === 'Full'));
+
+/** What `machine.ts` promises, checked from outside; the first thing that does not hold, or undefined. */
+export function broken({ machine }: Router): string | undefined {
+  const { core } = machine;
+  const pending = new Map<unknown, number>();
+  let exchanging = 0;
+  for (const iface of core.interfaces.values()) {
+    if (iface.floodQueue.size > 0) return 'a flood queue is not empty';
+    for (const neighbor of iface.neighbors.values()) {
+      if (neighbor.state === 'Exchange' || neighbor.state === 'Loading') exchanging++;
+      const idle = ['Down', 'Init', '2-Way', 'ExStart'].includes(neighbor.state);
+      if (idle && neighbor.retransmit.size + neighbor.requests.size > 0) return `lists in ${neighbor.state}`;
+      if (neighbor.state === 'Down') return 'a neighbour that is Down is still there';
+      for (const entry of neighbor.retransmit.keys()) {
+        if (!entry.live) return `${entry.key} is on a list, but not in the database`;
+        pending.set(entry, (pending.get(entry) ?? 0) + 1);
+      }
+    }
+  }
+  if (exchanging !== core.exchanging) return `exchanging is ${core.exchanging}, should be ${exchanging}`;
+  let size = 0;
+  const databases = [core.external, ...Array.from(core.areas.values(), (area) => area.database)];
+  for (const iface of core.interfaces.values()) databases.push(iface.database);
+  for (const { entries } of databases) {
+    for (const [key, entry] of entries) {
+      size++;
+      if (entry.key !== key || !entry.live) return `${key} is filed wrongly`;
+      if (entry.pending !== (pending.get(entry) ?? 0)) return `${key}: pending ${entry.pending}`;
+      const old = entry.lsa.header.age >= 3600;
+      if (old !== core.maxAged.has(entry)) return `${key}: MaxAge set`;
+      if (old && entry.pending === 0 && core.exchanging === 0) return `${key} should have been removed`;
+    }
+  }
+  return size === core.size ? undefined : `size is ${core.size}, should be ${size}`;
+}

@@ -211,6 +211,7 @@ export type OspfEvent =
   | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }
   /** The kernel did not take an update: its LSAs are due again shortly. */
   | { readonly kind: 'send-failed'; readonly interface: string }
+  | { readonly kind: 'drain'; readonly on: boolean }
   | { readonly kind: 'leave' }
   /** After `leave` has been acknowledged or given up: everything down, hellos without neighbours. */
   | { readonly kind: 'goodbye' };
@@ -264,6 +265,7 @@ export interface Core {
   size: number;
   settled: boolean;
   leaving: boolean;
+  draining: boolean;
   effects: Effect[];
   /** Flushes that are in `effects` already, and still to be entered in the database and the lists. */
   readonly unbooked: LsdbEntry[];

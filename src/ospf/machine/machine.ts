@@ -91,6 +91,10 @@ export class OspfMachine {
           retrySoon(core, neighbor, now);
         }
         break;
+      case 'drain':
+        core.draining = event.on;
+        for (const area of core.areas.values()) routerChanged(area, true);
+        break;
       case 'leave':
         flushAll(core, now);
         break;
@@ -149,6 +153,7 @@ function createCore(options: MachineOptions): Core {
     size: 0,
     settled: false,
     leaving: false,
+    draining: false,
     effects: [],
     unbooked: [],
     settleTimer: deadline((at) => settle(core, at)),

@@ -48,6 +48,8 @@ const HOST_MASK = 0xffffffff;
 const RouterFlag = { B: 0x01, E: 0x02, V: 0x04 } as const;
 /** A router LSA must fit into an IP packet: 65,535 less headers, 12 octets a link. */
 const MaxLinks = 5000;
+/** RFC 6987 §2. */
+const MaxLinkMetric = 0xffff;
 /** Answers to foreign instances of one LSA of ours per MinLSInterval; a restart needs one. */
 const MaxContests = 3;
 
@@ -259,7 +261,7 @@ export function originateRouterLsa(core: Core, area: Area, now: Instant): void {
   area.routerLsaAt = now;
   core.deadlines.cancel(area.routerLsaTimer);
   const links: RouterLink[] = [];
-  for (const iface of area.interfaces) interfaceLinks(iface, links);
+  for (const iface of area.interfaces) interfaceLinks(iface, links, core.draining);
   for (const { network, mask, metric } of core.options.stubNetworks) links.push(stub(network, mask, metric));
   if (core.options.announce.as === 'stub-link') hostLinks(core, area, links);
   const flags = core.options.announce.as === 'stub-link' ? 0 : RouterFlag.E;
@@ -268,24 +270,25 @@ export function originateRouterLsa(core: Core, area: Area, now: Instant): void {
 }
 
 /** §12.4.1. */
-function interfaceLinks(iface: Interface, links: RouterLink[]): void {
+function interfaceLinks(iface: Interface, links: RouterLink[], draining: boolean): void {
   const { link, cost } = iface;
   if (!link || iface.state === 'Down') return;
   const mask = maskOf(link.prefixLength);
   const network = (link.address & mask) >>> 0;
+  const metric = draining ? MaxLinkMetric : cost;
   if (iface.network === 'point-to-point') {
     for (const neighbor of iface.neighbors.values()) {
       if (neighbor.state !== 'Full') continue;
       // §12.4.1.1: an unnumbered interface (its address is a /32 lent by another) is named by its ifindex.
       const linkData = link.prefixLength === 32 ? link.ifindex : link.address;
-      links.push({ linkId: neighbor.routerId, linkData, type: RouterLinkType.PointToPoint, metric: cost, tos: [] });
+      links.push({ linkId: neighbor.routerId, linkData, type: RouterLinkType.PointToPoint, metric, tos: [] });
     }
     links.push(stub(network, mask, link.prefixLength === 32 ? 0 : cost));
     return;
   }
   if (isTransit(iface)) {
     const dr = iface.designatedRouter;
-    links.push({ linkId: dr, linkData: link.address, type: RouterLinkType.Transit, metric: cost, tos: [] });
+    links.push({ linkId: dr, linkData: link.address, type: RouterLinkType.Transit, metric, tos: [] });
   } else {
     links.push(stub(network, mask, cost));
   }
