@@ -180,3 +180,41 @@ test.serial('the twin behind BIRD is heard as a claim; its death is heard too', 
   speakerB.process.kill('SIGKILL');
   await until(() => speakerA.claims.at(-1)?.level === undefined, 'the claim goes with the twin');
 });
+
+test.serial(
+  'a session over IPv6, with key and TTL security, whoever connects; IPv4 routes have our IPv4 next hop',
+  async (t) => {
+    for (const passive of [false, true]) {
+      const lab = new Lab();
+      try {
+        const { g, a } = pair(lab);
+        const bird = new Bird(
+          lab,
+          g,
+          `
+router id 10.255.0.254;
+protocol device {}
+protocol bgp tor {
+  local 2001:db8::1 as 65000;
+  neighbor 2001:db8::2 as 4200000001;
+  connect retry time 1; connect delay time 0; error wait time 1, 2;
+  password "sesame"; ttl security yes; ${passive ? '' : 'passive;'}
+  ipv4 { import all; export all; };
+  ipv6 { import all; export all; };
+}
+`,
+        );
+        const neighbor = { ...NEIGHBOR, address: '2001:db8::1', localAddress: '2001:db8::2', passive };
+        const neighbors = [{ ...neighbor, password: 'sesame', ttlSecurity: true }];
+        const speaker = await (await lab.speaker(a)).start({ ...CONFIG, neighbors });
+        await speaker.apply([{ address: '10.10.10.1' }, { address: '2001:db8:10::5' }]);
+        await speaker.established('2001:db8::1');
+        await until(() => bird.ask('show', 'route', '10.10.10.1/32').includes('via 192.0.2.2'), 'the /32');
+        await until(() => bird.ask('show', 'route', '2001:db8:10::5/128').includes('via 2001:db8::2'), 'the /128');
+        t.pass();
+      } finally {
+        await lab.close();
+      }
+    }
+  },
+);

@@ -21,6 +21,11 @@ test.serial(
     const result = JSON.parse(output);
     t.true(result.announcedOctetsInTheSameTurn > 5000);
     t.is(result.withdrawnOctetsInTheSameTurn, 2 * 23 + 5000);
+    t.true(result.queuedAfterRounds > 0 && result.queuedAtLast <= 1000);
+    t.deepEqual(
+      result.tableAfterBacklog,
+      Array.from({ length: 10 }, (_, index) => `10.10.0.${index}/32`),
+    );
     t.deepEqual(result.treatAsWithdraw, { established: true, route: 0 });
     t.deepEqual(result.badPrefix.notification, [3, 10]);
     t.is(result.badPrefix.route, 0);

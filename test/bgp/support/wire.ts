@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 import { createConnection, createServer } from 'node:net';
 import { ioctl } from 'linux-sockets';
 import { Framer } from '../../../src/bgp/codec/framer.ts';
+import { parseMessage } from '../../../src/bgp/codec/parser.ts';
 import { endOfRib, serialize, serializeUpdate } from '../../../src/bgp/codec/serializer.ts';
 import { BgpSpeaker } from '../../../src/bgp/index.ts';
 import type { Address, Mac, Prefix } from '../../../src/model/address.ts';
@@ -18,6 +19,9 @@ const FIONREAD = 0x541b;
 const result: Record<string, unknown> = {};
 const learned = new Map<string, number>();
 let notification: number[] | undefined;
+/** What the peer has from us. */
+const table = new Set<string>();
+const CONTEXT = { fourOctetAs: true, families: new Set([4] as const), external: true, remoteAs: 65001 };
 const until = async (ask: () => unknown) => {
   for (let round = 0; round < 400 && !ask(); round++) await new Promise((resolve) => setTimeout(resolve, 25));
 };
@@ -42,8 +46,14 @@ const server = createServer({ noDelay: true }, (socket) => {
   );
   socket.write(serialize({ type: 'KEEPALIVE' }));
   socket.on('data', (data) => {
-    for (const frame of framer.push(data))
-      if ('body' in frame && frame.type === 3) notification = [...frame.body.subarray(0, 2)];
+    for (const frame of framer.push(data)) {
+      if (!('body' in frame)) continue;
+      if (frame.type === 3) notification = [...frame.body.subarray(0, 2)];
+      const message = parseMessage(frame, CONTEXT);
+      if (message.type !== 'UPDATE') continue;
+      for (const prefix of message.withdrawn) table.delete(prefix);
+      for (const { prefixes } of message.reach) for (const prefix of prefixes) table.add(prefix);
+    }
   });
 });
 await new Promise<void>((resolve) => server.listen(1790, '192.0.2.1', resolve));
@@ -100,7 +110,24 @@ result.announcedOctetsInTheSameTurn = waiting() - before;
 const between = waiting();
 speaker.apply({ withdrawn: announced.map((host) => host.address), announced: [] });
 result.withdrawnOctetsInTheSameTurn = waiting() - between;
+
+// Still not reading, until our kernel takes no more: then the newest words wait, and come when there is room again.
+let rounds = 0;
+const queued = () => speaker.sessions()[0]!.queued;
+while (queued() === 0 && rounds++ < 20_000) {
+  speaker.apply({ withdrawn: [], announced });
+  speaker.apply({ withdrawn: announced.map((host) => host.address), announced: [] });
+}
+result.queuedAfterRounds = queued();
+const kept = announced.slice(0, 10);
+for (let round = 0; round < 50; round++) {
+  speaker.apply({ withdrawn: [], announced: kept });
+  if (round < 49) speaker.apply({ withdrawn: kept.map((host) => host.address), announced: [] });
+}
+result.queuedAtLast = queued();
 peer!.resume();
+await until(() => queued() === 0 && table.size === 10);
+result.tableAfterBacklog = [...table].sort();
 
 const good = serializeUpdate(
   {
