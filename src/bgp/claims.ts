@@ -78,7 +78,10 @@ export class ForeignClaims {
 
   #isForeign(address: Address, nextHop: Address, attributes: PathAttributes): boolean {
     const { localAs, routerId, sharedAs } = this.#policy;
-    if (originAs(attributes.asPath) !== localAs) return true;
+    // An internal neighbour's route of our own AS has an empty path.
+    const inside = attributes.asPath?.length === 0;
+    if (!inside && originAs(attributes.asPath) !== localAs) return true;
+    if (attributes.originatorId === routerId) return false;
     if (!sharedAs || this.#policy.isOurs(nextHop)) return false;
     const marked = markedBy(attributes, localAs);
     if (marked) return marked !== routerId;

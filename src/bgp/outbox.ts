@@ -37,9 +37,9 @@ export const originOf = (level: ClaimLevel): Origin => (2 - level) as Origin;
 
 export class Outbox {
   readonly #connection: Connection;
-  readonly #options: OutboxOptions;
-  readonly #families: readonly Family[];
-  readonly #attributes: Record<Family, Uint8Array[]>;
+  #options: OutboxOptions;
+  #families: readonly Family[] = [];
+  #attributes: Record<Family, Uint8Array[]> = { 4: [], 6: [] };
   readonly #waiting = new Map<Address, { readonly route: OwnRoute; readonly announced: boolean }>();
   #endOfRibWaits = false;
   updatesSent = 0;
@@ -47,11 +47,26 @@ export class Outbox {
   constructor(connection: Connection, options: OutboxOptions) {
     this.#connection = connection;
     this.#options = options;
+    this.#encodeAll();
+  }
+
+  /** Other attributes from now on; what waits stays, and the caller announces the table again. */
+  renew(options: OutboxOptions): void {
+    this.#options = options;
+    this.#encodeAll();
+  }
+
+  #encodeAll(): void {
+    const options = this.#options;
     this.#families = FAMILIES.filter((family) => options.families.has(family) && options.nextHops[family]);
     this.#attributes = { 4: [], 6: [] };
     for (const family of this.#families) {
       this.#attributes[family] = LEVELS.map((level) => this.#encode(family, level));
     }
+  }
+
+  get nextHops(): Partial<Record<Family, Address>> {
+    return this.#options.nextHops;
   }
 
   get families(): readonly Family[] {

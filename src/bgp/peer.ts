@@ -1,6 +1,6 @@
 import type { Address, Family } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
-import type { Instant } from '../model/clock.ts';
+import type { Instant, Timer } from '../model/clock.ts';
 import type { PortChange } from '../model/ports.ts';
 import { isUp } from '../model/ports.ts';
 import type { ChannelOwner } from './channel.ts';
@@ -20,6 +20,7 @@ import { stateRank } from './machine/state.ts';
 import type { NextHops } from './nexthop.ts';
 import { onLink } from './nexthop.ts';
 import type { Origination, RouteBatch } from './origination.ts';
+import type { OutboxOptions } from './outbox.ts';
 import { Outbox } from './outbox.ts';
 import type { RibPeer } from './rib.ts';
 import type { Connection, ConnectionHandlers, SocketSecurity } from './transport.ts';
@@ -74,6 +75,7 @@ export class Peer implements ChannelOwner {
   #interface: string | undefined;
   /** After a stop of our own that asks for peace; holds for both directions. */
   #refuseUntil: Instant = Number.NEGATIVE_INFINITY;
+  #peace: Timer | undefined;
 
   constructor(options: BgpNeighborOptions, context: PeerContext) {
     if (options.hold !== 0 && options.hold < 3000)
@@ -132,6 +134,7 @@ export class Peer implements ChannelOwner {
   /** The last word goes out behind all that was written before. */
   stop(communication: string | undefined, done: () => void): void {
     this.#running = false;
+    this.#peace?.cancel();
     const connection = this.#established?.connection;
     const notification = ceaseNotification(CEASE.administrativeShutdown, communication);
     this.#incoming?.dispatch({ type: 'ManualStop', notification });
@@ -165,8 +168,8 @@ export class Peer implements ChannelOwner {
   /** The attributes of what we announce have changed. */
   renew(): void {
     const channel = this.#established;
-    if (!channel) return;
-    this.#outbox = this.#newOutbox(channel, channel.connection!);
+    if (!channel || !this.#outbox) return;
+    this.#outbox.renew(this.#outboxOptions(channel, channel.connection!));
     this.advertise(this.#context.origination.full());
   }
 
@@ -192,7 +195,7 @@ export class Peer implements ChannelOwner {
     if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
     else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
       this.#outgoing.dispatch({ type: 'InterfaceUp' });
-    }
+    } else if (led) this.#checkNextHops();
   }
 
   /** Something that watches the neighbour more closely (BFD) says that it is gone (RFC 5882 §4.1). */
@@ -307,7 +310,8 @@ export class Peer implements ChannelOwner {
       this.#outgoing.dispatch({ type: 'Start' });
       return;
     }
-    clock.schedule(this.#refuseUntil, () => {
+    this.#peace?.cancel();
+    this.#peace = clock.schedule(this.#refuseUntil, () => {
       if (this.#running && !this.#established) this.#outgoing.dispatch({ type: 'Start' });
     });
   }
@@ -383,29 +387,36 @@ export class Peer implements ChannelOwner {
     this.#interface = this.options.multihop
       ? undefined
       : ((local && nextHops.portOf(local)?.name) ?? nextHops.portTowards(this.address)?.name);
-    this.#outbox = this.#newOutbox(channel, connection);
+    this.#outbox = new Outbox(connection, this.#outboxOptions(channel, connection));
     this.#account(channel, this.#outbox.sendTable(origination.full()));
     const resting = ceaseNotification(CEASE.collision);
     if (channel !== this.#outgoing) this.#outgoing.dispatch({ type: 'ManualStop', notification: resting });
     else this.#incoming?.dispatch({ type: 'OpenCollisionDump' });
   }
 
-  #newOutbox(channel: Channel, connection: Connection): Outbox {
+  #outboxOptions(channel: Channel, connection: Connection): OutboxOptions {
     const { options, nextHops, communities, counters } = this.#context;
-    const negotiated = channel.session.negotiated!;
+    const { fourOctetAs, families } = channel.session.negotiated!;
     const local = connection.localAddress ?? this.options.localAddress;
-    const outbox = new Outbox(connection, {
+    const ours = local ? nextHops.ours(local) : {};
+    for (const family of families) if (!ours[family]) counters.add(`no_next_hop_ipv${family}`);
+    return {
       localAs: options.asn,
       external: this.external,
-      fourOctetAs: negotiated.fourOctetAs,
-      families: negotiated.families,
-      nextHops: local ? nextHops.ours(local) : {},
+      fourOctetAs,
+      families,
+      nextHops: ours,
       communities: communities(),
-    });
-    for (const family of negotiated.families) {
-      if (!outbox.families.includes(family)) counters.add(`no_next_hop_ipv${family}`);
-    }
-    return outbox;
+    };
+  }
+
+  /** An address came or went that we give as next hop. */
+  #checkNextHops(): void {
+    const local = this.#established?.connection?.localAddress;
+    const before = this.#outbox?.nextHops;
+    if (!local || !before) return;
+    const after = this.#context.nextHops.ours(local);
+    if (after[4] !== before[4] || after[6] !== before[6]) this.renew();
   }
 
   #down(): void {

@@ -250,11 +250,17 @@ export class BgpSpeaker implements Speaker {
 
   #resolve(route: InRoute): NextHop | { readonly rejected: string } {
     if (isHost(route) && this.#origination.has(prefixAddress(route.prefix))) return { rejected: 'own-host' };
+    // RFC 4456 §8: our own route, reflected.
+    if (route.attributes.originatorId === this.#options.routerId) return { rejected: 'originator-self' };
+    const port = this.#peers.get(route.peer.address)?.interface;
+    // Every port has fe80::/64: such a next hop is on the link that the session is on.
+    if (route.nextHop.startsWith('fe80:')) {
+      return port ? { via: route.nextHop, interface: port } : { rejected: 'next-hop-unreachable' };
+    }
     const answer = this.#nextHops.resolve(route.nextHop);
     if (answer === 'ours') return { rejected: 'next-hop-self' };
     if (answer !== 'elsewhere') return answer;
     // RFC 2545 §3: an external neighbour's link-local address, when the global one is on no link of ours.
-    const port = this.#peers.get(route.peer.address)?.interface;
     if (route.linkLocal && port) return { via: route.linkLocal, interface: port };
     if (route.nextHop === route.peer.address) return { via: route.nextHop };
     return { rejected: 'next-hop-unreachable' };

@@ -63,7 +63,7 @@ const open: fc.Arbitrary<OpenMessage> = fc.record({
 });
 const segment: fc.Arbitrary<AsSegment> = fc.record({
   type: fc.constantFrom('AS_SET' as const, 'AS_SEQUENCE' as const),
-  asns: fc.array(u32, { minLength: 1, maxLength: 70 }),
+  asns: fc.array(fc.integer({ min: 1, max: 0xffffffff }), { minLength: 1, maxLength: 70 }),
 });
 const attributes: fc.Arbitrary<PathAttributes> = fc
   .record(

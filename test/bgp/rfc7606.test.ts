@@ -70,6 +70,11 @@ const rows: [what: string, body: Buffer, expected: string, context?: UpdateConte
   ['§7.2 AS_PATH: empty segment', update([ORIGIN, attribute(0x40, 2, [2, 0]), NEXT_HOP]), 'withdraw'],
   ['§7.2 AS_PATH: segment overrun', update([ORIGIN, attribute(0x40, 2, [2, 2, 0, 0, 253, 232]), NEXT_HOP]), 'withdraw'],
   ['AS_PATH: not the neighbour first', update([ORIGIN, attribute(0x40, 2, [2, 1, 0, 0, 0, 7]), NEXT_HOP]), 'withdraw'],
+  [
+    'RFC 7607: AS 0 in the path',
+    update([ORIGIN, attribute(0x40, 2, [2, 2, 0, 0, 253, 232, 0, 0, 0, 0]), NEXT_HOP]),
+    'withdraw',
+  ],
   ['AS_PATH: empty, from outside', update([ORIGIN, attribute(0x40, 2, []), NEXT_HOP]), 'withdraw'],
   ['AS_PATH: empty, from inside', update([ORIGIN, attribute(0x40, 2, []), NEXT_HOP]), 'accept', INTERNAL],
   [

@@ -398,6 +398,52 @@ test('a received route to a host of ours is not used, and is again when the host
   t.is(lastOf(tor.claims).level, undefined);
 });
 
+test('RFC 8326: all is announced again, worse; what waits for the kernel is not lost by it', (t) => {
+  const { clock, network, tor, gateway } = world({ hold: 0 }, { hold: 0 });
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '10.10.10.2') });
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  connection.blocked = true;
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.9') });
+  tor.speaker.apply({ withdrawn: ['10.10.10.1' as Address], announced: [] });
+  tor.speaker.setGracefulShutdown(true);
+  connection.unblock();
+  clock.advance(10);
+  const seen = gateway.speaker.routes().filter((route) => route.table === 'in');
+  t.deepEqual(seen.map((route) => [String(route.prefix), route.communities[0]]).sort(), [
+    ['10.10.10.2/32', 'graceful-shutdown'],
+    ['10.10.10.9/32', 'graceful-shutdown'],
+  ]);
+});
+
+test('an IPv6 address of the uplink that comes later makes IPv6 hosts announced', (t) => {
+  const { clock, tor, gateway } = world({}, {}, { prefixes: ['10.10.0.0/16' as Prefix, '2001:db8:10::/64' as Prefix] });
+  tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '2001:db8:10::5') });
+  clock.advance(100);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+  t.is(tor.speaker.counters().no_next_hop_ipv6, 1);
+  const before = tor.ports.get('A0')!;
+  const after = port('A0', 1, [A, 24], ['2001:db8::2', 64]);
+  tor.ports.set('A0', after);
+  tor.speaker.linkChanged({ name: 'A0', before, after, at: clock.now() });
+  clock.advance(10);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE', '2001:db8:10::5/128 INCOMPLETE']);
+});
+
+test('a link that goes down while the session is down anyway does not make the way back longer', (t) => {
+  const { clock, network, tor } = world();
+  clock.advance(100);
+  network.cut = true;
+  tor.link('A0', false, clock.now());
+  clock.advance(1_000);
+  tor.link('A0', true, clock.now());
+  tor.link('A0', false, clock.now());
+  network.cut = false;
+  tor.link('A0', true, clock.now());
+  clock.advance(4_000);
+  t.true(tor.speaker.establishedWith(G));
+});
+
 test('R4.6 session loss takes back every learned route and claim', (t) => {
   const { clock, tor, gateway } = world();
   clock.advance(100);

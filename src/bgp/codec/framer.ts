@@ -51,7 +51,7 @@ function headerError(data: Uint8Array, offset: number): BgpError | undefined {
   }
   const length = (data[offset + 16]! << 8) | data[offset + 17]!;
   const type = data[offset + 18]!;
-  const lengthField = data.slice(offset + 16, offset + 18);
+  const lengthField = Uint8Array.from(data.subarray(offset + 16, offset + 18));
   if (length < HEADER_LENGTH || length > MAXIMUM_LENGTH) {
     return bgpError(CODE.header, HEADER.badLength, 'header_length', lengthField);
   }

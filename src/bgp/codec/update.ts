@@ -139,7 +139,9 @@ function readOne(
   }
   if (multiprotocol) {
     if ((raw.flags & 0xc0) !== FLAG.optional) {
-      parts.problems.push(problem('treat-as-withdraw', 'attribute_flags_mp', UPDATE.attributeFlags, whole.slice()));
+      parts.problems.push(
+        problem('treat-as-withdraw', 'attribute_flags_mp', UPDATE.attributeFlags, Uint8Array.from(whole)),
+      );
     }
     return raw.type === ATTRIBUTE.MP_REACH_NLRI
       ? readReach(raw.value, whole, parts, context)
@@ -148,7 +150,7 @@ function readOne(
   const row = ATTRIBUTES.get(raw.type);
   if (!row) {
     if (!(raw.flags & FLAG.optional)) {
-      return reset(UPDATE.unrecognizedWellKnown, 'attribute_unrecognized_well_known', whole.slice());
+      return reset(UPDATE.unrecognizedWellKnown, 'attribute_unrecognized_well_known', Uint8Array.from(whole));
     }
     parts.unknown.push({ ...raw, value: Uint8Array.from(raw.value) });
     return undefined;
@@ -159,12 +161,12 @@ function readOne(
   }
   if ((raw.flags & 0xc0) !== row.flags) {
     // RFC 7606 §3 (c).
-    parts.problems.push(problem('treat-as-withdraw', 'attribute_flags', UPDATE.attributeFlags, whole.slice()));
+    parts.problems.push(problem('treat-as-withdraw', 'attribute_flags', UPDATE.attributeFlags, Uint8Array.from(whole)));
     return undefined;
   }
   if (!row.read(raw.value, parts.attributes, context)) {
     const subcode = row.subcode ?? UPDATE.attributeLength;
-    const data = subcode === UPDATE.malformedAsPath ? undefined : whole.slice();
+    const data = subcode === UPDATE.malformedAsPath ? undefined : Uint8Array.from(whole);
     parts.problems.push(problem(row.malformed, `attribute_${row.name}`, subcode, data));
   }
   return undefined;
@@ -176,16 +178,16 @@ function readReach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: 
   const family = familyOfAfi(reader.u16(), reader.u8());
   const nextHop = reader.take(reader.u8());
   reader.u8();
-  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_reach_length', whole.slice());
+  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_reach_length', Uint8Array.from(whole));
   if (!family || !context.families.has(family)) {
     parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
     return undefined;
   }
   // RFC 7606 §7.11: with a next hop of the wrong size the NLRI can't be located for sure.
   const fits = family === 4 ? nextHop.length === 4 : nextHop.length === 16 || nextHop.length === 32;
-  if (!fits) return reset(UPDATE.optionalAttribute, 'mp_reach_next_hop_length', whole.slice());
+  if (!fits) return reset(UPDATE.optionalAttribute, 'mp_reach_next_hop_length', Uint8Array.from(whole));
   const prefixes = readPrefixes(reader, family);
-  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_reach_nlri', whole.slice());
+  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_reach_nlri', Uint8Array.from(whole));
   const first = formatAddress(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop);
   parts.reach = { family, nextHop: first, prefixes };
   if (nextHop.length === 32) parts.reach = { ...parts.reach, linkLocal: formatAddress(nextHop.subarray(16)) };
@@ -196,13 +198,13 @@ function readReach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: 
 function readUnreach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: UpdateContext): BgpError | undefined {
   const reader = new Reader(value);
   const family = familyOfAfi(reader.u16(), reader.u8());
-  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_unreach_length', whole.slice());
+  if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_unreach_length', Uint8Array.from(whole));
   if (!family || !context.families.has(family)) {
     parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
     return undefined;
   }
   const prefixes = readPrefixes(reader, family);
-  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_unreach_nlri', whole.slice());
+  if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_unreach_nlri', Uint8Array.from(whole));
   parts.unreach = { family, prefixes };
   return undefined;
 }

@@ -31,6 +31,10 @@ export function validateAttributes(
       withdraw('as_path_confederation', UPDATE.malformedAsPath);
     }
   }
+  // RFC 7607 §2.
+  if (attributes.asPath?.some((segment) => segment.asns.includes(0))) {
+    withdraw('as_path_as_zero', UPDATE.malformedAsPath);
+  }
   if (classic && attributes.nextHop === undefined) missing('next_hop', ATTRIBUTE.NEXT_HOP);
   else if (classic && !isHostAddress(attributes.nextHop!)) {
     withdraw('next_hop_invalid', UPDATE.invalidNextHop);

@@ -86,6 +86,8 @@ export class Session {
   handle(event: SessionEvent, now: Instant): Effect[] {
     const effects: Effect[] = [];
     this.#dispatch(event, now, effects);
+    // A pause is for the Idle that this event led to, not for a later one.
+    this.#pause = undefined;
     return effects;
   }
 
@@ -301,7 +303,6 @@ export class Session {
         break;
       case 'startIdleHoldTimer':
         if (!this.config.incoming) this.#idleHoldTimer = now + this.#idleHold(now);
-        this.#pause = undefined;
         break;
       case 'zeroConnectRetryCounter':
         this.attempts = 0;
