@@ -20,13 +20,14 @@ const LEAD = 150;
 /**
  * Time after G's routes are as expected, still inside the window: what comes late is lost in it, and the next event
  * doesn't fall on the heels of this one. An OSPF router with default timers keeps to MinLSInterval, 5 s (RFC 2328
- * App. B): a link of G that comes back earlier than that after it went is told late by G, whatever the ToR does, and no
- * real outage is as short.
+ * App. B), BIRD always: a link of G that comes back earlier than that after it went is told late by G, whatever the ToR
+ * does, and no real outage is as short.
  */
 function trailOf(labCase: LabCase, phase: Phase, state: LabState): number {
   if (phase === 'back') return 2000;
   const concernsAdjacency = labCase.name === 'uplink' || labCase.name === 'tor-death';
-  return concernsAdjacency && state.protocol !== 'bgp' && state.lsaTimers === 'default' ? 6000 : 1000;
+  const slow = state.protocol !== 'bgp' && (state.lsaTimers === 'default' || state.gateway === 'bird');
+  return concernsAdjacency && slow ? 6000 : 1000;
 }
 /** For packets that are still under way when a window ends. */
 const SETTLE = 200;

@@ -1,10 +1,12 @@
-/** BIRD 2 as G: the same offer to the ToRs as FRR makes. */
+/**
+ * BIRD 2 as G: the same offer to the ToRs as FRR makes. Its OSPF calculates routes once a second at most (`tick`, whole
+ * seconds), so G's own floor is anything up to that; its BGP needs fractions of a millisecond.
+ */
 import { GATEWAY, type Protocol, TOR_NAMES, TORS } from '../topology/plan.ts';
 
 export function gatewayBird(protocol: Protocol): string {
   const ospf = `
 protocol ospf v2 fabric {
-  # The default route is ours to give; SPF is not to wait (its default is one a second).
   tick 1;
   ipv4 {
     import all;

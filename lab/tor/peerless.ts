@@ -18,7 +18,7 @@ export function agentConfiguration(settings: TorSettings): object {
   return {
     role: 'tor',
     routerId,
-    hostRoutes: { prefixes: [SUBNET], ports: downlinks },
+    hostRoutes: { prefixes: [SUBNET], ports: downlinks, returning: { mode: 'always' } },
     portLink: [{ name: 'fabric', uplinks: [uplink], downlinks, recoveryDelay: '1s', startupDelay: '1s' }],
     ...(protocol === 'bgp'
       ? {}
