@@ -56,8 +56,9 @@ function resolveCommon(settings: Settings, secrets: Secrets): CommonConfig {
 }
 
 function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfig {
-  const { sources, probe } = settings;
+  const { sources, probe, returning } = settings;
   return {
+    returning: { mode: returning.mode, wait: milliseconds(returning.wait) },
     policy: {
       prefixes: settings.prefixes.map(toPrefix),
       ports: portsOf(settings.ports),

@@ -58,6 +58,16 @@ const hostRoutes = z.strictObject({
   limits: z
     .strictObject({ perPort: integer(1, 1_000_000).default(256), total: integer(1, 1_000_000).default(20_000) })
     .prefault({}),
+  returning: z
+    .strictObject({
+      mode: anyOf(['learned', 'always', 'never']).default('learned'),
+      wait: duration({ min: '10ms', max: '1m' }).default('1s'),
+    })
+    .prefault({})
+    .meta({
+      description:
+        'Hosts that come back to a port are announced before they do, and their packets wait; `learned`: only those that came back by themselves before.',
+    }),
   activeActive: z
     .boolean()
     .default(false)

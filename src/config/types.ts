@@ -28,6 +28,8 @@ export interface HostPolicyConfig {
 export interface HostRoutesConfig {
   /** Everything of a HostPolicy but `ownAddresses`, which the box knows. */
   readonly policy: HostPolicyConfig;
+  /** Make-before-break return of hosts, see src/hostroutes/machine/returning.ts. */
+  readonly returning: { readonly mode: 'learned' | 'always' | 'never'; readonly wait: number };
   /** Servers that announce themselves, when `policy.sources.bgp`. */
   readonly bgp?: { readonly listenRange: Prefix; readonly remoteAs: RemoteAs };
   /** Routes of others to take over, when `policy.sources.kernel`. */

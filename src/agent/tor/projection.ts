@@ -10,13 +10,14 @@ export interface DeltaCause {
   readonly reason: string;
 }
 
-/** The kernel's announcer also says when the kernel has answered. */
-export interface KernelAnnouncer extends Announcer {
+/** The kernel's side: it takes no part in the wire's report, but says when the kernel has answered. */
+export interface KernelProjection {
+  apply(delta: HostDelta): void;
   settled(): Promise<void>;
 }
 
 /** Causes that move somebody's traffic; the others (a host first heard at start, a settled claim) are daily business. */
-const FAILOVER_CAUSES = new Set(['portDown', 'blocked', 'silent', 'rival', 'lost', 'moved']);
+const FAILOVER_CAUSES = new Set(['returning', 'stayedAway', 'portDown', 'blocked', 'silent', 'rival', 'lost', 'moved']);
 
 interface NamedAnnouncer {
   readonly announcer: Announcer;
@@ -34,7 +35,7 @@ interface NamedAnnouncer {
  */
 export class Projection {
   readonly #clock: Clock;
-  readonly #kernel: KernelAnnouncer;
+  readonly #kernel: KernelProjection;
   readonly #announcers: readonly NamedAnnouncer[];
   readonly #failovers: Failovers;
   readonly #events: EventLog;
@@ -42,7 +43,7 @@ export class Projection {
 
   constructor(options: {
     clock: Clock;
-    kernel: KernelAnnouncer;
+    kernel: KernelProjection;
     announcers: readonly Announcer[];
     failovers: Failovers;
     events: EventLog;

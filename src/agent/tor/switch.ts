@@ -1,17 +1,21 @@
 import { join } from 'node:path';
 import type { Loaded, TorConfig } from '../../config/index.ts';
 import { type ConfigDiff, diffConfig } from '../../config/index.ts';
-import { type HostCause, HostRoutes } from '../../hostroutes/index.ts';
+import { type HostCause, type HostPolicy, HostRoutes } from '../../hostroutes/index.ts';
+import type { Address } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { HostDelta } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type PortChange } from '../../model/ports.ts';
-import { type HostRouteInstaller, Kernel } from '../../netlink/index.ts';
+import { type HostRouteInstaller, Kernel, WaitingRoom } from '../../netlink/index.ts';
 import { EventLog, WallClock } from '../events.ts';
 import { Failovers } from '../failovers.ts';
 import { Fabric } from './fabric.ts';
+import { HostMemory } from './host-memory.ts';
 import { PortGroups } from './port-groups.ts';
 import { Projection } from './projection.ts';
+import { Reopening } from './reopening.ts';
+import { Waiting } from './waiting.ts';
 
 /** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
 const SETTLE_AFTER = 3_000;
@@ -43,6 +47,9 @@ export class TorSwitch {
   readonly #projection: Projection;
   readonly #hostRoutes: HostRouteInstaller;
   readonly #startedAt: Instant;
+  readonly #room: WaitingRoom | undefined;
+  readonly #reopening: Reopening;
+  readonly #memory: HostMemory;
   #loaded: Loaded & { readonly config: TorConfig };
   #loadedAt: Instant;
   #settleTimer: Timer | undefined;
@@ -51,12 +58,15 @@ export class TorSwitch {
   static async start(options: TorSwitchOptions): Promise<TorSwitch> {
     const { clock, log } = options;
     const kernel = await Kernel.open({ clock, log });
-    const agent = new TorSwitch(options, kernel);
+    const arrivals: { notice(address: Address): void } = { notice: () => {} };
+    const room = await openWaitingRoom(options, kernel, (address) => arrivals.notice(address));
+    const agent = new TorSwitch(options, kernel, room);
+    arrivals.notice = (address) => agent.#reopening.arrived(address);
     await agent.#start(options.holdAtBoot);
     return agent;
   }
 
-  private constructor({ loaded, clock, log }: TorSwitchOptions, kernel: Kernel) {
+  private constructor({ loaded, clock, log }: TorSwitchOptions, kernel: Kernel, room: WaitingRoom | undefined) {
     const { config } = loaded;
     this.#loaded = loaded;
     this.clock = clock;
@@ -66,10 +76,11 @@ export class TorSwitch {
     this.events = new EventLog(clock, this.wall, log);
     this.failovers = new Failovers(clock, this.wall);
     this.kernel = kernel;
+    this.#room = room;
     const { table, protocol } = config.kernel;
     this.#hostRoutes = kernel.hostRoutes({ table, protocol });
     this.hosts = new HostRoutes({
-      policy: { ...config.hostRoutes.policy, ownAddresses: this.#ownAddresses() },
+      policy: this.#policy(),
       kernel,
       clock,
       log,
@@ -124,12 +135,26 @@ export class TorSwitch {
           table,
           metric: name === 'ospf' ? 110 : 20,
         }),
-      onForeignClaim: (claim) => this.hosts.foreignClaim(claim),
+      onForeignClaim: (claim) => {
+        this.hosts.foreignClaim(claim);
+        if (claim.level === undefined) this.#reopening.unrivalled(claim.address);
+      },
       onChange: () => this.#judgeUplinks(),
+    });
+    this.#memory = new HostMemory({
+      path: join(config.stateDirectory, 'hosts.json'),
+      clock,
+      log,
+      read: () => this.hosts.memory(),
+    });
+    this.#reopening = new Reopening({
+      clock,
+      expect: (ports) => this.hosts.expect(ports),
+      open: (ports) => kernel.setAdmin(ports, true),
     });
     this.#projection = new Projection({
       clock,
-      kernel: this.#hostRoutes,
+      kernel: new Waiting({ kernel: this.#hostRoutes, room, links: kernel, clock }),
       announcers: this.fabric.announcers(),
       failovers: this.failovers,
       events: this.events,
@@ -169,6 +194,7 @@ export class TorSwitch {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...this.#hostRoutes.counters() },
+      ...(this.#room ? { 'waiting-room': { ...this.#room.counters() } } : {}),
       ...this.fabric.counters(),
     };
   }
@@ -186,7 +212,7 @@ export class TorSwitch {
     const { config } = loaded;
     this.kernel.watchCarriers(this.#ports());
     if (diff.hostPolicy) {
-      this.hosts.configure({ ...config.hostRoutes.policy, ownAddresses: this.#ownAddresses() });
+      this.hosts.configure(this.#policy());
     }
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       this.groups.configure(config.portLink, this.fabric);
@@ -207,7 +233,9 @@ export class TorSwitch {
     this.hosts.stop();
     await this.fabric.stop();
     await this.groups.stop();
+    this.#memory.save();
     await this.#hostRoutes.leave();
+    await this.#room?.close();
     this.kernel.close();
   }
 
@@ -219,6 +247,7 @@ export class TorSwitch {
     this.kernel.onChange((change) => this.#portChanged(change));
     await this.groups.start(holdAtBoot);
     this.groups.judge(this.fabric);
+    this.hosts.remember(this.#memory.load());
     this.hosts.start();
     this.fabric.start();
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
@@ -261,10 +290,11 @@ export class TorSwitch {
     }
     this.#react(change);
     if (up && !wasUp && this.#concerns(name)) {
+      this.hosts.expect([name], at);
       this.events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) {
-      this.hosts.configure({ ...this.#loaded.config.hostRoutes.policy, ownAddresses: this.#ownAddresses() });
+      this.hosts.configure(this.#policy());
     }
   }
 
@@ -277,11 +307,14 @@ export class TorSwitch {
 
   #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.#projection.apply(delta, cause, at);
+    this.#memory.changed();
   }
 
   #setAdmin(ports: readonly string[], up: boolean): Promise<void> {
-    const answer = this.kernel.setAdmin(ports, up);
-    this.#projection.step(up ? 'ports opened' : 'ports shut');
+    if (up) return this.#reopening.open(ports);
+    this.#reopening.shut(ports);
+    const answer = this.kernel.setAdmin(ports, false);
+    this.#projection.step('ports shut');
     return answer;
   }
 
@@ -303,8 +336,26 @@ export class TorSwitch {
     return this.#loaded.config.hostRoutes.policy.ports.includes(name) || this.groups.ports().includes(name);
   }
 
-  #ownAddresses() {
-    return [...this.kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
+  #policy(): HostPolicy {
+    const { policy, returning } = this.#loaded.config.hostRoutes;
+    const ownAddresses = [...this.kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
+    const door = this.#room?.door;
+    return { ...policy, ownAddresses, ...(door === undefined ? {} : { returning: { ...returning, door } }) };
+  }
+}
+
+/** Undefined when nobody is ever expected, or when the kernel has no place to wait in: returns then cost what they cost. */
+async function openWaitingRoom(
+  { loaded, log }: TorSwitchOptions,
+  kernel: Kernel,
+  onArrival: (address: Address) => void,
+): Promise<WaitingRoom | undefined> {
+  if (loaded.config.hostRoutes.returning.mode === 'never') return undefined;
+  try {
+    return await WaitingRoom.open({ rtnetlink: kernel.rtnetlink, onArrival });
+  } catch (error) {
+    log.warn({ err: error }, 'no waiting room for returning hosts: their return costs the convergence of the gateway');
+    return undefined;
   }
 }
 

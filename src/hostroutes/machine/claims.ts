@@ -1,10 +1,15 @@
 import type { Address } from '../../model/address.ts';
 import type { ClaimLevel, ForeignClaim } from '../../model/hosts.ts';
 
-/** How long no rival must be seen before a raised claim settles back to 0. */
-export const SETTLE_MS = 10_000;
 /** A host under a rival at least as strong as we are is asked this often. */
-export const CONTESTED_MS = 1_000;
+export const CONTESTED_MS = 250;
+/**
+ * How long no rival must be seen before a raised claim settles back to 0. A gateway stops showing us a rival's route when
+ * it has chosen ours, not when the rival has given up: so this must be longer than the rival takes to notice that its
+ * host has left (CONTESTED_MS and three probes). Not much longer: a host that moves again before its claim has settled
+ * finds fewer levels left to climb.
+ */
+export const SETTLE_MS = 2_000;
 
 /** More claimants of one address than any sane fabric has. */
 const CLAIMANTS = 8;

@@ -1,0 +1,81 @@
+import type { Address } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+
+/** The longest (ms) that ports wait for the fabric to turn: a fabric without traffic gives no sign. */
+const LONGEST = 300;
+/** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
+const TABLE_WRITE = 30;
+
+interface Batch {
+  readonly ports: Set<string>;
+  readonly waiting: Set<Address>;
+  timer: Timer;
+  readonly finish: () => void;
+}
+
+/**
+ * Opens ports after the fabric has turned to us, not before: the hosts that are expected behind them are announced
+ * first, and when their traffic arrives (or nobody else is seen to claim them any more) the ports are opened.
+ */
+export class Reopening {
+  readonly #clock: Clock;
+  readonly #expect: (ports: readonly string[]) => Address[];
+  readonly #open: (ports: readonly string[]) => Promise<void>;
+  readonly #batches = new Set<Batch>();
+
+  constructor(options: {
+    clock: Clock;
+    expect(ports: readonly string[]): Address[];
+    open(ports: readonly string[]): Promise<void>;
+  }) {
+    this.#clock = options.clock;
+    this.#expect = options.expect;
+    this.#open = options.open;
+  }
+
+  /** Resolves when the kernel has opened the ports, or when they were shut again meanwhile. */
+  open(ports: readonly string[]): Promise<void> {
+    const waiting = new Set(this.#expect(ports));
+    if (waiting.size === 0) return this.#open(ports);
+    return new Promise((resolve, reject) => {
+      const batch: Batch = {
+        ports: new Set(ports),
+        waiting,
+        timer: this.#clock.schedule(this.#clock.now() + LONGEST, () => batch.finish()),
+        finish: () => {
+          this.#batches.delete(batch);
+          batch.timer.cancel();
+          if (batch.ports.size === 0) resolve();
+          else this.#open([...batch.ports]).then(resolve, reject);
+        },
+      };
+      this.#batches.add(batch);
+    });
+  }
+
+  /** Ports are shut again: they must not be opened by a wait that began before. */
+  shut(ports: readonly string[]): void {
+    for (const batch of [...this.#batches]) {
+      for (const port of ports) batch.ports.delete(port);
+      if (batch.ports.size === 0) batch.finish();
+    }
+  }
+
+  /** A packet for an expected host has come: the fabric has turned. */
+  arrived(address: Address): void {
+    this.#turned(address, 0);
+  }
+
+  /** The fabric shows no rival claim any more, so the gateway has chosen ours. */
+  unrivalled(address: Address): void {
+    this.#turned(address, TABLE_WRITE);
+  }
+
+  #turned(address: Address, margin: number): void {
+    for (const batch of this.#batches) {
+      if (!batch.waiting.delete(address) || batch.waiting.size > 0) continue;
+      batch.timer.cancel();
+      batch.timer = this.#clock.schedule(this.#clock.now() + margin, () => batch.finish());
+    }
+  }
+}

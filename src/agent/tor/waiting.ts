@@ -1,0 +1,73 @@
+import type { Address, Mac } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+import type { HostDelta, HostRoute } from '../../model/hosts.ts';
+import type { LinkState } from '../../model/ports.ts';
+import type { HostRouteInstaller, WaitingRoom } from '../../netlink/index.ts';
+
+/** After its announcement was withdrawn the fabric goes on sending for a while (ms); until then packets still wait. */
+const LINGER = 300;
+
+/**
+ * The kernel's projection of the host table, with a waiting room: a host that is expected back has its route lead there,
+ * and what waited follows it when it is heard (or goes back to the fabric when it stayed away).
+ */
+export class Waiting {
+  readonly #kernel: HostRouteInstaller;
+  readonly #room: WaitingRoom | undefined;
+  readonly #links: LinkState;
+  readonly #clock: Clock;
+  readonly #expected = new Set<Address>();
+  readonly #leaving = new Map<Address, Timer>();
+
+  constructor(options: { kernel: HostRouteInstaller; room: WaitingRoom | undefined; links: LinkState; clock: Clock }) {
+    this.#kernel = options.kernel;
+    this.#room = options.room;
+    this.#links = options.links;
+    this.#clock = options.clock;
+  }
+
+  settled(): Promise<void> {
+    return this.#kernel.settled();
+  }
+
+  apply(delta: HostDelta): void {
+    const room = this.#room;
+    if (!room) {
+      this.#kernel.apply(delta);
+      return;
+    }
+    const arriving = delta.announced.filter((route) => this.#arrives(room, route));
+    // Before the route turns to the port, so that what waited stays ahead of what comes now; after it, for what came between.
+    for (const route of arriving) room.deliver(route, this.#sourceMac(route));
+    const withdrawn =
+      this.#expected.size === 0 ? delta.withdrawn : delta.withdrawn.filter((address) => !this.#lingers(room, address));
+    this.#kernel.apply({ withdrawn, announced: delta.announced });
+    for (const route of arriving) room.deliver(route, this.#sourceMac(route));
+  }
+
+  /** Whether the route leads to a host for which packets waited; keeps the books of who is expected. */
+  #arrives(room: WaitingRoom, route: HostRoute): boolean {
+    this.#leaving.get(route.address)?.cancel();
+    const left = this.#leaving.delete(route.address);
+    if (route.ifindex === room.door.ifindex) {
+      this.#expected.add(route.address);
+      return false;
+    }
+    return this.#expected.delete(route.address) || left;
+  }
+
+  #lingers(room: WaitingRoom, address: Address): boolean {
+    if (!this.#expected.delete(address)) return false;
+    const timer = this.#clock.schedule(this.#clock.now() + LINGER, () => {
+      this.#leaving.delete(address);
+      this.#kernel.apply({ withdrawn: [address], announced: [] });
+      room.forward(address);
+    });
+    this.#leaving.set(address, timer);
+    return true;
+  }
+
+  #sourceMac(route: HostRoute): Mac {
+    return this.#links.portByIndex(route.ifindex)?.mac ?? route.mac;
+  }
+}
