@@ -241,3 +241,53 @@ function sequenceOf(
   }
   return Number.NaN;
 }
+
+test('what a neighbour floods right after Full is taken at once: an answer to a request is no flooding', (t) => {
+  const { world, g, a, b } = twoSwitches({ retransmit: 60_000 });
+  a.announce(host('10.10.10.1'));
+  world.until('Full everywhere', () => allFull(g, a, b));
+  const took = world.until('the host at G', () => g.routes.has(H1));
+  t.true(took < 250, `${took} ms`);
+});
+
+test('§14 a flush in the midst of an exchange with another neighbour goes when that is over', (t) => {
+  const { world, wireB, g, a, b } = twoSwitches();
+  a.announce(host('10.10.10.1'));
+  world.until('A is Full', () => a.states()[0] === 'Full' && g.routes.has(H1));
+  wireB.delay = 300;
+  g.handle({ kind: 'kill', address: ip('192.0.2.6'), reason: 'test' });
+  world.until('G and B exchange', () => g.machine.core.exchanging > 0);
+  a.withdraw('10.10.10.1');
+  world.run(5);
+  t.true(g.machine.core.exchanging > 0);
+  t.is(g.machine.core.maxAged.size, 1);
+  wireB.delay = 1;
+  world.until('Full everywhere', () => allFull(g, a, b));
+  world.until('removed', () => g.machine.core.maxAged.size === 0);
+  t.deepEqual(g.database(), b.database());
+});
+
+test('a flush that a neighbour missed while it was away follows its exchange closely', (t) => {
+  const world = new World();
+  const wires = [new Wire('point-to-point'), new Wire('point-to-point')] as const;
+  const options = { retransmit: 60_000, dead: 400_000 };
+  const end = (index: 0 | 1, n: number) => ({
+    wire: wires[index],
+    address: `192.0.2.${n + 4 * index}`,
+    prefixLength: 30,
+  });
+  const a = world.router('A', '10.255.0.1', [end(0, 2), end(1, 2)], options);
+  const one = world.router('G1', '10.255.0.251', [end(0, 1)], options);
+  const two = world.router('G2', '10.255.0.252', [end(1, 1)], options);
+  for (const router of [a, one, two]) router.up();
+  a.announce(host('10.10.10.1'));
+  world.until('Full everywhere', () => allFull(a, one, two));
+  world.until('the host at both', () => one.routes.has(H1) && two.routes.has(H1));
+  world.run(3000);
+  // G2 hears nothing, and so the flush stays on its list; G1 is away while it is made.
+  wires[1].loss = 1;
+  a.handle({ kind: 'kill', address: ip('192.0.2.1'), reason: 'test' });
+  a.withdraw('10.10.10.1');
+  world.until('G1 is back', () => a.states().length === 2 && allFull(a, one));
+  t.true(world.until('G1 knows', () => one.machine.core.external.entries.size === 0) < 300);
+});
