@@ -3,6 +3,7 @@ import { ipv4ToNumber } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { PortChange } from '../model/ports.ts';
 import { isUp } from '../model/ports.ts';
+import { Advertiser } from './advertiser.ts';
 import type { ChannelOwner } from './channel.ts';
 import { Channel } from './channel.ts';
 import type { CommunitySet } from './codec/communities.ts';
@@ -20,8 +21,6 @@ import { stateRank } from './machine/state.ts';
 import type { NextHops } from './nexthop.ts';
 import { onLink } from './nexthop.ts';
 import type { Origination, RouteBatch } from './origination.ts';
-import type { OutboxOptions } from './outbox.ts';
-import { Outbox } from './outbox.ts';
 import type { RibPeer } from './rib.ts';
 import type { Connection, ConnectionHandlers, SocketSecurity } from './transport.ts';
 import type { BgpNeighborOptions, BgpOptions, SessionView } from './types.ts';
@@ -60,7 +59,7 @@ export class Peer implements ChannelOwner {
   readonly #context: PeerContext;
   readonly #outgoing: Channel;
   #incoming: Channel | undefined;
-  #outbox: Outbox | undefined;
+  #advertiser: Advertiser | undefined;
   #established: Channel | undefined;
   #ribPeer: RibPeer;
   #shown: State = 'Idle';
@@ -111,9 +110,9 @@ export class Peer implements ChannelOwner {
     return this.#interface;
   }
 
-  /** Hosts on the wire, for the 'out' view; undefined when not Established. */
-  get outbox(): Outbox | undefined {
-    return this.#outbox;
+  /** What it is told; empty when not Established. */
+  get families(): readonly Family[] {
+    return this.#advertiser?.families ?? [];
   }
 
   /** RFC 5082 §3, and RFC 4271's usual reading for direct external neighbours: TTL 1. */
@@ -160,17 +159,12 @@ export class Peer implements ChannelOwner {
 
   /** UPDATEs written now; 0 when not Established or when they wait. */
   advertise(batch: RouteBatch): number {
-    const channel = this.#established;
-    if (!channel || !this.#outbox) return 0;
-    return this.#account(channel, this.#outbox.send(batch));
+    return this.#advertiser?.send(batch) ?? 0;
   }
 
   /** The attributes of what we announce have changed. */
   renew(): void {
-    const channel = this.#established;
-    if (!channel || !this.#outbox) return;
-    this.#outbox.renew(this.#outboxOptions(channel, channel.connection!));
-    this.advertise(this.#context.origination.full());
+    this.#advertiser?.renew();
   }
 
   requestRefresh(): boolean {
@@ -195,7 +189,7 @@ export class Peer implements ChannelOwner {
     if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
     else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
       this.#outgoing.dispatch({ type: 'InterfaceUp' });
-    } else if (led) this.#checkNextHops();
+    } else if (led) this.#advertiser?.checkNextHops();
   }
 
   /** Something that watches the neighbour more closely (BFD) says that it is gone (RFC 5882 §4.1). */
@@ -229,12 +223,12 @@ export class Peer implements ChannelOwner {
       fourOctetAs: negotiated?.fourOctetAs ?? false,
       routeRefresh: negotiated?.routeRefresh ?? false,
       prefixesReceived,
-      prefixesSent: this.#outbox ? this.#prefixesSent(this.#outbox) : 0,
+      prefixesSent: this.#advertiser?.prefixesSent ?? 0,
       initialRoutesReceived: this.initialRoutesReceived(this.#now()),
       established: this.#establishedCount,
       messagesReceived: this.#received,
-      messagesSent: this.#sent + (this.#outbox?.updatesSent ?? 0),
-      queued: this.#outbox?.waiting ?? 0,
+      messagesSent: this.#sent + (this.#advertiser?.updatesSent ?? 0),
+      queued: this.#advertiser?.waiting ?? 0,
     };
   }
 
@@ -317,7 +311,7 @@ export class Peer implements ChannelOwner {
   }
 
   drained(channel: Channel): void {
-    if (channel === this.#established && this.#outbox) this.#account(channel, this.#outbox.drained());
+    if (channel === this.#established) this.#advertiser?.drained();
   }
 
   settled(): void {
@@ -381,48 +375,25 @@ export class Peer implements ChannelOwner {
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
-    const connection = channel.connection!;
-    const { nextHops, origination } = this.#context;
-    const local = connection.localAddress;
+    const { options, nextHops, origination, counters, communities } = this.#context;
+    const local = channel.connection?.localAddress;
     this.#interface = this.options.multihop
       ? undefined
       : ((local && nextHops.portOf(local)?.name) ?? nextHops.portTowards(this.address)?.name);
-    this.#outbox = new Outbox(connection, this.#outboxOptions(channel, connection));
-    this.#account(channel, this.#outbox.sendTable(origination.full()));
+    const overrun = () =>
+      this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
+    const shared = { origination, nextHops, counters, communities, localAs: options.asn, overrun };
+    this.#advertiser = new Advertiser(shared, channel, this.external);
+    this.#advertiser.begin();
     const resting = ceaseNotification(CEASE.collision);
     if (channel !== this.#outgoing) this.#outgoing.dispatch({ type: 'ManualStop', notification: resting });
     else this.#incoming?.dispatch({ type: 'OpenCollisionDump' });
   }
 
-  #outboxOptions(channel: Channel, connection: Connection): OutboxOptions {
-    const { options, nextHops, communities, counters } = this.#context;
-    const { fourOctetAs, families } = channel.session.negotiated!;
-    const local = connection.localAddress ?? this.options.localAddress;
-    const ours = local ? nextHops.ours(local) : {};
-    for (const family of families) if (!ours[family]) counters.add(`no_next_hop_ipv${family}`);
-    return {
-      localAs: options.asn,
-      external: this.external,
-      fourOctetAs,
-      families,
-      nextHops: ours,
-      communities: communities(),
-    };
-  }
-
-  /** An address came or went that we give as next hop. */
-  #checkNextHops(): void {
-    const local = this.#established?.connection?.localAddress;
-    const before = this.#outbox?.nextHops;
-    if (!local || !before) return;
-    const after = this.#context.nextHops.ours(local);
-    if (after[4] !== before[4] || after[6] !== before[6]) this.renew();
-  }
-
   #down(): void {
-    this.#sent += this.#outbox?.updatesSent ?? 0;
+    this.#sent += this.#advertiser?.updatesSent ?? 0;
     this.#established = undefined;
-    this.#outbox = undefined;
+    this.#advertiser = undefined;
     this.#interface = undefined;
   }
 
@@ -439,25 +410,9 @@ export class Peer implements ChannelOwner {
     return onLink(port, this.address);
   }
 
-  #account(channel: Channel, updates: number | undefined): number {
-    channel.wrote();
-    if (updates === undefined) {
-      this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
-      return 0;
-    }
-    if (updates > 0) this.#context.counters.add('sent_update', updates);
-    return updates;
-  }
-
   #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {
     const event = { type: 'AutomaticStop', notification, reason } as const;
     if (pause !== undefined) this.#refuseUntil = this.#now() + pause;
     this.#established?.dispatch(pause === undefined ? event : { ...event, pause });
-  }
-
-  #prefixesSent(outbox: Outbox): number {
-    let count = 0;
-    for (const route of this.#context.origination.routes()) if (outbox.families.includes(route.family)) count++;
-    return count;
   }
 }

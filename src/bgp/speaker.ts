@@ -274,8 +274,7 @@ export class BgpSpeaker implements Speaker {
   }
 
   *#routesOut(peer: Peer): Generator<RouteView> {
-    const families = peer.outbox?.families;
-    if (!families) return;
+    const { families } = peer;
     for (const route of this.#origination.routes()) {
       if (!families.includes(route.family)) continue;
       yield {
