@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
-import { ControlServer } from './control/server.ts';
+import { ControlServer, refuseSecond } from './control/server.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import { reload, serveTor } from './tor/control.ts';
@@ -36,6 +36,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   if (!isTor(loaded))
     throw new ConfigRefused(`${options.configFile}: role ${loaded.config.role} is not in this version; use role: tor`);
   const log = makeLogger(options.logLevel, options.logFile);
+  await refuseSecond(loaded.config.control.socket);
   const stopped = Promise.withResolvers<void>();
   const agent = await TorSwitch.start({ loaded, clock: systemClock, log, holdAtBoot: options.holdAtBoot });
   const control = new ControlServer();

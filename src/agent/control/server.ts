@@ -41,6 +41,12 @@ interface Route {
   readonly handler: Handler;
 }
 
+/** @throws Error when an agent answers on `path`: two agents would fight over ports, routes and sessions. */
+export async function refuseSecond(path: string): Promise<void> {
+  if (!(await answers(path))) return;
+  throw new Error(`another agent answers on ${path}: stop it, or give this one a control.socket of its own`);
+}
+
 /** The control socket: HTTP/JSON over a Unix socket that only root and the group `peerless` may open. */
 export class ControlServer {
   readonly #routes: Route[] = [];
@@ -64,9 +70,8 @@ export class ControlServer {
   }
 
   async listen(path: string): Promise<void> {
+    await refuseSecond(path);
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-    if (await answers(path))
-      throw new Error(`another agent answers on ${path}: stop it, or give this one a control.socket of its own`);
     rmSync(path, { force: true });
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);

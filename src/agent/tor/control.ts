@@ -1,4 +1,12 @@
-import { formatProblem, loadConfig, type PortLinkEdit, planEdit, saveConfig } from '../../config/index.ts';
+import {
+  ChangedMeanwhile,
+  formatProblem,
+  type Loaded,
+  loadConfig,
+  type PortLinkEdit,
+  planEdit,
+  saveConfig,
+} from '../../config/index.ts';
 import {
   type Address,
   type Prefix,
@@ -174,11 +182,21 @@ async function edit(agent: TorSwitch, request: ControlRequest, type: PortLinkEdi
   if (after.config.role !== 'tor') throw new ControlError(422, 'the role can not change');
   const preview = agent.preview({ ...after, config: after.config });
   if (!dryRun) {
-    saveConfig(agent.loaded, after);
+    save(agent, after);
     agent.reload({ ...after, config: after.config });
     await agent.groups.settled();
   }
   return { dryRun, actions: preview.changes, group: agent.groups.view(name) ?? null };
+}
+
+function save(agent: TorSwitch, after: Loaded): void {
+  try {
+    saveConfig(agent.loaded, after);
+  } catch (error) {
+    if (error instanceof ChangedMeanwhile)
+      throw new ControlError(409, error.message, 'peerless config reload, then again');
+    throw error;
+  }
 }
 
 /** What a SIGHUP does: a bad file changes nothing and says why. */

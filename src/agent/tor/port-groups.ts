@@ -9,6 +9,7 @@ import {
   type Hold,
   PortLinkDriver,
   type PortLinkEffect,
+  type PortLinkEvent,
   PortLinkGroups,
 } from '../../portlink/index.ts';
 import type { GroupView, PortLinkSettings } from '../api.ts';
@@ -72,7 +73,7 @@ export class PortGroups {
    * `holdAtBoot`: on a box that has just booted the downlinks stay shut until there is a working path (the vendors'
    * "reload delay"). They count as shut by us, so the usual rules reopen them, also after a crash.
    */
-  async start(holdAtBoot: boolean): Promise<void> {
+  async start(holdAtBoot: boolean, judge: UplinkJudge): Promise<void> {
     const held = holdAtBoot ? this.#configs.filter((group) => group.enabled && !group.dryRun) : [];
     const ports = held
       .filter((group) => group.direction !== 'downlink')
@@ -93,7 +94,7 @@ export class PortGroups {
       // The groups compare what they remember with what they observe: the observation must have caught up.
       await this.#seenShut(ports.map((entry) => entry.port));
     }
-    this.#driver.start();
+    this.#driver.start(this.#verdicts(judge));
   }
 
   async #seenShut(names: readonly string[]): Promise<void> {
@@ -119,6 +120,12 @@ export class PortGroups {
   }
 
   judge(judge: UplinkJudge): void {
+    this.#driver.handle(this.#verdicts(judge));
+  }
+
+  /** All that is known of the uplinks beside their carriers, as one picture. */
+  #verdicts(judge: UplinkJudge): PortLinkEvent[] {
+    const verdicts: PortLinkEvent[] = [];
     for (const group of this.#configs) {
       for (const condition of group.upWhen) {
         if (condition === 'carrier') continue;
@@ -128,18 +135,17 @@ export class PortGroups {
             : condition === 'adjacency'
               ? judge.adjacency(port)
               : judge.defaultRoute(port);
-          this.#driver.handle({ type: 'verdict', port, condition, ok: verdict.ready, reason: verdict.reason });
+          verdicts.push({ type: 'verdict', port, condition, ok: verdict.ready, reason: verdict.reason });
         }
       }
     }
     const upstream = judge.readiness();
-    this.#driver.handle({ type: 'upstream', ready: upstream.ready, reason: upstream.reason });
+    return [...verdicts, { type: 'upstream', ready: upstream.ready, reason: upstream.reason }];
   }
 
   configure(groups: readonly PortLinkGroup[], judge: UplinkJudge): void {
     this.#configs = groups;
-    this.#driver.configure(groups);
-    this.judge(judge);
+    this.#driver.configure(groups, this.#verdicts(judge));
     const names = new Set(groups.map((group) => group.name));
     for (const [port, group] of this.#blocked)
       if (!names.has(group)) this.#block([port], false, group, 'no group has it', this.#options.clock.now());

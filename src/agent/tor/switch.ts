@@ -245,8 +245,7 @@ export class TorSwitch {
     await this.#hostRoutes.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await this.#hostRoutes.adopt();
     this.kernel.onChange((change) => this.#portChanged(change));
-    await this.groups.start(holdAtBoot);
-    this.groups.judge(this.fabric);
+    await this.groups.start(holdAtBoot, this.fabric);
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
     this.fabric.start();
