@@ -1,0 +1,86 @@
+/**
+ * `./run demo`: the worked example fails over before one's eyes, by OSPF and by BGP; today's practice beside it on
+ * request. Exit code 1 when a route went wrong or a server that has nothing to do with a fault lost a packet.
+ */
+import { parseArgs } from 'node:util';
+import { type LabResult, labDown, labRun, labUp, type Protocol, renderTable } from './index.ts';
+
+const USAGE = `usage: ./run demo [--runs N] [--gateway frr|bird] [--protocol ospf|bgp] [--compare frr] [--json]
+
+  --runs N        how often each case (default 3)
+  --gateway KIND  what routes on G (default frr)
+  --protocol P    only this protocol (default: ospf, then bgp)
+  --compare frr   also with today's practice as the switches: FRR, a redistributor, a link-tracking script
+  --json          the results as JSON on standard output
+`;
+
+const NAME = 'peerless-demo';
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      runs: { type: 'string', default: '3' },
+      gateway: { type: 'string', default: 'frr' },
+      protocol: { type: 'string' },
+      compare: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const runs = Number(values.runs);
+  const gateway = values.gateway;
+  const protocols: readonly Protocol[] =
+    values.protocol === undefined ? ['ospf', 'bgp'] : [values.protocol as Protocol];
+  if (
+    !Number.isInteger(runs) ||
+    runs < 1 ||
+    (gateway !== 'frr' && gateway !== 'bird') ||
+    protocols.some((protocol) => protocol !== 'ospf' && protocol !== 'bgp' && protocol !== 'both') ||
+    (values.compare !== undefined && values.compare !== 'frr')
+  ) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const onProgress = (text: string): void => {
+    process.stderr.write(`${text}\n`);
+  };
+  const results: LabResult[] = [];
+  try {
+    for (const protocol of protocols) {
+      onProgress(`\n== ${protocol.toUpperCase()} ==`);
+      await labUp({ name: NAME, gateway, protocol, onProgress });
+      results.push(
+        await labRun({
+          name: NAME,
+          runs,
+          onProgress,
+          ...(values.compare === undefined ? {} : { compare: 'frr' as const }),
+        }),
+      );
+    }
+  } finally {
+    await labDown({ name: NAME, onProgress });
+  }
+  process.stdout.write(
+    values.json
+      ? `${JSON.stringify(results, null, 2)}\n`
+      : results.map((result) => `\n${renderTable(result)}`).join(''),
+  );
+  const ours = results.flatMap((result) => result.rows.filter((row) => row.tor === 'peerless'));
+  return ours.every((row) => row.asExpected && row.lostElsewhere === 0) ? 0 : 1;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const usage = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+    process.stderr.write(usage ? `${(error as Error).message}\n${USAGE}` : `demo: ${(error as Error).stack}\n`);
+    process.exitCode = usage ? 2 : 1;
+  },
+);
