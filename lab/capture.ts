@@ -1,7 +1,7 @@
 /** Packet captures of G's ports, and what tshark says to them. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { inside, placeOf } from './place.ts';
+import { inNetwork, placeOf } from './place.ts';
 import { run, startDetached, stop, waitUntil } from './processes.ts';
 import { TOR_NAMES, TORS } from './topology/plan.ts';
 
@@ -13,14 +13,14 @@ export interface Capture {
 /** Everything but the probe's packets, at GA and GB. */
 export async function startCapture(lab: string, directory: string): Promise<Capture> {
   mkdirSync(directory, { recursive: true });
-  const place = placeOf(lab, 'G');
+  const place = placeOf({ name: lab, containers: undefined }, 'G');
   const ports = TOR_NAMES.map((tor) => TORS[tor].gatewayPort);
   const files = ports.map((port) => join(directory, `${port}.pcap`));
   const records = await Promise.all(
     ports.map((port, index) => {
       // root keeps its rights: the directory may be anybody's.
       const command = ['tcpdump', '-n', '-U', '-Z', 'root', '-i', port, '-w', files[index]!, 'not', 'udp'];
-      return startDetached(`capture ${port}`, inside(place, command), join(directory, `${port}.log`));
+      return startDetached(`capture ${port}`, inNetwork(place, command), join(directory, `${port}.log`));
     }),
   );
   await waitUntil(() => files.every((file) => existsSync(file) && statSync(file).size >= 24), 5000);

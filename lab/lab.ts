@@ -1,6 +1,8 @@
 /** Brings a lab up, changes what its ToRs are, takes it down. */
 import { existsSync } from 'node:fs';
 import { type Fib, HOME_FIB, sameFib } from './cases.ts';
+import { ensureImage } from './containers/image.ts';
+import { removeContainer, startContainer } from './containers/podman.ts';
 import { gatewayBird } from './gateway/bird.ts';
 import { startBird, startFrr } from './gateway/daemons.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
@@ -40,6 +42,10 @@ export interface LabUpOptions {
   readonly tor?: TorKind;
   /** Milliseconds the servers' teams wait before they use a primary link that is back. Default 200. */
   readonly updelay?: number;
+  /** G, A and B in podman containers instead of plain namespaces. */
+  readonly containers?: boolean;
+  /** Image for G; default: one that is built from Debian's packages, which A and B have in any case. */
+  readonly image?: string;
   readonly onProgress?: Progress;
 }
 
@@ -71,8 +77,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     gateway: options.gateway ?? 'frr',
     lsaTimers: options.lsaTimers ?? 'fast',
     ports: options.ports ?? 'routed',
-    containers: false,
-    containerNames: [],
+    containers: options.containers ? [] : undefined,
     updelay: options.updelay ?? 200,
     tor: undefined,
     processes: [],
@@ -80,6 +85,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
   };
   saveState(state);
   try {
+    if (options.containers) await startContainers(state, options.image, onProgress);
     onProgress('building the topology: G, A, B, C1-C4, X');
     await buildTopology(name, state.ports);
     onProgress(`starting G (${state.gateway}, ${state.protocol})`);
@@ -114,17 +120,34 @@ export async function labDown(options: { name?: string; onProgress?: Progress } 
   const hadNamespaces = existsSync(`/run/netns/${namespaceOf(name, 'wires')}`);
   if (!hadState && !hadNamespaces) return false;
   onProgress(`removing lab ${name}`);
+  let contained = false;
   if (hadState) {
     const state = loadState(name);
+    contained = state.containers !== undefined;
     await stop([...state.torProcesses.A, ...state.torProcesses.B, ...state.processes]);
+  }
+  for (const node of CONTAINED) {
+    if (contained) await removeContainer(namespaceOf(name, node));
   }
   await removeTopology(name);
   removeState(name);
   return true;
 }
 
+const CONTAINED = ['G', ...TOR_NAMES] as const;
+
+async function startContainers(state: LabState, image: string | undefined, onProgress: Progress): Promise<void> {
+  const own = await ensureImage(onProgress);
+  onProgress('starting the containers: G, A, B');
+  for (const node of CONTAINED) {
+    const container = await startContainer(state.name, node, node === 'G' && image !== undefined ? image : own);
+    state.containers = [...(state.containers ?? []), container];
+    saveState(state);
+  }
+}
+
 const startGateway = (state: LabState) => {
-  const place = placeOf(state.name, 'G');
+  const place = placeOf(state, 'G');
   const directory = nodeDirectory(state.name, 'G');
   return state.gateway === 'bird'
     ? startBird(place, directory, gatewayBird(state.protocol))
@@ -148,7 +171,7 @@ export const teamFile = (name: string): string => `${nodeDirectory(name, 'team')
 export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
   lab: state.name,
   tor,
-  place: placeOf(state.name, tor),
+  place: placeOf(state, tor),
   directory: nodeDirectory(state.name, tor),
   protocol: state.protocol,
   ports: state.ports,

@@ -53,12 +53,17 @@ export function startDetached(name: string, command: readonly string[], logFile:
     child.on('error', (error) => reject(new CommandError(command, error.message, '')));
     child.on('spawn', () => {
       child.unref();
-      const startTime = child.pid === undefined ? undefined : startTimeOf(child.pid);
-      if (child.pid === undefined || startTime === undefined) {
-        reject(new CommandError(command, `ended at once, see ${logFile}`, readTail(logFile)));
-      } else resolve({ name, pid: child.pid, startTime });
+      const record = child.pid === undefined ? undefined : recordOf(name, child.pid);
+      if (record) resolve(record);
+      else reject(new CommandError(command, `ended at once, see ${logFile}`, readTail(logFile)));
     });
   });
+}
+
+/** undefined: it has ended. */
+export function recordOf(name: string, pid: number): ProcessRecord | undefined {
+  const startTime = startTimeOf(pid);
+  return startTime === undefined ? undefined : { name, pid, startTime };
 }
 
 /** undefined: no such process, or it has ended and only waits to be reaped. */

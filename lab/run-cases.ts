@@ -69,7 +69,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     lab: name,
     protocol: state.protocol,
     gateway: state.gateway,
-    containers: state.containers,
+    containers: state.containers !== undefined,
     ports: state.ports,
     updelay: state.updelay,
     baseline,

@@ -1,6 +1,7 @@
 /** What a standing lab is, kept in /run so that `run` and `down` find it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Container } from './containers/podman.ts';
 import type { LsaTimers } from './gateway/frr.ts';
 import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
@@ -16,11 +17,10 @@ export interface LabState {
   readonly gateway: GatewayKind;
   readonly lsaTimers: LsaTimers;
   readonly ports: PortMode;
-  readonly containers: boolean;
+  /** G, A and B, when they are containers. */
+  containers: Container[] | undefined;
   /** Milliseconds that the team waits before it goes back to a primary link that has returned. */
   readonly updelay: number;
-  /** Containers to remove, by name. */
-  readonly containerNames: readonly string[];
   /** What the ToRs are at the moment; undefined while none is started. */
   tor: TorKind | undefined;
   /** G's daemons and the team; ended by `down`. */

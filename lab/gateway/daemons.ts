@@ -1,8 +1,8 @@
 /** Starts FRR's or BIRD's daemons in a namespace, with every file in a directory of the lab. */
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inside, type Place } from '../place.ts';
-import { isRunning, type ProcessRecord, run, startDetached, waitUntil } from '../processes.ts';
+import { type Place, runIn, startIn } from '../place.ts';
+import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import type { FrrConfiguration, FrrDaemon } from './frr.ts';
 
 const FRR = '/usr/lib/frr';
@@ -16,7 +16,7 @@ export async function startFrr(
 ): Promise<ProcessRecord[]> {
   const started: ProcessRecord[] = [];
   // The daemons become the package's own user, who must be a member of the group `frrvty`, and root is not.
-  await run(['chown', 'frr:frr', directory]);
+  await runIn(place, ['chown', 'frr:frr', directory]);
   for (const daemon of ORDER) {
     const text = configuration[daemon];
     if (text === undefined) continue;
@@ -28,7 +28,7 @@ export async function startFrr(
     const command = [`${FRR}/${daemon}`, '-f', file, '-i', join(directory, `${daemon}.pid`)];
     command.push('-z', join(directory, 'zserv.api'), '--vty_socket', directory, '-P', '0');
     const log = join(directory, `${daemon}.log`);
-    const record = await startDetached(`${place.node} ${daemon}`, inside(place, command), log);
+    const record = await startIn(place, `${place.node} ${daemon}`, command, log);
     started.push(record);
     if (!(await waitUntil(() => existsSync(socket) || !isRunning(record), 10_000, 20)) || !isRunning(record)) {
       throw new Error(`${daemon} of ${place.node} did not start: see ${log}`);
@@ -37,10 +37,6 @@ export async function startFrr(
   return started;
 }
 
-/** Answers one `show` command of a daemon, as text. */
-export const askFrr = (place: Place, directory: string, command: string): Promise<string> =>
-  run(inside(place, ['vtysh', '--vty_socket', directory, '-c', command]));
-
 export async function startBird(place: Place, directory: string, configuration: string): Promise<ProcessRecord[]> {
   const file = join(directory, 'bird.conf');
   const socket = join(directory, 'bird.ctl');
@@ -48,7 +44,7 @@ export async function startBird(place: Place, directory: string, configuration: 
   writeFileSync(file, configuration);
   rmSync(socket, { force: true });
   const command = ['bird', '-f', '-c', file, '-s', socket, '-P', join(directory, 'bird.pid')];
-  const record = await startDetached(`${place.node} bird`, inside(place, command), log);
+  const record = await startIn(place, `${place.node} bird`, command, log);
   if (!(await waitUntil(() => existsSync(socket) || !isRunning(record), 10_000, 20)) || !isRunning(record)) {
     throw new Error(`bird of ${place.node} did not start: see ${log}`);
   }

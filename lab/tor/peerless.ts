@@ -1,11 +1,12 @@
 /** A ToR of ours: one agent with its configuration file, asked over its control socket. */
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { FailoverView, StatusView } from '../../src/agent/api.ts';
-import { inside } from '../place.ts';
-import { isRunning, type ProcessRecord, startDetached, waitUntil } from '../processes.ts';
+import { PROJECT } from '../containers/podman.ts';
+import { startIn } from '../place.ts';
+import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import { downlinksOf, GATEWAY, SUBNET, TORS } from '../topology/plan.ts';
 import type { TorSettings } from './today.ts';
 
@@ -48,20 +49,11 @@ export async function startPeerless(settings: TorSettings, holdAtBoot: boolean):
   const log = join(directory, 'agent.log');
   writeFileSync(file, stringify(agentConfiguration(settings)));
   rmSync(socketOf(directory), { force: true });
-  const command = [peerlessPath(), 'agent', '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
-  const record = await startDetached(`${tor} agent`, inside(place, command), log);
+  const command = [`${PROJECT}/bin/peerless`, 'agent', '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
+  const record = await startIn(place, `${tor} agent`, command, log);
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
   if (!ready || !isRunning(record)) throw new Error(`the agent of ${tor} did not start: see ${log}`);
   return [record];
-}
-
-/** From dist/lab/tor or lab/tor to the package's own executable. */
-function peerlessPath(): string {
-  for (const up of ['../../bin/peerless', '../../../bin/peerless']) {
-    const path = new URL(up, import.meta.url).pathname;
-    if (existsSync(path)) return path;
-  }
-  throw new Error('bin/peerless is missing');
 }
 
 /** undefined: the agent doesn't answer (yet). */
