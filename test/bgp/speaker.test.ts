@@ -416,7 +416,7 @@ test('RFC 8326: all is announced again, worse; what waits for the kernel is not 
   ]);
 });
 
-test('an IPv6 address of the uplink that comes later makes IPv6 hosts announced', (t) => {
+test('an IPv6 address of the uplink that comes later makes IPv6 hosts announced, until it goes', (t) => {
   const { clock, tor, gateway } = world({}, {}, { prefixes: ['10.10.0.0/16' as Prefix, '2001:db8:10::/64' as Prefix] });
   tor.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.1', '2001:db8:10::5') });
   clock.advance(100);
@@ -428,6 +428,10 @@ test('an IPv6 address of the uplink that comes later makes IPv6 hosts announced'
   tor.speaker.linkChanged({ name: 'A0', before, after, at: clock.now() });
   clock.advance(10);
   t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE', '2001:db8:10::5/128 INCOMPLETE']);
+  tor.ports.set('A0', before);
+  tor.speaker.linkChanged({ name: 'A0', before: after, after: before, at: clock.now() });
+  clock.advance(10);
+  t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE'], 'and when it goes they are withdrawn');
 });
 
 test('a link that goes down while the session is down anyway does not make the way back longer', (t) => {

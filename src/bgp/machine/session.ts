@@ -56,9 +56,14 @@ export type Effect =
 const OPEN_HOLD = 10_000;
 const OPEN_HOLD_WITHOUT_HOLD = 240_000;
 const FIRST_PAUSE = 100;
-/** After the link came up: this long, no pause and no connection attempt lasts longer than FAST_RETRY. */
+/**
+ * After the link came up: for this long no attempt to connect lasts longer than FAST_RETRY (a SYN may be lost to a link
+ * that is not quite there, and the kernel repeats it only after a second), and no pause longer than FAST_PAUSE (FRR
+ * answers 5/0 while it still clears the former session).
+ */
 const FAST_PERIOD = 10_000;
 const FAST_RETRY = 500;
+const FAST_PAUSE = 200;
 /** A session that lasted this long was no flap (DampPeerOscillations). */
 const STABLE = 10_000;
 
@@ -284,7 +289,7 @@ export class Session {
         if (last) effects.push({ type: 'send', message: last });
         break;
       case 'startConnectRetryTimer':
-        this.#connectRetryTimer = now + this.#jitter(this.#retryCeiling(now));
+        this.#connectRetryTimer = now + this.#jitter(this.#ceiling(now, FAST_RETRY));
         break;
       case 'stopConnectRetryTimer':
         this.#connectRetryTimer = undefined;
@@ -317,15 +322,15 @@ export class Session {
     this.#keepaliveTimer = this.negotiated?.keepalive ? now + this.#jitter(this.negotiated.keepalive) : undefined;
   }
 
-  #retryCeiling(now: Instant): number {
-    return now < this.#fastUntil ? Math.min(FAST_RETRY, this.config.connectRetry) : this.config.connectRetry;
+  #ceiling(now: Instant, fast: number): number {
+    return now < this.#fastUntil ? Math.min(fast, this.config.connectRetry) : this.config.connectRetry;
   }
 
   #idleHold(now: Instant): number {
     if (this.#pause !== undefined) return this.#pause;
     // A cap on the exponent: 2 ** attempts must not become Infinity in a year of failures.
     const growing = FIRST_PAUSE * 2 ** Math.min(Math.max(this.attempts - 1, 0), 20);
-    return this.#jitter(Math.min(growing, this.#retryCeiling(now)));
+    return this.#jitter(Math.min(growing, this.#ceiling(now, FAST_PAUSE)));
   }
 
   /** RFC 4271 §10: 0.75 to 1 of the time. */
