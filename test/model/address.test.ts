@@ -24,7 +24,17 @@ const accepted: [string, string][] = [
   ['2001:db8:0:1:1:1:1:1', '2001:db8:0:1:1:1:1:1'],
   ['::ffff:10.0.0.1', '::ffff:a00:1'],
 ];
-const refused = ['', '10.10.10', '10.10.10.256', '10.10.10.02', '1::2::3', '1:2:3:4:5:6:7', '12345::', '::g', '1:2:3:4:5:6:7:8::'];
+const refused = [
+  '',
+  '10.10.10',
+  '10.10.10.256',
+  '10.10.10.02',
+  '1::2::3',
+  '1:2:3:4:5:6:7',
+  '12345::',
+  '::g',
+  '1:2:3:4:5:6:7:8::',
+];
 
 test('addresses read in any form print in one', (t) => {
   for (const [text, canonical] of accepted) t.is(parseAddress(text), canonical as never, text);
@@ -32,7 +42,10 @@ test('addresses read in any form print in one', (t) => {
 });
 
 test('every address survives bytes and text, and printing is a fixed point', (t) => {
-  const bytes = fc.oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }));
+  const bytes = fc.oneof(
+    fc.uint8Array({ minLength: 4, maxLength: 4 }),
+    fc.uint8Array({ minLength: 16, maxLength: 16 }),
+  );
   fc.assert(
     fc.property(bytes, (octets) => {
       const text = formatAddress(octets);
