@@ -1,5 +1,6 @@
 /** Drives the cases against one kind of ToR: probe, fault, wait for G, verify, mend, wait, verify. */
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expectedFib, type Fib, fibDifferences, HOME_FIB, type LabCase, type Phase, sameFib } from './cases.ts';
 import type { Faults, Victim } from './faults.ts';
 import type { Helper } from './helper.ts';
@@ -29,6 +30,8 @@ function trailOf(labCase: LabCase, phase: Phase, state: LabState): number {
   const slow = state.protocol !== 'bgp' && (state.lsaTimers === 'default' || state.gateway === 'bird');
   return concernsAdjacency && slow ? 6000 : 1000;
 }
+/** After the last stray claim has gone. */
+const CALM = 1000;
 /** For packets that are still under way when a window ends. */
 const SETTLE = 200;
 const PATIENCE: Readonly<Record<Phase, number>> = { fault: 15_000, back: 40_000 };
@@ -39,6 +42,8 @@ export interface Tools {
   readonly observer: Helper;
   readonly faults: Faults;
   readonly onProgress: Progress;
+  /** Folder for what was observed, one file a phase. */
+  readonly trace: string | undefined;
   readonly onProblem: (problem: string) => void;
 }
 
@@ -60,7 +65,26 @@ export async function runCase(tools: Tools, labCase: LabCase, kind: TorKind): Pr
     tools.onProblem(`${kind}: ${labCase.name}: the routes did not come home by themselves`);
     await waitForHome(tools.state.name);
   }
+  await waitForCalm(tools, labCase, kind);
   return results;
+}
+
+/**
+ * A case begins when the one before is over: the other ToR may still claim, at a worse metric, what has gone home, and
+ * a second fault inside that time is another fault (FRR as G then waits for its timer of a second).
+ */
+async function waitForCalm(tools: Tools, labCase: LabCase, kind: TorKind): Promise<void> {
+  let stray: string[] = [];
+  const calm = await waitUntil(
+    async () => {
+      stray = await tools.observer.request<string[]>('strayClaims');
+      return stray.length === 0;
+    },
+    20_000,
+    100,
+  );
+  if (!calm) tools.onProblem(`${kind}: after ${labCase.name} these claims stay: ${stray.join(', ')}`);
+  await sleep(CALM);
 }
 
 const victimOf = (state: LabState, kind: TorKind): Victim => ({
@@ -98,6 +122,10 @@ async function runPhase(
   ].toSorted((left, right) => left.at - right.at);
   const after = await gatewayFib(state.name);
   const failovers = kind === 'peerless' ? await collectFailovers(state, wallClock) : [];
+  if (tools.trace !== undefined) {
+    const file = join(tools.trace, `${kind}-${labCase.name}-${phase}-${Math.round(from)}.json`);
+    await writeFile(file, JSON.stringify({ from, before, after, streams, observations, failovers }, undefined, 1));
+  }
   return judge({ labCase, phase, kind, from, before, after, expected, streams, observations, failovers });
 }
 
@@ -138,6 +166,7 @@ export function judge(evidence: Evidence): PhaseRun {
     phase,
     tor: kind,
     lost: sum(ours, (stream) => stream.lost),
+    lostToServers: sum(ours, (stream) => (stream.direction === 'to-server' ? stream.lost : 0)),
     outage: Math.max(0, ...ours.map((stream) => stream.outage)),
     lostElsewhere: sum(others, (stream) => stream.lost),
     duplicates: sum(streams, (stream) => stream.duplicates),

@@ -77,8 +77,9 @@ export class Faults {
         this.#cables(['A2'], true);
         break;
       case 'nic-down':
-        this.#cables(['A2'], true);
+        // The NIC before its light: the kernel tells carrier at once only of a device that is up (linkwatch).
         this.#nic('C4', 'A2', true);
+        this.#cables(['A2'], true);
         break;
       case 'uplink':
         this.#cables(['A0'], true);

@@ -17,12 +17,20 @@ import {
 const NLM_F_REQUEST = 1;
 const NLM_F_DUMP = 0x300;
 const IFF_LOWER_UP = 0x10000;
+const IF_OPER_UNKNOWN = 0;
+const IF_OPER_UP = 6;
 
 export interface Listener {
   close(): void;
 }
 
-export const isUsable = (link: Link): boolean => link.up && (link.flags & IFF_LOWER_UP) !== 0;
+/** RFC 2863 states in which a bridge takes a port; devices that don't keep one say unknown. */
+const OPERATIONAL: ReadonlySet<number | undefined> = new Set([undefined, IF_OPER_UNKNOWN, IF_OPER_UP]);
+
+export const hasCarrier = (link: Link): boolean => link.up && (link.flags & IFF_LOWER_UP) !== 0;
+
+/** Carrier, and the kernel's own users of the link (a bridge) know it: it follows carrier by a moment on the way up. */
+export const isUsable = (link: Link): boolean => hasCarrier(link) && OPERATIONAL.has(link.operationalState);
 
 /**
  * First every link as it is, then every change. The messages about ports of a bridge are among them, and come first.

@@ -12,6 +12,8 @@ export interface PhaseRun {
   readonly tor: TorKind;
   /** Packets of the concerned servers that were lost, both directions. */
   readonly lost: number;
+  /** Those of them that went from the client to the servers. */
+  readonly lostToServers: number;
   /** The longest outage of a concerned server, ms. */
   readonly outage: number;
   /** Packets lost by servers that have nothing to do with it. */

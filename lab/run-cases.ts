@@ -1,4 +1,5 @@
 /** `labRun`: every case, every kind of ToR, as often as asked, on a lab that stands. */
+import { mkdirSync } from 'node:fs';
 import { measureBaseline, runCase, type Tools } from './campaign.ts';
 import { type Capture, startCapture } from './capture.ts';
 import { CASES, type CaseName } from './cases.ts';
@@ -23,6 +24,8 @@ export interface LabRunOptions {
   readonly tors?: readonly TorKind[];
   /** Directory for one pcap file a port of G, without the probe's packets. */
   readonly capture?: string;
+  /** Directory for everything that was observed, one JSON file a phase. */
+  readonly trace?: string;
   readonly onProgress?: Progress;
 }
 
@@ -45,7 +48,8 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
       problems.push(problem);
       onProgress(`PROBLEM: ${problem}`);
     };
-    const tools: Tools = { state, probe, observer, faults, onProgress, onProblem };
+    if (options.trace !== undefined) mkdirSync(options.trace, { recursive: true });
+    const tools: Tools = { state, probe, observer, faults, onProgress, onProblem, trace: options.trace };
     for (const tor of kinds) {
       if (state.tor !== tor) await changeTors(state, tor, onProgress);
       await sleep(1000);

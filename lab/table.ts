@@ -48,6 +48,7 @@ export function renderTable(result: LabResult): string {
     result.floor
       ? `G's own floor in this run: ${milliseconds(result.floor.median)} ms (min ${milliseconds(result.floor.min)}, max ${milliseconds(result.floor.max)})`
       : "G's own floor was not seen in this run.",
+    ...forgetting(result.rows),
     ...timelines(result.rows),
     ...(result.problems.length > 0 ? ['', 'problems:', ...result.problems.map((problem) => `  ${problem}`)] : []),
     '',
@@ -78,6 +79,15 @@ function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd();
   return [line(rows[0]!), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.slice(1).map(line)];
+}
+
+/** What is killed says no goodbye: how long G goes on believing in it is the protocol's time, not an outage of ours. */
+function forgetting(rows: readonly Row[]): string[] {
+  return rows.flatMap(({ case: name, phase, tor, converged }) =>
+    name === 'agent-kill' && phase === 'fault' && converged
+      ? [`G forgot the routes of a killed ${TOR_TITLE[tor]} after ${milliseconds(converged.median)} ms.`]
+      : [],
+  );
 }
 
 function timelines(rows: readonly Row[]): string[] {

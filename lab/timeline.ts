@@ -32,10 +32,11 @@ export function splitFor(
     (seen) =>
       seen.kind === 'arp' && seen.tor === target && seen.address === server.address && seen.at >= (link?.at ?? 0),
   );
-  const announce = after.find(
-    (seen) =>
-      seen.kind === 'announce' && seen.tor === target && seen.address === server.address && seen.at >= (arp?.at ?? 0),
+  const announces = after.filter(
+    (seen) => seen.kind === 'announce' && seen.tor === target && seen.address === server.address,
   );
+  // On the way back a ToR may announce before the server has said anything there; then no time of ours passes.
+  const announce = announces.find((seen) => arp !== undefined && seen.at >= arp.at) ?? announces[0];
   const fib = after.find(
     (seen) =>
       seen.kind === 'fib' &&
@@ -47,7 +48,7 @@ export function splitFor(
   return {
     ...(link && { toServer: link.at - from }),
     ...(link && arp && { server: arp.at - link.at }),
-    ...(arp && announce && { us: announce.at - arp.at }),
+    ...(arp && announce && { us: Math.max(0, announce.at - arp.at) }),
     ...(announce && { gateway: fib.at - announce.at }),
   };
 }

@@ -9,4 +9,5 @@ serveHelper({
   begin: () => observer.begin(),
   report: () => observer.report(),
   fib: () => observer.fib(),
+  strayClaims: () => observer.strayClaims(),
 });

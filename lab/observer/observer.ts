@@ -17,7 +17,16 @@ import {
 import { decodeRoute, Malformed, type Route, RTM } from 'rtnetlink-ts';
 import { monotonic, realtimeOffset } from '../monotonic.ts';
 import { isUsable, type Listener, listenLinks, listenRoutes } from '../netlink.ts';
-import { CABLES, type NodeName, namespaceOf, SERVERS, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
+import {
+  CABLES,
+  homeOf,
+  type NodeName,
+  namespaceOf,
+  SERVERS,
+  TOR_NAMES,
+  TORS,
+  type TorName,
+} from '../topology/plan.ts';
 import { arpSender, routeSightings } from './packets.ts';
 
 export type Observation =
@@ -79,6 +88,7 @@ export class Observer {
   readonly #lab: string;
   readonly #observations: Observation[] = [];
   readonly #listeners: Listener[] = [];
+  readonly #claims = new Map<string, boolean>();
   readonly #fib = new Map<string, readonly TorName[]>();
   #realtime = realtimeOffset();
   #overflow = false;
@@ -103,6 +113,15 @@ export class Observer {
   report(): readonly Observation[] {
     if (this.#overflow) throw new Error(`more than ${LIMIT} observations in one window`);
     return this.#observations;
+  }
+
+  /** Host routes that a ToR other than the server's own has announced and not withdrawn: `TOR PROTOCOL ADDRESS`. */
+  strayClaims(): string[] {
+    const home = new Map<string, TorName>(SERVERS.map((server) => [server.address, homeOf(server)]));
+    return [...this.#claims].flatMap(([claim, stands]) => {
+      const [tor, , address] = claim.split(' ');
+      return stands && home.get(address!) !== tor ? [claim] : [];
+    });
   }
 
   /** G's host routes as the kernel has told them so far. */
@@ -151,7 +170,11 @@ export class Observer {
   #watchRouting(tor: TorName): void {
     const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
     this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, ONLY_ROUTING, (message, at) => {
-      for (const sighting of routeSightings(message.data)) this.#add({ at, tor, ...sighting });
+      for (const { kind, protocol, address, origin } of routeSightings(message.data)) {
+        if (origin !== undefined && origin !== TORS[tor].routerId) continue;
+        this.#claims.set(`${tor} ${protocol} ${address}`, kind === 'announce');
+        this.#add({ at, kind, tor, protocol, address });
+      }
     });
   }
 
@@ -204,5 +227,3 @@ export class Observer {
     );
   }
 }
-
-export const uplinkPortOf = (tor: TorName): string => TORS[tor].gatewayPort;

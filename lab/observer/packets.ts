@@ -7,6 +7,8 @@ export interface RouteSighting {
   readonly protocol: 'ospf' | 'bgp';
   readonly kind: 'announce' | 'withdraw';
   readonly address: string;
+  /** OSPF: the router that originated the LSA, which need not be the neighbour that sent it. */
+  readonly origin?: string;
 }
 
 const OSPF_HEADER = 24;
@@ -42,7 +44,7 @@ function ospfSightings(packet: Buffer): RouteSighting[] {
     const kind = packet.readUInt16BE(at) >= MAX_AGE ? 'withdraw' : 'announce';
     const type = packet[at + 3]!;
     if ((type === 5 || type === 7) && length >= LSA_HEADER + 4 && packet.readUInt32BE(at + LSA_HEADER) === 0xffffffff) {
-      found.push({ protocol: 'ospf', kind, address: quad(packet, at + 4) });
+      found.push({ protocol: 'ospf', kind, address: quad(packet, at + 4), origin: quad(packet, at + 8) });
     }
     if (type === 1) found.push(...stubLinks(packet.subarray(at, at + length), kind));
     at += length;
@@ -54,7 +56,7 @@ function stubLinks(lsa: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] 
   const found: RouteSighting[] = [];
   for (let at = LSA_HEADER + 4; at + 12 <= lsa.length; at += 12 + lsa[at + 9]! * 4) {
     const isHost = lsa[at + 8] === 3 && lsa.readUInt32BE(at + 4) === 0xffffffff;
-    if (isHost) found.push({ protocol: 'ospf', kind, address: quad(lsa, at) });
+    if (isHost) found.push({ protocol: 'ospf', kind, address: quad(lsa, at), origin: quad(lsa, 8) });
   }
   return found;
 }

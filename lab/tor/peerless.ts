@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { FailoverView, StatusView } from '../../src/agent/api.ts';
 import { PROJECT } from '../containers/podman.ts';
+import { moduleCommand } from '../helper.ts';
 import { startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import { downlinksOf, GATEWAY, SUBNET, TORS } from '../topology/plan.ts';
@@ -49,11 +50,17 @@ export async function startPeerless(settings: TorSettings, holdAtBoot: boolean):
   const log = join(directory, 'agent.log');
   writeFileSync(file, stringify(agentConfiguration(settings)));
   rmSync(socketOf(directory), { force: true });
-  const command = [`${PROJECT}/bin/peerless`, 'agent', '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
+  const command = [...agentCommand(), '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
   const record = await startIn(place, `${tor} agent`, command, log);
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
   if (!ready || !isRunning(record)) throw new Error(`the agent of ${tor} did not start: see ${log}`);
   return [record];
+}
+
+function agentCommand(): string[] {
+  if (!import.meta.url.endsWith('.ts')) return [`${PROJECT}/bin/peerless`, 'agent'];
+  const { file, nodeArguments } = moduleCommand('./agent-from-source', import.meta.url);
+  return [process.execPath, ...nodeArguments, file];
 }
 
 /** undefined: the agent doesn't answer (yet). */

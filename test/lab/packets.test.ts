@@ -35,8 +35,8 @@ const bgpUpdate = (body: Buffer) => {
 test('OSPF: an external LSA of a host announces it, at MaxAge it withdraws', (t) => {
   const packet = update(external('0001', '0a0a0a02'), external('0e10', '0a0a0a01'));
   t.deepEqual(routeSightings(packet), [
-    { protocol: 'ospf', kind: 'announce', address: '10.10.10.2' },
-    { protocol: 'ospf', kind: 'withdraw', address: '10.10.10.1' },
+    { protocol: 'ospf', kind: 'announce', address: '10.10.10.2', origin: '10.255.0.1' },
+    { protocol: 'ospf', kind: 'withdraw', address: '10.10.10.1', origin: '10.255.0.1' },
   ]);
 });
 
@@ -44,7 +44,9 @@ test('OSPF: stub links of a router LSA announce hosts; a default route and other
   const router = hex(
     '0001 02 01 0aff0001 0aff0001 80000001 0000 0030 0000 0002 0a0a0a05 ffffffff 0300 0001 c0000200 fffffffc 0300 000a',
   );
-  t.deepEqual(routeSightings(update(router)), [{ protocol: 'ospf', kind: 'announce', address: '10.10.10.5' }]);
+  t.deepEqual(routeSightings(update(router)), [
+    { protocol: 'ospf', kind: 'announce', address: '10.10.10.5', origin: '10.255.0.1' },
+  ]);
   const anyRoute = external('0001', '00000000');
   anyRoute.writeUInt32BE(0, 20);
   t.deepEqual(routeSightings(update(anyRoute)), []);
