@@ -20,16 +20,9 @@ import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
 import { isUp, type Port } from '../model/ports.ts';
 import type { InterfaceView, LsaView, NeighborView, OspfOptions, Speaker } from './face.ts';
-import {
-  AllSPFRouters,
-  type Effect,
-  InfTransDelay,
-  type Interface,
-  type Link,
-  maskOf,
-  type OspfEvent,
-} from './machine/core.ts';
+import { AllSPFRouters, type Effect, InfTransDelay, type Link, maskOf, type OspfEvent } from './machine/core.ts';
 import { OspfMachine } from './machine/machine.ts';
+import { PacedSender } from './pacing.ts';
 import { InterfaceSocket, type Received } from './socket.ts';
 import { adjacencyUp, interfaceViews, lsaViews, neighborViews } from './views.ts';
 
@@ -42,6 +35,7 @@ export class OspfSpeaker implements Speaker {
   readonly #options: OspfOptions;
   readonly #machine: OspfMachine;
   readonly #sockets = new Map<string, InterfaceSocket>();
+  readonly #pacers = new Map<string, PacedSender>();
   readonly #authentication = new Map<string, Authentication>();
   readonly #texts = new Map<U32, string>();
   #unsubscribe: (() => void) | undefined;
@@ -110,8 +104,7 @@ export class OspfSpeaker implements Speaker {
     this.#running = false;
     this.#unsubscribe?.();
     this.#timer?.cancel();
-    for (const socket of this.#sockets.values()) socket.close();
-    this.#sockets.clear();
+    for (const name of [...this.#sockets.keys()]) this.#close(name);
   }
 
   apply(delta: HostDelta): WireReport {
@@ -191,11 +184,22 @@ export class OspfSpeaker implements Speaker {
       () => this.#count('drop.ip-header'),
       (error) => this.#count(`rx.${error.code}`),
     );
-    this.#sockets.set(name, socket);
+    const opened = socket;
+    this.#sockets.set(name, opened);
+    this.#pacers.set(
+      name,
+      new PacedSender(
+        this.#options.clock,
+        (to, packets) => this.#write(opened, name, to, packets, 'update'),
+        (packets) => this.#count('tx.queue-full', packets),
+      ),
+    );
     return true;
   }
 
   #close(name: string): void {
+    this.#pacers.get(name)?.close();
+    this.#pacers.delete(name);
     this.#sockets.get(name)?.close();
     this.#sockets.delete(name);
   }
@@ -234,7 +238,7 @@ export class OspfSpeaker implements Speaker {
     const to = this.#text(effect.to);
     if (effect.kind === 'send') {
       const packet = encodePacket(effect.packet, authentication, this.#nextCryptoSequence());
-      this.#write(socket, iface, to, [packet], KINDS[effect.packet.type]);
+      this.#write(socket, effect.interface, to, [packet], KINDS[effect.packet.type]);
       return;
     }
     const header = {
@@ -244,10 +248,10 @@ export class OspfSpeaker implements Speaker {
       transmitDelay: effect.flush ? MaxAge : InfTransDelay,
     };
     const room = (iface.link?.mtu ?? 1500) - 20;
-    this.#write(socket, iface, to, packUpdates(effect.lsas, room, header, authentication), 'update');
+    this.#pacers.get(effect.interface)?.send(to, packUpdates(effect.lsas, room, header, authentication));
   }
 
-  #write(socket: InterfaceSocket, iface: Interface, to: string, packets: readonly Uint8Array[], kind: string): void {
+  #write(socket: InterfaceSocket, name: string, to: string, packets: readonly Uint8Array[], kind: string): void {
     const { clock } = this.#options;
     let sent = 0;
     let code = 'partial';
@@ -266,11 +270,13 @@ export class OspfSpeaker implements Speaker {
     this.#count(`tx.${kind}`, sent);
     if (sent === packets.length) return;
     this.#count(`tx.${code}`, packets.length - sent);
-    this.#refused.add(iface.name);
+    this.#refused.add(name);
   }
 
   /** §D.3: never decreases, over restarts neither: seconds of the wall clock, several packets may share one. */
   #nextCryptoSequence(): number {
+    // What waits in a queue was signed with the present number, and must not be overtaken by a higher one.
+    for (const pacer of this.#pacers.values()) if (pacer.waiting > 0) return this.#cryptoSequence;
     const seconds = this.#options.wallClockSeconds?.() ?? Math.floor(Date.now() / 1000);
     this.#cryptoSequence = Math.max(this.#cryptoSequence, seconds >>> 0);
     return this.#cryptoSequence;

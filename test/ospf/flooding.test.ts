@@ -83,6 +83,24 @@ for (const period of [70, 130, 300, 450, 700, 990, 1010]) {
   });
 }
 
+test('R4.5 a neighbour that forgets what is flushed, on a wire of uneven delay: away, back, away within 1.2 s', (t) => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const { world, wireA, g, a, b } = twoSwitches({ retransmit: 60_000 }, seed);
+    a.announce(host('10.10.10.2'));
+    world.until('Full everywhere', () => allFull(g, a, b));
+    world.run(5000);
+    wireA.jitter = 15;
+    a.withdraw('10.10.10.2');
+    world.run(300);
+    t.is(g.machine.core.external.entries.size, 0);
+    a.announce(host('10.10.10.2'));
+    world.run(300);
+    t.true(g.routes.has(H2));
+    a.withdraw('10.10.10.2');
+    t.true(world.until('withdrawn', () => !g.routes.has(H2)) <= 1200, `seed ${seed}`);
+  }
+});
+
 test('R4.5 with a lossy wire the same, RxmtInterval being what bounds it', (t) => {
   for (let seed = 1; seed <= 8; seed++) {
     const { world, wireA, g, a, b } = twoSwitches({ retransmit: 1000 }, seed);

@@ -24,8 +24,8 @@ export interface Retransmission {
   /** When this instance was first sent to the neighbour. */
   readonly firstSentAt: Instant;
   due: Instant;
-  /** A second early resend, before RxmtInterval takes over; 0 when there is none. */
-  again: Instant;
+  /** Further early resends, ascending, before RxmtInterval takes over. */
+  again: Instant[] | undefined;
   /** By the model in `flooding.ts`, the neighbour has taken this instance. */
   believed: boolean;
 }

@@ -8,49 +8,62 @@
  * or may be configured to take it) and once more just after the second is over.
  *
  * The model simulates the neighbour's rule on what we sent: an instance is taken when a second has passed since the
- * last one taken. If a packet was lost the model errs to the late side, never by more than that second. Only a
- * retransmission that replaced a lost packet can make it err to the early side; against that, the second resend is
- * timed from the last transmission of any earlier instance. Acknowledgements correct the model.
+ * last one taken. If a packet was lost the model errs to the late side, never by more than that second. A
+ * retransmission that replaced a lost packet, or a neighbour that had forgotten a flushed LSA already, can make it err
+ * to the early side; against that, further resends are timed from the last transmission of any earlier instance.
+ * Acknowledgements correct the model.
  */
 import { lsaAge, MaxAge, withAge } from 'node-ospf-lsa';
 import type { Instant } from '../../model/clock.ts';
-import { AllSPFRouters, type Core, count, type LsdbEntry, MinLSArrivalMs, type Neighbor } from './core.ts';
+import {
+  AllSPFRouters,
+  type Core,
+  count,
+  type LsdbEntry,
+  MinLSArrivalMs,
+  type Neighbor,
+  type Offered,
+  type Retransmission,
+} from './core.ts';
 import { isSet } from './deadlines.ts';
 import { currentAge, removeIfDone } from './lsdb.ts';
 
-/** Past the second, for the jitter between the two arrivals; and again a little later. */
-const Margin = 5;
-const SecondMargin = 100;
+/** Past the second, for the jitter between the two arrivals; and once more, for a neighbour that was slow to read. */
+const Margins = [5, 100] as const;
 /** Retransmissions that fall due this close together share their packets. */
 const Slack = 2;
 
 /** The current instance of `entry` is being sent to `neighbor`, and wants an acknowledgement. */
 export function track(core: Core, neighbor: Neighbor, entry: LsdbEntry, now: Instant, dueIn?: number): void {
-  const rxmt = neighbor.interface.rxmtInterval;
-  let due = now + (dueIn ?? rxmt);
-  let again = 0;
+  let due = now + (dueIn ?? neighbor.interface.rxmtInterval);
+  let again: Instant[] | undefined;
   let believed = true;
-  let offered = neighbor.offered.get(entry);
-  if (!offered) {
-    offered = { acceptedAt: now, sentAt: now };
-    neighbor.offered.set(entry, offered);
-  } else {
-    const sentBefore = offered.sentAt;
-    offered.sentAt = now;
-    if (now - offered.acceptedAt >= MinLSArrivalMs) {
-      offered.acceptedAt = now;
-      if (now - sentBefore < MinLSArrivalMs) due = Math.min(due, sentBefore + MinLSArrivalMs + Margin);
-    } else {
-      believed = false;
-      due = Math.min(due, offered.acceptedAt + MinLSArrivalMs + Margin);
-      again = Math.max(due + SecondMargin, sentBefore + MinLSArrivalMs + Margin);
-      if (again >= now + rxmt) again = 0;
+  const offered = neighbor.offered.get(entry);
+  if (!offered) neighbor.offered.set(entry, { acceptedAt: now, sentAt: now });
+  else {
+    believed = now - offered.acceptedAt >= MinLSArrivalMs;
+    if (now - offered.sentAt < MinLSArrivalMs) {
+      again = earlyResends(offered, now).filter((at) => at < due);
+      due = again.shift() ?? due;
     }
+    if (believed) offered.acceptedAt = now;
+    offered.sentAt = now;
   }
-  const item = neighbor.retransmit.get(entry);
-  if (!item) entry.pending++;
+  if (!neighbor.retransmit.has(entry)) entry.pending++;
   neighbor.retransmit.set(entry, { firstSentAt: now, due, again, believed });
   wake(core, neighbor, due);
+}
+
+/** The ends of the MinLSArrivals that the neighbour may be in: since what it took, and since what was last sent. */
+function earlyResends({ acceptedAt, sentAt }: Offered, now: Instant): Instant[] {
+  const times: Instant[] = [];
+  for (const start of acceptedAt === sentAt ? [sentAt] : [acceptedAt, sentAt]) {
+    for (const margin of Margins) {
+      const at = start + MinLSArrivalMs + margin;
+      if (at > now) times.push(at);
+    }
+  }
+  return times.sort((a, b) => a - b);
 }
 
 function wake(core: Core, neighbor: Neighbor, due: Instant): void {
@@ -100,8 +113,7 @@ export function retransmitDue(core: Core, neighbor: Neighbor, now: Instant): voi
   for (const [entry, item] of neighbor.retransmit) {
     if (item.due <= now + Slack) {
       lsas.push(wireForm(entry, now));
-      item.due = item.again > now ? item.again : now + iface.rxmtInterval;
-      item.again = 0;
+      item.due = nextEarly(item, now) ?? now + iface.rxmtInterval;
       const offered = neighbor.offered.get(entry);
       if (offered) {
         if (!item.believed && now - offered.acceptedAt >= MinLSArrivalMs) {
@@ -119,6 +131,15 @@ export function retransmitDue(core: Core, neighbor: Neighbor, now: Instant): voi
     core.effects.push({ kind: 'update', interface: iface.name, to, lsas });
   }
   if (next < Number.POSITIVE_INFINITY) core.deadlines.set(neighbor.rxmtTimer, next);
+}
+
+function nextEarly(item: Retransmission, now: Instant): Instant | undefined {
+  while (item.again) {
+    const at = item.again.shift();
+    if (at === undefined) item.again = undefined;
+    else if (at > now + Slack) return at;
+  }
+  return undefined;
 }
 
 /** The kernel refused an update on this interface: ask again soon instead of after RxmtInterval. */
