@@ -1,5 +1,5 @@
 import test from 'ava';
-import { address, type Frr, host, Lab, run, sleep, until } from './lab.ts';
+import { address, type Frr, host, Lab, run, sleep, type TestSpeaker, until } from './lab.ts';
 
 const P2P = { name: 'A0', area: address('0.0.0.0'), network: 'point-to-point', hello: 1000, dead: 4000 } as const;
 
@@ -285,3 +285,64 @@ test.serial('a thousand hosts: announced, withdrawn in one turn, acknowledged', 
   await until('all acknowledged', () => peer.speaker.neighbors()[0]!.retransmissions === 0);
   t.is((peer.speaker.counters()['tx.retransmissions'] ?? 0) - before, 0);
 });
+
+test.serial(
+  'R4.5 R4.7 two switches around FRR: a host moves, each sees the claims of the other, one dies',
+  async (t) => {
+    const lab = new Lab();
+    t.teardown(() => lab.close());
+    const [g, a, b] = ['g', 'a', 'b'].map((name) => lab.namespace(name)) as [string, string, string];
+    lab.cable([g, 'G0', '192.0.2.1/30'], [a, 'A0', '192.0.2.2/30']);
+    lab.cable([g, 'G1', '192.0.2.5/30'], [b, 'B0', '192.0.2.6/30']);
+    const second =
+      'interface G1\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\n';
+    const frr = await lab.frr(g, second + frrConfig());
+    const one = lab.speaker(a, { routerId: '10.255.0.1', interfaces: [P2P] });
+    const two = lab.speaker(b, { routerId: '10.255.0.2', interfaces: [{ ...P2P, name: 'B0' }] });
+    for (const { speaker } of [one, two]) speaker.start();
+    one.speaker.apply({ withdrawn: [], announced: [host('10.10.10.1'), host('10.10.10.2')] });
+    await one.full('A0');
+    await two.full('B0');
+    await until('10.10.10.2 through A', () => frr.kernelRoute('10.10.10.2').includes('via 192.0.2.2'));
+    await until('the twin at B', () => two.routes.has('10.10.10.2/32'));
+    await until('the claim of A at B', () => claim(two, '10.10.10.2')?.level === 0);
+    t.is(claim(two, '10.10.10.2')?.from, '10.255.0.1');
+
+    // B hears the server before A has lost it: the newer claim is the better metric.
+    two.speaker.apply({ withdrawn: [], announced: [host('10.10.10.2', 1)] });
+    await until('10.10.10.2 through B', () => frr.kernelRoute('10.10.10.2').includes('via 192.0.2.6'));
+    await until('the claim of B at A', () => claim(one, '10.10.10.2')?.level === 1);
+    one.speaker.apply({ withdrawn: [address('10.10.10.2')], announced: [] });
+    await until('no claim of A at B', () => claim(two, '10.10.10.2')?.level === undefined);
+    t.true(frr.kernelRoute('10.10.10.2').includes('via 192.0.2.6'));
+    t.false(two.routes.has('10.10.10.2/32'), 'never a route for a host of ours');
+
+    two.kill();
+    await until('10.10.10.2 is gone with B', () => frr.kernelRoute('10.10.10.2') === '');
+    await until('no claim of B at A', () => claim(one, '10.10.10.2')?.level === undefined);
+    t.true(frr.kernelRoute('10.10.10.1').includes('via 192.0.2.2'));
+  },
+);
+
+function claim(peer: TestSpeaker, text: string) {
+  return peer.claims.filter(({ address: each }) => each === text).at(-1);
+}
+
+test.serial(
+  'FRR, an unnumbered link: both ends have the /32 of their loopback, hosts and default come through',
+  async (t) => {
+    const lab = new Lab();
+    t.teardown(() => lab.close());
+    const g = lab.namespace('g');
+    const a = lab.namespace('a');
+    lab.cable([g, 'G0', '192.0.2.1/32'], [a, 'A0', '192.0.2.2/32']);
+    const frr = await lab.frr(g, frrConfig());
+    const peer = lab.speaker(a, { routerId: '10.255.0.1', interfaces: [P2P] });
+    peer.speaker.start();
+    peer.speaker.apply({ withdrawn: [], announced: [host('10.10.10.1')] });
+    await peer.full('A0');
+    await until('10.10.10.1 at G', () => frr.kernelRoute('10.10.10.1').includes('via 192.0.2.2'));
+    const fallback = await until('the default route', () => peer.routes.get('0.0.0.0/0'));
+    t.deepEqual(fallback.nextHops, [{ via: address('192.0.2.1'), interface: 'A0' }]);
+  },
+);

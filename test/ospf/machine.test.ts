@@ -272,11 +272,33 @@ test('foreign claims: level from the metric, the best of several LSAs, gone with
     seen.splice(0).map(({ level }) => level),
     [undefined],
   );
+  const bare = encodeLsa(
+    { age: 1, options: 2, type: 1, linkStateId: 2, advertisingRouter: ip('10.255.0.2'), sequence: 2 },
+    { kind: 'router', flags: 0, links: [] },
+  );
+  claims.lsaChanged('r', undefined, bare, report);
+  t.is(seen.length, 0, 'an LSA without hosts says nothing about reachability');
   claims.reachability(() => true, report);
   t.deepEqual(
     seen.splice(0).map(({ level }) => level),
     [2],
   );
+});
+
+test('a router out of reach that claims something new has all its claims back', (t) => {
+  const claims = new Claims({ as: 'external', metric: 20, metricType: 2 }, [parsePrefix('10.10.10.0/24')!]);
+  const seen: string[] = [];
+  const report = ({ address: each, level }: ForeignClaim) => seen.push(`${each} ${level}`);
+  const claim = (id: string) =>
+    encodeLsa(
+      { age: 1, options: 2, type: 5, linkStateId: ip(id), advertisingRouter: ip('10.255.0.2'), sequence: 1 },
+      { kind: 'external', mask: 0xffffffff, metricType: 2, metric: 20, forwardingAddress: 0, tag: 0, tos: [] },
+    );
+  claims.lsaChanged('1', undefined, claim('10.10.10.1'), report);
+  claims.reachability(() => false, report);
+  t.deepEqual(seen.splice(0), ['10.10.10.1 0', '10.10.10.1 undefined']);
+  claims.lsaChanged('2', undefined, claim('10.10.10.2'), report);
+  t.deepEqual(seen.splice(0).sort(), ['10.10.10.1 0', '10.10.10.2 0']);
 });
 
 test('deadlines: always the earliest first, through any order of setting and cancelling', (t) => {

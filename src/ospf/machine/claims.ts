@@ -54,11 +54,14 @@ export class Claims {
     const old = before ? this.#hosts(before) : undefined;
     const fresh = after ? this.#hosts(after) : undefined;
     const router = (after ?? before)!.header.advertisingRouter;
-    if (after) this.#unreachable.delete(router);
     if (old) {
       for (const id of old.keys()) if (!fresh?.has(id)) this.#set(router, id, key, undefined, report);
     }
     if (fresh) for (const [id, level] of fresh) this.#set(router, id, key, level, report);
+    // Whoever claims something new is there, whatever the last computation said; its other claims then stand as well.
+    if (fresh && fresh.size > 0 && this.#unreachable.delete(router)) {
+      for (const claim of this.#claims.get(router)!.values()) this.#report(claim, report);
+    }
   }
 
   /** After SPF: who can be reached. */
