@@ -1,14 +1,14 @@
 /**
  * Binds one team to a server's namespace. The kernel here has no bonding, so the team is a bridge that doesn't learn,
- * with two isolated ports of which one forwards and the other listens (802.1D): frames on the standby are dropped, as
- * bonding drops them.
+ * with two isolated ports. The port that stands by is locked (what arrives from an address that the bridge doesn't
+ * know is dropped, and it knows none) and not flooded to (so nothing leaves by it): what bonding does with the frames
+ * of a standby.
  *
- * Listening, because a bridge without STP puts each blocking port to forwarding whenever it looks at its ports, and a
- * disabled one at that port's next link event. A port whose carrier is back it puts to forwarding in any case; the
- * machine's `standby` takes that back in the turn in which the link message is read.
+ * Not by the ports' STP state: a bridge without STP puts a port whose carrier is back to forwarding by itself, and for
+ * the milliseconds until that is taken back the server would answer on both links.
  */
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
-import { BR_STATE, type LinkChange } from 'rtnetlink-ts';
+import type { LinkChange } from 'rtnetlink-ts';
 import { monotonic } from '../monotonic.ts';
 import { isUsable, LinkSetter, type Listener, listenLinks } from '../netlink.ts';
 import type { NicName, Server, ServerName } from '../topology/plan.ts';
@@ -97,8 +97,12 @@ export class Team {
     );
   }
 
-  #state(nic: NicName, state: number): LinkChange {
-    return { family: AF.BRIDGE, ifindex: this.#ifindex[nic], bridgePort: { state } };
+  #role(nic: NicName, active: boolean): LinkChange {
+    return {
+      family: AF.BRIDGE,
+      ifindex: this.#ifindex[nic],
+      bridgePort: { locked: !active, unicastFlood: active, multicastFlood: active, broadcastFlood: active },
+    };
   }
 
   #note(event: TeamRecord['event'], nic?: NicName, detail?: string): void {
@@ -117,14 +121,11 @@ export class Team {
       return;
     }
     if (effect.kind === 'standby') {
-      this.#setter.apply([this.#state(effect.nic, BR_STATE.LISTENING)]);
+      this.#setter.apply([this.#role(effect.nic, false)]);
       return;
     }
     const standby: NicName = effect.to === 'eth-a' ? 'eth-b' : 'eth-a';
-    // A port without carrier is disabled already, and the kernel refuses to change it.
-    const changes = [this.#state(effect.to, BR_STATE.FORWARDING)];
-    if (this.#machine.isUp(standby)) changes.push(this.#state(standby, BR_STATE.LISTENING));
-    this.#setter.apply(changes);
+    this.#setter.apply([this.#role(effect.to, true), this.#role(standby, false)]);
     this.#sender.send({
       data: this.#garp,
       to: { family: 'packet', ifindex: this.#ifindex[effect.to], protocol: ETH_P.ARP },
