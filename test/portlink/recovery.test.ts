@@ -73,6 +73,27 @@ test('R4.7 crash with ports shut, uplinks back: the next run reopens them, even 
   t.is(after.group().state, 'up');
 });
 
+test('R4.7 crash between the decision to reopen and the opening itself: the next run opens the ports', (t) => {
+  const before = Box.running(group());
+  before.carrier('A0', false);
+  before.ports.get('A0')!.carrier = true;
+  // To the machine itself: the make-before-break of the driver takes its time.
+  before.machine.handle({ type: 'port', port: 'A0', adminUp: true, carrier: true }, before.now);
+  before.now += 5000;
+  const said = before.machine.handle({ type: 'tick' }, before.now);
+  t.true(said.some(({ type }) => type === 'open'));
+  const version = before.machine.memoryVersion;
+  const memory = before.machine.memory();
+  t.deepEqual(memory.ports.map(({ port }) => port).toSorted(), ['A1', 'A2', 'A3', 'A4']);
+  const after = before.restart(memory, group());
+  after.upstream(true);
+  after.run(5000);
+  t.deepEqual(after.shutPorts, []);
+  before.machine.handle({ type: 'openDone', ports: ['A1', 'A2', 'A3', 'A4'] }, before.now);
+  t.deepEqual(before.machine.memory().ports, []);
+  t.not(before.machine.memoryVersion, version, 'the disk is told');
+});
+
 test('R4.7 crash with ports shut, uplinks still down: the next run keeps them shut and opens them later', (t) => {
   const before = Box.running(group());
   before.carrier('A0', false);

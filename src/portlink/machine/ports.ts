@@ -117,7 +117,10 @@ export class Ports {
   acknowledged(ports: readonly string[], up: boolean, now: Instant): void {
     for (const port of ports) {
       const request = this.#states.get(port)?.request;
-      if (request?.up === up) request.until = now + SETTLE;
+      if (request?.up !== up) continue;
+      request.until = now + SETTLE;
+      // Opened: only now it need not be remembered any more.
+      if (request.entry && !this.#shut.has(port)) this.#version++;
     }
   }
 
@@ -163,8 +166,17 @@ export class Ports {
     this.#version++;
   }
 
+  /**
+   * What must survive a crash: the ports that are shut by us, and those whose opening the driver has not carried out yet
+   * (it may take its time, for a make-before-break).
+   */
   remembered(): Memory['ports'] {
-    return [...this.#shut.values()].map(({ port, group, side, since, reason }) => ({
+    const opening = [...this.#states.values()].flatMap(({ request }) =>
+      request?.entry && request.until === Number.POSITIVE_INFINITY && !this.#shut.has(request.entry.port)
+        ? [request.entry]
+        : [],
+    );
+    return [...this.#shut.values(), ...opening].map(({ port, group, side, since, reason }) => ({
       port,
       group,
       side,
