@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
+import { Kernel } from '../netlink/index.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
@@ -38,7 +39,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const log = makeLogger(options.logLevel, options.logFile);
   await refuseSecond(loaded.config.control.socket);
   const stopped = Promise.withResolvers<void>();
-  const agent = await TorSwitch.start({ loaded, clock: systemClock, log, holdAtBoot: options.holdAtBoot });
+  const kernel = await Kernel.open({ clock: systemClock, log });
+  const { holdAtBoot } = options;
+  const agent = await TorSwitch.start({ loaded, clock: systemClock, log, kernel, holdAtBoot });
   const control = new ControlServer();
   serveTor(control, agent);
   await control.listen(loaded.config.control.socket);

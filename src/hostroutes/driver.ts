@@ -44,6 +44,7 @@ export class HostRoutes {
       placement: this.#placement,
       netns: options.netns,
       log: options.log,
+      openPort: options.openPort,
       onEvidence: (events) => this.#feed(oneOf(events), options.clock.now()),
     });
   }

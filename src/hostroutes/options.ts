@@ -5,6 +5,12 @@ import type { Log } from '../model/log.ts';
 import type { Port } from '../model/ports.ts';
 import type { NeighbourEvent } from '../netlink/index.ts';
 import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
+import type { PortSocket, PortSocketOptions } from './sources/port-socket.ts';
+
+/** What hears and asks on one port. */
+export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'>;
+/** Opens it; `onReadable` when frames wait. @throws SystemCallError */
+export type OpenPort = (options: PortSocketOptions, onReadable: (ear: PortEar) => void) => PortEar;
 
 /** What the driver needs of the kernel adapter; `Kernel` of src/netlink fits. */
 export interface HostKernel {
@@ -25,6 +31,8 @@ export interface HostRoutesOptions {
   readonly log: Log;
   /** Where the ports are: a name in /run/netns or an absolute path; absent: where the process is. */
   readonly netns?: string;
+  /** Packet sockets when absent. */
+  readonly openPort?: OpenPort;
   /** Spreads probes; default Math.random. */
   readonly random?: () => number;
   /** Runs in the turn of the event, before anything else that follows from it. `at`: when the event reached us. */

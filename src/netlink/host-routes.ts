@@ -24,15 +24,20 @@ import {
   type Request,
   type Route,
   RTN,
-  type Rtnetlink,
   requests,
 } from 'rtnetlink-ts';
 import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
-import { type Counters, countRefusals, type ReconcileReport, sendPaced } from './installing.ts';
-import type { Links } from './links.ts';
+import {
+  type Counters,
+  countRefusals,
+  type PortTable,
+  type ReconcileReport,
+  type RouteSocket,
+  sendPaced,
+} from './installing.ts';
 
 export interface HostRouteOptions {
   /** Default 201. */
@@ -50,8 +55,8 @@ const UNREACHABLE_METRIC = 4_278_198_272;
 
 export class HostRouteInstaller implements Announcer {
   readonly name = 'kernel';
-  readonly #rtnetlink: Rtnetlink;
-  readonly #links: Links;
+  readonly #rtnetlink: RouteSocket;
+  readonly #links: PortTable;
   readonly #clock: Clock;
   readonly #protocol: number;
   readonly #table: number;
@@ -65,7 +70,7 @@ export class HostRouteInstaller implements Announcer {
   #closed = false;
   #answered: Promise<unknown> = Promise.resolve();
 
-  constructor(rtnetlink: Rtnetlink, links: Links, clock: Clock, options: HostRouteOptions = {}) {
+  constructor(rtnetlink: RouteSocket, links: PortTable, clock: Clock, options: HostRouteOptions = {}) {
     this.#rtnetlink = rtnetlink;
     this.#links = links;
     this.#clock = clock;

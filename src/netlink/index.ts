@@ -6,6 +6,7 @@
  * right again after an overrun (see rtnetlink-ts); listeners run in the turn in which a notification was read.
  */
 import { NetlinkError, type Refusal, Rtnetlink, requests, Subscription } from 'rtnetlink-ts';
+import type { Address } from '../model/address.ts';
 import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
@@ -15,10 +16,11 @@ import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
 import { Neighbours } from './neighbours.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
-export type { ReconcileReport } from './installing.ts';
+export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
 export { type Door, WaitingRoom } from './waiting-room.ts';
@@ -46,6 +48,7 @@ interface Parts {
   readonly neighbourhood: Subscription;
   readonly clock: Clock;
   readonly idleCarrierInterval: number | undefined;
+  readonly netns: string | undefined;
 }
 
 export class Kernel implements LinkState, PortDriver {
@@ -56,6 +59,7 @@ export class Kernel implements LinkState, PortDriver {
   readonly #neighbourhood: Subscription;
   readonly #carriers: CarrierWatch;
   readonly #clock: Clock;
+  readonly #netns: string | undefined;
   readonly #installers: { close(): void }[] = [];
 
   /** Sockets opened, groups joined and the first picture read. */
@@ -74,7 +78,8 @@ export class Kernel implements LinkState, PortDriver {
         receiveBuffer,
         onError,
       });
-      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval: options.idleCarrierInterval });
+      const { idleCarrierInterval } = options;
+      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns });
     } catch (error) {
       links?.close();
       rtnetlink.close();
@@ -82,11 +87,12 @@ export class Kernel implements LinkState, PortDriver {
     }
   }
 
-  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval }: Parts) {
+  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns }: Parts) {
     this.rtnetlink = rtnetlink;
     this.#links = links;
     this.#neighbourhood = neighbourhood;
     this.#clock = clock;
+    this.#netns = netns;
     this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
     this.fdb = new ForwardingDatabase(neighbourhood, links);
     this.#carriers = new CarrierWatch(links, rtnetlink, clock, idleCarrierInterval);
@@ -141,6 +147,12 @@ export class Kernel implements LinkState, PortDriver {
     const installer = new LearnedRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
     this.#installers.push(installer);
     return installer;
+  }
+
+  /** See WaitingRoom.open. */
+  waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
+    const netns = this.#netns === undefined ? {} : { netns: this.#netns };
+    return WaitingRoom.open({ rtnetlink: this.rtnetlink, onArrival, ...netns });
   }
 
   /** What was lost and made right again, and what could not be read. */

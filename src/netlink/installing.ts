@@ -1,5 +1,11 @@
 /** What the installers of host routes and of learned routes have in common: paced batches and counted refusals. */
 import type { BatchResult, Request, Rtnetlink } from 'rtnetlink-ts';
+import type { Links } from './links.ts';
+
+/** What installers need of the connection for requests; simulations give their own. */
+export type RouteSocket = Pick<Rtnetlink, 'sendNow' | 'setRoute' | 'dumpRoutes' | 'dumpNeighbours'>;
+/** What installers need of the ports. */
+export type PortTable = Pick<Links, 'port' | 'portByIndex' | 'portTowards' | 'afterChange'>;
 
 export interface ReconcileReport {
   readonly kept: number;
@@ -27,7 +33,7 @@ const PORTION = 500;
  * @returns how many requests were refused
  */
 export async function sendPaced<T>(
-  rtnetlink: Rtnetlink,
+  rtnetlink: Pick<Rtnetlink, 'sendNow'>,
   items: readonly T[],
   requestsFor: (item: T) => readonly Request[],
   counters: Counters,

@@ -9,23 +9,13 @@
  * whose carrier is lost, and drops routes of a port that is set down without telling. When the port is back they are
  * written again. What the kernel refuses is tried again when a port or an address changes, and by a timer.
  */
-import {
-  AF,
-  makeRoute,
-  type Request,
-  type Route,
-  type RouteNextHop,
-  RTN,
-  RTNH_F,
-  type Rtnetlink,
-  requests,
-} from 'rtnetlink-ts';
+import { AF, makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F, requests } from 'rtnetlink-ts';
 import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { LearnedRoute } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
-import { type Counters, countRefusals, type ReconcileReport } from './installing.ts';
-import { type Links, onLink } from './links.ts';
+import { type Counters, countRefusals, type PortTable, type ReconcileReport, type RouteSocket } from './installing.ts';
+import { onLink } from './links.ts';
 
 export interface LearnedRouteOptions {
   /** Kernel protocol number (RTPROT_*), own to one speaker: e.g. 202 OSPF, 203 BGP. */
@@ -61,8 +51,8 @@ interface Waiter {
 }
 
 export class LearnedRouteInstaller {
-  readonly #rtnetlink: Rtnetlink;
-  readonly #links: Links;
+  readonly #rtnetlink: RouteSocket;
+  readonly #links: PortTable;
   readonly #clock: Clock;
   readonly #options: LearnedRouteOptions;
   readonly #table: number;
@@ -78,7 +68,7 @@ export class LearnedRouteInstaller {
   #retry = FIRST_RETRY;
   #closed = false;
 
-  constructor(rtnetlink: Rtnetlink, links: Links, clock: Clock, options: LearnedRouteOptions) {
+  constructor(rtnetlink: RouteSocket, links: PortTable, clock: Clock, options: LearnedRouteOptions) {
     this.#rtnetlink = rtnetlink;
     this.#links = links;
     this.#clock = clock;

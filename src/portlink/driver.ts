@@ -11,7 +11,7 @@ import type { Log } from '../model/log.ts';
 import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
 import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
-import { StateFile, type StoredPort } from './state-file.ts';
+import { StateFile, type StateStore, type StoredPort } from './state-file.ts';
 
 export interface PortLinkDriverOptions {
   readonly groups: PortLinkGroups;
@@ -21,6 +21,8 @@ export interface PortLinkDriverOptions {
   readonly log: Log;
   /** Its folder is made when missing; `<stateFile>.intent` and `.new` stand beside it. */
   readonly stateFile: string;
+  /** Kept in `stateFile` when absent. */
+  readonly state?: StateStore;
   /** ms since 1970; default Date.now. Only for what is stored. */
   readonly wallClock?: () => number;
   /**
@@ -32,7 +34,7 @@ export interface PortLinkDriverOptions {
 
 export class PortLinkDriver {
   readonly #options: PortLinkDriverOptions;
-  readonly #state: StateFile;
+  readonly #state: StateStore;
   readonly #wallClock: () => number;
   readonly #queue: (PortLinkEvent | readonly PortLinkEvent[])[] = [];
   readonly #underWay = new Set<Promise<void>>();
@@ -47,7 +49,7 @@ export class PortLinkDriver {
   constructor(options: PortLinkDriverOptions) {
     this.#options = options;
     this.#wallClock = options.wallClock ?? Date.now;
-    this.#state = new StateFile(options.stateFile);
+    this.#state = options.state ?? new StateFile(options.stateFile);
     this.#savedVersion = options.groups.memoryVersion;
   }
 

@@ -22,3 +22,4 @@ export {
   type RememberedPort,
   type UplinkView,
 } from './machine/types.ts';
+export type { LoadedState, StateStore, StoredPort, StoredState } from './state-file.ts';

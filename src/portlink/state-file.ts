@@ -44,6 +44,9 @@ export interface LoadedState extends StoredState {
   readonly problems: readonly string[];
 }
 
+/** Where the groups' memory is kept; `StateFile` in production. */
+export type StateStore = Pick<StateFile, 'load' | 'intend' | 'save' | 'close'>;
+
 const VERSION = 1;
 
 export class StateFile {

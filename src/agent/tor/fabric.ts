@@ -138,9 +138,10 @@ export class Fabric {
     return [this.ospf, this.bgp].filter((speaker) => speaker !== undefined);
   }
 
-  start(): void {
+  /** `restarted`: the kernel still had host routes of an earlier life. */
+  start(restarted: boolean): void {
     this.ospf?.start();
-    this.bgp?.start();
+    this.bgp?.start(restarted);
   }
 
   linkChanged(change: PortChange): void {
@@ -151,6 +152,7 @@ export class Fabric {
   /** The host table is complete: what an earlier life of ours left in the fabric goes. */
   async settled(): Promise<void> {
     this.ospf?.settled();
+    this.bgp?.settled();
     for (const table of this.#tables.values()) await table.installer.reconcile(table.routes());
   }
 

@@ -23,17 +23,43 @@ const file = z.object({
   ),
 });
 
+/** A text that outlives the process. */
+export interface MemoryStore {
+  /** undefined: there is none yet. @throws when it can't be read */
+  read(): string | undefined;
+  /** All or nothing. @throws when it can't be written */
+  write(text: string): void;
+}
+
+export function memoryFile(path: string): MemoryStore {
+  return {
+    read() {
+      try {
+        return readFileSync(path, 'utf8');
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+        throw error;
+      }
+    },
+    write(text) {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(`${path}.new`, text, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    },
+  };
+}
+
 /** Who was behind which port, kept over a loss of power so that they can be expected back. */
 export class HostMemory {
-  readonly #path: string;
+  readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #read: () => readonly Memory[];
   #timer: Timer | undefined;
   #last = '';
 
-  constructor(options: { path: string; clock: Clock; log: Log; read(): readonly Memory[] }) {
-    this.#path = options.path;
+  constructor(options: { store: MemoryStore; clock: Clock; log: Log; read(): readonly Memory[] }) {
+    this.#store = options.store;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#read = options.read;
@@ -42,16 +68,16 @@ export class HostMemory {
   /** What an earlier run wrote; nothing when there is no file, or one that can't be used (the log says why). */
   load(): Memory[] {
     try {
-      const parsed = file.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
+      const text = this.#store.read();
+      if (text === undefined) return [];
+      const parsed = file.parse(JSON.parse(text));
       return parsed.hosts.flatMap(({ address, mac, returns, ...place }) => {
         const parsedAddress = parseAddress(address);
         const parsedMac = parseMac(mac);
         return parsedAddress && parsedMac ? [{ ...place, address: parsedAddress, mac: parsedMac, returns }] : [];
       });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#log.warn({ err: error, file: this.#path }, 'the memory of hosts can not be used; starting without');
-      }
+      this.#log.warn({ err: error }, 'the memory of hosts can not be used; starting without');
       return [];
     }
   }
@@ -66,12 +92,10 @@ export class HostMemory {
     const text = JSON.stringify({ version: 1, hosts: this.#read() });
     if (text === this.#last) return;
     try {
-      mkdirSync(dirname(this.#path), { recursive: true });
-      writeFileSync(`${this.#path}.new`, text, { mode: 0o600 });
-      renameSync(`${this.#path}.new`, this.#path);
+      this.#store.write(text);
       this.#last = text;
     } catch (error) {
-      this.#log.error({ err: error, file: this.#path }, 'the memory of hosts was not saved');
+      this.#log.error({ err: error }, 'the memory of hosts was not saved');
     }
   }
 }

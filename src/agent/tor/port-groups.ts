@@ -11,6 +11,7 @@ import {
   type PortLinkEffect,
   type PortLinkEvent,
   PortLinkGroups,
+  type StateStore,
 } from '../../portlink/index.ts';
 import type { GroupView, PortLinkSettings } from '../api.ts';
 import type { EventLog, WallClock } from '../events.ts';
@@ -25,6 +26,9 @@ export interface PortGroupsOptions {
   readonly wall: WallClock;
   readonly events: EventLog;
   readonly stateFile: string;
+  /** Instead of `stateFile`, and ms since 1970 for what is kept there; both the machine's own when absent. */
+  readonly state?: StateStore | undefined;
+  readonly wallClock?: (() => number) | undefined;
   /** Hosts of these ports leave the announcements before it returns; `blocked` false: they may be learned again. */
   onBlock(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void;
 }
@@ -60,6 +64,8 @@ export class PortGroups {
       clock: options.clock,
       log: options.log,
       stateFile: options.stateFile,
+      ...(options.state === undefined ? {} : { state: options.state }),
+      ...(options.wallClock === undefined ? {} : { wallClock: options.wallClock }),
       onEffect: (effect, at) => this.#onEffect(effect, at),
     });
   }

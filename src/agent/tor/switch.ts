@@ -7,14 +7,15 @@ import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { HostDelta } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type PortChange } from '../../model/ports.ts';
-import { type HostRouteInstaller, Kernel, WaitingRoom } from '../../netlink/index.ts';
+import type { HostRouteInstaller } from '../../netlink/index.ts';
 import { EventLog, WallClock } from '../events.ts';
 import { Failovers } from '../failovers.ts';
 import { Fabric } from './fabric.ts';
-import { HostMemory } from './host-memory.ts';
+import { HostMemory, memoryFile } from './host-memory.ts';
 import { PortGroups } from './port-groups.ts';
 import { Projection } from './projection.ts';
 import { Reopening } from './reopening.ts';
+import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
 import { Waiting } from './waiting.ts';
 
 /** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
@@ -24,6 +25,10 @@ export interface TorSwitchOptions {
   readonly loaded: Loaded & { readonly config: TorConfig };
   readonly clock: Clock;
   readonly log: Log;
+  /** Closed by `stop`. */
+  readonly kernel: SwitchKernel;
+  /** Absent in production. */
+  readonly surroundings?: Surroundings;
   /** See `PortGroups.start`. */
   readonly holdAtBoot: boolean;
 }
@@ -40,14 +45,14 @@ export class TorSwitch {
   readonly wall: WallClock;
   readonly events: EventLog;
   readonly failovers: Failovers;
-  readonly kernel: Kernel;
+  readonly kernel: SwitchKernel;
   readonly hosts: HostRoutes;
   readonly groups: PortGroups;
   readonly fabric: Fabric;
   readonly #projection: Projection;
   readonly #hostRoutes: HostRouteInstaller;
   readonly #startedAt: Instant;
-  readonly #room: WaitingRoom | undefined;
+  readonly #room: Room | undefined;
   readonly #reopening: Reopening;
   readonly #memory: HostMemory;
   #loaded: Loaded & { readonly config: TorConfig };
@@ -56,23 +61,24 @@ export class TorSwitch {
   #upstream: string | undefined;
 
   static async start(options: TorSwitchOptions): Promise<TorSwitch> {
-    const { clock, log } = options;
-    const kernel = await Kernel.open({ clock, log });
     const arrivals: { notice(address: Address): void } = { notice: () => {} };
-    const room = await openWaitingRoom(options, kernel, (address) => arrivals.notice(address));
-    const agent = new TorSwitch(options, kernel, room);
+    const room = await openWaitingRoom(options, (address) => arrivals.notice(address));
+    const agent = new TorSwitch(options, room);
     arrivals.notice = (address) => agent.#reopening.arrived(address);
     await agent.#start(options.holdAtBoot);
     return agent;
   }
 
-  private constructor({ loaded, clock, log }: TorSwitchOptions, kernel: Kernel, room: WaitingRoom | undefined) {
+  private constructor(options: TorSwitchOptions, room: Room | undefined) {
+    const { loaded, clock, log, kernel } = options;
+    const { transport, openPort, random, wallClock, portState, hostMemory } = options.surroundings ?? {};
+    const chance = random === undefined ? {} : { random };
     const { config } = loaded;
     this.#loaded = loaded;
     this.clock = clock;
     this.#startedAt = clock.now();
     this.#loadedAt = this.#startedAt;
-    this.wall = new WallClock(clock);
+    this.wall = new WallClock(clock, wallClock);
     this.events = new EventLog(clock, this.wall, log);
     this.failovers = new Failovers(clock, this.wall);
     this.kernel = kernel;
@@ -84,6 +90,8 @@ export class TorSwitch {
       kernel,
       clock,
       log,
+      ...chance,
+      ...(openPort === undefined ? {} : { openPort }),
       onDelta: (delta, cause, at) => this.#onDelta(delta, cause, at),
       onEvent: (effect) => {
         if (effect.type === 'changed') {
@@ -119,6 +127,8 @@ export class TorSwitch {
       wall: this.wall,
       events: this.events,
       stateFile: join(config.stateDirectory, 'ports.json'),
+      state: portState,
+      wallClock,
       onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
     });
     const { prefixes } = config.hostRoutes.policy;
@@ -127,8 +137,14 @@ export class TorSwitch {
       log,
       links: kernel,
       events: this.events,
-      ospf: config.ospf && { ...config.ospf, routerId: config.routerId, prefixes },
-      bgp: config.bgp && { ...config.bgp, routerId: config.routerId, prefixes },
+      ospf: config.ospf && { ...config.ospf, ...chance, routerId: config.routerId, prefixes },
+      bgp: config.bgp && {
+        ...config.bgp,
+        ...chance,
+        ...(transport === undefined ? {} : { transport }),
+        routerId: config.routerId,
+        prefixes,
+      },
       installer: (name) =>
         kernel.learnedRoutes({
           protocol: protocol + (name === 'ospf' ? 1 : 2),
@@ -142,7 +158,7 @@ export class TorSwitch {
       onChange: () => this.#judgeUplinks(),
     });
     this.#memory = new HostMemory({
-      path: join(config.stateDirectory, 'hosts.json'),
+      store: hostMemory ?? memoryFile(join(config.stateDirectory, 'hosts.json')),
       clock,
       log,
       read: () => this.hosts.memory(),
@@ -248,7 +264,7 @@ export class TorSwitch {
     await this.groups.start(holdAtBoot, this.fabric);
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
-    this.fabric.start();
+    this.fabric.start(adopted.length > 0);
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
     this.events.record({
       type: 'agent.started',
@@ -345,13 +361,12 @@ export class TorSwitch {
 
 /** Undefined when nobody is ever expected, or when the kernel has no place to wait in: returns then cost what they cost. */
 async function openWaitingRoom(
-  { loaded, log }: TorSwitchOptions,
-  kernel: Kernel,
+  { loaded, log, kernel }: TorSwitchOptions,
   onArrival: (address: Address) => void,
-): Promise<WaitingRoom | undefined> {
+): Promise<Room | undefined> {
   if (loaded.config.hostRoutes.returning.mode === 'never') return undefined;
   try {
-    return await WaitingRoom.open({ rtnetlink: kernel.rtnetlink, onArrival });
+    return await kernel.waitingRoom(onArrival);
   } catch (error) {
     log.warn({ err: error }, 'no waiting room for returning hosts: their return costs the convergence of the gateway');
     return undefined;

@@ -2,7 +2,8 @@ import type { Address, Mac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { LinkState } from '../../model/ports.ts';
-import type { HostRouteInstaller, WaitingRoom } from '../../netlink/index.ts';
+import type { HostRouteInstaller } from '../../netlink/index.ts';
+import type { Room } from './surroundings.ts';
 
 /** After its announcement was withdrawn the fabric goes on sending for a while (ms); until then packets still wait. */
 const LINGER = 300;
@@ -13,13 +14,13 @@ const LINGER = 300;
  */
 export class Waiting {
   readonly #kernel: HostRouteInstaller;
-  readonly #room: WaitingRoom | undefined;
+  readonly #room: Room | undefined;
   readonly #links: LinkState;
   readonly #clock: Clock;
   readonly #expected = new Set<Address>();
   readonly #leaving = new Map<Address, Timer>();
 
-  constructor(options: { kernel: HostRouteInstaller; room: WaitingRoom | undefined; links: LinkState; clock: Clock }) {
+  constructor(options: { kernel: HostRouteInstaller; room: Room | undefined; links: LinkState; clock: Clock }) {
     this.#kernel = options.kernel;
     this.#room = options.room;
     this.#links = options.links;
@@ -46,7 +47,7 @@ export class Waiting {
   }
 
   /** Whether the route leads to a host for which packets waited; keeps the books of who is expected. */
-  #arrives(room: WaitingRoom, route: HostRoute): boolean {
+  #arrives(room: Room, route: HostRoute): boolean {
     this.#leaving.get(route.address)?.cancel();
     const left = this.#leaving.delete(route.address);
     if (route.ifindex === room.door.ifindex) {
@@ -56,7 +57,7 @@ export class Waiting {
     return this.#expected.delete(route.address) || left;
   }
 
-  #lingers(room: WaitingRoom, address: Address): boolean {
+  #lingers(room: Room, address: Address): boolean {
     if (!this.#expected.delete(address)) return false;
     const timer = this.#clock.schedule(this.#clock.now() + LINGER, () => {
       this.#leaving.delete(address);

@@ -5,7 +5,7 @@ import type { Port } from '../../model/ports.ts';
 import { tagged } from '../codec/ethernet.ts';
 import { question, whoSpeaks } from '../codec/speaker.ts';
 import type { HostEvent, HostPolicy } from '../machine/types.ts';
-import type { HostKernel } from '../options.ts';
+import type { HostKernel, OpenPort, PortEar } from '../options.ts';
 import type { Placement } from './placement.ts';
 import { type Frame, PortSocket } from './port-socket.ts';
 
@@ -24,14 +24,17 @@ export interface SnoopingOptions {
   readonly placement: Placement;
   readonly netns: string | undefined;
   readonly log: Log;
+  readonly openPort: OpenPort | undefined;
   /** What the frames of one port said, in the turn in which they were read. */
   onEvidence(events: HostEvent[]): void;
 }
 
+const packetSocket: OpenPort = (options, onReadable) => new PortSocket(options, onReadable);
+
 /** The packet sockets of the downlinks: what is heard there, and the way our questions go. */
 export class Snooping {
   readonly #options: SnoopingOptions;
-  readonly #sockets = new Map<string, PortSocket>();
+  readonly #sockets = new Map<string, PortEar>();
   readonly #count = new Map<string, number>();
   #policy: HostPolicy;
   #closedDrops = 0;
@@ -90,11 +93,14 @@ export class Snooping {
   }
 
   #open(port: Port, bridged: boolean, multicast: boolean): void {
-    const { netns, log } = this.#options;
+    const { netns, log, openPort = packetSocket } = this.#options;
     const { name, ifindex } = port;
     try {
       const options = { name, ifindex, netns, bridged, multicast };
-      this.#sockets.set(name, new PortSocket(options, (socket) => this.#read(name, socket)));
+      this.#sockets.set(
+        name,
+        openPort(options, (socket) => this.#read(name, socket)),
+      );
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       // The interface may have gone in the meantime; its message is on the way. Anything else must be known.
@@ -111,7 +117,7 @@ export class Snooping {
     socket.close();
   }
 
-  #read(name: string, socket: PortSocket): void {
+  #read(name: string, socket: PortEar): void {
     for (let batch = 0; batch < BATCHES && this.#sockets.get(name) === socket; batch++) {
       const frames = this.#receive(socket);
       if (frames.length === 0) return;
@@ -121,7 +127,7 @@ export class Snooping {
     }
   }
 
-  #receive(socket: PortSocket): Frame[] {
+  #receive(socket: PortEar): Frame[] {
     try {
       return socket.receive();
     } catch (error) {

@@ -1,0 +1,44 @@
+import type { BgpOptions } from '../../bgp/index.ts';
+import type { HostRoutesOptions } from '../../hostroutes/index.ts';
+import type { Address } from '../../model/address.ts';
+import type { Kernel, WaitingRoom } from '../../netlink/index.ts';
+import type { StateStore } from '../../portlink/index.ts';
+import type { MemoryStore } from './host-memory.ts';
+
+/** A place where packets wait for a host. */
+export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'>;
+
+/** What the switch role needs of the kernel adapter; `Kernel` fits. */
+export interface SwitchKernel
+  extends Pick<
+    Kernel,
+    | 'port'
+    | 'portByIndex'
+    | 'ports'
+    | 'onChange'
+    | 'setAdmin'
+    | 'watchCarriers'
+    | 'hostRoutes'
+    | 'learnedRoutes'
+    | 'counters'
+    | 'close'
+  > {
+  readonly neighbours: Pick<Kernel['neighbours'], 'all' | 'onNeighbour'>;
+  readonly fdb: Pick<Kernel['fdb'], 'portOf'>;
+  /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
+  waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
+}
+
+/**
+ * Everything else of the machine that decides what the agent does, so that a simulation can replay it: TCP, packet
+ * sockets, chance, the date, the disk. What is absent is the machine's own.
+ */
+export interface Surroundings {
+  readonly transport?: NonNullable<BgpOptions['transport']>;
+  readonly openPort?: NonNullable<HostRoutesOptions['openPort']>;
+  readonly random?: () => number;
+  /** ms since 1970. */
+  readonly wallClock?: () => number;
+  readonly portState?: StateStore;
+  readonly hostMemory?: MemoryStore;
+}
