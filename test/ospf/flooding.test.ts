@@ -174,6 +174,21 @@ test('three routers on one broadcast network: one DR, one Backup, and every data
   for (const router of left.slice(1)) t.true(router.routes.has('10.10.10.9/32'));
 });
 
+test('R4.5 never a learned route for a host of ours; the one of the twin appears when ours is withdrawn', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  a.announce(host('10.10.10.2'));
+  b.announce(host('10.10.10.2', 1));
+  world.until('Full everywhere', () => allFull(g, a, b));
+  world.run(5000);
+  t.true(a.claims.length > 0);
+  t.false(a.routes.has(H2));
+  a.withdraw('10.10.10.2');
+  world.until('the way to the twin', () => a.routes.get(H2)?.nextHops[0]?.via === address('192.0.2.1'), 300);
+  world.run(2000);
+  a.announce(host('10.10.10.2', 2));
+  world.until('no route to what is ours', () => !a.routes.has(H2), 300);
+});
+
 test('R4.7 a switch that dies is forgotten after RouterDeadInterval, and its claims with it', (t) => {
   const { world, g, a, b } = twoSwitches();
   b.announce(host('10.10.10.4', 2));

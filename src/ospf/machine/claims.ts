@@ -64,6 +64,12 @@ export class Claims {
     }
   }
 
+  /** Somebody else has this address in the database. */
+  has(id: U32): boolean {
+    for (const claims of this.#claims.values()) if (claims.has(id)) return true;
+    return false;
+  }
+
   /** After SPF: who can be reached. */
   reachability(reachable: (router: U32) => boolean, report: (claim: ForeignClaim) => void): void {
     for (const [router, claims] of this.#claims) {

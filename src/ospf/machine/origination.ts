@@ -43,6 +43,7 @@ import {
 import { isSet } from './deadlines.ts';
 import { flood, floodDestination } from './flooding.ts';
 import { areaOptions, databaseFor, install, isMaxAge, removeIfDone, replace, scopedKey } from './lsdb.ts';
+import { scheduleSpf } from './routing.ts';
 
 const HOST_MASK = 0xffffffff;
 const RouterFlag = { B: 0x01, E: 0x02, V: 0x04 } as const;
@@ -161,11 +162,20 @@ function hasListener(iface: Interface): boolean {
 
 /** Enters what `withdrawHosts` has sent. */
 export function bookFlushes(core: Core, now: Instant): void {
-  for (const entry of core.unbooked.splice(0)) flush(core, entry, now, true);
+  for (const entry of core.unbooked.splice(0)) {
+    flush(core, entry, now, true);
+    ownershipChanged(core, entry.lsa.header.linkStateId, now);
+  }
+}
+
+/** Hosts of ours have no learned route: with a claim of somebody else's in the database, one appears or goes. */
+function ownershipChanged(core: Core, id: U32, now: Instant): void {
+  if (core.claims.has(id)) scheduleSpf(core, now);
 }
 
 function announceHost(core: Core, record: HostRecord, now: Instant): void {
   if (core.leaving) return;
+  ownershipChanged(core, record.id, now);
   const { as } = core.options.announce;
   if (as === 'stub-link') {
     hostStubsChanged(core, record.id);

@@ -1,6 +1,5 @@
 /** When routes are computed, from what, and who hears of them. */
 import { type Lsa, lsaAge, MaxAge } from 'node-ospf-lsa';
-import { ipv4FromNumber } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim } from '../../model/hosts.ts';
 import { type Core, count, type Interface } from './core.ts';
@@ -35,10 +34,8 @@ export function runSpf(core: Core, now: Instant): void {
     externals: lsasOf(core.external.entries.values()),
   });
   core.claims.reachability((router) => result.reachable.has(router), reportClaim(core));
-  const changes = core.routes.update(
-    result,
-    (network, mask) => mask === 0xffffffff && core.hosts.has(ipv4FromNumber(network)),
-  );
+  const own = new Set(Array.from(core.hosts.values(), ({ id }) => id));
+  const changes = core.routes.update(result, (network, mask) => mask === 0xffffffff && own.has(network));
   if (changes.length > 0) core.effects.push({ kind: 'routes', changes });
 }
 

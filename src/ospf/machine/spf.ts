@@ -323,25 +323,33 @@ function merge(a: readonly Hop[], b: readonly Hop[]): Hop[] {
 
 /** Remembers what was handed out, so that each computation yields differences only. */
 export class RouteTable {
-  #current = new Map<Prefix, LearnedRoute>();
+  #current = new Map<string, LearnedRoute>();
 
   /** Routes on the link itself are the kernel's own and left out, as are those that `ours` names. */
   update(result: SpfResult, ours: (network: U32, mask: U32) => boolean): LearnedRoute[] {
-    const next = new Map<Prefix, LearnedRoute>();
+    const next = new Map<string, LearnedRoute>();
     const changes: LearnedRoute[] = [];
-    for (const { network, mask, metric, hops } of result.routes.values()) {
-      if (hops.length === 0 || hops.some(({ via }) => via === 0) || ours(network, mask)) continue;
-      const prefix = prefixOf(network, mask);
-      const nextHops = hops
-        .map((hop): NextHop => ({ via: ipv4FromNumber(hop.via), interface: hop.interface }))
-        .sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
-      const learned = { prefix, nextHops, metric };
-      next.set(prefix, learned);
-      const before = this.#current.get(prefix);
-      if (!before || !same(before, learned)) changes.push(learned);
+    // Thousands of hosts share the next hops of the router that announces them: texts are made once.
+    const texts = new Map<readonly Hop[], readonly NextHop[]>();
+    for (const [key, { network, mask, metric, hops }] of result.routes) {
+      if (hops.length === 0 || ours(network, mask)) continue;
+      let nextHops = texts.get(hops);
+      if (!nextHops) {
+        nextHops = hops.some(({ via }) => via === 0) ? [] : hopTexts(hops);
+        texts.set(hops, nextHops);
+      }
+      if (nextHops.length === 0) continue;
+      const before = this.#current.get(key);
+      if (before && before.metric === metric && sameHops(before.nextHops, nextHops)) {
+        next.set(key, before);
+        continue;
+      }
+      const learned = { prefix: before?.prefix ?? prefixOf(network, mask), nextHops, metric };
+      next.set(key, learned);
+      changes.push(learned);
     }
-    for (const { prefix, metric } of this.#current.values()) {
-      if (!next.has(prefix)) changes.push({ prefix, nextHops: [], metric });
+    for (const [key, { prefix, metric }] of this.#current) {
+      if (!next.has(key)) changes.push({ prefix, nextHops: [], metric });
     }
     this.#current = next;
     return changes;
@@ -354,12 +362,14 @@ export class RouteTable {
 
 const textOf = (hop: NextHop): string => `${hop.interface} ${hop.via}`;
 
-function same(a: LearnedRoute, b: LearnedRoute): boolean {
-  return (
-    a.metric === b.metric &&
-    a.nextHops.length === b.nextHops.length &&
-    a.nextHops.every((hop, index) => textOf(hop) === textOf(b.nextHops[index]!))
-  );
+function hopTexts(hops: readonly Hop[]): NextHop[] {
+  return hops
+    .map((hop): NextHop => ({ via: ipv4FromNumber(hop.via), interface: hop.interface }))
+    .sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
+}
+
+function sameHops(a: readonly NextHop[], b: readonly NextHop[]): boolean {
+  return a === b || (a.length === b.length && a.every((hop, index) => textOf(hop) === textOf(b[index]!)));
 }
 
 function prefixOf(network: U32, mask: U32): Prefix {
