@@ -26,6 +26,7 @@ export class Advertiser {
   readonly #connection: Connection;
   readonly #external: boolean;
   readonly #outbox: Outbox;
+  #ended = false;
 
   constructor(context: AdvertiserContext, channel: Channel, external: boolean) {
     this.#context = context;
@@ -59,9 +60,17 @@ export class Advertiser {
     return this.#account(this.#outbox.send(batch));
   }
 
-  /** The whole table and End-of-RIB. */
+  /** The whole table, as far as it is known. */
   begin(): void {
-    this.#account(this.#outbox.sendTable(this.#context.origination.full()));
+    this.send(this.#context.origination.full());
+  }
+
+  /** The table was whole: what the neighbour still has of an earlier session is to go (RFC 4724 §4.2). */
+  endOfRib(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#outbox.sendEndOfRib();
+    this.#channel.wrote();
   }
 
   drained(): void {

@@ -6,6 +6,7 @@ import { serialize } from './codec/serializer.ts';
 import type { UpdateContext } from './codec/update.ts';
 import type { Effect, Session, SessionEvent } from './machine/session.ts';
 import type { State } from './machine/state.ts';
+import type { FsmEvent } from './machine/table.ts';
 import type { Connection, ConnectionHandlers } from './transport.ts';
 
 /** What a channel tells its neighbour. */
@@ -15,7 +16,7 @@ export interface ChannelOwner {
   /** Before the session sees it: a look at every message, for counters and collisions. False: the channel was dumped. */
   received(channel: Channel, message: ReturnType<typeof parseMessage>): boolean;
   deliver(channel: Channel, message: UpdateMessage | RouteRefreshMessage): void;
-  transition(channel: Channel, from: State, to: State, reason: string): void;
+  transition(channel: Channel, from: State, to: State, reason: string, cause: FsmEvent): void;
   drained(channel: Channel): void;
   sent(message: Message['type']): void;
   /** All messages of one read have been handled. */
@@ -130,7 +131,7 @@ export class Channel {
           this.#owner.deliver(this, effect.message);
           break;
         case 'transition':
-          this.#owner.transition(this, effect.from, effect.to, effect.reason);
+          this.#owner.transition(this, effect.from, effect.to, effect.reason, effect.cause);
           break;
       }
     }

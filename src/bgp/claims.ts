@@ -54,10 +54,7 @@ export class ForeignClaims {
   }
 
   update(peer: Address, message: UpdateMessage): void {
-    for (const prefix of message.withdrawn) {
-      const address = hostOf(prefix);
-      if (address) this.#set(peer, address, undefined);
-    }
+    this.withdraw(peer, message.withdrawn);
     for (const { prefixes, nextHop } of message.reach) {
       for (const prefix of prefixes) {
         const address = hostOf(prefix);
@@ -65,6 +62,13 @@ export class ForeignClaims {
         const foreign = this.#isForeign(address, nextHop, message.attributes);
         this.#set(peer, address, foreign ? claimOf(nextHop, message.attributes) : undefined);
       }
+    }
+  }
+
+  withdraw(peer: Address, prefixes: readonly Prefix[]): void {
+    for (const prefix of prefixes) {
+      const address = hostOf(prefix);
+      if (address) this.#set(peer, address, undefined);
     }
   }
 

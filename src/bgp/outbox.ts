@@ -83,11 +83,10 @@ export class Outbox {
     return this.#write(batch, false);
   }
 
-  /** RFC 4724 §2: the marker follows the table. */
-  sendTable(batch: RouteBatch): number | undefined {
-    if (this.#connection.backlog() === 0) return this.#write(batch, true);
-    this.#endOfRibWaits = true;
-    return this.#hold(batch);
+  /** RFC 4724 §2: what comes before was the table. */
+  sendEndOfRib(): void {
+    if (this.#connection.backlog() > 0) this.#endOfRibWaits = true;
+    else this.#write(new RouteBatch(), true);
   }
 
   /** The connection takes data again. */

@@ -13,14 +13,18 @@ import { afiOf, familyOfAfi, SAFI_UNICAST } from './codec/messages.ts';
 import type { parseMessage } from './codec/parser.ts';
 import { serialize } from './codec/serializer.ts';
 import type { Counters } from './counters.ts';
+import type { Negotiated, RestartWords } from './machine/open.ts';
 import { collisionWinner, negotiate } from './machine/open.ts';
 import type { SessionConfig } from './machine/session.ts';
 import { ceaseNotification, Session, shutdownCommunication } from './machine/session.ts';
 import type { State } from './machine/state.ts';
 import { stateRank } from './machine/state.ts';
+import type { FsmEvent } from './machine/table.ts';
 import type { NextHops } from './nexthop.ts';
 import { onLink } from './nexthop.ts';
 import type { Origination, RouteBatch } from './origination.ts';
+import type { OwnRestart } from './restart.ts';
+import { StaleRoutes } from './restart.ts';
 import type { RibPeer } from './rib.ts';
 import type { Connection, ConnectionHandlers, SocketSecurity } from './transport.ts';
 import type { BgpNeighborOptions, BgpOptions, SessionView } from './types.ts';
@@ -31,9 +35,14 @@ export interface PeerContext {
   readonly origination: Origination;
   readonly nextHops: NextHops;
   readonly counters: Counters;
+  readonly restart: OwnRestart;
   communities(): CommunitySet;
   connect(peer: Peer, handlers: ConnectionHandlers): Connection;
   update(peer: Peer, message: UpdateMessage): void;
+  /** The session is lost; routes of the families in `kept` become stale, all others of the neighbour go. */
+  lost(peer: Peer, kept: ReadonlySet<Family>): void;
+  /** What is still stale goes, of one family or all. */
+  flush(peer: Peer, family: Family | undefined): void;
   changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void;
   settled(): void;
 }
@@ -70,6 +79,9 @@ export class Peer implements ChannelOwner {
   #received = 0;
   #sent = 0;
   #endOfRib = new Set<Family>();
+  readonly #stale: StaleRoutes;
+  /** Of the present session, or the last. */
+  #negotiated: Negotiated | undefined;
   #lastUpdateAt: Instant | undefined;
   #interface: string | undefined;
   /** After a stop of our own that asks for peace; holds for both directions. */
@@ -88,6 +100,12 @@ export class Peer implements ChannelOwner {
     this.#since = context.options.clock.now();
     this.#ribPeer = { address: options.address, remoteId: 0, external: this.external };
     this.#outgoing = this.#channel(false);
+    this.#stale = new StaleRoutes(context.options.clock, (family) => {
+      context.counters.add('stale_routes_flushed');
+      if (!this.#established) this.#interface = undefined;
+      context.flush(this, family);
+      context.settled();
+    });
   }
 
   get address(): Address {
@@ -139,6 +157,7 @@ export class Peer implements ChannelOwner {
     this.#incoming?.dispatch({ type: 'ManualStop', notification });
     this.#outgoing.dispatch({ type: 'ManualStop', notification });
     this.#outgoing.stopTimer();
+    this.#stale.abandon();
     if (connection) connection.close(done);
     else done();
   }
@@ -165,6 +184,11 @@ export class Peer implements ChannelOwner {
   /** The attributes of what we announce have changed. */
   renew(): void {
     this.#advertiser?.renew();
+  }
+
+  /** The table that this session was told is whole. */
+  endOfRib(): void {
+    this.#advertiser?.endOfRib();
   }
 
   requestRefresh(): boolean {
@@ -195,6 +219,7 @@ export class Peer implements ChannelOwner {
   /** Something that watches the neighbour more closely (BFD) says that it is gone (RFC 5882 §4.1). */
   failed(reason: string): void {
     this.#stopFor(reason, ceaseNotification(CEASE.bfdDown));
+    this.#stale.abandon();
   }
 
   initialRoutesReceived(now: Instant): boolean {
@@ -205,7 +230,7 @@ export class Peer implements ChannelOwner {
     return now - this.#since >= QUIET_WITHOUT_ANY;
   }
 
-  view(prefixesReceived: number): SessionView {
+  view(prefixesReceived: number, prefixesStale: number): SessionView {
     const channel = this.#best();
     const negotiated = channel.session.negotiated;
     return {
@@ -223,8 +248,14 @@ export class Peer implements ChannelOwner {
       fourOctetAs: negotiated?.fourOctetAs ?? false,
       routeRefresh: negotiated?.routeRefresh ?? false,
       prefixesReceived,
+      prefixesStale,
       prefixesSent: this.#advertiser?.prefixesSent ?? 0,
       initialRoutesReceived: this.initialRoutesReceived(this.#now()),
+      gracefulRestart: negotiated?.restart && {
+        restartTime: negotiated.restart.restartTime,
+        families: [...negotiated.restart.families.keys()].map((family) => (family === 4 ? 'ipv4' : 'ipv6')),
+      },
+      restarting: this.#stale.kept && !this.#established,
       established: this.#establishedCount,
       messagesReceived: this.#received,
       messagesSent: this.#sent + (this.#advertiser?.updatesSent ?? 0),
@@ -269,11 +300,14 @@ export class Peer implements ChannelOwner {
       return;
     }
     this.#lastUpdateAt = this.#now();
-    if (message.endOfRib) this.#endOfRib.add(message.endOfRib);
     for (const problem of message.problems) {
       this.#context.counters.add(`${problem.treatment}_${problem.reason}`);
     }
     this.#context.update(this, message);
+    if (message.endOfRib) {
+      this.#endOfRib.add(message.endOfRib);
+      this.#stale.endOfRib(message.endOfRib);
+    }
   }
 
   /** Cease/1 when the neighbour sent more than it may. */
@@ -285,9 +319,9 @@ export class Peer implements ChannelOwner {
     this.#stopFor(`more than ${maximum} prefixes`, notification, MAXIMUM_PREFIXES_PAUSE);
   }
 
-  transition(channel: Channel, from: State, to: State, reason: string): void {
+  transition(channel: Channel, from: State, to: State, reason: string, cause: FsmEvent): void {
     if (to === 'Established') this.#up(channel);
-    if (from === 'Established') this.#down();
+    if (from === 'Established') this.#down(cause);
     const cameIn = channel === this.#incoming;
     if (to === 'Idle' && cameIn) {
       channel.stopTimer();
@@ -329,6 +363,11 @@ export class Peer implements ChannelOwner {
     this.#context.changed(this, before, shown, reason, this.#since);
   }
 
+  #restartWords(): RestartWords | undefined {
+    const { gracefulRestart } = this.#context.options;
+    return gracefulRestart && this.#context.restart.words(gracefulRestart, this.#establishedCount === 0);
+  }
+
   #now(): Instant {
     return this.#context.options.clock.now();
   }
@@ -345,6 +384,7 @@ export class Peer implements ChannelOwner {
       passive: this.options.passive ?? false,
       incoming,
       random: random ?? Math.random,
+      restart: () => this.#restartWords(),
     };
     return new Channel(new Session(config, clock.now()), this, clock);
   }
@@ -371,6 +411,7 @@ export class Peer implements ChannelOwner {
     this.#established = channel;
     this.#establishedCount++;
     this.#endOfRib = new Set();
+    this.#negotiated = channel.session.negotiated!;
     this.#lastUpdateAt = undefined;
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
@@ -385,22 +426,29 @@ export class Peer implements ChannelOwner {
     const shared = { origination, nextHops, counters, communities, localAs: options.asn, overrun };
     this.#advertiser = new Advertiser(shared, channel, this.external);
     this.#advertiser.begin();
+    if (this.#context.restart.settled) this.#advertiser.endOfRib();
+    this.#stale.established(this.#negotiated.restart);
     const resting = ceaseNotification(CEASE.collision);
     if (channel !== this.#outgoing) this.#outgoing.dispatch({ type: 'ManualStop', notification: resting });
     else this.#incoming?.dispatch({ type: 'OpenCollisionDump' });
   }
 
-  #down(): void {
+  #down(cause: FsmEvent): void {
     this.#sent += this.#advertiser?.updatesSent ?? 0;
     this.#established = undefined;
     this.#advertiser = undefined;
-    this.#interface = undefined;
+    const helps = this.#context.options.gracefulRestart !== undefined;
+    const kept = this.#stale.lost(helps ? this.#negotiated : undefined, cause);
+    if (kept.size > 0) this.#context.counters.add('neighbor_restarts');
+    else this.#interface = undefined;
+    this.#context.lost(this, kept);
   }
 
   #interfaceDown(name: string): void {
     this.#context.counters.add('interface_down');
     this.#incoming?.dispatch({ type: 'InterfaceDown', interface: name });
     this.#outgoing.dispatch({ type: 'InterfaceDown', interface: name });
+    this.#stale.abandon();
   }
 
   /** Whether the neighbour is on this port's link. */

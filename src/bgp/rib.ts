@@ -1,4 +1,5 @@
-import type { Address, Prefix } from '../model/address.ts';
+import type { Address, Family, Prefix } from '../model/address.ts';
+import { familyOf } from '../model/address.ts';
 import type { LearnedRoute, NextHop } from '../model/hosts.ts';
 import type { AsSegment, PathAttributes, UpdateMessage } from './codec/messages.ts';
 import { pathLength } from './codec/validate.ts';
@@ -41,12 +42,15 @@ export interface RibPolicy {
 
 /** RFC 4271 §9.1.1 leaves the default to us; 100 is everybody's. */
 const DEFAULT_LOCAL_PREFERENCE = 100;
+const NO_FAMILIES: ReadonlySet<Family> = new Set();
 
 export class Rib {
   readonly #policy: RibPolicy;
   readonly #in = new Map<Address, Map<Prefix, InRoute>>();
   readonly #loc = new Map<Prefix, Selected>();
   readonly #dirty = new Set<Prefix>();
+  /** Routes of neighbours that are restarting, used as all others until refreshed or flushed (RFC 4724 §4.2). */
+  readonly #stale = new Map<Address, Set<Prefix>>();
 
   constructor(policy: RibPolicy) {
     this.#policy = policy;
@@ -56,19 +60,66 @@ export class Rib {
   update(peer: RibPeer, message: UpdateMessage): void {
     const table = this.#in.get(peer.address) ?? new Map<Prefix, InRoute>();
     this.#in.set(peer.address, table);
-    for (const prefix of message.withdrawn) if (table.delete(prefix)) this.#dirty.add(prefix);
+    const stale = this.#stale.get(peer.address);
+    for (const prefix of message.withdrawn) {
+      stale?.delete(prefix);
+      if (table.delete(prefix)) this.#dirty.add(prefix);
+    }
     for (const { nextHop, linkLocal, prefixes } of message.reach) {
       for (const prefix of prefixes) {
+        stale?.delete(prefix);
         table.set(prefix, { prefix, peer, attributes: message.attributes, nextHop, linkLocal });
         this.#dirty.add(prefix);
       }
     }
   }
 
-  /** The session is lost, and with it all it said (§8.2.2). */
+  /**
+   * The session is lost, and with it all it said (RFC 4271 §8.2.2), but for the families in `kept`, which become stale.
+   * What was stale already goes (RFC 4724 §4.2). Answers what went.
+   */
+  lost(peer: Address, kept: ReadonlySet<Family>): Prefix[] {
+    const table = this.#in.get(peer);
+    if (!table) return [];
+    const before = this.#stale.get(peer);
+    const stale = new Set<Prefix>();
+    const gone: Prefix[] = [];
+    for (const prefix of table.keys()) {
+      if (kept.has(familyOf(prefix)) && !before?.has(prefix)) stale.add(prefix);
+      else gone.push(prefix);
+    }
+    if (stale.size > 0) this.#stale.set(peer, stale);
+    else this.#stale.delete(peer);
+    this.#remove(peer, table, gone);
+    return gone;
+  }
+
+  /** What is still stale goes, of one family or all. Answers what went. */
+  flush(peer: Address, family?: Family): Prefix[] {
+    const table = this.#in.get(peer);
+    const stale = this.#stale.get(peer);
+    if (!table || !stale) return [];
+    const gone = [...stale].filter((prefix) => !family || familyOf(prefix) === family);
+    for (const prefix of gone) stale.delete(prefix);
+    if (stale.size === 0) this.#stale.delete(peer);
+    this.#remove(peer, table, gone);
+    return gone;
+  }
+
   drop(peer: Address): void {
-    for (const prefix of this.#in.get(peer)?.keys() ?? []) this.#dirty.add(prefix);
-    this.#in.delete(peer);
+    this.lost(peer, NO_FAMILIES);
+  }
+
+  stale(peer: Address): number {
+    return this.#stale.get(peer)?.size ?? 0;
+  }
+
+  #remove(peer: Address, table: Map<Prefix, InRoute>, gone: readonly Prefix[]): void {
+    for (const prefix of gone) {
+      table.delete(prefix);
+      this.#dirty.add(prefix);
+    }
+    if (table.size === 0) this.#in.delete(peer);
   }
 
   /** Something outside the routes changed for this prefix; no cost when nobody sent it. */

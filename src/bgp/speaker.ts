@@ -1,4 +1,4 @@
-import type { Address } from '../model/address.ts';
+import type { Address, Family } from '../model/address.ts';
 import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
 import type { HostDelta, NextHop, WireReport } from '../model/hosts.ts';
@@ -16,6 +16,7 @@ import { Origination } from './origination.ts';
 import { originOf } from './outbox.ts';
 import type { PeerContext } from './peer.ts';
 import { Peer } from './peer.ts';
+import { OwnRestart } from './restart.ts';
 import type { InRoute } from './rib.ts';
 import { Rib } from './rib.ts';
 import type { Connection, ConnectionHandlers, Listener, Transport } from './transport.ts';
@@ -41,6 +42,7 @@ export class BgpSpeaker implements Speaker {
   readonly #nextHops: NextHops;
   readonly #rib: Rib;
   readonly #claims: ForeignClaims;
+  readonly #restart = new OwnRestart();
   #communities: CommunitySet;
   #gracefulShutdown = false;
   #listeners: Listener[] = [];
@@ -77,6 +79,9 @@ export class BgpSpeaker implements Speaker {
       communities: () => this.#communities,
       connect: (peer, handlers) => this.#connect(peer, handlers),
       update: (peer, message) => this.#update(peer, message),
+      lost: (peer, kept) => this.#lost(peer, kept),
+      flush: (peer, family) => this.#flush(peer, family),
+      restart: this.#restart,
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
     };
@@ -86,9 +91,15 @@ export class BgpSpeaker implements Speaker {
     }
   }
 
-  start(): void {
+  start(restarted = false): void {
+    this.#restart.begin(restarted && this.#options.gracefulRestart !== undefined);
     this.#listen();
     for (const peer of this.#peers.values()) peer.start();
+  }
+
+  settled(): void {
+    this.#restart.settle();
+    for (const peer of this.#peers.values()) peer.endOfRib();
   }
 
   async stop(communication?: string): Promise<void> {
@@ -129,7 +140,9 @@ export class BgpSpeaker implements Speaker {
   }
 
   sessions(): SessionView[] {
-    return [...this.#peers.values()].map((peer) => peer.view(this.#rib.received(peer.address)));
+    return [...this.#peers.values()].map((peer) =>
+      peer.view(this.#rib.received(peer.address), this.#rib.stale(peer.address)),
+    );
   }
 
   routes(): RouteView[] {
@@ -234,13 +247,17 @@ export class BgpSpeaker implements Speaker {
   }
 
   #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
-    if (from === 'Established') {
-      this.#rib.drop(peer.address);
-      this.#claims.drop(peer.address);
-      this.#counters.add('sessions_lost');
-    }
+    if (from === 'Established') this.#counters.add('sessions_lost');
     if (to === 'Established') this.#counters.add('sessions_established');
     this.#options.onSession({ neighbor: peer.address, from, to, reason, at });
+  }
+
+  #lost(peer: Peer, kept: ReadonlySet<Family>): void {
+    this.#claims.withdraw(peer.address, this.#rib.lost(peer.address, kept));
+  }
+
+  #flush(peer: Peer, family: Family | undefined): void {
+    this.#claims.withdraw(peer.address, this.#rib.flush(peer.address, family));
   }
 
   #settle(): void {

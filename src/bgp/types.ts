@@ -4,6 +4,7 @@ import type { Announcer, ForeignClaim, LearnedRoute } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { LinkState, PortChange } from '../model/ports.ts';
 import type { State } from './machine/state.ts';
+import type { RestartOptions } from './restart.ts';
 import type { Transport } from './transport.ts';
 
 /** One configured neighbour. All durations are milliseconds. */
@@ -57,6 +58,8 @@ export interface BgpOptions {
    * (`claims.ts`), by which our routes and the twin's are told apart when they come back with the same path.
    */
   readonly sharedAs?: boolean;
+  /** RFC 4724; absent: our routes go with the session, and so do the neighbours'. */
+  readonly gracefulRestart?: RestartOptions | undefined;
   /** TCP when absent; tests and simulations pass their own. */
   readonly transport?: Transport;
   onRoutes(changes: readonly LearnedRoute[]): void;
@@ -91,6 +94,14 @@ export interface SessionView {
   readonly prefixesReceived: number;
   readonly prefixesSent: number;
   readonly initialRoutesReceived: boolean;
+  /** What the neighbour promised for its own restart, in milliseconds; undefined: nothing, or no session. */
+  readonly gracefulRestart:
+    | { readonly restartTime: number; readonly families: readonly ('ipv4' | 'ipv6')[] }
+    | undefined;
+  /** The session broke in silence, and its routes are kept as stale until the neighbour is back. */
+  readonly restarting: boolean;
+  /** Routes of the session before this one that the neighbour has not said again. */
+  readonly prefixesStale: number;
   readonly established: number;
   readonly messagesReceived: number;
   readonly messagesSent: number;
@@ -116,7 +127,10 @@ export interface RouteView {
 /** The face of the folder, as the agent uses it. */
 export interface Speaker extends Announcer {
   readonly name: 'bgp';
-  start(): void;
+  /** `restarted`: the kernel still had host routes of an earlier life. */
+  start(restarted?: boolean): void;
+  /** After `start(true)`: the host table is as whole as it will be, End-of-RIB may be said. */
+  settled(): void;
   /** Withdraws everything, says Cease/Administrative Shutdown, resolves when the connections are closed. */
   stop(communication?: string): Promise<void>;
   linkChanged(change: PortChange): void;

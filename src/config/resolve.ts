@@ -143,6 +143,9 @@ function resolveBgp(settings: BgpSettings, secrets: Secrets): BgpConfig {
     })),
     announce: settings.announce,
     sharedAs: settings.sharedAs,
+    ...(settings.gracefulRestart.enabled
+      ? { gracefulRestart: { restartTime: milliseconds(settings.gracefulRestart.restartTime) } }
+      : {}),
   };
 }
 

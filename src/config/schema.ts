@@ -174,6 +174,15 @@ const bgp = z.strictObject({
     )
     .default([]),
   announce: z.strictObject({ communities: z.array(community()).default([]) }).prefault({}),
+  gracefulRestart: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      restartTime: duration({ min: '1s', max: '4095s', wholeSeconds: true }).default('5s').meta({
+        description: 'How long the neighbours keep our routes while the agent is away: also those of a dead one.',
+      }),
+    })
+    .prefault({})
+    .meta({ description: 'RFC 4724: a crash or restart of the agent, or of the gateway, loses no packet.' }),
   sharedAs: z
     .boolean()
     .default(true)

@@ -109,6 +109,8 @@ export interface BgpConfig {
   readonly neighbors: readonly BgpNeighborConfig[];
   readonly announce: { readonly communities: readonly string[] };
   readonly sharedAs: boolean;
+  /** Absent: switched off. Milliseconds. */
+  readonly gracefulRestart?: { readonly restartTime: number };
 }
 
 export interface CommonConfig {

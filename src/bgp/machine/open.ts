@@ -2,7 +2,7 @@ import type { Address, Family } from '../../model/address.ts';
 import { ipv4ToNumber } from '../../model/address.ts';
 import type { BgpError } from '../codec/errors.ts';
 import { bgpError, CODE, OPEN } from '../codec/errors.ts';
-import type { Capability, OpenMessage } from '../codec/messages.ts';
+import type { Capability, GracefulRestartCapability, OpenMessage } from '../codec/messages.ts';
 import { AFI, AS_TRANS, familyOfAfi, SAFI_UNICAST } from '../codec/messages.ts';
 
 export interface OpenConfig {
@@ -12,6 +12,27 @@ export interface OpenConfig {
   /** Milliseconds. */
   readonly hold: number;
   readonly keepalive: number;
+  /** What an OPEN sent now says of restarts; absent: only that End-of-RIB is sent and understood. */
+  readonly restart?: (() => RestartWords | undefined) | undefined;
+}
+
+/** RFC 4724 §3, for all families alike. */
+export interface RestartWords {
+  /** R bit. */
+  readonly restarting: boolean;
+  /** Milliseconds. */
+  readonly restartTime: number;
+  /** F bit: the kernel's routes outlived what was before this session. */
+  readonly forwarding: boolean;
+}
+
+/** What the neighbour promised for the case that it restarts. */
+export interface NeighborRestart {
+  readonly restarting: boolean;
+  /** Milliseconds. */
+  readonly restartTime: number;
+  /** Families it restarts gracefully, with the F bit. */
+  readonly families: ReadonlyMap<Family, boolean>;
 }
 
 /** What both OPENs together say. */
@@ -23,8 +44,8 @@ export interface Negotiated {
   readonly fourOctetAs: boolean;
   readonly routeRefresh: boolean;
   readonly families: ReadonlySet<Family>;
-  /** The neighbour sends End-of-RIB (RFC 4724 §3). */
-  readonly endOfRib: boolean;
+  /** Undefined without the capability: then it may not send End-of-RIB either (RFC 4724 §3). */
+  readonly restart: NeighborRestart | undefined;
 }
 
 export function ourOpen(config: OpenConfig): OpenMessage {
@@ -33,8 +54,7 @@ export function ourOpen(config: OpenConfig): OpenMessage {
     { code: 'multiprotocol', afi: AFI.ipv6, safi: SAFI_UNICAST },
     { code: 'route-refresh' },
     { code: 'four-octet-as', asn: config.localAs },
-    // No families: we keep no forwarding state over a restart, but send and understand End-of-RIB.
-    { code: 'graceful-restart', restarting: false, restartTime: 0, families: [] },
+    ourRestart(config.restart?.()),
   ];
   return {
     type: 'OPEN',
@@ -44,6 +64,14 @@ export function ourOpen(config: OpenConfig): OpenMessage {
     identifier: config.routerId,
     capabilities,
   };
+}
+
+/** RFC 4724 §3: without families it only says that End-of-RIB is sent and understood. */
+function ourRestart(words: RestartWords | undefined): GracefulRestartCapability {
+  if (!words) return { code: 'graceful-restart', restarting: false, restartTime: 0, families: [] };
+  const { restarting, restartTime, forwarding } = words;
+  const families = [AFI.ipv4, AFI.ipv6].map((afi) => ({ afi, safi: SAFI_UNICAST, forwarding }));
+  return { code: 'graceful-restart', restarting, restartTime: Math.round(restartTime / 1000), families };
 }
 
 /** RFC 4271 §6.2, RFC 6793 §4.1, RFC 6286, RFC 5492. */
@@ -75,8 +103,20 @@ export function negotiate(open: OpenMessage, config: OpenConfig): Negotiated | B
     routeRefresh: open.capabilities.some((capability) => capability.code === 'route-refresh'),
     // RFC 4760 §8: a speaker without the capability speaks IPv4 unicast.
     families: new Set<Family>(multiprotocol.length === 0 ? [4] : families),
-    endOfRib: open.capabilities.some((capability) => capability.code === 'graceful-restart'),
+    restart: restartOf(open),
   };
+}
+
+function restartOf(open: OpenMessage): NeighborRestart | undefined {
+  // RFC 4724 §3: of several the last counts.
+  const said = open.capabilities.findLast((capability) => capability.code === 'graceful-restart');
+  if (!said) return undefined;
+  const families = new Map<Family, boolean>();
+  for (const { afi, safi, forwarding } of said.families) {
+    const family = familyOfAfi(afi, safi);
+    if (family) families.set(family, forwarding);
+  }
+  return { restarting: said.restarting, restartTime: said.restartTime * 1000, families };
 }
 
 /**

@@ -50,7 +50,13 @@ export type Effect =
   | { readonly type: 'close' }
   | { readonly type: 'send'; readonly message: Exclude<Message, UpdateMessage> }
   | { readonly type: 'deliver'; readonly message: UpdateMessage | RouteRefreshMessage }
-  | { readonly type: 'transition'; readonly from: State; readonly to: State; readonly reason: string };
+  | {
+      readonly type: 'transition';
+      readonly from: State;
+      readonly to: State;
+      readonly reason: string;
+      readonly cause: FsmEvent;
+    };
 
 /** RFC 4271 §8.2.2 suggests 4 minutes in OpenSent; a neighbour we talk to in seconds gets this. */
 const OPEN_HOLD = 10_000;
@@ -235,7 +241,7 @@ export class Session {
     }
     if (this.state === 'Established' && now - this.since >= STABLE) this.attempts = 0;
     for (const action of row.actions) this.#perform(action, last, payload, now, effects);
-    if (row.next !== this.state) this.#enter(row.next, reason, now, effects);
+    if (row.next !== this.state) this.#enter(row.next, event, reason, now, effects);
   }
 
   /** RFC 4271 §6.6, with RFC 6608's subcodes. In a state without a connection there is no one to tell. */
@@ -251,7 +257,7 @@ export class Session {
     this.#step('BGPHeaderErr', error.reason, notification(error), now, effects);
   }
 
-  #enter(next: State, reason: string, now: Instant, effects: Effect[]): void {
+  #enter(next: State, cause: FsmEvent, reason: string, now: Instant, effects: Effect[]): void {
     const from = this.state;
     this.state = next;
     this.since = now;
@@ -261,7 +267,7 @@ export class Session {
       this.#keepaliveTimer = undefined;
       this.negotiated = undefined;
     }
-    effects.push({ type: 'transition', from, to: next, reason });
+    effects.push({ type: 'transition', from, to: next, reason, cause });
   }
 
   #perform(

@@ -16,6 +16,9 @@ export interface ChildConfig {
   prefixes: string[];
   communities?: string[];
   sharedAs?: boolean;
+  gracefulRestart?: { restartTime: number };
+  /** As after a crash: End-of-RIB waits for `settled`. */
+  restarted?: boolean;
   neighbors: (Omit<BgpNeighborOptions, 'address' | 'localAddress'> & { address: string; localAddress?: string })[];
   ports: { name: string; ifindex?: number; addresses: [string, number][] }[];
   listen?: false | { port: number; address?: string };
@@ -27,6 +30,7 @@ export type Command =
   | { do: 'link'; name: string; up: boolean }
   | { do: 'refresh'; address: string }
   | { do: 'graceful'; on: boolean }
+  | { do: 'settled' }
   | { do: 'view' }
   | { do: 'stop'; communication?: string };
 
@@ -62,6 +66,7 @@ function start(config: ChildConfig): void {
     announce: { communities: config.communities ?? [] },
     prefixes: config.prefixes as Prefix[],
     ...(config.sharedAs === undefined ? {} : { sharedAs: config.sharedAs }),
+    ...(config.gracefulRestart ? { gracefulRestart: config.gracefulRestart } : {}),
     ...(config.listen === undefined ? {} : { listen: config.listen as { port: number; address: Address } | false }),
     clock: systemClock,
     log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
@@ -71,7 +76,7 @@ function start(config: ChildConfig): void {
     onSession: (change) => say({ event: 'session', change }),
   };
   speaker = new BgpSpeaker(options);
-  speaker.start();
+  speaker.start(config.restarted);
 }
 
 function link(name: string, up: boolean): void {
@@ -106,6 +111,8 @@ async function run(command: Command): Promise<unknown> {
       return speaker.requestRefresh(command.address as Address);
     case 'graceful':
       return speaker.setGracefulShutdown(command.on);
+    case 'settled':
+      return speaker.settled();
     case 'view':
       return {
         sessions: speaker.sessions(),

@@ -229,6 +229,10 @@ export class SpeakerProcess {
     return this.#ask({ do: 'graceful', on });
   }
 
+  settled(): Promise<void> {
+    return this.#ask({ do: 'settled' });
+  }
+
   view(): Promise<View> {
     return this.#ask({ do: 'view' });
   }
