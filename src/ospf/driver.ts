@@ -26,6 +26,9 @@ import { PacedSender } from './pacing.ts';
 import { InterfaceSocket, type Received } from './socket.ts';
 import { adjacencyUp, interfaceViews, lsaViews, neighborViews } from './views.ts';
 
+/** MinLSArrival guards against a storm, and a handful of instances is none. */
+const EARLY_ARRIVALS = 5;
+
 /** How long `stop` waits for the flushes to be acknowledged (ms): MinLSArrival of the neighbour and its delayed ack. */
 const LeaveTimeout = 2500;
 const LeavePoll = 20;
@@ -67,6 +70,7 @@ export class OspfSpeaker implements Speaker {
           metric: metric ?? 0,
         })),
       random: options.random ?? Math.random,
+      earlyArrivals: EARLY_ARRIVALS,
     });
     for (const { name, authentication } of options.interfaces) {
       this.#authentication.set(name, authentication ?? { type: 'none' });

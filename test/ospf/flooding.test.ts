@@ -44,6 +44,25 @@ test('R4.5 a withdrawal 0.3 s after the announcement: the silent neighbour has i
   t.true(took > 480 && took < 530, `${took} ms after the 500`);
 });
 
+test('R4.5 a receiver that lets a few early instances through has the withdrawal at once, and is no door for a storm', (t) => {
+  const { world, g, a, b } = twoSwitches({ retransmit: 60_000, earlyArrivals: 2 });
+  world.until('Full everywhere', () => allFull(g, a, b));
+  world.run(3000);
+  a.announce(host('10.10.10.2'));
+  world.run(300);
+  t.true(g.routes.has(H2));
+  a.withdraw('10.10.10.2');
+  t.true(world.until('withdrawn at G', () => !g.routes.has(H2)) <= 15);
+  world.run(3000);
+  a.announce(host('10.10.10.2'));
+  world.run(20);
+  for (let change = 0; change < 6; change++) {
+    a.announce(host('10.10.10.2', change % 2 === 0 ? 1 : 0));
+    world.run(20);
+  }
+  t.true((g.machine.core.counters.get('drop.min-ls-arrival') ?? 0) >= 1);
+});
+
 test('R4.5 a host that comes back 0.3 s after its flush is at G again within the second, with a higher number', (t) => {
   const { world, wireB, g, a, b } = twoSwitches({ retransmit: 60_000 });
   a.announce(host('10.10.10.2'));

@@ -63,6 +63,7 @@ export interface RouterOptions {
   readonly dead?: number;
   readonly retransmit?: number;
   readonly minLsArrival?: number;
+  readonly earlyArrivals?: number;
 }
 
 export class Router {
@@ -99,6 +100,7 @@ export class Router {
       stubNetworks: [],
       random: world.random,
       ...(options.minLsArrival === undefined ? {} : { minLsArrival: options.minLsArrival }),
+      ...(options.earlyArrivals === undefined ? {} : { earlyArrivals: options.earlyArrivals }),
     });
     for (const [index, each] of attachments.entries()) {
       each.wire.ends.push({ router: this, name: `i${index}`, address: ip(each.address) });

@@ -26,11 +26,11 @@ export interface Retransmission {
   due: Instant;
   /** Further early resends, ascending, before RxmtInterval takes over. */
   again: Instant[] | undefined;
-  /** By the model in `flooding.ts`, the neighbour has taken this instance. */
+  /** By the model in `retransmission.ts`, the neighbour has taken this instance. */
   believed: boolean;
 }
 
-/** What we know about the instances of one LSA at one neighbour, see `flooding.ts`. */
+/** What we know about the instances of one LSA at one neighbour, see `retransmission.ts`. */
 export interface Offered {
   /** When the neighbour, as far as we can tell, last installed an instance that we sent. */
   acceptedAt: Instant;
@@ -140,8 +140,10 @@ export interface LsdbEntry {
   installedAt: Instant;
   /** Came by flooding: MinLSArrival counts from `installedAt` (RFC 2328 §13 (5a)). */
   flooded: boolean;
+  /** Instances in a row that came earlier than MinLSArrival and were taken. */
+  early: number;
   readonly self: boolean;
-  /** Of ours from before a restart, not yet backed by anything; see `origination.ts`. */
+  /** Of ours from before a restart, not yet backed by anything; see `inheritance.ts`. */
   inherited: boolean;
   /** False once it was taken out of the database. */
   live: boolean;
@@ -225,6 +227,8 @@ export interface MachineOptions {
   readonly random: () => number;
   /** Milliseconds; RFC 2328's MinLSArrival when absent. */
   readonly minLsArrival?: number;
+  /** How many instances of one LSA in a row may come earlier than MinLSArrival; RFC 2328's 0 when absent. */
+  readonly earlyArrivals?: number;
 }
 
 export type NeighborEvent =
@@ -247,6 +251,7 @@ export interface Core {
   readonly options: MachineOptions;
   readonly routerId: U32;
   readonly minLsArrival: number;
+  readonly earlyArrivals: number;
   readonly areas: Map<U32, Area>;
   readonly interfaces: Map<string, Interface>;
   readonly external: Database;

@@ -32,7 +32,7 @@ import { offeredNow, release, track, wireForm } from './retransmission.ts';
 /** Less than any RxmtInterval, long enough to gather the acknowledgements of a burst (§13.5). */
 const DelayedAck = 100;
 
-/** What `origination.ts` makes of an LSA of ours that somebody else still has (§13.4). */
+/** What `inheritance.ts` makes of an LSA of ours that somebody else still has (§13.4). */
 export type SelfOriginated = (
   core: Core,
   database: Database,
@@ -87,7 +87,7 @@ function receiveLsa(
   }
   const order = entry ? compareInstances(header, { ...entry.lsa.header, age: currentAge(entry, now) }) : 1;
   if (order > 0) {
-    if (entry?.flooded && now - entry.installedAt < core.minLsArrival) {
+    if (entry && !arrivesInTime(core, entry, now)) {
       count(core, 'drop.min-ls-arrival');
       return true;
     }
@@ -109,6 +109,19 @@ function receiveLsa(
   }
   sendBack(core, neighbor, entry!, now);
   return true;
+}
+
+/**
+ * §13 (5a). A few early instances may be let through: a gateway that originates without MinLSInterval tells of two
+ * neighbours that come up within a second in two instances, and who drops the second one does not know the second
+ * neighbour until the gateway retransmits, seconds later.
+ */
+function arrivesInTime(core: Core, entry: LsdbEntry, now: Instant): boolean {
+  if (!entry.flooded || now - entry.installedAt >= core.minLsArrival) {
+    entry.early = 0;
+    return true;
+  }
+  return entry.early++ < core.earlyArrivals;
 }
 
 /** §13 (5). */

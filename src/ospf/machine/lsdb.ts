@@ -86,6 +86,7 @@ export function install(
     lsa,
     installedAt: now,
     flooded,
+    early: 0,
     self: lsa.header.advertisingRouter === core.routerId,
     inherited: false,
     live: true,

@@ -34,6 +34,7 @@ import { Deadlines, deadline, isSet } from './deadlines.ts';
 import { receiveDd } from './exchange.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate, sendDelayedAcks } from './flooding.ts';
 import { receiveHello, sendGoodbye, sendHello } from './hello.ts';
+import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
 import { newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
@@ -46,8 +47,6 @@ import {
   originateRouterLsa,
   refresh,
   routerChanged,
-  selfOriginated,
-  settle,
 } from './origination.ts';
 import { retrySoon } from './retransmission.ts';
 import { reportClaim, runSpf, scheduleSpf } from './routing.ts';
@@ -138,6 +137,7 @@ function createCore(options: MachineOptions): Core {
     options,
     routerId: options.routerId,
     minLsArrival: options.minLsArrival ?? MinLSArrivalMs,
+    earlyArrivals: options.earlyArrivals ?? 0,
     areas: new Map(),
     interfaces: new Map(),
     external: newDatabase('as', ''),
