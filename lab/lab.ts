@@ -23,7 +23,16 @@ import {
   type TorKind,
 } from './state.ts';
 import { batch, buildTopology, type PortMode, removeTopology } from './topology/build.ts';
-import { downlinksOf, namespaceOf, type Protocol, SERVERS, TOR_NAMES, TORS, type TorName } from './topology/plan.ts';
+import {
+  BRIDGE,
+  downlinksOf,
+  namespaceOf,
+  type Protocol,
+  SERVERS,
+  TOR_NAMES,
+  TORS,
+  type TorName,
+} from './topology/plan.ts';
 import { startPeerless } from './tor/peerless.ts';
 import { startToday, type TorSettings } from './tor/today.ts';
 
@@ -191,7 +200,7 @@ export async function changeTors(state: LabState, kind: TorKind, onProgress: Pro
   state.torProcesses = { A: [], B: [] };
   state.tor = undefined;
   saveState(state);
-  for (const tor of TOR_NAMES) await emptyTor(state.name, tor);
+  for (const tor of TOR_NAMES) await emptyTor(state, tor);
   for (const tor of TOR_NAMES) await startTor(state, tor, kind, false);
   state.tor = kind;
   saveState(state);
@@ -216,9 +225,9 @@ export async function waitForHome(lab: string, patience = 60_000): Promise<void>
 }
 
 /** Ports down and up: neighbours, learnt routes and everything an earlier kind of ToR left go away. */
-async function emptyTor(lab: string, tor: TorName): Promise<void> {
-  const namespace = namespaceOf(lab, tor);
-  const ports = [TORS[tor].uplink, ...downlinksOf(tor)];
+async function emptyTor(state: LabState, tor: TorName): Promise<void> {
+  const namespace = namespaceOf(state.name, tor);
+  const ports = [TORS[tor].uplink, ...downlinksOf(tor), ...(state.ports === 'bridge' ? [BRIDGE] : [])];
   await batch(
     namespace,
     ports.map((port) => `link set ${port} down`),

@@ -1,14 +1,16 @@
 /**
  * Binds one team to a server's namespace. The kernel here has no bonding, so the team is a bridge that doesn't learn,
- * with two isolated ports. The port that stands by is locked (what arrives from an address that the bridge doesn't
- * know is dropped, and it knows none) and not flooded to (so nothing leaves by it): what bonding does with the frames
- * of a standby.
+ * with two isolated ports, and the standby is closed in two ways:
  *
- * Not by the ports' STP state: a bridge without STP puts a port whose carrier is back to forwarding by itself, and for
- * the milliseconds until that is taken back the server would answer on both links.
+ * - The port listens (802.1D) instead of forwarding. Not blocking or disabled: a bridge without STP puts a blocking
+ *   port to forwarding whenever it looks at its ports, and a disabled one at that port's next link event.
+ * - The port is locked (what arrives from an address that the bridge doesn't know is dropped, and it knows none) and
+ *   not flooded to. A port whose carrier is back is put to forwarding by the kernel in any case; until the `standby` of
+ *   the machine takes that back, this keeps the server from answering on both links. Only a broadcast that the server
+ *   itself begins in that millisecond would leave by both.
  */
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
-import type { LinkChange } from 'rtnetlink-ts';
+import { BR_STATE, type LinkChange } from 'rtnetlink-ts';
 import { monotonic } from '../monotonic.ts';
 import { isUsable, LinkSetter, type Listener, listenLinks } from '../netlink.ts';
 import type { NicName, Server, ServerName } from '../topology/plan.ts';
@@ -97,12 +99,15 @@ export class Team {
     );
   }
 
-  #role(nic: NicName, active: boolean): LinkChange {
-    return {
-      family: AF.BRIDGE,
-      ifindex: this.#ifindex[nic],
-      bridgePort: { locked: !active, unicastFlood: active, multicastFlood: active, broadcastFlood: active },
-    };
+  #role(nic: NicName, active: boolean): LinkChange[] {
+    const port = { family: AF.BRIDGE, ifindex: this.#ifindex[nic] };
+    const flood = { unicastFlood: active, multicastFlood: active, broadcastFlood: active };
+    const changes: LinkChange[] = [{ ...port, bridgePort: { locked: !active, ...flood } }];
+    // A port without carrier is disabled already, and the kernel refuses to change that.
+    if (this.#machine.isUp(nic)) {
+      changes.push({ ...port, bridgePort: { state: active ? BR_STATE.FORWARDING : BR_STATE.LISTENING } });
+    }
+    return changes;
   }
 
   #note(event: TeamRecord['event'], nic?: NicName, detail?: string): void {
@@ -121,11 +126,11 @@ export class Team {
       return;
     }
     if (effect.kind === 'standby') {
-      this.#setter.apply([this.#role(effect.nic, false)]);
+      this.#setter.apply(this.#role(effect.nic, false));
       return;
     }
     const standby: NicName = effect.to === 'eth-a' ? 'eth-b' : 'eth-a';
-    this.#setter.apply([this.#role(effect.to, true), this.#role(standby, false)]);
+    this.#setter.apply([...this.#role(effect.to, true), ...this.#role(standby, false)]);
     this.#sender.send({
       data: this.#garp,
       to: { family: 'packet', ifindex: this.#ifindex[effect.to], protocol: ETH_P.ARP },

@@ -19,8 +19,11 @@ import {
 
 export type PortMode = 'routed' | 'bridge';
 
-/** No STP, no IGMP snooping: a team and a plain access switch have neither. */
-const PLAIN_BRIDGE = 'type bridge stp_state 0 mcast_snooping 0';
+/**
+ * No STP, no IGMP snooping: a team and a plain access switch have neither. Without a forward delay no timer moves a
+ * port from listening, where the team has put it, to forwarding.
+ */
+const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
 
 /** Namespaces that exist already (a container's, linked into /run/netns) are used as they are. */
 export async function buildTopology(lab: string, ports: PortMode): Promise<void> {

@@ -7,6 +7,7 @@ import { LinkSetter } from '../../lab/netlink.ts';
 import { arpSender } from '../../lab/observer/packets.ts';
 import type { ProbeResult } from '../../lab/probe/prober.ts';
 import { run, sleep, waitUntil } from '../../lab/processes.ts';
+import { letServersSpeak } from '../../lab/servers.ts';
 import { directoryOf } from '../../lab/state.ts';
 import { arpRequest } from '../../lab/team/arp.ts';
 import { Team, type TeamRecord } from '../../lab/team/driver.ts';
@@ -128,6 +129,9 @@ test.serial('frames on the standby link are dropped, also after its carrier came
   try {
     t.true(await answersAt(active));
     t.false(await answersAt(standby));
+    letServersSpeak(LAB);
+    t.true(await waitUntil(() => active.take().includes(C4.address), 1000, 20));
+    t.deepEqual(standby.take(), [], 'a broadcast of the server left by the standby link');
     cut(wires, 'B2', false);
     cut(wires, 'B2', true);
     const isBack = () =>
