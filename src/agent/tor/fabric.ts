@@ -12,6 +12,8 @@ import type { EventLog } from '../events.ts';
 
 /** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
 const NO_ROUTES_WAIT = 10_000;
+/** While sessions are up and their routes are waited for, readiness is judged this often (ms). */
+const ASK_AGAIN = 50;
 
 type Settings<T> = Omit<T, 'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession'>;
 
@@ -212,10 +214,22 @@ export class Fabric {
   #sessionChanged(protocol: 'ospf' | 'bgp', up: boolean, at: Instant): void {
     if (up && !this.#upSince.has(protocol)) {
       this.#upSince.set(protocol, at);
-      this.#timer?.cancel();
-      this.#timer = this.#options.clock.schedule(at + NO_ROUTES_WAIT, () => this.#options.onChange());
+      this.#askAgain();
     } else if (!up && !this.#anyUp(protocol)) this.#upSince.delete(protocol);
     this.#options.onChange();
+  }
+
+  /**
+   * Readiness also comes with an End-of-RIB, or with the passing of time, which nobody reports: while it is due and
+   * missing, it is asked for.
+   */
+  #askAgain(): void {
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    this.#timer = clock.schedule(clock.now() + ASK_AGAIN, () => {
+      this.#options.onChange();
+      if (this.#upSince.size > 0 && !this.readiness().ready) this.#askAgain();
+    });
   }
 
   #anyUp(protocol: 'ospf' | 'bgp'): boolean {
