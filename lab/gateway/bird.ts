@@ -35,7 +35,8 @@ protocol bgp tor_${tor.toLowerCase()} {
   error wait time 1, 2;
   ipv4 {
     import all;
-    export where source = RTS_STATIC;
+    # What one ToR says the other hears, as FRR does it without being asked.
+    export where source = RTS_STATIC || source = RTS_BGP;
   };
 }
 `,
