@@ -10,6 +10,7 @@ import { Kernel } from '../netlink/index.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
+import { rehearse } from './rehearsal/index.ts';
 import { reload, serveTor } from './tor/control.ts';
 import { TorSwitch } from './tor/switch.ts';
 
@@ -46,10 +47,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   serveTor(control, agent);
   await control.listen(loaded.config.control.socket);
   const metrics = await listenForMetrics(agent, log);
+  const rehearsal = new AbortController();
+  rehearse(loaded, log, rehearsal.signal);
 
   const leave = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'withdrawing what we announced, then leaving');
     notify('STOPPING=1');
+    rehearsal.abort();
     Promise.all([agent.stop(), control.close(), metrics?.close()]).then(() => stopped.resolve(), stopped.reject);
   };
   process.once('SIGTERM', leave);

@@ -23,7 +23,7 @@ import type { InterfaceView, LsaView, NeighborView, OspfOptions, Speaker } from 
 import { AllSPFRouters, type Effect, InfTransDelay, type Link, maskOf, type OspfEvent } from './machine/core.ts';
 import { OspfMachine } from './machine/machine.ts';
 import { PacedSender } from './pacing.ts';
-import { InterfaceSocket, type Received } from './socket.ts';
+import { type OspfSocket, type Received, rawSocket } from './socket.ts';
 import { adjacencyUp, interfaceViews, lsaViews, neighborViews } from './views.ts';
 
 /** MinLSArrival guards against a storm, and a handful of instances is none. */
@@ -37,7 +37,7 @@ export class OspfSpeaker implements Speaker {
   readonly name = 'ospf';
   readonly #options: OspfOptions;
   readonly #machine: OspfMachine;
-  readonly #sockets = new Map<string, InterfaceSocket>();
+  readonly #sockets = new Map<string, OspfSocket>();
   readonly #pacers = new Map<string, PacedSender>();
   readonly #authentication = new Map<string, Authentication>();
   readonly #texts = new Map<U32, string>();
@@ -171,10 +171,10 @@ export class OspfSpeaker implements Speaker {
 
   #open(name: string, link: Link): boolean {
     this.#close(name);
-    const { netns, log } = this.#options;
-    let socket: InterfaceSocket | undefined;
+    const { netns, log, openSocket = rawSocket } = this.#options;
+    let socket: OspfSocket | undefined;
     try {
-      socket = new InterfaceSocket(name, link.ifindex, link.address, netns);
+      socket = openSocket(name, link.ifindex, link.address, netns);
       socket.join(AllSPFRouters);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
@@ -255,7 +255,7 @@ export class OspfSpeaker implements Speaker {
     this.#pacers.get(effect.interface)?.send(to, packUpdates(effect.lsas, room, header, authentication));
   }
 
-  #write(socket: InterfaceSocket, name: string, to: string, packets: readonly Uint8Array[], kind: string): void {
+  #write(socket: OspfSocket, name: string, to: string, packets: readonly Uint8Array[], kind: string): void {
     const { clock } = this.#options;
     let sent = 0;
     let code = 'partial';

@@ -4,6 +4,7 @@ import type { Clock, Instant } from '../model/clock.ts';
 import type { Announcer, ForeignClaim, HostDelta, LearnedRoute, WireReport } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { LinkState, Port } from '../model/ports.ts';
+import type { OpenOspfSocket } from './socket.ts';
 
 export type { Authentication } from 'node-ospf-lsa';
 
@@ -60,6 +61,8 @@ export interface OspfOptions {
   readonly stubNetworks?: readonly { readonly prefix: Prefix; readonly metric?: number }[];
   /** Tests only: name in /run/netns or absolute path. */
   readonly netns?: string;
+  /** Raw sockets when absent; simulations give their own. */
+  readonly openSocket?: OpenOspfSocket;
   readonly clock: Clock;
   readonly log: Log;
   readonly links: LinkState;

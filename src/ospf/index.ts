@@ -13,3 +13,4 @@ export type {
   OspfOptions,
   Speaker,
 } from './face.ts';
+export type { OpenOspfSocket, OspfSocket } from './socket.ts';

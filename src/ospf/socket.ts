@@ -16,6 +16,13 @@ export interface Received {
   readonly bytes: Uint8Array;
 }
 
+/** What the speaker does with its socket on an interface. */
+export type OspfSocket = Pick<InterfaceSocket, 'join' | 'leave' | 'send' | 'listen' | 'close'>;
+/** Opens it. @throws SystemCallError */
+export type OpenOspfSocket = (name: string, ifindex: number, address: U32, netns: string | undefined) => OspfSocket;
+
+export const rawSocket: OpenOspfSocket = (...place) => new InterfaceSocket(...place);
+
 export class InterfaceSocket {
   readonly #socket: LinuxSocket;
   readonly #ifindex: number;

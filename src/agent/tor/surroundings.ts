@@ -2,6 +2,7 @@ import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Kernel, WaitingRoom } from '../../netlink/index.ts';
+import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { MemoryStore } from './host-memory.ts';
 
@@ -31,11 +32,12 @@ export interface SwitchKernel
 
 /**
  * Everything else of the machine that decides what the agent does, so that a simulation can replay it: TCP, packet
- * sockets, chance, the date, the disk. What is absent is the machine's own.
+ * and raw sockets, chance, the date, the disk. What is absent is the machine's own.
  */
 export interface Surroundings {
   readonly transport?: NonNullable<BgpOptions['transport']>;
   readonly openPort?: NonNullable<HostRoutesOptions['openPort']>;
+  readonly openOspfSocket?: NonNullable<OspfOptions['openSocket']>;
   readonly random?: () => number;
   /** ms since 1970. */
   readonly wallClock?: () => number;

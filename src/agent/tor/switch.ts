@@ -71,7 +71,8 @@ export class TorSwitch {
 
   private constructor(options: TorSwitchOptions, room: Room | undefined) {
     const { loaded, clock, log, kernel } = options;
-    const { transport, openPort, random, wallClock, portState, hostMemory } = options.surroundings ?? {};
+    const { transport, openPort, openOspfSocket, random, wallClock, portState, hostMemory } =
+      options.surroundings ?? {};
     const chance = random === undefined ? {} : { random };
     const { config } = loaded;
     this.#loaded = loaded;
@@ -137,7 +138,13 @@ export class TorSwitch {
       log,
       links: kernel,
       events: this.events,
-      ospf: config.ospf && { ...config.ospf, ...chance, routerId: config.routerId, prefixes },
+      ospf: config.ospf && {
+        ...config.ospf,
+        ...chance,
+        ...(openOspfSocket === undefined ? {} : { openSocket: openOspfSocket }),
+        routerId: config.routerId,
+        prefixes,
+      },
       bgp: config.bgp && {
         ...config.bgp,
         ...chance,

@@ -1,0 +1,84 @@
+/**
+ * `./run bench [NAME ...] [--runs N] [--json]`: what the product is measured by, each beside a peer that does the same job
+ * in the same run on the same machine. The figures inform; nothing passes or fails by them.
+ */
+import { parseArgs } from 'node:util';
+import { codec } from './codec.ts';
+import { failover } from './failover.ts';
+import { learn } from './learn.ts';
+import type { BenchOptions } from './options.ts';
+import { type Report, ratioOf, renderReport } from './report.ts';
+import { secondLoss } from './second-loss.ts';
+import { wire } from './wire.ts';
+
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report>>> = {
+  codec,
+  'wire-bgp': (options) => wire('bgp', options),
+  'wire-ospf': (options) => wire('ospf', options),
+  'second-loss': secondLoss,
+  'learn-bgp': (options) => learn('bgp', options),
+  'learn-ospf': (options) => learn('ospf', options),
+  'failover-bgp': (options) => failover('bgp', options),
+  'failover-ospf': (options) => failover('ospf', options),
+};
+
+const USAGE = `usage: ./run bench [NAME ...] [--runs N] [--json] [--agent PATH]
+
+  NAME          ${Object.keys(BENCHES).join(', ')};
+                a first part of a name stands for all that begin with it; none: all
+  --runs N      how often (each benchmark has its own default)
+  --json        the reports as JSON on standard output
+  --agent PATH  measure this build's agent (a bin/peerless) instead of ours
+`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      runs: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      agent: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const names = Object.keys(BENCHES).filter(
+    (name) =>
+      positionals.length === 0 || positionals.some((wanted) => name === wanted || name.startsWith(`${wanted}-`)),
+  );
+  const unknown = positionals.filter(
+    (wanted) => !names.some((name) => name === wanted || name.startsWith(`${wanted}-`)),
+  );
+  const runs = values.runs === undefined ? undefined : Number(values.runs);
+  if (unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  if (process.getuid?.() !== 0 && names.some((name) => name !== 'codec')) {
+    process.stderr.write('bench: network namespaces need root\n');
+    return 2;
+  }
+  const onProgress = (message: string): void => {
+    process.stderr.write(`${message}\n`);
+  };
+  const agent = values.agent ?? new URL('../../bin/peerless', import.meta.url).pathname;
+  const reports: Report[] = [];
+  for (const name of names) {
+    const report = await BENCHES[name]!({ runs, agent, onProgress });
+    reports.push(report);
+    if (!values.json) process.stdout.write(`\n${renderReport(report)}`);
+  }
+  if (values.json) {
+    const withRatios = reports.map((each) => ({
+      ...each,
+      rows: each.rows.map((line) => ({ ...line, ratio: ratioOf(line) })),
+    }));
+    process.stdout.write(`${JSON.stringify(withRatios, undefined, 2)}\n`);
+  }
+  return 0;
+}
+
+process.exitCode = await main();
