@@ -168,6 +168,7 @@ export function judge(evidence: Evidence): PhaseRun {
     lost: sum(ours, (stream) => stream.lost),
     lostToServers: sum(ours, (stream) => (stream.direction === 'to-server' ? stream.lost : 0)),
     outage: Math.max(0, ...ours.map((stream) => stream.outage)),
+    probePause: Math.max(0, ...ours.map((stream) => stream.pause)),
     lostElsewhere: sum(others, (stream) => stream.lost),
     duplicates: sum(streams, (stream) => stream.duplicates),
     moved: fibDifferences(before, after),

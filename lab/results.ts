@@ -16,6 +16,8 @@ export interface PhaseRun {
   readonly lostToServers: number;
   /** The longest outage of a concerned server, ms. */
   readonly outage: number;
+  /** The probe's longest pause, ms: the machine was busy, and an outage may be shorter by so much than it was. */
+  readonly probePause: number;
   /** Packets lost by servers that have nothing to do with it. */
   readonly lostElsewhere: number;
   readonly duplicates: number;

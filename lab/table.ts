@@ -48,6 +48,7 @@ export function renderTable(result: LabResult): string {
     result.floor
       ? `G's own floor in this run: ${milliseconds(result.floor.median)} ms (min ${milliseconds(result.floor.min)}, max ${milliseconds(result.floor.max)})`
       : "G's own floor was not seen in this run.",
+    ...pauses(result),
     ...forgetting(result.rows),
     ...timelines(result.rows),
     ...(result.problems.length > 0 ? ['', 'problems:', ...result.problems.map((problem) => `  ${problem}`)] : []),
@@ -79,6 +80,12 @@ function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd();
   return [line(rows[0]!), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.slice(1).map(line)];
+}
+
+/** A probe that was held up saw less than there was. */
+function pauses(result: LabResult): string[] {
+  const longest = Math.max(0, ...result.runs.map(({ probePause }) => probePause));
+  return longest > 5 ? [`The probe itself was held up for up to ${milliseconds(longest)} ms: a busy machine.`] : [];
 }
 
 /** What is killed says no goodbye: how long G goes on believing in it is the protocol's time, not an outage of ours. */

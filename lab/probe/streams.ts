@@ -26,6 +26,8 @@ export interface StreamResult {
   readonly outage: number;
   /** When the packet before the longest hole left (ms); undefined without loss. */
   readonly outageFrom: number | undefined;
+  /** The longest time between two packets that left, ms: an outage inside it was not seen. */
+  readonly pause: number;
   /** Separate holes: one clean move makes one. */
   readonly holes: number;
 }
@@ -39,6 +41,7 @@ export function judgeStream(record: StreamRecord, interval: number): StreamResul
   let received = 0;
   let duplicates = 0;
   let holes = 0;
+  let pause = 0;
   let outage = 0;
   let outageFrom: number | undefined;
   let holeStart = -1;
@@ -54,6 +57,7 @@ export function judgeStream(record: StreamRecord, interval: number): StreamResul
     holeStart = -1;
   };
   for (let sequence = 0; sequence < sent; sequence++) {
+    if (sequence > 0) pause = Math.max(pause, sentAt[sequence]! - sentAt[sequence - 1]!);
     const count = arrivals[sequence]!;
     if (count === 0) {
       if (holeStart < 0) holeStart = sequence;
@@ -64,5 +68,5 @@ export function judgeStream(record: StreamRecord, interval: number): StreamResul
     if (holeStart >= 0) closeHole(sequence);
   }
   if (holeStart >= 0) closeHole(sent);
-  return { sent, received, lost: sent - received, duplicates, reordered, outage, outageFrom, holes };
+  return { sent, received, lost: sent - received, duplicates, reordered, outage, outageFrom, pause, holes };
 }

@@ -47,6 +47,13 @@ export async function buildTopology(lab: string, ports: PortMode): Promise<void>
     await batch(namespaceOf(lab, server.name), [
       'link set lo up',
       `link add bond0 address ${server.mac} ${PLAIN_BRIDGE}`,
+      // A port that always forwards: between two links the bridge itself would lose its carrier, and the kernel, slow
+      // to tell of such changes, would refuse the server's packets for up to a second after the new link carries.
+      'link add keep type veth peer name keep0',
+      'link set keep0 up',
+      'link set keep master bond0',
+      'link set keep type bridge_slave isolated on learning off flood off',
+      'link set keep up',
       ...(['eth-a', 'eth-b'] as const).flatMap((nic) => [
         `link set ${nic} master bond0`,
         // Unknown destinations go to whichever port forwards: nothing learnt has to be forgotten at a switch-over.

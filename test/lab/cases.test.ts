@@ -63,6 +63,7 @@ const streamOf = (server: ProbeResult['server'], lost: number): ProbeResult => (
   reordered: 0,
   outage: lost,
   outageFrom: undefined,
+  pause: 1,
   holes: lost > 0 ? 1 : 0,
   refused: 0,
 });
