@@ -15,7 +15,7 @@ export interface ConfigDiff {
     readonly removed: readonly PortLinkGroup[];
     readonly changed: readonly { readonly before: PortLinkGroup; readonly after: PortLinkGroup }[];
   };
-  /** hostRoutes.policy differs: HostRoutes.configure. */
+  /** hostRoutes.policy or hostRoutes.returning differ: HostRoutes.configure. */
   readonly hostPolicy: boolean;
   /** hostRoutes.sources.bgp or .kernel differ beyond on and off. */
   readonly hostSources: boolean;
@@ -28,8 +28,11 @@ export interface ConfigDiff {
 
 export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 
-/** Sections that are read once, at the start. */
-const AT_START = ['role', 'routerId', 'kernel', 'control', 'stateDirectory', 'mode', 'map'];
+/** Sections that are read once, at the start, secrets included. */
+const AT_START = [
+  ...['role', 'routerId', 'kernel', 'control', 'stateDirectory', 'mode', 'map'],
+  ...['ospf', 'bgp', 'bfd', 'shadow'],
+];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const changes: { path: Path; text: string }[] = [];
@@ -40,9 +43,12 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const b = tor(after.config);
   return {
     changes: changes.map((change) => change.text),
-    needsRestart: changes.filter((change) => AT_START.includes(String(change.path[0]))).map((change) => change.text),
+    needsRestart: changes.flatMap(needsRestart),
     portLink: diffGroups(a?.portLink ?? [], b?.portLink ?? []),
-    hostPolicy: !isDeepStrictEqual(a?.hostRoutes.policy, b?.hostRoutes.policy),
+    hostPolicy: !isDeepStrictEqual(
+      [a?.hostRoutes.policy, a?.hostRoutes.returning],
+      [b?.hostRoutes.policy, b?.hostRoutes.returning],
+    ),
     hostSources: !isDeepStrictEqual(
       [a?.hostRoutes.bgp, a?.hostRoutes.kernel],
       [b?.hostRoutes.bgp, b?.hostRoutes.kernel],
@@ -53,6 +59,13 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
     ospf: part(before.config.ospf, after.config.ospf),
     bgp: part(before.config.bgp, after.config.bgp),
   };
+}
+
+function needsRestart({ path, text }: { path: Path; text: string }): string[] {
+  const [section = '', key] = path.map(String);
+  if (AT_START.includes(section.split('.')[0]!)) return [text];
+  // In force at once, but for the speakers: they tell the claims of other switches apart by the prefixes they began with.
+  return section === 'hostRoutes' && key === 'prefixes' ? [`${text} (as for the claims of other switches)`] : [];
 }
 
 const tor = (config: Config): TorConfig | undefined => (config.role === 'tor' ? config : undefined);

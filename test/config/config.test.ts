@@ -277,7 +277,11 @@ test('a reload is told what differs: by part, in words, and what needs a restart
     shadow: false,
   });
   t.true(diff.changes.includes('portLink.a.recoveryDelay: "5s" -> "9s"'), diff.changes.join('\n'));
-  t.deepEqual(diff.needsRestart, ['kernel.table: 254 -> 100']);
+  t.deepEqual(diff.needsRestart, [
+    'hostRoutes.prefixes: ["10.10.10.0/24"] -> ["10.10.0.0/16"] (as for the claims of other switches)',
+    'bgp: removed',
+    'kernel.table: 254 -> 100',
+  ]);
 });
 
 test('a reload without a difference says nothing; comments are no difference', (t) => {
@@ -295,5 +299,10 @@ test('a reload notices a new secret in the same file, and does not show it', (t)
     'ospf.interfaces.A0.authentication: the secret',
     'bgp.neighbors.192.0.2.1.passwordFile: the secret',
   ]);
-  t.like(diff, { ospf: 'changed', bgp: 'changed' });
+  t.like(diff, { ospf: 'changed', bgp: 'changed', needsRestart: diff.changes });
+});
+
+test('a reload takes a change of how hosts return into the host table', (t) => {
+  const diff = diffConfig(load(SMALL), load(SMALL.replace('prefixes:', 'returning: { mode: always }, prefixes:')));
+  t.like(diff, { hostPolicy: true, needsRestart: [] });
 });

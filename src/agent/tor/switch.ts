@@ -236,6 +236,9 @@ export class TorSwitch {
     this.kernel.watchCarriers(this.#ports());
     if (diff.hostPolicy) {
       this.hosts.configure(this.#policy());
+      this.#hostRoutes
+        .ensureUnreachable(config.hostRoutes.policy.prefixes)
+        .catch((error: Error) => this.#failed('unreachable routes of the prefixes were not changed', error));
     }
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       this.groups.configure(config.portLink, this.fabric);
