@@ -52,6 +52,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     const tools: Tools = { state, probe, observer, faults, onProgress, onProblem, trace: options.trace };
     for (const tor of kinds) {
       if (state.tor !== tor) await changeTors(state, tor, onProgress);
+      await observer.request('forgetClaims');
       await sleep(1000);
       const idle = await measureBaseline(tools, 2000);
       baseline.push({ tor, ...idle });

@@ -9,5 +9,6 @@ serveHelper({
   begin: () => observer.begin(),
   report: () => observer.report(),
   fib: () => observer.fib(),
+  forgetClaims: () => observer.forgetClaims(),
   strayClaims: () => observer.strayClaims(),
 });

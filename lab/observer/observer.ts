@@ -124,6 +124,11 @@ export class Observer {
     });
   }
 
+  /** Other ToRs stand there now: what the former ones announced went with them, without a word. */
+  forgetClaims(): void {
+    this.#claims.clear();
+  }
+
   /** G's host routes as the kernel has told them so far. */
   fib(): Record<string, readonly TorName[]> {
     return Object.fromEntries(this.#fib);
