@@ -15,6 +15,13 @@ const NO_ROUTES_WAIT = 10_000;
 /** While sessions are up and their routes are waited for, readiness is judged this often (ms). */
 const ASK_AGAIN = 50;
 
+/**
+ * Routes that an earlier life learned stay in the kernel until their protocol has heard the gateway again (RFC 4724 §4.1),
+ * at most this long (ms), looked at this often.
+ */
+const INHERITED_WAIT = 30_000;
+const INHERITED_LOOK = 500;
+
 type Settings<T> = Omit<T, 'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession'>;
 
 export interface FabricOptions {
@@ -91,6 +98,7 @@ export class Fabric {
   /** When the present adjacency of a protocol began, for NO_ROUTES_WAIT. */
   readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
   #timer: Timer | undefined;
+  readonly #inherited = new Map<'ospf' | 'bgp', Timer>();
 
   constructor(options: FabricOptions) {
     this.#options = options;
@@ -136,8 +144,9 @@ export class Fabric {
     }
   }
 
+  /** BGP first: it has done with a delta when its bytes are written, OSPF has books to keep then. */
   announcers(): Announcer[] {
-    return [this.ospf, this.bgp].filter((speaker) => speaker !== undefined);
+    return [this.bgp, this.ospf].filter((speaker) => speaker !== undefined);
   }
 
   /** `restarted`: the kernel still had host routes of an earlier life. */
@@ -155,7 +164,23 @@ export class Fabric {
   async settled(): Promise<void> {
     this.ospf?.settled();
     this.bgp?.settled();
-    for (const table of this.#tables.values()) await table.installer.reconcile(table.routes());
+    const until = this.#options.clock.now() + INHERITED_WAIT;
+    for (const protocol of this.#tables.keys()) await this.#reconcile(protocol, until);
+  }
+
+  async #reconcile(protocol: 'ospf' | 'bgp', until: Instant): Promise<void> {
+    const { clock, log } = this.#options;
+    const now = clock.now();
+    if (now < until && !this.#protocolReadiness(protocol).ready) {
+      const retry = () =>
+        this.#reconcile(protocol, until).catch((error: Error) =>
+          log.error({ err: error }, `routes learned by ${protocol} were not reconciled`),
+        );
+      this.#inherited.set(protocol, clock.schedule(now + INHERITED_LOOK, retry));
+      return;
+    }
+    const table = this.#tables.get(protocol)!;
+    await table.installer.reconcile(table.routes());
   }
 
   /** Make-before-break: at least one protocol has a session, and what it learned there is in the kernel. */
@@ -173,8 +198,11 @@ export class Fabric {
   /** Whether a session stands on this interface: `upWhen: [adjacency]`. */
   adjacency(port: string): Readiness {
     if (this.ospf?.adjacencyUp(port)) return { ready: true, reason: 'OSPF neighbour is Full' };
-    const session = this.bgp?.sessions().find((entry) => entry.interface === port && entry.state === 'Established');
-    if (session) return { ready: true, reason: `BGP neighbour ${session.neighbor} is Established` };
+    for (const { interface: name, neighbor, state, restarting } of this.bgp?.sessions() ?? []) {
+      if (name !== port) continue;
+      if (state === 'Established') return { ready: true, reason: `BGP neighbour ${neighbor} is Established` };
+      if (restarting) return { ready: true, reason: `BGP neighbour ${neighbor} restarts gracefully` };
+    }
     return { ready: false, reason: 'no OSPF neighbour is Full and no BGP session is Established there' };
   }
 
@@ -196,6 +224,7 @@ export class Fabric {
 
   async stop(): Promise<void> {
     this.#timer?.cancel();
+    for (const timer of this.#inherited.values()) timer.cancel();
     await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);
     for (const table of this.#tables.values()) {
       await table.installer.leave();

@@ -112,24 +112,39 @@ export async function until<T>(ask: () => T | Promise<T>, what: string, limit = 
 export class Frr {
   readonly #namespace: string;
   readonly #vty: string;
+  readonly #lab: Lab;
+  #bgpd: ChildProcess;
 
   constructor(lab: Lab, namespace: string, bgp: string, zebra: string) {
     this.#namespace = namespace;
+    this.#lab = lab;
     const directory = join(lab.directory, namespace);
     this.#vty = directory;
     mkdirSync(directory, { recursive: true });
     // The daemons give up root, whatever they are told, unless root is in their vty group.
     chmodSync(lab.directory, 0o755);
     sh('chown', 'frr:frr', directory);
-    for (const [daemon, text] of [
-      ['zebra', zebra],
-      ['bgpd', bgp],
-    ] as const) {
-      writeFileSync(join(directory, `${daemon}.conf`), `log file ${directory}/${daemon}.log\n${text}\n`);
-      const args = ['-u', 'frr', '-g', 'frr', '-f', `${directory}/${daemon}.conf`, '-i', `${directory}/${daemon}.pid`];
-      args.push('-z', `${directory}/zserv.sock`, '--vty_socket', directory);
-      lab.spawn(namespace, `/usr/lib/frr/${daemon}`, args);
-    }
+    writeFileSync(join(directory, 'zebra.conf'), `log file ${directory}/zebra.log\n${zebra}\n`);
+    writeFileSync(join(directory, 'bgpd.conf'), `log file ${directory}/bgpd.log\n${bgp}\n`);
+    this.#start('zebra');
+    this.#bgpd = this.#start('bgpd');
+  }
+
+  #start(daemon: 'zebra' | 'bgpd'): ChildProcess {
+    const directory = this.#vty;
+    const args = ['-u', 'frr', '-g', 'frr', '-f', `${directory}/${daemon}.conf`, '-i', `${directory}/${daemon}.pid`];
+    args.push('-z', `${directory}/zserv.sock`, '--vty_socket', directory);
+    return this.#lab.spawn(this.#namespace, `/usr/lib/frr/${daemon}`, args);
+  }
+
+  async killBgpd(): Promise<void> {
+    const gone = new Promise((resolve) => this.#bgpd.once('exit', resolve));
+    this.#bgpd.kill('SIGKILL');
+    await gone;
+  }
+
+  startBgpd(): void {
+    this.#bgpd = this.#start('bgpd');
   }
 
   vtysh(...commands: string[]): string {
