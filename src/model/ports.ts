@@ -11,9 +11,13 @@ export interface Port {
   readonly adminUp: boolean;
   /** IFLA_CARRIER: the medium. Up means adminUp && carrier. */
   readonly carrier: boolean;
+  /** Held down for a protocol's reason (IFLA_PROTO_DOWN), ours or another's, whatever `adminUp` says. */
+  readonly protoDown?: boolean;
   /** Master (bridge, bond) ifindex, 0 when none. */
   readonly master: number;
   readonly kind: string | undefined;
+  /** Another name of it that people use (SONiC's alias). */
+  readonly alias?: string;
   readonly addresses: readonly { readonly address: Address; readonly prefixLength: number }[];
 }
 
@@ -27,7 +31,10 @@ export interface PortChange {
   readonly at: Instant;
 }
 
-export const isUp = (port: Port | undefined): boolean => port?.adminUp === true && port.carrier;
+/** Nobody keeps it shut, neither by admin state nor by protodown. */
+export const isOpen = (port: Port): boolean => port.adminUp && port.protoDown !== true;
+
+export const isUp = (port: Port | undefined): boolean => port !== undefined && isOpen(port) && port.carrier;
 
 /** Reads the ports of the box. */
 export interface LinkState {

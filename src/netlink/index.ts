@@ -5,7 +5,7 @@
  * neighbours and forwarding databases (floods are usual), and requests. Every table is kept by notifications and made
  * right again after an overrun (see rtnetlink-ts); listeners run in the turn in which a notification was read.
  */
-import { NetlinkError, type Refusal, Rtnetlink, requests, Subscription } from 'rtnetlink-ts';
+import { Rtnetlink, Subscription } from 'rtnetlink-ts';
 import type { Address } from '../model/address.ts';
 import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
@@ -16,6 +16,7 @@ import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
 import { Neighbours } from './neighbours.ts';
+import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
@@ -23,6 +24,7 @@ export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
+export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
 export { type Door, WaitingRoom } from './waiting-room.ts';
 
 export interface KernelOptions {
@@ -37,6 +39,7 @@ export interface KernelOptions {
    * events only. For boxes where interfaces of other network namespaces come and go (see carrier-watch.ts).
    */
   readonly idleCarrierInterval?: number;
+  readonly shutting?: ShuttingOptions;
 }
 
 const DEFAULT_RECEIVE_BUFFER = 8 << 20;
@@ -49,6 +52,7 @@ interface Parts {
   readonly clock: Clock;
   readonly idleCarrierInterval: number | undefined;
   readonly netns: string | undefined;
+  readonly shutting: ShuttingOptions | undefined;
 }
 
 export class Kernel implements LinkState, PortDriver {
@@ -58,6 +62,7 @@ export class Kernel implements LinkState, PortDriver {
   readonly #links: Links;
   readonly #neighbourhood: Subscription;
   readonly #carriers: CarrierWatch;
+  readonly #shutting: Shutting;
   readonly #clock: Clock;
   readonly #netns: string | undefined;
   readonly #installers: { close(): void }[] = [];
@@ -78,8 +83,8 @@ export class Kernel implements LinkState, PortDriver {
         receiveBuffer,
         onError,
       });
-      const { idleCarrierInterval } = options;
-      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns });
+      const { idleCarrierInterval, shutting } = options;
+      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns, shutting });
     } catch (error) {
       links?.close();
       rtnetlink.close();
@@ -87,12 +92,13 @@ export class Kernel implements LinkState, PortDriver {
     }
   }
 
-  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns }: Parts) {
+  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns, shutting }: Parts) {
     this.rtnetlink = rtnetlink;
     this.#links = links;
     this.#neighbourhood = neighbourhood;
     this.#clock = clock;
     this.#netns = netns;
+    this.#shutting = new Shutting(rtnetlink, links, shutting);
     this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
     this.fdb = new ForwardingDatabase(neighbourhood, links);
     this.#carriers = new CarrierWatch(links, rtnetlink, clock, idleCarrierInterval);
@@ -115,7 +121,7 @@ export class Kernel implements LinkState, PortDriver {
   }
 
   /**
-   * The kernel has done it when this returns; the promise carries what it said. It rejects with an AggregateError that
+   * By admin state or protodown, see shutting.ts. The kernel has done it when this returns; the promise carries what it said. It rejects with an AggregateError that
    * names each port that is unknown or was refused, after the others were set.
    */
   async setAdmin(ports: readonly string[], up: boolean): Promise<void> {
@@ -126,14 +132,19 @@ export class Kernel implements LinkState, PortDriver {
       if (port) known.push(port);
       else errors.push(new Error(`${name}: no such port`));
     }
-    const { refused } = await this.rtnetlink.sendNow(known.map(({ ifindex }) => requests.setLink({ ifindex, up })));
-    for (const { index, refusal } of refused) errors.push(refusedPort(known[index]!.name, refusal));
+    errors.push(...(await this.#shutting.set(known, up)));
     if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
   }
 
-  /** The ports whose carriers are re-read after every carrier event (uplinks and downlinks); names may not exist yet. */
+  /**
+   * The ports that matter (uplinks and downlinks): their carriers are re-read after every carrier event, and it is found
+   * out how each can be shut. Names may not exist yet.
+   */
   watchCarriers(names: Iterable<string>): void {
-    this.#carriers.watch(names);
+    const watched = [...names];
+    this.#carriers.watch(watched);
+    // Only spares a question later: a refusal shows when the port is shut.
+    this.#shutting.learn(watched).catch(() => undefined);
   }
 
   hostRoutes(options: HostRouteOptions = {}): HostRouteInstaller {
@@ -181,9 +192,4 @@ export class Kernel implements LinkState, PortDriver {
     this.#neighbourhood.close();
     this.rtnetlink.close();
   }
-}
-
-function refusedPort(name: string, refusal: Refusal): Error {
-  const error = new NetlinkError(refusal);
-  return new Error(`${name}: ${error.message}`, { cause: error });
 }

@@ -138,6 +138,7 @@ export class Links implements LinkState {
       mtu: link.mtu,
       adminUp: link.up,
       carrier: link.carrier ?? this.#byIndex.get(link.ifindex)?.carrier ?? false,
+      ...(link.protoDown ? { protoDown: true } : {}),
       master: link.master,
       kind: link.kind,
       addresses: this.#addresses.get(link.ifindex) ?? NONE,
@@ -169,6 +170,7 @@ function samePort(one: Port, other: Port): boolean {
     one.name === other.name &&
     one.adminUp === other.adminUp &&
     one.carrier === other.carrier &&
+    one.protoDown === other.protoDown &&
     one.master === other.master &&
     one.mac === other.mac &&
     one.mtu === other.mtu &&

@@ -8,7 +8,7 @@
  */
 import type { Clock, Instant, Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
-import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
+import { isOpen, type LinkState, type Port, type PortChange, type PortDriver } from '../model/ports.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
 import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
 import { StateFile, type StateStore, type StoredPort } from './state-file.ts';
@@ -246,9 +246,10 @@ export class PortLinkDriver {
   }
 }
 
-const observation = ({ name, adminUp, carrier }: Port): PortLinkEvent => ({
+/** Shut is shut, by admin state or by protodown: which one was ours only the driver of the ports knows. */
+const observation = (port: Port): PortLinkEvent => ({
   type: 'port',
-  port: name,
-  adminUp,
-  carrier,
+  port: port.name,
+  adminUp: isOpen(port),
+  carrier: port.carrier,
 });

@@ -56,6 +56,11 @@ export class Batch implements Waiting {
     this.#resolve = resolve;
   }
 
+  /** What was refused up to now: complete for all that was answered. */
+  get refused(): BatchResult['refused'] {
+    return this.#refused;
+  }
+
   refuse(index: number, code: string, words: string | undefined): void {
     this.#refused.push({ index, refusal: refusal(code, this.#requests[index]!, words) });
   }

@@ -79,8 +79,21 @@ export class Connection {
    * A message that can't be encoded (an address that is none) is refused with EINVAL like the kernel's own refusals.
    */
   sendNow(requests: readonly Request[]): Promise<BatchResult> {
+    return this.#batch(requests).result;
+  }
+
+  /** As `sendNow`, for a caller who can't wait for a promise: what the kernel has refused, as far as it has answered. */
+  sendAndSee(requests: readonly Request[]): BatchResult & { readonly result: Promise<BatchResult> } {
+    const { refused, result } = this.#batch(requests);
+    return { sent: requests.length, refused: [...refused], result };
+  }
+
+  #batch(requests: readonly Request[]): Batch {
     const batch = new Batch(requests, this.#take(requests.length));
-    if (requests.length === 0) return Promise.resolve({ sent: 0, refused: [] });
+    if (requests.length === 0) {
+      batch.everythingSent();
+      return batch;
+    }
     this.#waiting.push(batch);
     const writer = this.#writer;
     writer.reset();
@@ -104,7 +117,7 @@ export class Connection {
     if (inWriter > 0) this.#sendBatch(batch);
     batch.everythingSent();
     this.#forgetFinished();
-    return batch.result;
+    return batch;
   }
 
   /** RTM_GET* for one object; undefined when the kernel answers without one. Rejects with NetlinkError. */

@@ -70,6 +70,11 @@ export class Rtnetlink {
     return this.#connection.sendNow(batch);
   }
 
+  /** As `sendNow`; what was refused is also there at once, for what has to be decided in this turn. */
+  sendAndSee(batch: readonly Request[]): BatchResult & { readonly result: Promise<BatchResult> } {
+    return this.#connection.sendAndSee(batch);
+  }
+
   /** `sendNow` by the name of what it is. */
   batch(batch: readonly Request[]): Promise<BatchResult> {
     return this.#connection.sendNow(batch);

@@ -2,7 +2,7 @@ import type { PortLinkGroup } from '../../config/index.ts';
 import { formatDuration } from '../../config/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { LinkState, PortChange, PortDriver } from '../../model/ports.ts';
+import { isOpen, type LinkState, type PortChange, type PortDriver } from '../../model/ports.ts';
 import {
   type Condition,
   type GroupView as DomainView,
@@ -105,7 +105,7 @@ export class PortGroups {
 
   async #seenShut(names: readonly string[]): Promise<void> {
     const { links, clock } = this.#options;
-    const shut = (): boolean => names.every((name) => links.port(name)?.adminUp !== true);
+    const shut = (): boolean => names.map((name) => links.port(name)).every((port) => !port || !isOpen(port));
     if (shut()) return;
     await new Promise<void>((resolve, reject) => {
       const timer = clock.schedule(clock.now() + SEEN_WAIT, () => {

@@ -144,7 +144,7 @@ export class Ports {
     for (const [port, state] of this.#states) {
       if (!state.request) continue;
       if (state.request.until > now) {
-        consider(state.request.until);
+        if (Number.isFinite(state.request.until)) consider(state.request.until);
         continue;
       }
       const { up, failed } = state.request;

@@ -78,7 +78,10 @@ export const IFLA = {
   CARRIER_CHANGES: 35,
   LINK_NETNSID: 37,
   PROTO_DOWN: 39,
+  PROTO_DOWN_REASON: 55,
 } as const;
+
+export const IFLA_PROTO_DOWN_REASON = { MASK: 1, VALUE: 2 } as const;
 
 export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 export const IFLA_VETH_PEER = 1;

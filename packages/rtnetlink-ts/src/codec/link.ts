@@ -6,6 +6,7 @@ import {
   IFLA_BR,
   IFLA_BRPORT,
   IFLA_INFO,
+  IFLA_PROTO_DOWN_REASON,
   IFLA_VETH_PEER,
   IFLA_VLAN_ID,
   IFLA_VXLAN,
@@ -60,6 +61,8 @@ export interface Link {
   readonly bridgePort: Readonly<BridgePort> | undefined;
   readonly alias: string | undefined;
   readonly protoDown: boolean;
+  /** One bit for each who holds it in protodown; 0 when nobody has given a reason. */
+  readonly protoDownReason: number;
 }
 
 /** What is set or created; `flags` are those of IFF_* named by `change`. */
@@ -74,7 +77,10 @@ export interface LinkChange {
   readonly master?: number;
   readonly link?: number;
   readonly alias?: string;
+  /** The kernel refuses `false` with EBUSY while any reason is left. */
   readonly protoDown?: boolean;
+  /** The bits of `mask` become those of `value`, before `protoDown` is looked at. Since Linux 5.9; ignored before. */
+  readonly protoDownReason?: { readonly mask: number; readonly value: number };
   /** File descriptor of the network namespace to move to. */
   readonly netnsFd?: number;
   readonly kind?: string;
@@ -106,6 +112,12 @@ function encodeAttributes(writer: MessageWriter, change: LinkChange): void {
   if (change.link !== undefined) writer.attributeU32(IFLA.LINK, change.link);
   if (change.alias !== undefined) writer.attributeText(IFLA.IFALIAS, change.alias);
   if (change.protoDown !== undefined) writer.attributeU8(IFLA.PROTO_DOWN, Number(change.protoDown));
+  if (change.protoDownReason !== undefined) {
+    const nest = writer.nest(IFLA.PROTO_DOWN_REASON);
+    writer.attributeU32(IFLA_PROTO_DOWN_REASON.MASK, change.protoDownReason.mask);
+    writer.attributeU32(IFLA_PROTO_DOWN_REASON.VALUE, change.protoDownReason.value);
+    writer.nestEnd(nest);
+  }
   if (change.netnsFd !== undefined) writer.attributeU32(IFLA.NET_NS_FD, change.netnsFd);
   if (change.extendedMask !== undefined) writer.attributeU32(IFLA.EXT_MASK, change.extendedMask);
   if (change.bridgePort !== undefined) {
@@ -175,6 +187,7 @@ export function decodeLink(message: Message): Link | Malformed {
   let linkNetnsId: number | undefined;
   let alias: string | undefined;
   let protoDown = false;
+  let protoDownReason = 0;
   let bridgePort: BridgePort | undefined;
   let info: LinkInfo = {};
   while (cursor.next()) {
@@ -212,6 +225,12 @@ export function decodeLink(message: Message): Link | Malformed {
       case IFLA.PROTO_DOWN:
         protoDown = cursor.u8() !== 0;
         break;
+      case IFLA.PROTO_DOWN_REASON: {
+        const reasons = cursor.nested();
+        while (reasons.next()) if (reasons.type === IFLA_PROTO_DOWN_REASON.VALUE) protoDownReason = reasons.u32();
+        cursor.adopt(reasons);
+        break;
+      }
       case IFLA.PROTINFO:
         // AF_INET6 puts its own structure here; only a bridge's is meant.
         if (bytes[start] === AF.BRIDGE) {
@@ -248,6 +267,7 @@ export function decodeLink(message: Message): Link | Malformed {
     bridgePort,
     alias,
     protoDown,
+    protoDownReason,
   };
 }
 
