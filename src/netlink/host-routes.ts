@@ -12,6 +12,9 @@
  *
  * The kernel removes the routes of an interface that is set down without telling, and refuses new ones for it
  * (ENETDOWN); both are mended when the port comes up again, if the host is still ours then.
+ *
+ * A deletion that the kernel refuses though there is something to delete (ENOBUFS, ENOMEM) leaves what nobody wants any
+ * more; then all that the kernel has of ours is compared with what is wanted, until it is right.
  */
 import {
   AF,
@@ -21,6 +24,7 @@ import {
   type NeighbourEntry,
   NTF,
   NUD,
+  type Refusal,
   type Request,
   type Route,
   RTN,
@@ -49,6 +53,10 @@ export interface HostRouteOptions {
 }
 
 const RETRY = 1000;
+const LONGEST_RETRY = 30_000;
+
+/** What a deletion is answered with when there is nothing left to delete. */
+const NOTHING_THERE = new Set(['ESRCH', 'ENOENT', 'ENODEV', 'ENXIO']);
 
 /** Worse than anything a routing daemon installs; iproute2 shows it for IPv6 as it does for its own defaults. */
 const UNREACHABLE_METRIC = 4_278_198_272;
@@ -67,6 +75,8 @@ export class HostRouteInstaller implements Announcer {
   /** Announced in a batch of which an addition was refused. */
   readonly #unsure = new Map<Address, HostRoute>();
   #timer: Timer | undefined;
+  #mendTimer: Timer | undefined;
+  #mendAfter = RETRY;
   #closed = false;
   #answered: Promise<unknown> = Promise.resolve();
 
@@ -87,7 +97,7 @@ export class HostRouteInstaller implements Announcer {
       const host = this.#hosts.get(address);
       if (!host) continue;
       this.#hosts.delete(address);
-      batch.push(requests.deleteRoute(this.#routeOf(host)), requests.deleteNeighbour(neighbourOf(host)));
+      batch.push(requests.deleteRoute(this.#slotOf(host)), requests.deleteNeighbour(neighbourOf(host)));
     }
     for (const host of delta.announced) {
       const before = this.#hosts.get(host.address);
@@ -118,11 +128,39 @@ export class HostRouteInstaller implements Announcer {
 
   /**
    * Makes the kernel hold exactly `wanted`; equal routes are not touched. What `apply` brings while this goes on
-   * stays in force.
+   * stays in force. What could not be done is tried again, also when this rejects because the tables could not be read.
    */
   async reconcile(wanted: Iterable<HostRoute>): Promise<ReconcileReport> {
+    const hosts = [...wanted];
     this.#hosts.clear();
-    for (const host of wanted) this.#hosts.set(host.address, host);
+    for (const host of hosts) this.#hosts.set(host.address, host);
+    return this.#mend();
+  }
+
+  async #mend(): Promise<ReconcileReport> {
+    try {
+      const report = await this.#compare();
+      if (report.failed > 0) this.#mendLater();
+      else this.#mendAfter = RETRY;
+      return report;
+    } catch (error) {
+      this.#mendLater();
+      throw error;
+    }
+  }
+
+  #mendLater(): void {
+    if (this.#closed || this.#mendTimer) return;
+    this.#mendTimer = this.#clock.schedule(this.#clock.now() + this.#mendAfter, () => {
+      this.#mendTimer = undefined;
+      this.#mendAfter = Math.min(2 * this.#mendAfter, LONGEST_RETRY);
+      this.#mend().catch(() => {
+        this.#counters.unread = (this.#counters.unread ?? 0) + 1;
+      });
+    });
+  }
+
+  async #compare(): Promise<ReconcileReport> {
     const routes = await this.#readRoutes();
     const neighbours = await this.#readNeighbours();
     const { present, stale } = this.#sortRoutes(routes);
@@ -148,8 +186,9 @@ export class HostRouteInstaller implements Announcer {
         (route) => (stillStale(route) ? [requests.deleteRoute(route)] : []),
         this.#counters,
       ));
-    await this.#removeStrayNeighbours(neighbours.values());
-    return { kept: this.#hosts.size - missing.length, added: missing.length, removed: stale.length, failed };
+    const left = await this.#removeStrayNeighbours(neighbours.values());
+    const kept = this.#hosts.size - missing.length;
+    return { kept, added: missing.length, removed: stale.length, failed: failed + left };
   }
 
   /**
@@ -178,6 +217,7 @@ export class HostRouteInstaller implements Announcer {
   close(): void {
     this.#unsubscribe();
     this.#timer?.cancel();
+    this.#mendTimer?.cancel();
     this.#unsure.clear();
     this.#closed = true;
   }
@@ -201,8 +241,9 @@ export class HostRouteInstaller implements Announcer {
   #send(batch: readonly Request[], announced: readonly HostRoute[]): void {
     const result = this.#rtnetlink.sendNow(batch).then((answer: BatchResult) => {
       countRefusals(this.#counters, answer);
-      // Deletions are refused when there is nothing left to delete; what was to be added may be missing.
+      // What was to be added may be missing, what was to be deleted may still be there.
       if (answer.refused.some(({ refusal }) => refusal.request.startsWith('RTM_NEW'))) this.#checkLater(announced);
+      if (answer.refused.some(({ refusal }) => isLeftOver(refusal))) this.#mendLater();
     });
     this.#answered = Promise.all([this.#answered, result]);
   }
@@ -245,6 +286,11 @@ export class HostRouteInstaller implements Announcer {
     });
   }
 
+  /** For a deletion: where a replacement was refused, the route still leads to where the host was before. */
+  #slotOf(host: HostRoute): Route {
+    return { ...this.#routeOf(host), nextHops: [] };
+  }
+
   #unreachable(prefix: Prefix, metric: number): Route {
     return makeRoute({
       destination: prefix,
@@ -284,10 +330,11 @@ export class HostRouteInstaller implements Announcer {
     return new Map(ours.map((each) => [`${each.ifindex} ${each.destination} ${each.linkAddress}`, each]));
   }
 
-  async #removeStrayNeighbours(neighbours: Iterable<Neighbour>): Promise<void> {
+  /** @returns how many the kernel refused to remove */
+  #removeStrayNeighbours(neighbours: Iterable<Neighbour>): Promise<number> {
     const stray = (each: Neighbour) =>
       this.#hosts.get(parseAddress(each.destination ?? '') as Address)?.ifindex !== each.ifindex;
-    await sendPaced(
+    return sendPaced(
       this.#rtnetlink,
       [...neighbours].filter(stray),
       ({ family, ifindex, destination }) => [requests.deleteNeighbour({ family, ifindex, destination })],
@@ -295,6 +342,8 @@ export class HostRouteInstaller implements Announcer {
     );
   }
 }
+
+const isLeftOver = ({ request, code }: Refusal): boolean => request.startsWith('RTM_DEL') && !NOTHING_THERE.has(code);
 
 const neighbourId = (host: HostRoute): string => `${host.ifindex} ${host.address} ${host.mac}`;
 

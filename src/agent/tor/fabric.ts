@@ -99,6 +99,7 @@ export class Fabric {
   readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
   #timer: Timer | undefined;
   readonly #inherited = new Map<'ospf' | 'bgp', Timer>();
+  #stopped = false;
 
   constructor(options: FabricOptions) {
     this.#options = options;
@@ -170,17 +171,23 @@ export class Fabric {
 
   async #reconcile(protocol: 'ospf' | 'bgp', until: Instant): Promise<void> {
     const { clock, log } = this.#options;
-    const now = clock.now();
-    if (now < until && !this.#protocolReadiness(protocol).ready) {
-      const retry = () =>
-        this.#reconcile(protocol, until).catch((error: Error) =>
-          log.error({ err: error }, `routes learned by ${protocol} were not reconciled`),
-        );
-      this.#inherited.set(protocol, clock.schedule(now + INHERITED_LOOK, retry));
+    const lookAgain = () =>
+      this.#inherited.set(
+        protocol,
+        clock.schedule(clock.now() + INHERITED_LOOK, () => this.#reconcile(protocol, until)),
+      );
+    if (clock.now() < until && !this.#protocolReadiness(protocol).ready) {
+      lookAgain();
       return;
     }
     const table = this.#tables.get(protocol)!;
-    await table.installer.reconcile(table.routes());
+    try {
+      await table.installer.reconcile(table.routes());
+    } catch (error) {
+      // The kernel's table could not be read. A default route of an earlier life must not outlive it for that.
+      log.warn({ err: error }, `routes learned by ${protocol} are not reconciled yet`);
+      if (!this.#stopped) lookAgain();
+    }
   }
 
   /** Make-before-break: at least one protocol has a session, and what it learned there is in the kernel. */
@@ -223,6 +230,7 @@ export class Fabric {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#timer?.cancel();
     for (const timer of this.#inherited.values()) timer.cancel();
     await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);

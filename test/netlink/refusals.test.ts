@@ -1,0 +1,122 @@
+/** What becomes of host routes when the kernel refuses for want of memory: on a simulated kernel, for the real one is never short. */
+import test from 'ava';
+import { NetlinkError, type Refusal, requests } from 'rtnetlink-ts';
+import type { Address, Mac } from '../../src/model/address.ts';
+import { HostRouteInstaller } from '../../src/netlink/index.ts';
+import { Box } from '../simulation/box.ts';
+import { VirtualClock } from '../simulation/clock.ts';
+
+const HOST = '10.10.10.1' as Address;
+const SHORT: Refusal = { code: 'ENOBUFS', errno: 105, extack: undefined, request: 'RTM_DELROUTE' };
+
+class Bench {
+  readonly clock = new VirtualClock();
+  readonly box = new Box('A', 10, () => {});
+  readonly installer: HostRouteInstaller;
+  /** Names of requests that are refused from now on; 'dump' for the reading of tables. */
+  readonly short = new Set<string>();
+
+  constructor() {
+    for (const name of ['A1', 'A2']) this.box.addPort(name, '02:aa:00:00:00:01' as Mac, []);
+    const shown = (find: (port: { name: string; ifindex: number }) => boolean) => {
+      const port = [...this.box.ports.values()].find(find);
+      return port && this.box.shown(port);
+    };
+    const dump = async <T>(values: Iterable<T>): Promise<T[]> => {
+      if (this.short.has('dump')) throw new NetlinkError(SHORT);
+      return [...values];
+    };
+    const { box, short } = this;
+    this.installer = new HostRouteInstaller(
+      {
+        async sendNow(batch) {
+          const refused = batch.flatMap((request, index) => {
+            const name = NAMES.get(request.type)!;
+            const code = short.has(name) ? 'ENOBUFS' : box.request(request);
+            return code ? [{ index, refusal: { ...SHORT, code, request: name } }] : [];
+          });
+          return { sent: batch.length, refused };
+        },
+        setRoute: async () => {},
+        dumpRoutes: ({ family }) => dump([...box.routes.values()].filter((route) => route.family === family)),
+        dumpNeighbours: () => dump(box.neighbours.values()),
+      },
+      {
+        port: (name) => shown((port) => port.name === name),
+        portByIndex: (ifindex) => shown((port) => port.ifindex === ifindex),
+        portTowards: () => undefined,
+        afterChange: () => () => {},
+      },
+      this.clock,
+    );
+  }
+
+  host(port: string) {
+    const { ifindex } = this.box.ports.get(port)!;
+    return { address: HOST, interface: port, ifindex, mac: '02:00:00:00:00:01' as Mac, level: 0 as const };
+  }
+
+  async pass(ms: number): Promise<void> {
+    const end = this.clock.now() + ms;
+    const drained = () => new Promise((resolve) => setImmediate(resolve));
+    for (let round = 0; round < 10; round++) await drained();
+    while (this.clock.step(end)) for (let round = 0; round < 10; round++) await drained();
+  }
+}
+
+const NAMES = new Map(
+  Object.entries({
+    RTM_NEWROUTE: requests.setRoute,
+    RTM_DELROUTE: requests.deleteRoute,
+    RTM_NEWNEIGH: requests.setNeighbour,
+    RTM_DELNEIGH: requests.deleteNeighbour,
+  }).map(([name, make]) => [(make as (value: never) => { type: number })({ nextHops: [] } as never).type, name]),
+);
+
+test('R4.5 a route and a neighbour whose deletion the kernel refused go when it has memory again', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.add('RTM_DELROUTE').add('RTM_DELNEIGH');
+  bench.installer.apply({ withdrawn: [HOST], announced: [] });
+  await bench.pass(5_000);
+  t.is(bench.box.routes.size, 1);
+  t.is(bench.box.neighbours.size, 1);
+  bench.short.clear();
+  await bench.pass(30_000);
+  t.is(bench.box.routes.size, 0);
+  t.is(bench.box.neighbours.size, 0);
+  t.is(bench.clock.pending, 0, 'nothing is tried for ever');
+});
+
+test('R4.5 a host that moved, and whose new route was refused, leaves no route to its old port behind', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.add('RTM_NEWROUTE');
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A2')] });
+  bench.installer.apply({ withdrawn: [HOST], announced: [] });
+  await bench.pass(0);
+  t.is(bench.box.routes.size, 0);
+});
+
+test('R4.7 what an earlier life left goes although the tables could not be read at first', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.add('dump');
+  await t.throwsAsync(bench.installer.reconcile([]), { instanceOf: NetlinkError });
+  await bench.pass(2_500);
+  t.is(bench.box.routes.size, 1);
+  t.true(bench.installer.counters().unread! > 0);
+  bench.short.clear();
+  await bench.pass(30_000);
+  t.is(bench.box.routes.size, 0);
+});
+
+test('after close nothing is mended any more', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.add('RTM_DELROUTE');
+  bench.installer.apply({ withdrawn: [HOST], announced: [] });
+  bench.installer.close();
+  await bench.pass(60_000);
+  t.is(bench.clock.pending, 0);
+});
