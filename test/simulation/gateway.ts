@@ -1,0 +1,281 @@
+/**
+ * G, small: two BGP sessions, one table. It does what an unmodified router does as far as the switches can tell: best
+ * path by ORIGIN and then age, a default route and the other switch's best routes to each switch, nothing back to the
+ * switch it came from, sessions that fall with their link.
+ */
+import { Framer } from '../../src/bgp/codec/framer.ts';
+import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
+import { parseMessage } from '../../src/bgp/codec/parser.ts';
+import { endOfRib, serialize, serializeUpdate } from '../../src/bgp/codec/serializer.ts';
+import type { Connection } from '../../src/bgp/transport.ts';
+import type { Address, Prefix } from '../../src/model/address.ts';
+import type { VirtualClock } from './clock.ts';
+import type { Random } from './random.ts';
+import type { Tcp } from './tcp.ts';
+
+export interface GatewayPeer {
+  readonly tor: string;
+  readonly asn: number;
+  /** Our address on the link and theirs. */
+  readonly local: Address;
+  readonly remote: Address;
+}
+
+interface Path {
+  readonly origin: number;
+  readonly attributes: PathAttributes;
+  readonly at: number;
+}
+
+interface Session {
+  readonly connection: Connection;
+  readonly framer: Framer;
+  opened: boolean;
+  heardAt: number;
+  /** What it was told, by prefix. */
+  readonly told: Map<Prefix, string>;
+}
+
+const ASN = 65000;
+const HOLD = 3_000;
+
+export class Gateway {
+  readonly peers: readonly GatewayPeer[];
+  /** By switch: what it announces now. */
+  readonly received = new Map<string, Map<Prefix, Path>>();
+  /** Forwarding table: where packets for a /32 go. */
+  readonly table = new Map<Prefix, string>();
+  readonly #sessions = new Map<string, Session>();
+  readonly #clock: VirtualClock;
+  readonly #random: Random;
+  readonly #tcp: Tcp;
+  readonly #dirty = new Set<Prefix>();
+  readonly #onReceived: (tor: string, message: UpdateMessage) => void;
+  readonly #onTable: () => void;
+  #running = false;
+  #life = 0;
+  #deciding = false;
+
+  constructor(options: {
+    clock: VirtualClock;
+    random: Random;
+    tcp: Tcp;
+    peers: readonly GatewayPeer[];
+    onReceived(tor: string, message: UpdateMessage): void;
+    onTable(): void;
+  }) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#tcp = options.tcp;
+    this.peers = options.peers;
+    this.#onReceived = options.onReceived;
+    this.#onTable = options.onTable;
+    for (const { tor } of this.peers) this.received.set(tor, new Map());
+  }
+
+  start(): void {
+    this.#running = true;
+    const life = ++this.#life;
+    for (const peer of this.peers) {
+      this.#tcp
+        .transport(peer.local, () => this.#running && this.#life === life)
+        .listen({ address: peer.local, port: 179, peers: [] }, (connection) => this.#accept(peer, connection));
+    }
+    this.#keepalive(life);
+  }
+
+  /** Power off: nothing is said, the kernel ends the connections, the table is gone. */
+  die(): void {
+    this.#running = false;
+    for (const peer of this.peers) {
+      this.#tcp.died(peer.local);
+      this.#lose(peer.tor);
+    }
+    this.table.clear();
+    this.#dirty.clear();
+    this.#onTable();
+  }
+
+  established(tor: string): boolean {
+    return this.#sessions.get(tor)?.opened === true;
+  }
+
+  linkDown(tor: string): void {
+    this.reset(tor, false);
+  }
+
+  reset(tor: string, notify = true): void {
+    const session = this.#sessions.get(tor);
+    if (!session) return;
+    if (notify)
+      session.connection.write(serialize({ type: 'NOTIFICATION', code: 6, subcode: 4, data: new Uint8Array(0) }));
+    session.connection.close();
+    this.#lose(tor);
+  }
+
+  #accept(peer: GatewayPeer, connection: Connection) {
+    if (!this.#running || connection.remoteAddress !== peer.remote) return undefined;
+    if (this.#sessions.get(peer.tor)?.opened) this.reset(peer.tor, false);
+    else this.#sessions.get(peer.tor)?.connection.close();
+    const session: Session = {
+      connection,
+      framer: new Framer(),
+      opened: false,
+      heardAt: this.#clock.now(),
+      told: new Map(),
+    };
+    this.#sessions.set(peer.tor, session);
+    connection.write(
+      serialize({
+        type: 'OPEN',
+        version: 4,
+        myAs: ASN,
+        holdTime: HOLD / 1000,
+        identifier: '10.255.0.254' as Address,
+        capabilities: [
+          { code: 'multiprotocol', afi: 1, safi: 1 },
+          { code: 'four-octet-as', asn: ASN },
+        ],
+      }),
+    );
+    const mine = (): boolean => this.#sessions.get(peer.tor) === session;
+    return {
+      onOpen: () => {},
+      onDrain: () => {},
+      onData: (data: Uint8Array) => mine() && this.#data(peer, session, data),
+      onClose: () => {
+        if (mine()) this.#lose(peer.tor);
+      },
+    };
+  }
+
+  #data(peer: GatewayPeer, session: Session, data: Uint8Array): void {
+    const context = { fourOctetAs: true, families: new Set([4] as const), external: true, remoteAs: peer.asn };
+    session.heardAt = this.#clock.now();
+    for (const frame of session.framer.push(data)) {
+      if ('code' in frame) throw new Error(`G can not read ${peer.tor}: ${frame.reason}`);
+      const message = parseMessage(frame, context);
+      if (message.type === 'ERROR') throw new Error(`G can not read ${peer.tor}: ${message.reason}`);
+      if (message.type === 'OPEN') session.connection.write(serialize({ type: 'KEEPALIVE' }));
+      else if (message.type === 'KEEPALIVE' && !session.opened) this.#opened(peer, session);
+      else if (message.type === 'NOTIFICATION') {
+        session.connection.close();
+        this.#lose(peer.tor);
+        return;
+      } else if (message.type === 'UPDATE') this.#update(peer, message);
+    }
+  }
+
+  #opened(peer: GatewayPeer, session: Session): void {
+    session.opened = true;
+    this.#clock.after(this.#random.between(0, 100), () => {
+      if (this.#sessions.get(peer.tor) !== session) return;
+      this.#tell(peer, session, ['0.0.0.0/0' as Prefix, ...this.#prefixes()]);
+      session.connection.write(endOfRib(4));
+    });
+  }
+
+  #update(peer: GatewayPeer, message: UpdateMessage): void {
+    const paths = this.received.get(peer.tor)!;
+    for (const prefix of message.withdrawn) {
+      if (paths.delete(prefix)) this.#dirty.add(prefix);
+    }
+    for (const { prefixes } of message.reach) {
+      for (const prefix of prefixes) {
+        const origin = message.attributes.origin ?? 2;
+        paths.set(prefix, { origin, attributes: message.attributes, at: this.#clock.now() });
+        this.#dirty.add(prefix);
+      }
+    }
+    this.#onReceived(peer.tor, message);
+    this.#decideSoon();
+  }
+
+  #lose(tor: string): void {
+    this.#sessions.delete(tor);
+    const paths = this.received.get(tor)!;
+    for (const prefix of paths.keys()) this.#dirty.add(prefix);
+    paths.clear();
+    if (this.#running) this.#decideSoon();
+  }
+
+  #decideSoon(): void {
+    if (this.#deciding) return;
+    this.#deciding = true;
+    const life = this.#life;
+    this.#clock.after(this.#random.between(0.1, 60), () => {
+      this.#deciding = false;
+      if (this.#running && this.#life === life) this.#decide();
+      else if (this.#running) this.#decideSoon();
+    });
+  }
+
+  #decide(): void {
+    const prefixes = [...this.#dirty];
+    this.#dirty.clear();
+    for (const prefix of prefixes) {
+      const best = this.best(prefix);
+      if (best) this.table.set(prefix, best);
+      else this.table.delete(prefix);
+    }
+    for (const peer of this.peers) {
+      const session = this.#sessions.get(peer.tor);
+      if (session?.opened && session.told.size > 0) this.#tell(peer, session, prefixes);
+    }
+    this.#onTable();
+  }
+
+  /** Lowest ORIGIN, then the oldest. */
+  best(prefix: Prefix): string | undefined {
+    let best: { tor: string; path: Path } | undefined;
+    for (const [tor, paths] of this.received) {
+      const path = paths.get(prefix);
+      if (!path) continue;
+      const better =
+        !best || path.origin < best.path.origin || (path.origin === best.path.origin && path.at < best.path.at);
+      if (better) best = { tor, path };
+    }
+    return best?.tor;
+  }
+
+  #prefixes(): Prefix[] {
+    return [...new Set([...this.received.values()].flatMap((paths) => [...paths.keys()]))];
+  }
+
+  #tell(peer: GatewayPeer, session: Session, prefixes: readonly Prefix[]): void {
+    for (const prefix of prefixes) {
+      const best = this.best(prefix);
+      const path = best === undefined || best === peer.tor ? undefined : this.received.get(best)!.get(prefix);
+      const own = prefix === '0.0.0.0/0';
+      if (!path && !own) {
+        if (session.told.delete(prefix))
+          session.connection.write(
+            serializeUpdate({ type: 'UPDATE', withdrawn: [prefix], reach: [], attributes: {} }, true),
+          );
+        continue;
+      }
+      const asns = [ASN, ...(path?.attributes.asPath ?? []).flatMap((segment) => segment.asns)];
+      const attributes: PathAttributes = {
+        origin: (path?.attributes.origin ?? 0) as 0 | 1 | 2,
+        asPath: [{ type: 'AS_SEQUENCE', asns }],
+        ...(path?.attributes.largeCommunities ? { largeCommunities: path.attributes.largeCommunities } : {}),
+      };
+      const text = JSON.stringify(attributes);
+      if (session.told.get(prefix) === text) continue;
+      session.told.set(prefix, text);
+      const reach = [{ family: 4 as const, nextHop: peer.local, prefixes: [prefix] }];
+      session.connection.write(serializeUpdate({ type: 'UPDATE', withdrawn: [], reach, attributes }, true));
+    }
+  }
+
+  #keepalive(life: number): void {
+    this.#clock.after(1_000, () => {
+      if (!this.#running || this.#life !== life) return;
+      for (const [tor, session] of [...this.#sessions]) {
+        if (this.#clock.now() - session.heardAt >= HOLD) this.reset(tor, true);
+        else if (session.opened) session.connection.write(serialize({ type: 'KEEPALIVE' }));
+      }
+      this.#keepalive(life);
+    });
+  }
+}

@@ -1,0 +1,173 @@
+/** What must hold all along, and what must hold when it has been quiet for a while. */
+import { type Prefix, prefixAddress, prefixContains } from '../../src/model/address.ts';
+import { isOn } from './box.ts';
+import { SIDES, type Side } from './server.ts';
+import { SLOTS, type World } from './world.ts';
+
+const LOOK = 50;
+/** The kernel's refusals are tried again after a second; notifications may be lost for 0.3 s. */
+const SLACK = 2_500;
+
+export class Monitor {
+  readonly #world: World;
+  /** `A 10.10.10.1/32` is announced and wrong since. */
+  readonly #wrong = new Map<string, number>();
+  /** Nothing speaks for keeping ports of this switch shut since. */
+  readonly #whole: Record<Side, number | undefined> = { A: undefined, B: undefined };
+  /** A port is shut, and the agent says that it isn't its doing, since. */
+  readonly #unowned = new Map<string, number>();
+  readonly #narrowSince: Record<Side, number | undefined> = { A: undefined, B: undefined };
+
+  constructor(world: World) {
+    this.#world = world;
+    world.onAnnouncement = (side, prefix) => this.#announced(side, prefix);
+  }
+
+  begin(): void {
+    const look = (): void => {
+      this.#look();
+      this.#world.clock.after(LOOK, look);
+    };
+    look();
+  }
+
+  #announced(side: Side, prefix: Prefix): void {
+    const inside = prefixContains('10.10.10.0/24' as Prefix, prefixAddress(prefix));
+    if (!prefix.endsWith('/32') || !inside) this.#world.violation(`${side} announces ${prefix}`);
+  }
+
+  #look(): void {
+    for (const side of SIDES) {
+      this.#placesOf(side);
+      this.#portsOf(side);
+      this.#bounds(side);
+    }
+  }
+
+  #placesOf(side: Side): void {
+    const world = this.#world;
+    const now = world.clock.now();
+    const { prefix } = world.settings[side];
+    const announced = world.gateway.received.get(side)!;
+    const narrow = prefix === '10.10.10.0/25';
+    this.#narrowSince[side] = narrow ? (this.#narrowSince[side] ?? now) : undefined;
+    for (const each of announced.keys()) {
+      const address = prefixAddress(each);
+      const key = `${side} ${each}`;
+      const allowed = prefixContains(prefix as Prefix, address);
+      if (allowed && world.places(address).has(side)) this.#wrong.delete(key);
+      else if (!this.#wrong.has(key)) this.#wrong.set(key, now);
+    }
+    for (const [key, since] of this.#wrong) {
+      if (!key.startsWith(side)) continue;
+      if (!announced.has(key.slice(2) as Prefix)) this.#wrong.delete(key);
+      else if (now - since > this.#probeBound(side))
+        world.violation(`${key} is announced for ${(now - since).toFixed(0)} ms and is not there`);
+    }
+  }
+
+  #probeBound(side: Side): number {
+    const { base, settings } = this.#world;
+    const interval = Math.max(base.probe.interval, settings[side].probe.interval);
+    return interval + (1 + base.probe.retries) * base.probe.timeout + 2 * base.wait + 3_000 + SLACK;
+  }
+
+  #portsOf(side: Side): void {
+    const world = this.#world;
+    const now = world.clock.now();
+    const { life, box } = world.tors[side];
+    const agent = life && !life.stopping ? life.agent : undefined;
+    const view = agent?.groups.views()[0];
+    const { startupDelay } = world.base;
+    const whole =
+      agent !== undefined &&
+      view !== undefined &&
+      view.held === undefined &&
+      isOn(world.port(side, 0)) &&
+      agent.fabric.readiness().ready &&
+      now - life!.bornAt > startupDelay;
+    this.#whole[side] = whole ? (this.#whole[side] ?? now) : undefined;
+    for (const slot of SLOTS) {
+      const port = box.ports.get(`${side}${slot}`)!;
+      const ours = view?.downlinks.find((each) => each.port === port.name);
+      if (!agent || port.adminUp || port.operator || ours?.shutByUs) this.#unowned.delete(port.name);
+      else {
+        const since = this.#unowned.get(port.name) ?? now;
+        this.#unowned.set(port.name, since);
+        if (now - since > SLACK) world.violation(`${port.name} is shut, and no group says why`);
+      }
+      const since = this.#whole[side];
+      const bound = Math.max(world.base.recoveryDelay, world.settings[side].recoveryDelay, 2_000) + 300 + 2 * SLACK;
+      if (!port.adminUp && !port.operator && since !== undefined && now - since > bound)
+        world.violation(`${port.name} is still shut ${(now - since).toFixed(0)} ms after its reason has gone`);
+    }
+  }
+
+  #bounds(side: Side): void {
+    const world = this.#world;
+    const { life } = world.tors[side];
+    const agent = life?.agent;
+    if (!agent) return;
+    const counters = agent.hosts.counters();
+    const bounded: [string, number, number][] = [
+      ['timers', life.clock.pending, 100],
+      ['searches', counters.searches ?? 0, 50],
+      ['foreign claims', counters.foreignClaims ?? 0, 50],
+      ['remembered hosts', counters.remembered ?? 0, 50],
+      ['failovers', agent.failovers.last().length, 1_000],
+      ['connections', world.tcp.size, 40],
+    ];
+    for (const [what, count, most] of bounded) if (count > most) world.violation(`${side} has ${count} ${what}`);
+  }
+
+  /** Everything was whole for long: the story must have come to its good end. */
+  quietEnd(): void {
+    const world = this.#world;
+    for (const side of SIDES) {
+      const { life, box } = world.tors[side];
+      const agent = life?.agent;
+      if (!agent) {
+        world.violation(`${side} has no agent at the end`);
+        continue;
+      }
+      const received = world.gateway.received.get(side)!;
+      const announced = new Map(agent.hosts.announced().map((route) => [route.address as string, route]));
+      const protocol = agent.loaded.config.kernel.protocol;
+      const routes = box.hostRoutes(protocol);
+      for (const vm of world.vms) {
+        if (!vm.address.startsWith('10.10.10.')) continue;
+        const here = world.places(vm.address).has(side);
+        if (here && world.gateway.best(`${vm.address}/32` as Prefix) !== side)
+          world.violation(
+            `G sends ${vm.address} to ${world.gateway.best(`${vm.address}/32` as Prefix)}, not to ${side}`,
+          );
+        if (here && world.gateway.table.get(`${vm.address}/32` as Prefix) !== side)
+          world.violation(`G's table has ${vm.address} not at ${side}`);
+        if (here && routes.get(vm.address) !== `${side}${vm.server.slot}`)
+          world.violation(`${side} routes ${vm.address} to ${routes.get(vm.address)}, not to ${side}${vm.server.slot}`);
+      }
+      for (const prefix of received.keys()) {
+        const address = prefixAddress(prefix);
+        if (!world.places(address).has(side)) world.violation(`${side} announces ${address}, which is not there`);
+        if (!announced.has(address)) world.violation(`G has ${address} from ${side}, which does not announce it`);
+        if (received.get(prefix)!.origin !== 2) world.violation(`the claim of ${side} to ${address} has not settled`);
+      }
+      for (const [address, route] of announced) {
+        if (!received.has(`${address}/32` as Prefix)) world.violation(`${side} announces ${address}, G has not got it`);
+        if (routes.get(address) !== route.interface) world.violation(`${side} has no kernel route for ${address}`);
+        if (route.level !== 0) world.violation(`${side} claims ${address} at level ${route.level}`);
+      }
+      for (const [address, port] of routes)
+        if (!announced.has(address)) world.violation(`${side} still has a kernel route for ${address} to ${port}`);
+      for (const entry of box.neighbours.values())
+        if (entry.protocol === protocol && !announced.has(entry.destination!))
+          world.violation(`${side} still has a neighbour entry for ${entry.destination}`);
+      for (const slot of SLOTS) {
+        const port = world.port(side, slot);
+        if (port.adminUp === port.operator) world.violation(`${port.name} is ${port.adminUp ? 'open' : 'shut'}`);
+      }
+      for (const view of agent.groups.views())
+        if (view.state !== 'up') world.violation(`group ${view.name} of ${side} is ${view.state}: ${view.reason}`);
+    }
+  }
+}
