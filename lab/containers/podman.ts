@@ -35,6 +35,8 @@ export async function startContainer(lab: string, node: NodeName, image: string)
   await run([
     ...[...PODMAN, 'run', '-d', '--name', name, '--hostname', node, '--network', 'none', ...ULIMITS],
     ...CAPABILITIES.flatMap((capability) => ['--cap-add', capability]),
+    // A router sets its interfaces' sysctls; they are its own network namespace's.
+    ...['--security-opt', 'unmask=/proc/sys'],
     ...['--sysctl', 'net.ipv4.ip_forward=1', '-v', `${directory}:${directory}`, '-v', `${PROJECT}:${PROJECT}:ro`],
     ...['--entrypoint', 'sleep', image, 'infinity'],
   ]);
