@@ -8,6 +8,8 @@ export function makeLogger(level: LogLevel, file?: string): bunyan {
   return bunyan.createLogger({
     name: 'peerless',
     level,
+    // Without it an error is logged as {}.
+    serializers: { err: bunyan.stdSerializers.err! },
     streams: [file === undefined ? { level, stream: process.stderr } : { level, path: file }],
   });
 }

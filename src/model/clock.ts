@@ -15,10 +15,18 @@ export interface Clock {
 /** `performance.now()` is CLOCK_MONOTONIC less the process's start: added back, instants compare across processes. */
 const processStart = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
+/** setTimeout counts in 31 bits and takes anything longer for 1 ms. */
+const LONGEST = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => processStart + performance.now(),
   schedule(at, run) {
-    const handle = setTimeout(run, Math.max(0, Math.ceil(at - systemClock.now())));
+    let handle: NodeJS.Timeout;
+    const arm = (): void => {
+      const wait = Math.max(0, Math.ceil(at - systemClock.now()));
+      handle = wait > LONGEST ? setTimeout(arm, LONGEST) : setTimeout(run, wait);
+    };
+    arm();
     return { cancel: () => clearTimeout(handle) };
   },
 };
