@@ -50,24 +50,32 @@ interface Inside {
 
 export class Origination {
   readonly #routes = new Map<Address, OwnRoute>();
-  readonly #inside: readonly Inside[];
+  #inside: readonly Inside[];
   readonly #refused: (address: Address) => void;
 
   constructor(prefixes: readonly Prefix[], refused: (address: Address) => void) {
-    this.#inside = prefixes.map((prefix) => ({
-      bytes: addressBytes(prefixAddress(prefix)),
-      length: prefixLength(prefix),
-    }));
+    this.#inside = prefixes.map(insideOf);
     this.#refused = refused;
   }
 
+  /** Other prefixes: what is in none of them is taken back. */
+  configure(prefixes: readonly Prefix[]): RouteBatch {
+    this.#inside = prefixes.map(insideOf);
+    const batch = new RouteBatch();
+    for (const route of this.#routes.values()) {
+      if (this.covers(route.nlri.subarray(1))) continue;
+      this.#routes.delete(route.address);
+      batch.withdraw(route);
+    }
+    return batch;
+  }
+
+  /** What is withdrawn is still here until `forget`: the bytes come first. */
   apply(delta: HostDelta): RouteBatch {
     const batch = new RouteBatch();
     for (const address of delta.withdrawn) {
       const route = this.#routes.get(address);
-      if (!route) continue;
-      this.#routes.delete(address);
-      batch.withdraw(route);
+      if (route) batch.withdraw(route);
     }
     for (const host of delta.announced) {
       const before = this.#routes.get(host.address);
@@ -83,6 +91,11 @@ export class Origination {
       batch.announce(route);
     }
     return batch;
+  }
+
+  /** Takes out what a batch of `apply` has withdrawn. */
+  forget(batch: RouteBatch): void {
+    for (const route of batch.gone()) this.#routes.delete(route.address);
   }
 
   /** The whole table, of one family or both. */
@@ -121,6 +134,11 @@ export class Origination {
     return this.#inside.some((prefix) => prefix.bytes.length === bytes.length && matches(prefix, bytes));
   }
 }
+
+const insideOf = (prefix: Prefix): Inside => ({
+  bytes: addressBytes(prefixAddress(prefix)),
+  length: prefixLength(prefix),
+});
 
 function matches(prefix: Inside, bytes: Uint8Array): boolean {
   const whole = prefix.length >> 3;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Address, Family } from '../model/address.ts';
 import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
@@ -6,9 +7,12 @@ import type { PortChange } from '../model/ports.ts';
 import { ForeignClaims, markOf } from './claims.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { formatCommunities, GRACEFUL_SHUTDOWN, parseCommunities } from './codec/communities.ts';
+import { CEASE } from './codec/errors.ts';
 import type { AsSegment, UpdateMessage } from './codec/messages.ts';
 import { Counters } from './counters.ts';
 import { tcpTransport } from './driver.ts';
+import { Listening, listenTargets } from './listening.ts';
+import { ceaseNotification } from './machine/session.ts';
 import type { State } from './machine/state.ts';
 import { NextHops } from './nexthop.ts';
 import type { RouteBatch } from './origination.ts';
@@ -19,8 +23,8 @@ import { Peer } from './peer.ts';
 import { OwnRestart } from './restart.ts';
 import type { InRoute } from './rib.ts';
 import { Rib } from './rib.ts';
-import type { Connection, ConnectionHandlers, Listener, Transport } from './transport.ts';
-import type { BgpOptions, RouteView, SessionView, Speaker } from './types.ts';
+import type { Connection, ConnectionHandlers, Transport } from './transport.ts';
+import type { BgpNeighborOptions, BgpOptions, BgpSettings, RouteView, SessionView, Speaker } from './types.ts';
 
 /**
  * A BGP-4 speaker for a switch that has host routes to announce and a default route to learn.
@@ -34,7 +38,7 @@ import type { BgpOptions, RouteView, SessionView, Speaker } from './types.ts';
  */
 export class BgpSpeaker implements Speaker {
   readonly name = 'bgp';
-  readonly #options: BgpOptions;
+  #options: BgpOptions;
   readonly #transport: Transport;
   readonly #counters = new Counters();
   readonly #peers = new Map<Address, Peer>();
@@ -45,7 +49,9 @@ export class BgpSpeaker implements Speaker {
   readonly #restart = new OwnRestart();
   #communities: CommunitySet;
   #gracefulShutdown = false;
-  #listeners: Listener[] = [];
+  readonly #context: PeerContext;
+  readonly #listening = new Listening();
+  #running = false;
   #refused: Address[] = [];
 
   /** @throws RangeError for a hold time below three seconds, a key or a community that can't be, a neighbour twice */
@@ -56,23 +62,23 @@ export class BgpSpeaker implements Speaker {
     this.#nextHops = new NextHops(options.links);
     this.#origination = new Origination(options.prefixes, (address) => this.#refused.push(address));
     this.#rib = new Rib({
-      localAs: options.asn,
+      localAs: () => this.#options.asn,
       maximumPaths: options.maximumPaths ?? 16,
       resolve: (route) => this.#resolve(route),
     });
     this.#claims = new ForeignClaims(
       {
-        localAs: options.asn,
+        localAs: () => this.#options.asn,
         routerId: options.routerId,
-        sharedAs: options.sharedAs ?? true,
+        sharedAs: () => this.#options.sharedAs ?? true,
         covers: (address) => this.#origination.covers(addressBytes(address)),
         announced: (address) => this.#origination.get(address)?.level,
         isOurs: (address) => this.#nextHops.isOurs(address),
       },
       options.onForeignClaim,
     );
-    const context: PeerContext = {
-      options,
+    this.#context = {
+      options: () => this.#options,
       origination: this.#origination,
       nextHops: this.#nextHops,
       counters: this.#counters,
@@ -85,16 +91,49 @@ export class BgpSpeaker implements Speaker {
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
     };
-    for (const neighbor of options.neighbors) {
-      if (this.#peers.has(neighbor.address)) throw new RangeError(`neighbour ${neighbor.address} twice`);
-      this.#peers.set(neighbor.address, new Peer(neighbor, context));
-    }
+    for (const [address, peer] of this.#peersOf(options)) this.#peers.set(address, peer);
   }
 
   start(restarted = false): void {
     this.#restart.begin(restarted && this.#options.gracefulRestart !== undefined);
+    this.#running = true;
     this.#listen();
     for (const peer of this.#peers.values()) peer.start();
+  }
+
+  configure(settings: BgpSettings): void {
+    const { sharedAs: _s, gracefulRestart: _g, ...before } = this.#options;
+    const next: BgpOptions = { ...before, ...settings };
+    // All that can be wrong with the settings is found before anything is changed.
+    parseCommunities(next.announce.communities);
+    const sameAs = next.asn === before.asn;
+    const peers = this.#peersOf(next, (neighbor) => {
+      const present = this.#peers.get(neighbor.address);
+      return sameAs && present?.accepts(neighbor) ? present : undefined;
+    });
+    const left = [...this.#peers.values()].filter((peer) => peers.get(peer.address) !== peer);
+    const come = [...peers.values()].filter((peer) => this.#peers.get(peer.address) !== peer);
+    for (const peer of left) {
+      const subcode = peers.has(peer.address) ? CEASE.configurationChange : CEASE.deconfigured;
+      peer.stop(ceaseNotification(subcode), () => {});
+    }
+    this.#options = next;
+    this.#peers.clear();
+    for (const [address, peer] of peers) this.#peers.set(address, peer);
+    for (const { address, remoteAs: _, ...rest } of next.neighbors)
+      peers.get(address)!.options = { address, remoteAs: _, ...rest };
+    this.#advertise(this.#origination.configure(next.prefixes));
+    const communities = this.#ownCommunities();
+    if (!isDeepStrictEqual(communities, this.#communities)) {
+      this.#communities = communities;
+      for (const peer of peers.values()) peer.renew();
+    }
+    this.#claims.reconsider(this.#rib.adjIn());
+    if (this.#running) {
+      this.#listen();
+      for (const peer of come) peer.start();
+    }
+    this.#settle();
   }
 
   settled(): void {
@@ -103,12 +142,13 @@ export class BgpSpeaker implements Speaker {
   }
 
   async stop(communication?: string): Promise<void> {
-    for (const listener of this.#listeners) listener.close();
-    this.#listeners = [];
+    this.#running = false;
+    this.#listening.close();
+    const notification = ceaseNotification(CEASE.administrativeShutdown, communication);
     const batch = this.#origination.clear();
     for (const peer of this.#peers.values()) peer.advertise(batch);
     const closing = [...this.#peers.values()].map(
-      (peer) => new Promise<void>((resolve) => peer.stop(communication, resolve)),
+      (peer) => new Promise<void>((resolve) => peer.stop(notification, resolve)),
     );
     await Promise.all(closing);
     this.#settle();
@@ -117,6 +157,7 @@ export class BgpSpeaker implements Speaker {
   apply(delta: HostDelta): WireReport {
     const batch = this.#origination.apply(delta);
     const report = this.#advertise(batch);
+    this.#origination.forget(batch);
     // A received route to a host of ours is not used, and is of use again when the host has gone.
     if (this.#rib.size > 0) {
       for (const route of batch.gone()) this.#rib.touch(hostPrefix(route.address));
@@ -204,26 +245,23 @@ export class BgpSpeaker implements Speaker {
     return firstByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt: this.#options.clock.now() };
   }
 
+  #peersOf(
+    options: BgpOptions,
+    present: (neighbor: BgpNeighborOptions) => Peer | undefined = () => undefined,
+  ): Map<Address, Peer> {
+    const peers = new Map<Address, Peer>();
+    for (const neighbor of options.neighbors) {
+      if (peers.has(neighbor.address)) throw new RangeError(`neighbour ${neighbor.address} twice`);
+      peers.set(neighbor.address, present(neighbor) ?? new Peer(neighbor, this.#context, options.asn));
+    }
+    return peers;
+  }
+
   #listen(): void {
-    const { listen, neighbors } = this.#options;
-    if (listen === false) return;
-    const port = listen?.port ?? 179;
-    const wildcard = (address: Address) => (address.includes(':') ? '::' : '0.0.0.0') as Address;
-    const addresses = new Set(
-      listen?.address
-        ? [listen.address]
-        : neighbors.map((neighbor) => neighbor.localAddress ?? wildcard(neighbor.address)),
+    const peers = [...this.#peers.values()].map(({ options, security }) => ({ ...options, security }));
+    this.#listening.update(listenTargets(this.#options.listen, peers), (target) =>
+      this.#transport.listen(target, (connection) => this.#accept(connection)),
     );
-    // A wildcard takes the connections of its family's single addresses too, and can't be bound beside them.
-    const bound = [...addresses].filter(
-      (address) => address === wildcard(address) || !addresses.has(wildcard(address)),
-    );
-    this.#listeners = bound.map((address) => {
-      const family = address.includes(':');
-      const peers = [...this.#peers.values()].filter((peer) => peer.address.includes(':') === family);
-      const target = { address, port, peers: peers.map((peer) => ({ address: peer.address, ...peer.security })) };
-      return this.#transport.listen(target, (connection) => this.#accept(connection));
-    });
   }
 
   /** Only configured neighbours, and only on the address that is meant for them. */

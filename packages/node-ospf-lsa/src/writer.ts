@@ -1,3 +1,5 @@
+const SHORT = 64;
+
 /** Fills a buffer of exactly the size that the serializer computed beforehand; network order. */
 export class Writer {
   readonly bytes: Uint8Array;
@@ -37,7 +39,11 @@ export class Writer {
   }
 
   raw(data: Uint8Array): void {
-    this.bytes.set(data, this.offset);
-    this.offset += data.length;
+    const { bytes, offset } = this;
+    const { length } = data;
+    // `set` costs more than the copy for the few octets of a host's LSA.
+    if (length <= SHORT) for (let index = 0; index < length; index++) bytes[offset + index] = data[index]!;
+    else bytes.set(data, offset);
+    this.offset = offset + length;
   }
 }

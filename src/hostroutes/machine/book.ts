@@ -121,9 +121,11 @@ export class Book {
 
   /** One host leaves on its own account. */
   withdraw(host: Host, kind: CauseKind, reason: string, now: Instant): void {
+    this.#leavePort(host);
+    this.#departed.add(host);
     this.#depart(host, kind, reason, this.#departed, now);
     this.changeState(host, 'gone', reason);
-    this.#gone(host);
+    this.#makeRoom(this.#departed, DEPARTED);
   }
 
   /** All hosts of these ports leave; the delta says so, there is no event for each. */
@@ -131,12 +133,12 @@ export class Book {
     for (const name of names) {
       const port = this.ports.get(name);
       if (!port) continue;
-      for (const host of port.hosts) {
+      for (const host of port.empty()) {
         this.#depart(host, kind, reason, port.left, now);
         host.state = 'gone';
         host.reason = reason;
-        this.#gone(host);
       }
+      this.#makeRoom(port.left, this.rules.policy.limits.perPort);
     }
   }
 
@@ -206,8 +208,8 @@ export class Book {
     host.spread = this.#random() * SPREAD;
   }
 
+  /** The host is in `memory` already, and no longer with its port. */
   #depart(host: Host, kind: CauseKind, reason: string, memory: Set<Host>, now: Instant): void {
-    this.#leavePort(host);
     this.live--;
     host.since = now;
     host.asking = 'no';
@@ -215,16 +217,14 @@ export class Book {
     host.elsewhere = undefined;
     host.route = undefined;
     host.memory = memory;
-    memory.add(host);
     this.count.withdrawn++;
     this.turn.note(host, kind, host.port, reason);
     if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = now + SWEEP_MS;
   }
 
-  /** Makes room in the memory for one who just left; those of this turn are still needed for the delta. */
-  #gone(host: Host): void {
-    const memory = host.memory!;
-    const limit = memory === this.#departed ? DEPARTED : this.rules.policy.limits.perPort;
+  /** For those who just left; those of this turn are still needed for the delta. */
+  #makeRoom(memory: Set<Host>, limit: number): void {
+    if (memory.size <= limit) return;
     for (const oldest of memory) {
       if (memory.size <= limit || oldest.dirty || oldest.route) return;
       this.#forget(oldest);

@@ -15,15 +15,31 @@ export class PortState {
   blocked: string | undefined;
   /** When it came up last. */
   upAt: Instant = Number.NEGATIVE_INFINITY;
-  readonly hosts = new Set<Host>();
+  hosts = new Set<Host>();
   /** Left because of the port, oldest first. */
-  readonly left = new Set<Host>();
+  left = new Set<Host>();
   /** End of the present episode of its limit. */
   fullUntil: Instant = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, downlink: boolean) {
     this.name = name;
     this.downlink = downlink;
+  }
+
+  /**
+   * All hosts leave; they are the last in `left` from now on. Mostly nobody else is there, and then this costs nothing
+   * for each host, which is some of the time from a link's loss to the wire.
+   */
+  empty(): ReadonlySet<Host> {
+    const { hosts, left } = this;
+    if (left.size === 0) {
+      this.hosts = left;
+      this.left = hosts;
+    } else {
+      for (const host of hosts) left.add(host);
+      this.hosts = new Set();
+    }
+    return hosts;
   }
 
   get usable(): boolean {

@@ -274,6 +274,8 @@ export interface Core {
   effects: Effect[];
   /** Flushes that are in `effects` already, and still to be entered in the database and the lists. */
   readonly unbooked: LsdbEntry[];
+  /** Withdrawn hosts that are still in `hosts`. */
+  readonly leavers: Address[];
   readonly settleTimer: Deadline;
   readonly spfTimer: Deadline;
   spfAt: Instant;

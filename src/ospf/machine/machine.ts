@@ -63,7 +63,7 @@ export class OspfMachine {
 
   handle(event: OspfEvent, now: Instant): readonly Effect[] {
     const core = this.core;
-    if (core.unbooked.length > 0) bookFlushes(core, now);
+    if (core.leavers.length > 0) bookFlushes(core, now);
     switch (event.kind) {
       case 'hosts':
         applyHosts(core, event.delta, now);
@@ -113,7 +113,7 @@ export class OspfMachine {
 
   /** To be called once the effects of an event have been sent: the part of the work that needed not come before. */
   complete(now: Instant): void {
-    if (this.core.unbooked.length > 0) bookFlushes(this.core, now);
+    if (this.core.leavers.length > 0) bookFlushes(this.core, now);
   }
 
   nextDeadline(): Instant | undefined {
@@ -156,6 +156,7 @@ function createCore(options: MachineOptions): Core {
     draining: false,
     effects: [],
     unbooked: [],
+    leavers: [],
     settleTimer: deadline((at) => settle(core, at)),
     spfTimer: deadline((at) => runSpf(core, at)),
     spfAt: Number.NEGATIVE_INFINITY,
