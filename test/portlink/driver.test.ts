@@ -38,7 +38,7 @@ class VirtualClock implements Clock {
 
 const folder = (t: ExecutionContext): string => {
   const made = mkdtempSync(path.join(tmpdir(), 'portlink-'));
-  t.teardown(() => rmSync(made, { recursive: true, force: true }));
+  t.teardown(() => rmSync(made, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   return made;
 };
 
