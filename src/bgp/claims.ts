@@ -3,6 +3,7 @@ import { ipv4FromNumber, ipv4ToNumber, prefixAddress } from '../model/address.ts
 import type { ClaimLevel, ForeignClaim } from '../model/hosts.ts';
 import type { LargeCommunity, PathAttributes, UpdateMessage } from './codec/messages.ts';
 import { pathLength } from './codec/validate.ts';
+import type { InRoute } from './rib.ts';
 import { originAs } from './rib.ts';
 
 /**
@@ -22,9 +23,9 @@ import { originAs } from './rib.ts';
  * The mark is the large community `asn:20556:router id`, on everything we announce unless `sharedAs` is false.
  */
 export interface ClaimPolicy {
-  readonly localAs: number;
+  localAs(): number;
   readonly routerId: Address;
-  readonly sharedAs: boolean;
+  sharedAs(): boolean;
   /** Inside the configured prefixes. */
   covers(address: Address): boolean;
   /** The level at which we announce this address now. */
@@ -56,12 +57,7 @@ export class ForeignClaims {
   update(peer: Address, message: UpdateMessage): void {
     this.withdraw(peer, message.withdrawn);
     for (const { prefixes, nextHop } of message.reach) {
-      for (const prefix of prefixes) {
-        const address = hostOf(prefix);
-        if (!address || !this.#policy.covers(address)) continue;
-        const foreign = this.#isForeign(address, nextHop, message.attributes);
-        this.#set(peer, address, foreign ? claimOf(nextHop, message.attributes) : undefined);
-      }
+      for (const prefix of prefixes) this.#hear(peer, prefix, nextHop, message.attributes);
     }
   }
 
@@ -76,17 +72,34 @@ export class ForeignClaims {
     for (const [address, claims] of this.#claims) if (claims.has(peer)) this.#set(peer, address, undefined);
   }
 
+  /** Prefixes or AS numbers are others than when these routes came. */
+  reconsider(routes: Iterable<InRoute>): void {
+    for (const [address, claims] of this.#claims) {
+      if (this.#policy.covers(address)) continue;
+      for (const peer of [...claims.keys()]) this.#set(peer, address, undefined);
+    }
+    for (const { prefix, peer, nextHop, attributes } of routes) this.#hear(peer.address, prefix, nextHop, attributes);
+  }
+
   get size(): number {
     return this.#claims.size;
   }
 
+  #hear(peer: Address, prefix: Prefix, nextHop: Address, attributes: PathAttributes): void {
+    const address = hostOf(prefix);
+    if (!address || !this.#policy.covers(address)) return;
+    const foreign = this.#isForeign(address, nextHop, attributes);
+    this.#set(peer, address, foreign ? claimOf(nextHop, attributes) : undefined);
+  }
+
   #isForeign(address: Address, nextHop: Address, attributes: PathAttributes): boolean {
-    const { localAs, routerId, sharedAs } = this.#policy;
+    const { routerId } = this.#policy;
+    const localAs = this.#policy.localAs();
     // An internal neighbour's route of our own AS has an empty path.
     const inside = attributes.asPath?.length === 0;
     if (!inside && originAs(attributes.asPath) !== localAs) return true;
     if (attributes.originatorId === routerId) return false;
-    if (!sharedAs || this.#policy.isOurs(nextHop)) return false;
+    if (!this.#policy.sharedAs() || this.#policy.isOurs(nextHop)) return false;
     const marked = markedBy(attributes, localAs);
     if (marked) return marked !== routerId;
     return this.#policy.announced(address) !== levelOf(attributes);

@@ -7,6 +7,7 @@ export type { Accept, Connection, ConnectionHandlers, Listener, Transport } from
 export type {
   BgpNeighborOptions,
   BgpOptions,
+  BgpSettings,
   RouteView,
   SessionChange,
   SessionView,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Address, Family } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
@@ -8,7 +9,7 @@ import type { ChannelOwner } from './channel.ts';
 import { Channel } from './channel.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { CEASE } from './codec/errors.ts';
-import type { Message, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
+import type { Message, NotificationMessage, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
 import { afiOf, familyOfAfi, SAFI_UNICAST } from './codec/messages.ts';
 import type { parseMessage } from './codec/parser.ts';
 import { serialize } from './codec/serializer.ts';
@@ -31,7 +32,7 @@ import type { BgpNeighborOptions, BgpOptions, SessionView } from './types.ts';
 
 /** What the neighbours share. */
 export interface PeerContext {
-  readonly options: BgpOptions;
+  options(): BgpOptions;
   readonly origination: Origination;
   readonly nextHops: NextHops;
   readonly counters: Counters;
@@ -63,8 +64,9 @@ const QUIET_WITHOUT_ANY = 3_000;
  * lost.
  */
 export class Peer implements ChannelOwner {
-  readonly options: BgpNeighborOptions;
+  options: BgpNeighborOptions;
   readonly external: boolean;
+  readonly #localAs: number;
   readonly #context: PeerContext;
   readonly #outgoing: Channel;
   #incoming: Channel | undefined;
@@ -82,30 +84,40 @@ export class Peer implements ChannelOwner {
   readonly #stale: StaleRoutes;
   /** Of the present session, or the last. */
   #negotiated: Negotiated | undefined;
+  /** The link took the session before with it. */
+  #linkLost = false;
   #lastUpdateAt: Instant | undefined;
   #interface: string | undefined;
   /** After a stop of our own that asks for peace; holds for both directions. */
   #refuseUntil: Instant = Number.NEGATIVE_INFINITY;
   #peace: Timer | undefined;
 
-  constructor(options: BgpNeighborOptions, context: PeerContext) {
+  constructor(options: BgpNeighborOptions, context: PeerContext, localAs: number) {
     if (options.hold !== 0 && options.hold < 3000)
       throw new RangeError('hold is 0 or at least 3,000 ms (RFC 4271 §4.2)');
     if (options.password && Buffer.byteLength(options.password) > LONGEST_KEY) {
       throw new RangeError(`a key has at most ${LONGEST_KEY} octets`);
     }
     this.options = options;
-    this.external = options.remoteAs !== context.options.asn;
+    this.#localAs = localAs;
+    this.external = options.remoteAs !== localAs;
     this.#context = context;
-    this.#since = context.options.clock.now();
+    this.#since = context.options().clock.now();
     this.#ribPeer = { address: options.address, remoteId: 0, external: this.external };
     this.#outgoing = this.#channel(false);
-    this.#stale = new StaleRoutes(context.options.clock, (family) => {
+    this.#stale = new StaleRoutes(context.options().clock, (family) => {
       context.counters.add('stale_routes_flushed');
       if (!this.#established) this.#interface = undefined;
       context.flush(this, family);
       context.settled();
     });
+  }
+
+  /** Whether these options can be taken over without another session. */
+  accepts(options: BgpNeighborOptions): boolean {
+    const { maximumPrefixes: _, ...present } = this.options;
+    const { maximumPrefixes: __, ...wanted } = options;
+    return isDeepStrictEqual(present, wanted);
   }
 
   get address(): Address {
@@ -149,11 +161,10 @@ export class Peer implements ChannelOwner {
   }
 
   /** The last word goes out behind all that was written before. */
-  stop(communication: string | undefined, done: () => void): void {
+  stop(notification: NotificationMessage, done: () => void): void {
     this.#running = false;
     this.#peace?.cancel();
     const connection = this.#established?.connection;
-    const notification = ceaseNotification(CEASE.administrativeShutdown, communication);
     this.#incoming?.dispatch({ type: 'ManualStop', notification });
     this.#outgoing.dispatch({ type: 'ManualStop', notification });
     this.#outgoing.stopTimer();
@@ -280,8 +291,13 @@ export class Peer implements ChannelOwner {
     counters.add(`received_${message.type.toLowerCase()}`);
     if (message.type === 'ERROR') counters.add(`error_${message.reason}`);
     if (message.type === 'NOTIFICATION') {
-      this.#context.options.log.info(
-        { neighbor: this.address, code: message.code, subcode: message.subcode, text: shutdownCommunication(message) },
+      this.#context.options().log.info(
+        {
+          neighbor: this.address,
+          code: message.code,
+          subcode: message.subcode,
+          text: shutdownCommunication(message),
+        },
         'notification received',
       );
     }
@@ -333,7 +349,7 @@ export class Peer implements ChannelOwner {
   }
 
   #resume(): void {
-    const { clock } = this.#context.options;
+    const { clock } = this.#context.options();
     if (clock.now() >= this.#refuseUntil) {
       this.#outgoing.dispatch({ type: 'Start' });
       return;
@@ -364,18 +380,20 @@ export class Peer implements ChannelOwner {
   }
 
   #restartWords(): RestartWords | undefined {
-    const { gracefulRestart } = this.#context.options;
-    return gracefulRestart && this.#context.restart.words(gracefulRestart, this.#establishedCount === 0);
+    const { gracefulRestart } = this.#context.options();
+    return (
+      gracefulRestart && this.#context.restart.words(gracefulRestart, this.#establishedCount === 0, this.#linkLost)
+    );
   }
 
   #now(): Instant {
-    return this.#context.options.clock.now();
+    return this.#context.options().clock.now();
   }
 
   #channel(incoming: boolean): Channel {
-    const { asn, routerId, random, clock } = this.#context.options;
+    const { routerId, random, clock } = this.#context.options();
     const config: SessionConfig = {
-      localAs: asn,
+      localAs: this.#localAs,
       remoteAs: this.options.remoteAs,
       routerId,
       hold: this.options.hold,
@@ -416,14 +434,14 @@ export class Peer implements ChannelOwner {
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
-    const { options, nextHops, origination, counters, communities } = this.#context;
+    const { nextHops, origination, counters, communities } = this.#context;
     const local = channel.connection?.localAddress;
     this.#interface = this.options.multihop
       ? undefined
       : ((local && nextHops.portOf(local)?.name) ?? nextHops.portTowards(this.address)?.name);
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
-    const shared = { origination, nextHops, counters, communities, localAs: options.asn, overrun };
+    const shared = { origination, nextHops, counters, communities, localAs: this.#localAs, overrun };
     this.#advertiser = new Advertiser(shared, channel, this.external);
     this.#advertiser.begin();
     if (this.#context.restart.settled) this.#advertiser.endOfRib();
@@ -437,7 +455,8 @@ export class Peer implements ChannelOwner {
     this.#sent += this.#advertiser?.updatesSent ?? 0;
     this.#established = undefined;
     this.#advertiser = undefined;
-    const helps = this.#context.options.gracefulRestart !== undefined;
+    this.#linkLost = cause === 'InterfaceDown';
+    const helps = this.#context.options().gracefulRestart !== undefined;
     const kept = this.#stale.lost(helps ? this.#negotiated : undefined, cause);
     if (kept.size > 0) this.#context.counters.add('neighbor_restarts');
     else this.#interface = undefined;

@@ -40,13 +40,13 @@ export class OwnRestart {
 
   /**
    * The R bit is for sessions lost by the restart, so not for a neighbour that has had one since. The F bit says that
-   * forwarding state survived whatever came before the session: a switch that was without power has none.
+   * forwarding state survived whatever came before the session: not a loss of power, nor one of the link.
    */
-  words({ restartTime }: RestartOptions, firstSession: boolean): RestartWords {
+  words({ restartTime }: RestartOptions, firstSession: boolean, linkLost: boolean): RestartWords {
     return {
       restartTime,
       restarting: firstSession && !this.#settled,
-      forwarding: this.#adopted || !firstSession,
+      forwarding: firstSession ? this.#adopted : !linkLost,
     };
   }
 }

@@ -34,7 +34,7 @@ export interface Selected {
 }
 
 export interface RibPolicy {
-  readonly localAs: number;
+  localAs(): number;
   readonly maximumPaths: number;
   /** Why a route may not be used, or how to reach its next hop. */
   resolve(route: InRoute): NextHop | { readonly rejected: string };
@@ -174,7 +174,7 @@ export class Rib {
 
   #usable(route: InRoute): NextHop | { readonly rejected: string } {
     // §9.1.2: our own AS in the path is a loop.
-    if (containsAs(route.attributes.asPath, this.#policy.localAs)) return { rejected: 'as-loop' };
+    if (containsAs(route.attributes.asPath, this.#policy.localAs())) return { rejected: 'as-loop' };
     return this.#policy.resolve(route);
   }
 

@@ -120,9 +120,8 @@ export class BgpSpeaker implements Speaker {
     this.#options = next;
     this.#peers.clear();
     for (const [address, peer] of peers) this.#peers.set(address, peer);
-    for (const { address, remoteAs: _, ...rest } of next.neighbors)
-      peers.get(address)!.options = { address, remoteAs: _, ...rest };
-    this.#advertise(this.#origination.configure(next.prefixes));
+    for (const neighbor of next.neighbors) peers.get(neighbor.address)!.options = neighbor;
+    this.#spread(this.#origination.configure(next.prefixes));
     const communities = this.#ownCommunities();
     if (!isDeepStrictEqual(communities, this.#communities)) {
       this.#communities = communities;
@@ -155,14 +154,7 @@ export class BgpSpeaker implements Speaker {
   }
 
   apply(delta: HostDelta): WireReport {
-    const batch = this.#origination.apply(delta);
-    const report = this.#advertise(batch);
-    this.#origination.forget(batch);
-    // A received route to a host of ours is not used, and is of use again when the host has gone.
-    if (this.#rib.size > 0) {
-      for (const route of batch.gone()) this.#rib.touch(hostPrefix(route.address));
-      for (const route of batch.come()) this.#rib.touch(hostPrefix(route.address));
-    }
+    const report = this.#spread(this.#origination.apply(delta));
     this.#settle();
     this.#reportRefused();
     return report;
@@ -231,6 +223,17 @@ export class BgpSpeaker implements Speaker {
       standard: [...new Set(standard)],
       large: sharedAs === false ? configured.large : [...configured.large, markOf(asn, routerId)],
     };
+  }
+
+  #spread(batch: RouteBatch): WireReport {
+    const report = this.#advertise(batch);
+    this.#origination.forget(batch);
+    // A received route to a host of ours is not used, and is of use again when the host has gone.
+    if (this.#rib.size > 0) {
+      for (const route of batch.gone()) this.#rib.touch(hostPrefix(route.address));
+      for (const route of batch.come()) this.#rib.touch(hostPrefix(route.address));
+    }
+    return report;
   }
 
   #advertise(batch: RouteBatch): WireReport {

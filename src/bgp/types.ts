@@ -67,6 +67,12 @@ export interface BgpOptions {
   onSession(change: SessionChange): void;
 }
 
+/** What can change while the speaker runs. */
+export type BgpSettings = Pick<
+  BgpOptions,
+  'asn' | 'neighbors' | 'announce' | 'prefixes' | 'sharedAs' | 'gracefulRestart'
+>;
+
 export interface SessionChange {
   readonly neighbor: Address;
   readonly from: State;
@@ -131,6 +137,13 @@ export interface Speaker extends Announcer {
   start(restarted?: boolean): void;
   /** After `start(true)`: the host table is as whole as it will be, End-of-RIB may be said. */
   settled(): void;
+  /**
+   * Other settings from now on. Only sessions that differ in what was agreed on are ended (Cease/6), or gone (Cease/3);
+   * other communities are announced in the sessions that stand. An absent key is its default.
+   *
+   * @throws RangeError as the constructor does; then nothing was changed
+   */
+  configure(settings: BgpSettings): void;
   /** Withdraws everything, says Cease/Administrative Shutdown, resolves when the connections are closed. */
   stop(communication?: string): Promise<void>;
   linkChanged(change: PortChange): void;

@@ -130,7 +130,7 @@ const rows: [state: State, event: Parameters<Session['handle']>[0], effects: str
     received({ type: 'NOTIFICATION', code: 6, subcode: 2, data: new Uint8Array() }),
     ['close', 'Established>Idle'],
   ],
-  ['Established', { type: 'InterfaceDown', interface: 'A0' }, ['close', 'Established>Idle']],
+  ['Established', { type: 'InterfaceDown', interface: 'A0' }, ['NOTIFICATION 6/0', 'close', 'Established>Idle']],
   ['Established', { type: 'SendHoldTimer_Expires' }, ['NOTIFICATION 8/0', 'close', 'Established>Idle']],
   ['Established', { type: 'Start' }, []],
   ['Established', { type: 'InterfaceUp' }, []],

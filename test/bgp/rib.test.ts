@@ -140,7 +140,7 @@ function message(
 
 function rib(reachable = new Set(['192.0.2.1', '192.0.2.5'])) {
   return new Rib({
-    localAs: 65001,
+    localAs: () => 65001,
     maximumPaths: 16,
     resolve: (one) =>
       reachable.has(one.nextHop) ? { via: one.nextHop, interface: 'A0' } : { rejected: 'next-hop-unreachable' },
@@ -206,9 +206,9 @@ function claims(policy: { sharedAs?: boolean; announced?: ClaimLevel } = {}) {
   const emitted: ForeignClaim[] = [];
   const tracker = new ForeignClaims(
     {
-      localAs: 65001,
+      localAs: () => 65001,
       routerId: '10.255.0.1' as Address,
-      sharedAs: policy.sharedAs ?? true,
+      sharedAs: () => policy.sharedAs ?? true,
       covers: (address) => address.startsWith('10.10.10.'),
       announced: () => policy.announced,
       isOurs: (address) => address === '192.0.2.2',

@@ -277,11 +277,7 @@ test('a reload is told what differs: by part, in words, and what needs a restart
     shadow: false,
   });
   t.true(diff.changes.includes('portLink.a.recoveryDelay: "5s" -> "9s"'), diff.changes.join('\n'));
-  t.deepEqual(diff.needsRestart, [
-    'hostRoutes.prefixes: ["10.10.10.0/24"] -> ["10.10.0.0/16"] (as for the claims of other switches)',
-    'bgp: removed',
-    'kernel.table: 254 -> 100',
-  ]);
+  t.deepEqual(diff.needsRestart, ['bgp: removed', 'kernel.table: 254 -> 100']);
 });
 
 test('a reload without a difference says nothing; comments are no difference', (t) => {
@@ -299,7 +295,7 @@ test('a reload notices a new secret in the same file, and does not show it', (t)
     'ospf.interfaces.A0.authentication: the secret',
     'bgp.neighbors.192.0.2.1.passwordFile: the secret',
   ]);
-  t.like(diff, { ospf: 'changed', bgp: 'changed', needsRestart: diff.changes });
+  t.like(diff, { ospf: 'changed', bgp: 'changed', needsRestart: diff.changes.slice(0, 1) });
 });
 
 test('a reload takes a change of how hosts return into the host table', (t) => {

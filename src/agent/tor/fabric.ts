@@ -1,4 +1,4 @@
-import type { BgpOptions, Speaker as BgpSpeakerFace } from '../../bgp/index.ts';
+import type { BgpOptions, BgpSettings, Speaker as BgpSpeakerFace } from '../../bgp/index.ts';
 import { BgpSpeaker } from '../../bgp/index.ts';
 import { type Address, addressBytes, makePrefix, type Prefix, prefixContains } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
@@ -154,6 +154,11 @@ export class Fabric {
   start(restarted: boolean): void {
     this.ospf?.start();
     this.bgp?.start(restarted);
+  }
+
+  /** What BGP can change while it runs; nothing when it does not run. To be called before the host table is told. */
+  configure(settings: BgpSettings): void {
+    this.bgp?.configure(settings);
   }
 
   linkChanged(change: PortChange): void {

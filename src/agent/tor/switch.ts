@@ -234,6 +234,10 @@ export class TorSwitch {
     this.#loadedAt = this.clock.now();
     const { config } = loaded;
     this.kernel.watchCarriers(this.#ports());
+    // The speaker first: it would refuse hosts inside prefixes that it does not know yet.
+    if (config.bgp && (diff.bgp === 'changed' || diff.hostPolicy)) {
+      this.fabric.configure({ ...config.bgp, prefixes: config.hostRoutes.policy.prefixes });
+    }
     if (diff.hostPolicy) {
       this.hosts.configure(this.#policy());
       this.#hostRoutes

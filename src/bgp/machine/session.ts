@@ -158,7 +158,7 @@ export class Session {
       case 'InterfaceDown':
         // The carrier's return starts it; the timer is for a return that nobody tells us of.
         this.#pause = this.config.connectRetry;
-        this.#step('InterfaceDown', `interface ${event.interface} down`, undefined, now, effects);
+        this.#step('InterfaceDown', `interface ${event.interface} down`, LINK_LOST, now, effects);
         break;
       case 'InterfaceUp':
         this.#interfaceUp(now, effects);
@@ -356,6 +356,7 @@ const notification = (error: Pick<BgpError, 'code' | 'subcode' | 'data'>): Notif
 
 const HOLD_EXPIRED = notification({ code: CODE.holdTimer, subcode: 0, data: new Uint8Array(0) });
 const SEND_HOLD_EXPIRED = notification({ code: CODE.sendHold, subcode: 0, data: new Uint8Array(0) });
+const LINK_LOST = notification({ code: CODE.cease, subcode: 0, data: new Uint8Array(0) });
 const COLLISION = notification({ code: CODE.cease, subcode: CEASE.collision, data: new Uint8Array(0) });
 
 /** RFC 8203 §2 (RFC 9003's 255 octets): the operator's words, cut at a character boundary. */

@@ -2,8 +2,8 @@ import type { State } from './state.ts';
 
 /**
  * The session FSM of RFC 4271 §8.2.2 as one table, for one TCP connection. Not in it: DelayOpen and the optional
- * events that nobody configures. Beyond it: `InterfaceDown` (the link to the neighbour lost carrier; nothing can be
- * said any more), `SendHoldTimer_Expires` (RFC 9687) and the route refresh (RFC 2918).
+ * events that nobody configures. Beyond it: `InterfaceDown` (the link to the neighbour lost carrier; the last word gets
+ * through only when the link is back before TCP gives up), `SendHoldTimer_Expires` (RFC 9687) and the route refresh (RFC 2918).
  *
  * An event without a row in the present state is a finite state machine error (§6.6, RFC 6608), except those in
  * `IGNORED`.
@@ -67,7 +67,25 @@ const STOPPED = row('Idle', 'sendNotification', 'dropConnection', 'stopConnectRe
 const STOPPED_SILENTLY = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'zeroConnectRetryCounter');
 const FAILED = row('Idle', 'sendNotification', 'dropConnection', 'stopConnectRetryTimer', 'startIdleHoldTimer');
 const FAILED_SILENTLY = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'startIdleHoldTimer');
-const CUT_OFF = row('Idle', 'dropConnection', 'stopConnectRetryTimer', 'zeroConnectRetryCounter', 'startIdleHoldTimer');
+/**
+ * The last word keeps the neighbour from taking the end for a graceful restart (RFC 4724): a gateway that slept through
+ * the flap would go on with routes that its kernel may have dropped with the link.
+ */
+const CUT_OFF = row(
+  'Idle',
+  'sendNotification',
+  'dropConnection',
+  'stopConnectRetryTimer',
+  'zeroConnectRetryCounter',
+  'startIdleHoldTimer',
+);
+const CUT_OFF_SILENTLY = row(
+  'Idle',
+  'dropConnection',
+  'stopConnectRetryTimer',
+  'zeroConnectRetryCounter',
+  'startIdleHoldTimer',
+);
 
 const OPENED: Partial<Record<FsmEvent, Row>> = {
   ManualStop: STOPPED,
@@ -93,7 +111,7 @@ export const TABLE: Readonly<Record<State, Partial<Record<FsmEvent, Row>>>> = {
   Connect: {
     ManualStop: STOPPED_SILENTLY,
     AutomaticStop: FAILED_SILENTLY,
-    InterfaceDown: CUT_OFF,
+    InterfaceDown: CUT_OFF_SILENTLY,
     ConnectRetryTimer_Expires: row('Connect', 'dropConnection', 'startConnectRetryTimer', 'connect'),
     Tcp_CR_Acked: OPENING,
     TcpConnectionConfirmed: OPENING,
@@ -103,7 +121,7 @@ export const TABLE: Readonly<Record<State, Partial<Record<FsmEvent, Row>>>> = {
   Active: {
     ManualStop: STOPPED_SILENTLY,
     AutomaticStop: STOPPED_SILENTLY,
-    InterfaceDown: CUT_OFF,
+    InterfaceDown: CUT_OFF_SILENTLY,
     Tcp_CR_Acked: OPENING,
     TcpConnectionConfirmed: OPENING,
     TcpConnectionFails: FAILED_SILENTLY,
