@@ -176,8 +176,11 @@ export class Observer {
     const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
     this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, ONLY_ROUTING, (message, at) => {
       for (const { kind, protocol, address, origin } of routeSightings(message.data)) {
-        if (origin !== undefined && origin !== TORS[tor].routerId) continue;
-        this.#claims.set(`${tor} ${protocol} ${address}`, kind === 'announce');
+        const { routerId, asn } = TORS[tor];
+        // What a ToR passes on is not its own claim; over BGP it takes the place of one (FRR gives G's routes back to G).
+        const own = origin === undefined || origin === (protocol === 'ospf' ? routerId : String(asn));
+        if (own || protocol === 'bgp') this.#claims.set(`${tor} ${protocol} ${address}`, own && kind === 'announce');
+        if (!own) continue;
         this.#add({ at, kind, tor, protocol, address });
       }
     });

@@ -7,7 +7,7 @@ export interface RouteSighting {
   readonly protocol: 'ospf' | 'bgp';
   readonly kind: 'announce' | 'withdraw';
   readonly address: string;
-  /** OSPF: the router that originated the LSA, which need not be the neighbour that sent it. */
+  /** Who claims it, which need not be the neighbour that says so: OSPF's Advertising Router, the last AS of BGP's AS_PATH. */
   readonly origin?: string;
 }
 
@@ -78,32 +78,54 @@ function updateSightings(update: Buffer): RouteSighting[] {
   if (update.length < 4) return [];
   const withdrawn = update.readUInt16BE(0);
   if (update.length < 4 + withdrawn) return hostsIn(update.subarray(2), 'withdraw');
-  const attributes = update.readUInt16BE(2 + withdrawn);
+  const length = update.readUInt16BE(2 + withdrawn);
+  const attributes = pathAttributes(update.subarray(4 + withdrawn, 4 + withdrawn + length));
+  const path = attributes.find(({ type }) => type === AS_PATH);
+  const origin = path && originOf(path.value);
+  const announced = [
+    ...multiprotocolHosts(attributes, MP_REACH_NLRI),
+    ...hostsIn(update.subarray(4 + withdrawn + length), 'announce'),
+  ];
   return [
     ...hostsIn(update.subarray(2, 2 + withdrawn), 'withdraw'),
-    ...multiprotocolSightings(update.subarray(4 + withdrawn, 4 + withdrawn + attributes)),
-    ...hostsIn(update.subarray(4 + withdrawn + attributes), 'announce'),
+    ...multiprotocolHosts(attributes, MP_UNREACH_NLRI),
+    ...announced.map((sighting) => (origin === undefined ? sighting : { ...sighting, origin })),
   ];
 }
 
-/** RFC 4760: MP_REACH_NLRI (14) and MP_UNREACH_NLRI (15) for IPv4 unicast, which some speakers prefer. */
-function multiprotocolSightings(attributes: Buffer): RouteSighting[] {
-  const found: RouteSighting[] = [];
+const AS_PATH = 2;
+const MP_REACH_NLRI = 14;
+const MP_UNREACH_NLRI = 15;
+
+interface PathAttribute {
+  readonly type: number;
+  readonly value: Buffer;
+}
+
+function pathAttributes(bytes: Buffer): PathAttribute[] {
+  const found: PathAttribute[] = [];
   let at = 0;
-  while (at + 3 <= attributes.length) {
-    const extended = (attributes[at]! & 0x10) !== 0;
-    if (at + (extended ? 4 : 3) > attributes.length) break;
-    const length = extended ? attributes.readUInt16BE(at + 2) : attributes[at + 2]!;
+  while (at + 3 <= bytes.length) {
+    const extended = (bytes[at]! & 0x10) !== 0;
+    if (at + (extended ? 4 : 3) > bytes.length) break;
+    const length = extended ? bytes.readUInt16BE(at + 2) : bytes[at + 2]!;
     const start = at + (extended ? 4 : 3);
-    const value = attributes.subarray(start, start + length);
-    const type = attributes[at + 1];
-    if (value.length >= 3 && value.readUInt16BE(0) === 1 && value[2] === 1) {
-      if (type === 15) found.push(...hostsIn(value.subarray(3), 'withdraw'));
-      if (type === 14 && value.length >= 5) found.push(...hostsIn(value.subarray(5 + value[3]!), 'announce'));
-    }
+    found.push({ type: bytes[at + 1]!, value: bytes.subarray(start, start + length) });
     at = start + length;
   }
   return found;
+}
+
+/** The last AS of one segment of four-octet numbers (RFC 6793), as every speaker here sends it. */
+const originOf = (path: Buffer): string | undefined =>
+  path.length >= 6 && path.length === 2 + path[1]! * 4 ? String(path.readUInt32BE(path.length - 4)) : undefined;
+
+/** RFC 4760, IPv4 unicast, which some speakers prefer to the fields of RFC 4271. */
+function multiprotocolHosts(attributes: readonly PathAttribute[], type: number): RouteSighting[] {
+  const value = attributes.find((attribute) => attribute.type === type)?.value;
+  if (value === undefined || value.length < 3 || value.readUInt16BE(0) !== 1 || value[2] !== 1) return [];
+  if (type === MP_UNREACH_NLRI) return hostsIn(value.subarray(3), 'withdraw');
+  return value.length >= 5 ? hostsIn(value.subarray(5 + value[3]!), 'announce') : [];
 }
 
 function hostsIn(prefixes: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] {

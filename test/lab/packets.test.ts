@@ -64,6 +64,15 @@ test('BGP: withdrawn and announced hosts, in one segment of several messages, al
   ]);
 });
 
+test('BGP: the origin is the last AS of the path, so that a route given back is told from an own one', (t) => {
+  const own = bgpUpdate(hex('0000 000d 40010100 400206 02 01 0000fdea 200a0a0a02'));
+  const back = bgpUpdate(hex('0000 0015 40010100 40020e 02 03 0000fdea 0000fde8 0000fde9 200a0a0a02'));
+  t.deepEqual(
+    routeSightings(tcp(Buffer.concat([own, back]))).map(({ origin }) => origin),
+    ['65002', '65001'],
+  );
+});
+
 test('whatever the bytes are, reading them ends and throws nothing', (t) => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(6, 17, 89), (bytes, protocol) => {
