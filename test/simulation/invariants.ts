@@ -7,6 +7,8 @@ import { SLOTS, type World } from './world.ts';
 const LOOK = 50;
 /** The kernel's refusals are tried again after a second; notifications may be lost for 0.3 s. */
 const SLACK = 2_500;
+/** From the table to G over a sound path, with TCP's resending. */
+const WIRE = 500;
 
 export class Monitor {
   readonly #world: World;
@@ -16,7 +18,8 @@ export class Monitor {
   readonly #whole: Record<Side, number | undefined> = { A: undefined, B: undefined };
   /** A port is shut, and the agent says that it isn't its doing, since. */
   readonly #unowned = new Map<string, number>();
-  readonly #narrowSince: Record<Side, number | undefined> = { A: undefined, B: undefined };
+  /** G knows other hosts of this switch than it announces, since. */
+  readonly #differs: Record<Side, number | undefined> = { A: undefined, B: undefined };
 
   constructor(world: World) {
     this.#world = world;
@@ -40,6 +43,7 @@ export class Monitor {
     for (const side of SIDES) {
       this.#placesOf(side);
       this.#portsOf(side);
+      this.#hostsOf(side);
       this.#bounds(side);
     }
   }
@@ -49,8 +53,6 @@ export class Monitor {
     const now = world.clock.now();
     const { prefix } = world.settings[side];
     const announced = world.gateway.received.get(side)!;
-    const narrow = prefix === '10.10.10.0/25';
-    this.#narrowSince[side] = narrow ? (this.#narrowSince[side] ?? now) : undefined;
     for (const each of announced.keys()) {
       const address = prefixAddress(each);
       const key = `${side} ${each}`;
@@ -101,6 +103,31 @@ export class Monitor {
       if (!port.adminUp && !port.operator && since !== undefined && now - since > bound)
         world.violation(`${port.name} is still shut ${(now - since).toFixed(0)} ms after its reason has gone`);
     }
+  }
+
+  /** What the agent itself knows, it has acted on: the withdrawal is in the turn of the event. */
+  #hostsOf(side: Side): void {
+    const world = this.#world;
+    const { life, box } = world.tors[side];
+    const agent = life && !life.stopping ? life.agent : undefined;
+    if (!agent) return;
+    const told = world.gateway.received.get(side)!;
+    const announced = agent.hosts.announced();
+    for (const { address, interface: name } of announced) {
+      const port = life!.face.port(name);
+      if (!port?.adminUp || !port.carrier) world.violation(`${side} announces ${address} on ${name}, which is down`);
+      const real = box.ports.get(name);
+      // Hosts are withdrawn before their port is shut, not when it is seen to be.
+      if (real && !real.adminUp && !real.operator)
+        world.violation(`${side} announces ${address} on ${name}, which it has shut`);
+    }
+    const now = world.clock.now();
+    const wanted = new Set(announced.map(({ address }) => `${address}/32`));
+    const differs = told.size !== wanted.size || [...told.keys()].some((prefix) => !wanted.has(prefix));
+    const open = differs && world.gateway.established(side) && world.hears(side);
+    this.#differs[side] = open ? (this.#differs[side] ?? now) : undefined;
+    if (now - (this.#differs[side] ?? now) > WIRE)
+      world.violation(`G has ${[...told.keys()]} from ${side}, which announces ${[...wanted]}`);
   }
 
   #bounds(side: Side): void {

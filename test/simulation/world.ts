@@ -178,6 +178,11 @@ export class World {
     } else this.servers[slot - 1]?.carrierChanged(side);
   }
 
+  /** The path to G is sound. */
+  hears(side: Side): boolean {
+    return this.#path(LINKS[side].local, LINKS[side].peer);
+  }
+
   /** A cable is whole when no fault is left on it. */
   cable(side: Side, slot: number, fault: string, broken: boolean): void {
     const tor = this.tors[side];
@@ -313,8 +318,9 @@ export class World {
     const life: Life = { clock, face, agent: undefined, bornAt: this.clock.now(), stopping: false };
     tor.life = life;
     this.story(`${side} agent starts${holdAtBoot ? ', ports held' : ''}`);
+    const loaded = this.config(side);
     TorSwitch.start({
-      loaded: this.config(side),
+      loaded,
       clock,
       log: this.#log(side, clock),
       kernel: face,
@@ -330,6 +336,7 @@ export class World {
     }).then(
       (agent) => {
         life.agent = agent;
+        if (this.config(side) !== loaded) agent.reload(this.config(side));
         agent.events.follow((event) => this.#remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`));
       },
       (error: Error) => {
