@@ -43,6 +43,7 @@ export interface Weather {
   lateNotice: number;
   lostNotice: number;
   unsent: number;
+  lostFrame: number;
 }
 
 export interface FaceOptions {

@@ -27,7 +27,7 @@ export class Faults {
     const { random } = world;
     const side = random.pick(SIDES);
     const slot = random.pick(SLOTS);
-    switch (random.integer(0, 19)) {
+    switch (random.integer(0, 20)) {
       case 0:
       case 1:
       case 2:
@@ -99,6 +99,7 @@ export class Faults {
           lateNotice: random.pick([0.1, 0.6]),
           lostNotice: random.pick([0, 0.05, 0.3]),
           unsent: random.pick([0, 0.1]),
+          lostFrame: random.pick([0, 0, 0.2]),
         });
         this.#later(500, 5_000, () => world.weather(side, {}));
         break;
@@ -121,6 +122,9 @@ export class Faults {
         break;
       case 19:
         this.#neighbours(side);
+        break;
+      case 20:
+        this.#hold(side);
         break;
     }
   }
@@ -227,6 +231,28 @@ export class Faults {
     this.#later(500, 6_000, () => world.reload(side, { ...world.base }));
   }
 
+  #hold(side: Side): void {
+    const world = this.#world;
+    const { life } = world.tors[side];
+    if (!life?.agent || life.stopping) return;
+    const state = world.random.pick(['open', 'shut'] as const);
+    world.story(`operator holds ${side} ${state}`);
+    life.agent.groups.hold('fabric', state);
+    this.#later(100, 4_000, () => this.#release(side));
+  }
+
+  #release(side: Side): void {
+    const world = this.#world;
+    world.story(`operator releases ${side}`);
+    // A dead agent is told when it lives again.
+    const tell = (): void => {
+      const { life } = world.tors[side];
+      if (life?.agent && !life.stopping) life.agent.groups.release('fabric');
+      else world.clock.after(500, tell);
+    };
+    tell();
+  }
+
   /** The kernel checks an entry by itself, or makes one. */
   #neighbours(side: Side): void {
     const world = this.#world;
@@ -261,6 +287,7 @@ export class Faults {
       for (const slot of [0, ...SLOTS]) world.cable(side, slot, 'fault', false);
       world.powerOn(side);
       world.startAgent(side);
+      this.#release(side);
       for (const slot of [0, ...SLOTS]) if (slot === 0 || world.random.chance(0.7)) this.#operatorOpensOwn(side, slot);
       world.reload(side, { ...world.base });
     }

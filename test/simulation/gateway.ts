@@ -1,14 +1,16 @@
 /**
  * G, small: two BGP sessions, one table. It does what an unmodified router does as far as the switches can tell: best
  * path by ORIGIN and then age, a default route and the other switch's best routes to each switch, nothing back to the
- * switch it came from, sessions that fall with their link.
+ * switch it came from, sessions that fall with their link. By the seed it helps a switch that restarts (RFC 4724 §4.2),
+ * as FRR does unless told otherwise.
  */
 import { Framer } from '../../src/bgp/codec/framer.ts';
-import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
+import type { OpenMessage, PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
 import { parseMessage } from '../../src/bgp/codec/parser.ts';
 import { endOfRib, serialize, serializeUpdate } from '../../src/bgp/codec/serializer.ts';
 import type { Connection } from '../../src/bgp/transport.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
+import type { Timer } from '../../src/model/clock.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
 import type { Tcp } from './tcp.ts';
@@ -25,12 +27,16 @@ interface Path {
   readonly origin: number;
   readonly attributes: PathAttributes;
   readonly at: number;
+  /** Kept for a switch that restarts. */
+  readonly stale: boolean;
 }
 
 interface Session {
   readonly connection: Connection;
   readonly framer: Framer;
   opened: boolean;
+  /** Milliseconds that the switch asked for, should it restart. */
+  restartTime: number | undefined;
   heardAt: number;
   /** What it was told, by prefix. */
   readonly told: Map<Prefix, string>;
@@ -38,6 +44,8 @@ interface Session {
 
 const ASN = 65000;
 const HOLD = 3_000;
+/** We help, and do not restart gracefully ourselves. */
+const HELPER = { code: 'graceful-restart', restarting: false, restartTime: 120, families: [] } as const;
 
 export class Gateway {
   readonly peers: readonly GatewayPeer[];
@@ -50,6 +58,8 @@ export class Gateway {
   readonly #random: Random;
   readonly #tcp: Tcp;
   readonly #dirty = new Set<Prefix>();
+  readonly #helps: boolean;
+  readonly #staleTimers = new Map<string, Timer>();
   readonly #onReceived: (tor: string, message: UpdateMessage) => void;
   readonly #onTable: () => void;
   #running = false;
@@ -60,6 +70,7 @@ export class Gateway {
     clock: VirtualClock;
     random: Random;
     tcp: Tcp;
+    helps: boolean;
     peers: readonly GatewayPeer[];
     onReceived(tor: string, message: UpdateMessage): void;
     onTable(): void;
@@ -67,6 +78,7 @@ export class Gateway {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#tcp = options.tcp;
+    this.#helps = options.helps;
     this.peers = options.peers;
     this.#onReceived = options.onReceived;
     this.#onTable = options.onTable;
@@ -89,7 +101,7 @@ export class Gateway {
     this.#running = false;
     for (const peer of this.peers) {
       this.#tcp.died(peer.local);
-      this.#lose(peer.tor);
+      this.#lose(peer.tor, false);
     }
     this.table.clear();
     this.#dirty.clear();
@@ -106,21 +118,27 @@ export class Gateway {
 
   reset(tor: string, notify = true): void {
     const session = this.#sessions.get(tor);
-    if (!session) return;
+    if (!session) {
+      this.#flushStale(tor);
+      return;
+    }
     if (notify)
       session.connection.write(serialize({ type: 'NOTIFICATION', code: 6, subcode: 4, data: new Uint8Array(0) }));
     session.connection.close();
-    this.#lose(tor);
+    this.#lose(tor, false);
   }
 
   #accept(peer: GatewayPeer, connection: Connection) {
     if (!this.#running || connection.remoteAddress !== peer.remote) return undefined;
-    if (this.#sessions.get(peer.tor)?.opened) this.reset(peer.tor, false);
-    else this.#sessions.get(peer.tor)?.connection.close();
+    const before = this.#sessions.get(peer.tor);
+    before?.connection.close();
+    // The switch has forgotten the session that we still have (RFC 4724 §4.2).
+    if (before?.opened) this.#lose(peer.tor, true);
     const session: Session = {
       connection,
       framer: new Framer(),
       opened: false,
+      restartTime: undefined,
       heardAt: this.#clock.now(),
       told: new Map(),
     };
@@ -135,6 +153,7 @@ export class Gateway {
         capabilities: [
           { code: 'multiprotocol', afi: 1, safi: 1 },
           { code: 'four-octet-as', asn: ASN },
+          ...(this.#helps ? [HELPER] : []),
         ],
       }),
     );
@@ -144,7 +163,7 @@ export class Gateway {
       onDrain: () => {},
       onData: (data: Uint8Array) => mine() && this.#data(peer, session, data),
       onClose: () => {
-        if (mine()) this.#lose(peer.tor);
+        if (mine()) this.#lose(peer.tor, true);
       },
     };
   }
@@ -156,18 +175,42 @@ export class Gateway {
       if ('code' in frame) throw new Error(`G can not read ${peer.tor}: ${frame.reason}`);
       const message = parseMessage(frame, context);
       if (message.type === 'ERROR') throw new Error(`G can not read ${peer.tor}: ${message.reason}`);
-      if (message.type === 'OPEN') session.connection.write(serialize({ type: 'KEEPALIVE' }));
-      else if (message.type === 'KEEPALIVE' && !session.opened) this.#opened(peer, session);
+      if (message.type === 'OPEN') {
+        this.#opening(peer, session, message);
+        session.connection.write(serialize({ type: 'KEEPALIVE' }));
+      }
+      if (message.type === 'KEEPALIVE' && !session.opened) this.#opened(peer, session);
       else if (message.type === 'NOTIFICATION') {
         session.connection.close();
-        this.#lose(peer.tor);
+        this.#lose(peer.tor, false);
         return;
       } else if (message.type === 'UPDATE') this.#update(peer, message);
     }
   }
 
+  #opening(peer: GatewayPeer, session: Session, open: OpenMessage): void {
+    const restart = open.capabilities.find((capability) => capability.code === 'graceful-restart');
+    const family = restart?.families.find(({ afi, safi }) => afi === 1 && safi === 1);
+    session.restartTime = this.#helps && family ? restart!.restartTime * 1000 : undefined;
+    if (!family?.forwarding) this.#flushStale(peer.tor);
+  }
+
+  /** What a switch that restarted has not said again. */
+  #flushStale(tor: string): void {
+    this.#staleTimers.get(tor)?.cancel();
+    this.#staleTimers.delete(tor);
+    const paths = this.received.get(tor)!;
+    for (const [prefix, path] of paths) {
+      if (!path.stale) continue;
+      paths.delete(prefix);
+      this.#dirty.add(prefix);
+    }
+    if (this.#running && this.#dirty.size > 0) this.#decideSoon();
+  }
+
   #opened(peer: GatewayPeer, session: Session): void {
     session.opened = true;
+    this.#staleTimers.get(peer.tor)?.cancel();
     this.#clock.after(this.#random.between(0, 100), () => {
       if (this.#sessions.get(peer.tor) !== session) return;
       this.#tell(peer, session, ['0.0.0.0/0' as Prefix, ...this.#prefixes()]);
@@ -183,17 +226,28 @@ export class Gateway {
     for (const { prefixes } of message.reach) {
       for (const prefix of prefixes) {
         const origin = message.attributes.origin ?? 2;
-        paths.set(prefix, { origin, attributes: message.attributes, at: this.#clock.now() });
+        paths.set(prefix, { origin, attributes: message.attributes, at: this.#clock.now(), stale: false });
         this.#dirty.add(prefix);
       }
     }
+    if (message.endOfRib) this.#flushStale(peer.tor);
     this.#onReceived(peer.tor, message);
     this.#decideSoon();
   }
 
-  #lose(tor: string): void {
+  #lose(tor: string, silently: boolean): void {
+    const session = this.#sessions.get(tor);
     this.#sessions.delete(tor);
     const paths = this.received.get(tor)!;
+    if (silently && session?.restartTime !== undefined) {
+      for (const [prefix, path] of paths) paths.set(prefix, { ...path, stale: true });
+      this.#staleTimers.get(tor)?.cancel();
+      const flush = () => this.#flushStale(tor);
+      this.#staleTimers.set(tor, this.#clock.after(session.restartTime, flush));
+      return;
+    }
+    // A connection that never became a session says nothing of the routes of the one before.
+    if (silently && session && !session.opened) return;
     for (const prefix of paths.keys()) this.#dirty.add(prefix);
     paths.clear();
     if (this.#running) this.#decideSoon();

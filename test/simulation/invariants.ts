@@ -9,6 +9,8 @@ const LOOK = 50;
 const SLACK = 2_500;
 /** From the table to G over a sound path, with TCP's resending. */
 const WIRE = 500;
+/** G keeps the hosts of a dead agent for 5 s, and of one that came back until its table is whole, 3 s later. */
+const RESTART = 9_000;
 
 export class Monitor {
   readonly #world: World;
@@ -69,9 +71,11 @@ export class Monitor {
   }
 
   #probeBound(side: Side): number {
-    const { base, settings } = this.#world;
+    const { base, settings, helps } = this.#world;
     const interval = Math.max(base.probe.interval, settings[side].probe.interval);
-    return interval + (1 + base.probe.retries) * base.probe.timeout + 2 * base.wait + 3_000 + SLACK;
+    return (
+      interval + (1 + base.probe.retries) * base.probe.timeout + 2 * base.wait + 3_000 + (helps ? RESTART : 0) + SLACK
+    );
   }
 
   #portsOf(side: Side): void {
@@ -111,7 +115,7 @@ export class Monitor {
     const { life, box } = world.tors[side];
     const agent = life && !life.stopping ? life.agent : undefined;
     if (!agent) return;
-    const told = world.gateway.received.get(side)!;
+    const told = new Map([...world.gateway.received.get(side)!].filter(([, path]) => !path.stale));
     const announced = agent.hosts.announced();
     for (const { address, interface: name } of announced) {
       const port = life!.face.port(name);

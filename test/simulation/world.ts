@@ -24,7 +24,7 @@ const LINKS: Record<Side, { routerId: string; local: Address; peer: Address }> =
   B: { routerId: '10.255.0.2', local: '192.0.2.6' as Address, peer: '192.0.2.5' as Address },
 };
 const EPOCH = 1_700_000_000_000;
-const FINE: Weather = { refuse: 0, lateAnswer: 0.05, lateNotice: 0.05, lostNotice: 0, unsent: 0 };
+const FINE: Weather = { refuse: 0, lateAnswer: 0.05, lateNotice: 0.05, lostNotice: 0, unsent: 0, lostFrame: 0 };
 const CHAT = { least: 4_000, most: 9_000 };
 
 export interface Settings {
@@ -77,7 +77,8 @@ export class World {
   readonly lines: string[] = [];
   readonly violations: string[] = [];
   gatewayUp = true;
-  /** Prefixes that were configured within the last second: what may be announced. */
+  /** G keeps the routes of a switch whose agent died, for a while. */
+  readonly helps: boolean;
   onAnnouncement: (side: Side, prefix: Prefix) => void = () => {};
   readonly #hash = createHash('sha256');
   readonly #configs = new Map<string, Loaded & { config: TorConfig }>();
@@ -99,6 +100,7 @@ export class World {
       ports: SLOTS,
     };
     this.settings = { A: { ...this.base }, B: { ...this.base } };
+    this.helps = random.chance(0.5);
     this.asns = { A: 65001, B: random.pick([65001, 65002]) };
     this.tors = { A: this.#tor('A', 100), B: this.#tor('B', 200) };
     this.tcp = new Tcp(this.clock, random, (one, two) => this.#path(one, two));
@@ -106,6 +108,7 @@ export class World {
       clock: this.clock,
       random,
       tcp: this.tcp,
+      helps: this.helps,
       peers: SIDES.map((side) => ({
         tor: side,
         asn: this.asns[side],
@@ -198,7 +201,7 @@ export class World {
     const { box } = this.tors[side];
     this.clock.after(this.random.between(0.02, 0.3), () => {
       const port = this.port(side, slot);
-      if (!isOn(port)) return;
+      if (!isOn(port) || this.random.chance(this.tors[side].weather.lostFrame)) return;
       const packet = frame.subarray(14);
       const address = [...packet.subarray(14, 18)].join('.') as Address;
       const mac = Buffer.from(packet.subarray(8, 14))
@@ -309,7 +312,8 @@ export class World {
       weather: tor.weather,
       transmit: (port, frame) =>
         this.clock.after(this.random.between(0.02, 0.3), () => {
-          if (isOn(port)) this.servers[Number(port.name.slice(1)) - 1]?.hears(side, frame);
+          if (isOn(port) && !this.random.chance(tor.weather.lostFrame))
+            this.servers[Number(port.name.slice(1)) - 1]?.hears(side, frame);
         }),
       routesChanged: () => this.clock.after(0.01, () => this.traffic()),
       story: (what) => this.story(what),
