@@ -1,0 +1,102 @@
+/** What was asked of SONiC and has not been seen done: each demand is answered once, whatever happens meanwhile. Pure. */
+import type { Instant } from '../../../model/clock.ts';
+import type { Picture } from './picture.ts';
+
+interface Demand {
+  readonly up: boolean;
+  readonly waiting: Set<string>;
+  readonly due: Instant;
+  readonly failed: string[];
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Demands {
+  #open: Demand[] = [];
+  /** What we asked last of each port. */
+  readonly #last = new Map<string, boolean>();
+
+  /** A port that is asked for the opposite while one demand is open is done, as far as that one is concerned. */
+  add(ports: readonly string[], up: boolean, due: Instant): Promise<void> {
+    for (const port of ports) this.#last.set(port, up);
+    for (const demand of this.#open) if (demand.up !== up) for (const port of ports) demand.waiting.delete(port);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#open.push({ up, waiting: new Set(ports), due, failed: [], resolve, reject });
+    this.#answer();
+    return promise;
+  }
+
+  lastAsked(port: string): boolean | undefined {
+    return this.#last.get(port);
+  }
+
+  /** When the first of them has waited long enough. */
+  due(): Instant | undefined {
+    return this.#open.length === 0 ? undefined : Math.min(...this.#open.map(({ due }) => due));
+  }
+
+  /** `admin` of the running row is what counts: orchagent writes it when it takes the demand up, then sets the hardware. */
+  seen({ ports }: Picture): void {
+    for (const { waiting, up, failed } of this.#open) {
+      for (const port of waiting) {
+        const row = ports.get(port);
+        if (row?.admin === up && row.demanded !== !up) waiting.delete(port);
+        else if (row?.admin === undefined) {
+          waiting.delete(port);
+          failed.push(`${port}: SONiC has no such port any more`);
+        }
+      }
+    }
+    this.#answer();
+  }
+
+  /** After a loss of the connection: what is neither done nor on its way was lost with it. */
+  lost({ ports }: Picture): void {
+    for (const { waiting, up, failed } of this.#open) {
+      for (const port of waiting) {
+        if (ports.get(port)?.demanded === up) continue;
+        waiting.delete(port);
+        failed.push(`${port}: the demand was lost with the connection to Redis`);
+      }
+    }
+    this.#answer();
+  }
+
+  /** Gives up those that are due; returns the ports that were to be shut, whose demand must be taken back. */
+  expire(now: Instant): string[] {
+    const takenBack: string[] = [];
+    for (const { waiting, up, due, failed } of this.#open) {
+      if (due > now) continue;
+      for (const port of waiting) failed.push(`${port}: SONiC has not ${up ? 'opened' : 'shut'} it in time`);
+      if (!up) takenBack.push(...waiting);
+      waiting.clear();
+    }
+    for (const port of takenBack) this.#last.set(port, true);
+    this.#answer();
+    return takenBack;
+  }
+
+  abandon(reason: string): void {
+    for (const { waiting, failed } of this.#open) {
+      for (const port of waiting) failed.push(`${port}: ${reason}`);
+      waiting.clear();
+    }
+    this.#answer();
+  }
+
+  #answer(): void {
+    const done = this.#open.filter(({ waiting }) => waiting.size === 0);
+    if (done.length === 0) return;
+    this.#open = this.#open.filter(({ waiting }) => waiting.size > 0);
+    for (const { failed, resolve, reject } of done) {
+      if (failed.length === 0) resolve();
+      else
+        reject(
+          new AggregateError(
+            failed.map((each) => new Error(each)),
+            failed.join('; '),
+          ),
+        );
+    }
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * One life of the connection to SONiC's Redis: APPL_DB, CONFIG_DB, and the notifications. It ends once, with a reason,
+ * when any of the three is lost or Redis stops answering; a new life begins with a full reading.
+ */
+import { createClient } from '@redis/client';
+import type { Clock, Timer } from '../../../model/clock.ts';
+import type { Log } from '../../../model/log.ts';
+import type { LagRow, Picture, PortRow } from './picture.ts';
+import {
+  CONFIG,
+  DATABASE,
+  DEMAND,
+  isUpText,
+  lagRow,
+  METADATA,
+  type Notification,
+  notifiesEnough,
+  PORT_INIT_DONE,
+  parseNotification,
+  portRow,
+  type Value,
+  WATCHED_CHANNELS,
+} from './schema.ts';
+
+/** A path of a Unix socket, or host:port. */
+export type RedisAddress = string;
+
+const CONNECT_TIMEOUT = 2_000;
+const PING_INTERVAL = 1_000;
+/** A Redis that is busy with something long (a save, a big KEYS) is not gone. */
+const PING_PATIENCE = 5_000;
+/** Demands and readings that may wait in the client; beyond that they fail. */
+const MAXIMUM_QUEUE = 10_000;
+
+type Client = ReturnType<typeof makeClient>;
+
+function makeClient(address: RedisAddress, database: number) {
+  const colon = address.lastIndexOf(':');
+  const common = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false as const };
+  const socket = address.startsWith('/')
+    ? { ...common, path: address, tls: false as const }
+    : { ...common, host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
+  // RESP 2: the Redis of older images (5.0) knows no other.
+  return createClient({
+    socket,
+    database,
+    RESP: 2,
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: MAXIMUM_QUEUE,
+    name: 'peerless',
+  });
+}
+
+export interface SessionOptions {
+  readonly address: RedisAddress;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onNotification: (notification: Notification) => void;
+  readonly onLost: (reason: string) => void;
+}
+
+export class Session {
+  readonly #appl: Client;
+  readonly #config: Client;
+  readonly #listener: Client;
+  readonly #options: SessionOptions;
+  #pulse: Timer | undefined;
+  #over = false;
+
+  /** Connected and subscribed: what changes from here on is notified. Rejects when Redis can't be reached. */
+  static async open(options: SessionOptions): Promise<Session> {
+    const session = new Session(options);
+    try {
+      await Promise.all([session.#appl.connect(), session.#config.connect(), session.#listener.connect()]);
+      await session.#ensureNotifications();
+      await session.#listener.pSubscribe([...WATCHED_CHANNELS], (_event, channel) => {
+        const notification = parseNotification(channel);
+        if (notification && !session.#over) options.onNotification(notification);
+      });
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    session.#beat();
+    return session;
+  }
+
+  private constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#appl = makeClient(options.address, DATABASE.APPL);
+    this.#config = makeClient(options.address, DATABASE.CONFIG);
+    this.#listener = makeClient(options.address, DATABASE.APPL);
+    for (const client of [this.#appl, this.#config, this.#listener]) {
+      client.on('error', (error: Error) => this.#lost(error.message));
+      client.on('end', () => this.#lost('the connection was closed'));
+    }
+  }
+
+  close(): void {
+    this.#over = true;
+    this.#pulse?.cancel();
+    for (const client of [this.#appl, this.#config, this.#listener]) if (client.isOpen) client.destroy();
+  }
+
+  /** Everything. undefined while SONiC has not loaded its configuration or not made its ports. */
+  async read(): Promise<Picture | undefined> {
+    const [metadata, portKeys, lagKeys, memberKeys] = await Promise.all([
+      this.#config.exists(METADATA),
+      // CONFIG_DB has some thousand keys at most; APPL_DB, with all routes, is never searched.
+      this.#config.keys(`${CONFIG.PORT}|*`),
+      this.#config.keys(`${CONFIG.LAG}|*`),
+      this.#config.keys(`${CONFIG.LAG_MEMBER}|*`),
+    ]);
+    const names = portKeys.map(afterSeparator);
+    const lagNames = lagKeys.map(afterSeparator);
+    const [made, ports, lags] = await Promise.all([
+      this.#appl.exists(portRow(PORT_INIT_DONE)),
+      Promise.all(names.map((name) => this.#readPort(name))),
+      Promise.all(lagNames.map((name) => this.#readLag(name, memberKeys))),
+    ]);
+    if (!metadata || !made) return undefined;
+    return {
+      ports: new Map(names.map((name, index) => [name, ports[index]!])),
+      lags: new Map(lagNames.map((name, index) => [name, lags[index]!])),
+    };
+  }
+
+  /** Some rows of APPL_DB afresh, all in one pipeline; what CONFIG_DB says is taken from `picture`. */
+  async refresh(picture: Picture, names: readonly string[]): Promise<Picture> {
+    const ports = new Map(picture.ports);
+    const lags = new Map(picture.lags);
+    await Promise.all(
+      names.map(async (name) => {
+        const port = picture.ports.get(name);
+        const lag = picture.lags.get(name);
+        if (port) ports.set(name, { ...port, ...(await this.#running(name)) });
+        else if (lag) lags.set(name, { ...lag, oper: await this.#lagOper(name) });
+      }),
+    );
+    return { ports, lags };
+  }
+
+  /**
+   * Asks orchagent to set the admin state of all of `ports`: one transaction, written in one piece. Resolves when Redis
+   * has it, which is before the hardware does.
+   */
+  async demand(ports: readonly string[], up: boolean): Promise<void> {
+    const transaction = this.#appl.multi().sAdd(DEMAND.names, [...ports]);
+    for (const port of ports) transaction.hSet(DEMAND.row(port), 'admin_status', up ? 'up' : 'down');
+    await transaction.publish(DEMAND.channel, DEMAND.call).exec();
+  }
+
+  async #readPort(name: string): Promise<PortRow> {
+    const [[admin, alias], running] = await Promise.all([
+      this.#config.hmGet(`${CONFIG.PORT}|${name}`, ['admin_status', 'alias']) as Promise<Value[]>,
+      this.#running(name),
+    ]);
+    return { configUp: isUpText(admin), alias: alias ?? undefined, ...running };
+  }
+
+  async #running(name: string): Promise<Pick<PortRow, 'admin' | 'demanded' | 'oper'>> {
+    const [[admin, oper], demanded] = await Promise.all([
+      this.#appl.hmGet(portRow(name), ['admin_status', 'oper_status']) as Promise<Value[]>,
+      this.#appl.hGet(DEMAND.row(name), 'admin_status') as Promise<Value>,
+    ]);
+    return {
+      admin: admin === null || admin === undefined ? undefined : isUpText(admin),
+      demanded: demanded === null || demanded === undefined ? undefined : isUpText(demanded),
+      oper: isUpText(oper),
+    };
+  }
+
+  async #readLag(name: string, memberKeys: readonly string[]): Promise<LagRow> {
+    const [admin, oper] = await Promise.all([
+      this.#config.hGet(`${CONFIG.LAG}|${name}`, 'admin_status') as Promise<Value>,
+      this.#lagOper(name),
+    ]);
+    const prefix = `${CONFIG.LAG_MEMBER}|${name}|`;
+    const members = memberKeys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    // teammgrd's default, other than portmgrd's, is up.
+    return { configUp: isUpText(admin, true), members: members.sort(), oper };
+  }
+
+  async #lagOper(name: string): Promise<boolean | undefined> {
+    const oper = (await this.#appl.hGet(lagRow(name), 'oper_status')) as Value;
+    return oper === null || oper === undefined ? undefined : isUpText(oper);
+  }
+
+  async #ensureNotifications(): Promise<void> {
+    const key = 'notify-keyspace-events';
+    const flags = (await this.#config.configGet(key))[key] ?? '';
+    if (notifiesEnough(flags)) return;
+    await this.#config.configSet(key, `${flags.includes('K') ? flags : `${flags}K`}gh`);
+    this.#options.log.info({ before: flags }, 'sonic: keyspace notifications of Redis were switched on');
+  }
+
+  #beat(): void {
+    const { clock } = this.#options;
+    const overdue = clock.schedule(clock.now() + PING_PATIENCE, () => this.#lost('Redis does not answer'));
+    this.#pulse = overdue;
+    this.#appl.ping().then(
+      () => {
+        overdue.cancel();
+        if (!this.#over) this.#pulse = clock.schedule(clock.now() + PING_INTERVAL, () => this.#beat());
+      },
+      // Losing the connection is told by the client's own events.
+      () => overdue.cancel(),
+    );
+  }
+
+  #lost(reason: string): void {
+    if (this.#over) return;
+    this.close();
+    this.#options.onLost(reason);
+  }
+}
+
+const afterSeparator = (key: string): string => key.slice(key.indexOf('|') + 1);
