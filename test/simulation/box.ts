@@ -30,6 +30,8 @@ export interface BoxPort {
   cable: boolean;
   /** Shut by an operator, and known as such. */
   operator: boolean;
+  /** Opened by an operator while the agent had it shut: it stays open until all is well again. */
+  overridden: boolean;
 }
 
 export type Errno = 'ENOBUFS' | 'ENOMEM' | 'EBUSY' | 'ENETDOWN' | 'ENODEV' | 'ESRCH' | 'EPERM' | 'ENOENT';
@@ -68,7 +70,16 @@ export class Box {
   }
 
   addPort(name: string, mac: Mac, addresses: Port['addresses']): BoxPort {
-    const port = { name, ifindex: this.#nextIfindex++, mac, addresses, adminUp: true, cable: true, operator: false };
+    const port = {
+      name,
+      ifindex: this.#nextIfindex++,
+      mac,
+      addresses,
+      adminUp: true,
+      cable: true,
+      operator: false,
+      overridden: false,
+    };
     this.ports.set(name, port);
     this.listener?.link(undefined, this.shown(port));
     return port;

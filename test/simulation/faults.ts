@@ -42,10 +42,7 @@ export class Faults {
       case 4:
         world.story(`uplink ${side} breaks`);
         world.cable(side, 0, 'fault', true);
-        this.#later(5, 8_000, () => {
-          world.story(`uplink ${side} mended`);
-          world.cable(side, 0, 'fault', false);
-        });
+        this.#later(5, 8_000, () => this.#uplinkBack(side));
         break;
       case 5:
         world.story(`uplink ${side} is silent`);
@@ -143,6 +140,21 @@ export class Faults {
     vm.server.announce(vm);
   }
 
+  #uplinkBack(side: Side): void {
+    const world = this.#world;
+    const { random } = world;
+    world.story(`uplink ${side} mended`);
+    world.cable(side, 0, 'fault', false);
+    if (!random.chance(0.3)) return;
+    // Again just when the ports are about to open.
+    const again = world.settings[side].recoveryDelay + random.between(0, 450);
+    this.#later(again, again, () => {
+      world.story(`uplink ${side} breaks again`);
+      world.cable(side, 0, 'fault', true);
+      this.#later(1_000, 8_000, () => this.#uplinkBack(side));
+    });
+  }
+
   #gatewayBack(): void {
     const world = this.#world;
     if (world.gatewayUp) return;
@@ -188,6 +200,7 @@ export class Faults {
     if (!port.adminUp) {
       if (!agent) return;
       world.story(`operator opens ${port.name}`);
+      port.overridden = true;
       tor.box.setAdmin(port, true);
       return;
     }

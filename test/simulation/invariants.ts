@@ -17,6 +17,8 @@ export class Monitor {
   /** `A 10.10.10.1/32` is announced and wrong since. */
   readonly #wrong = new Map<string, number>();
   /** Nothing speaks for keeping ports of this switch shut since. */
+  /** This switch has no uplink, and an agent whose group may act, since. */
+  readonly #cut: Record<Side, number | undefined> = { A: undefined, B: undefined };
   readonly #whole: Record<Side, number | undefined> = { A: undefined, B: undefined };
   /** A port is shut, and the agent says that it isn't its doing, since. */
   readonly #unowned = new Map<string, number>();
@@ -93,8 +95,18 @@ export class Monitor {
       agent.fabric.readiness().ready &&
       now - life!.bornAt > startupDelay;
     this.#whole[side] = whole ? (this.#whole[side] ?? now) : undefined;
+    const cut =
+      view !== undefined &&
+      view.held === undefined &&
+      world.settings[side].enabled &&
+      !isOn(world.port(side, 0)) &&
+      now - life!.bornAt > startupDelay;
+    this.#cut[side] = cut ? (this.#cut[side] ?? now) : undefined;
     for (const slot of SLOTS) {
       const port = box.ports.get(`${side}${slot}`)!;
+      if (!port.adminUp || view?.state === 'up') port.overridden = false;
+      if (port.adminUp && !port.overridden && now - (this.#cut[side] ?? now) > 2 * SLACK)
+        world.violation(`${port.name} is open, and ${side} has had no uplink for ${now - this.#cut[side]!} ms`);
       const ours = view?.downlinks.find((each) => each.port === port.name);
       if (!agent || port.adminUp || port.operator || ours?.shutByUs) this.#unowned.delete(port.name);
       else {
