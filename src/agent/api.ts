@@ -1,4 +1,4 @@
-import type { RouteView as BgpRoute, SessionView as BgpSession } from '../bgp/index.ts';
+import type { RouteView as BgpRoute, ServerView as BgpServer, SessionView as BgpSession } from '../bgp/index.ts';
 import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
 import type {
@@ -175,7 +175,11 @@ export type OspfNeighborView = Omit<OspfNeighbor, 'since'> & { readonly since: I
 export type OspfInterfaceView = OspfInterface;
 export type OspfLsaView = OspfLsa;
 
-export type BgpNeighborView = Omit<BgpSession, 'since'> & { readonly since: IsoTime };
+export type BgpNeighborView = Omit<BgpSession, 'since'> & {
+  readonly since: IsoTime;
+  /** Present in the session of a server that announces itself. */
+  readonly server?: Pick<BgpServer, 'port' | 'accepted' | 'refused' | 'lastRefused'>;
+};
 export type BgpRouteView = BgpRoute;
 
 export interface BgpSummaryView {

@@ -106,7 +106,8 @@ export class Channel {
       fourOctetAs: negotiated?.fourOctetAs ?? true,
       families: negotiated?.families ?? NO_FAMILIES,
       external: config.remoteAs !== config.localAs,
-      remoteAs: config.remoteAs,
+      // Without an OPEN nobody's UPDATE is looked at.
+      remoteAs: negotiated?.remoteAs ?? 0,
     };
   }
 

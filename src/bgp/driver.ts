@@ -2,7 +2,7 @@ import type { Server } from 'node:net';
 import { createServer, Socket } from 'node:net';
 import { IP, IPPROTO, IPV6, setSocketOption, TCP, tcpMd5Key } from 'linux-sockets';
 import type { Address } from '../model/address.ts';
-import { parseAddress } from '../model/address.ts';
+import { parseAddress, prefixContains } from '../model/address.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import type {
@@ -231,7 +231,9 @@ class TcpListener implements Listener {
 
   #connection(socket: Socket): void {
     const remote = plainAddress(socket.remoteAddress);
-    const peer = this.#target.peers.find((one) => one.address === remote);
+    const { peers, range } = this.#target;
+    const inRange = range !== undefined && remote !== undefined && prefixContains(range.prefix, remote);
+    const peer = peers.find((one) => one.address === remote) ?? (inRange ? range.security : undefined);
     // A connection from before the keys were set was not checked by the kernel.
     if (!remote || !peer || !this.#ready) {
       if (remote && !peer) this.#refuse(socket, remote);

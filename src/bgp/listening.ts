@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Address } from '../model/address.ts';
+import { prefixAddress } from '../model/address.ts';
 import type { Listener, ListenTarget, SocketSecurity } from './transport.ts';
 import type { BgpNeighborOptions, BgpOptions } from './types.ts';
 
@@ -8,17 +9,25 @@ type Expected = Pick<BgpNeighborOptions, 'address' | 'localAddress'> & { readonl
 const wildcard = (address: Address): Address => (address.includes(':') ? '::' : '0.0.0.0') as Address;
 
 /** Where to listen for whom. */
-export function listenTargets(listen: BgpOptions['listen'], peers: readonly Expected[]): ListenTarget[] {
+export function listenTargets(
+  listen: BgpOptions['listen'],
+  peers: readonly Expected[],
+  servers: ListenTarget['range'],
+): ListenTarget[] {
   if (listen === false) return [];
   const port = listen?.port ?? 179;
+  const open = servers && wildcard(prefixAddress(servers.prefix));
   const addresses = new Set(
-    listen?.address ? [listen.address] : peers.map((peer) => peer.localAddress ?? wildcard(peer.address)),
+    listen?.address
+      ? [listen.address]
+      : peers.map((peer) => peer.localAddress ?? wildcard(peer.address)).concat(open ?? []),
   );
   // A wildcard takes the connections of its family's single addresses too, and can't be bound beside them.
   const bound = [...addresses].filter((address) => address === wildcard(address) || !addresses.has(wildcard(address)));
   return bound.map((address) => {
     const ours = peers.filter((peer) => wildcard(peer.address) === wildcard(address));
-    return { address, port, peers: ours.map((peer) => ({ address: peer.address, ...peer.security })) };
+    const range = open === wildcard(address) ? servers : undefined;
+    return { address, port, peers: ours.map((peer) => ({ address: peer.address, ...peer.security })), range };
   });
 }
 

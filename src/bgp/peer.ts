@@ -49,6 +49,11 @@ export interface PeerContext {
 }
 
 const BGP_PORT = 179;
+/** What a session is made of; the rest of a neighbour's options is looked at when it matters. */
+const AGREED = [
+  ...(['remoteAs', 'localAddress', 'port', 'passive', 'password', 'ttlSecurity', 'multihop'] as const),
+  ...(['keepalive', 'hold', 'connectRetry'] as const),
+];
 /** TCP_MD5SIG_MAXKEYLEN. */
 const LONGEST_KEY = 80;
 const DEFAULT_CONNECT_RETRY = 5_000;
@@ -115,9 +120,7 @@ export class Peer implements ChannelOwner {
 
   /** Whether these options can be taken over without another session. */
   accepts(options: BgpNeighborOptions): boolean {
-    const { maximumPrefixes: _, ...present } = this.options;
-    const { maximumPrefixes: __, ...wanted } = options;
-    return isDeepStrictEqual(present, wanted);
+    return AGREED.every((key) => isDeepStrictEqual(this.options[key], options[key]));
   }
 
   get address(): Address {

@@ -23,8 +23,17 @@ import { Peer } from './peer.ts';
 import { OwnRestart } from './restart.ts';
 import type { InRoute } from './rib.ts';
 import { Rib } from './rib.ts';
+import { Servers } from './servers.ts';
 import type { Connection, ConnectionHandlers, Transport } from './transport.ts';
-import type { BgpNeighborOptions, BgpOptions, BgpSettings, RouteView, SessionView, Speaker } from './types.ts';
+import type {
+  BgpNeighborOptions,
+  BgpOptions,
+  BgpSettings,
+  RouteView,
+  ServerView,
+  SessionView,
+  Speaker,
+} from './types.ts';
 
 /**
  * A BGP-4 speaker for a switch that has host routes to announce and a default route to learn.
@@ -46,6 +55,7 @@ export class BgpSpeaker implements Speaker {
   readonly #nextHops: NextHops;
   readonly #rib: Rib;
   readonly #claims: ForeignClaims;
+  readonly #servers: Servers;
   readonly #restart = new OwnRestart();
   #communities: CommunitySet;
   #gracefulShutdown = false;
@@ -91,6 +101,7 @@ export class BgpSpeaker implements Speaker {
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
     };
+    this.#servers = new Servers(this.#context);
     for (const [address, peer] of this.#peersOf(options)) this.#peers.set(address, peer);
   }
 
@@ -102,7 +113,7 @@ export class BgpSpeaker implements Speaker {
   }
 
   configure(settings: BgpSettings): void {
-    const { sharedAs: _s, gracefulRestart: _g, ...before } = this.#options;
+    const { sharedAs: _s, gracefulRestart: _g, servers: _v, ...before } = this.#options;
     const next: BgpOptions = { ...before, ...settings };
     // All that can be wrong with the settings is found before anything is changed.
     parseCommunities(next.announce.communities);
@@ -128,6 +139,7 @@ export class BgpSpeaker implements Speaker {
       for (const peer of peers.values()) peer.renew();
     }
     this.#claims.reconsider(this.#rib.adjIn());
+    this.#servers.configure(sameAs);
     if (this.#running) {
       this.#listen();
       for (const peer of come) peer.start();
@@ -143,6 +155,7 @@ export class BgpSpeaker implements Speaker {
   async stop(communication?: string): Promise<void> {
     this.#running = false;
     this.#listening.close();
+    this.#servers.stop(CEASE.administrativeShutdown, communication);
     const notification = ceaseNotification(CEASE.administrativeShutdown, communication);
     const batch = this.#origination.clear();
     for (const peer of this.#peers.values()) peer.advertise(batch);
@@ -162,6 +175,7 @@ export class BgpSpeaker implements Speaker {
 
   linkChanged(change: PortChange): void {
     for (const peer of this.#peers.values()) peer.linkChanged(change);
+    this.#servers.linkChanged(change);
     const changed = this.#nextHops.refresh();
     if (changed) this.#rib.touchNextHops(changed);
     this.#settle();
@@ -176,6 +190,10 @@ export class BgpSpeaker implements Speaker {
     return [...this.#peers.values()].map((peer) =>
       peer.view(this.#rib.received(peer.address), this.#rib.stale(peer.address)),
     );
+  }
+
+  servers(): ServerView[] {
+    return this.#servers.views();
   }
 
   routes(): RouteView[] {
@@ -262,17 +280,18 @@ export class BgpSpeaker implements Speaker {
 
   #listen(): void {
     const peers = [...this.#peers.values()].map(({ options, security }) => ({ ...options, security }));
-    this.#listening.update(listenTargets(this.#options.listen, peers), (target) =>
+    this.#listening.update(listenTargets(this.#options.listen, peers, this.#servers.listen), (target) =>
       this.#transport.listen(target, (connection) => this.#accept(connection)),
     );
   }
 
-  /** Only configured neighbours, and only on the address that is meant for them. */
+  /** Configured neighbours, only on the address that is meant for them, and servers. */
   #accept(connection: Connection): ConnectionHandlers | undefined {
     const peer = this.#peers.get(connection.remoteAddress);
-    const local = peer?.options.localAddress;
-    const handlers = !peer || (local && local !== connection.localAddress) ? undefined : peer.accept(connection);
-    if (!handlers) this.#counters.add(peer ? 'connections_rejected' : 'connections_from_strangers');
+    if (!peer) return this.#servers.accept(connection);
+    const local = peer.options.localAddress;
+    const handlers = local && local !== connection.localAddress ? undefined : peer.accept(connection);
+    if (!handlers) this.#counters.add('connections_rejected');
     return handlers;
   }
 

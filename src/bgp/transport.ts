@@ -1,4 +1,4 @@
-import type { Address } from '../model/address.ts';
+import type { Address, Prefix } from '../model/address.ts';
 
 /**
  * What the speaker needs of TCP. `driver.ts` gives it on real sockets; tests give it in memory with a virtual clock.
@@ -29,6 +29,8 @@ export interface ListenTarget {
   readonly port: number;
   /** The neighbours that may come, with their security. */
   readonly peers: readonly ({ readonly address: Address } & SocketSecurity)[];
+  /** Whoever else comes from inside this range may, too. */
+  readonly range?: { readonly prefix: Prefix; readonly security: SocketSecurity } | undefined;
 }
 
 export type Accept = (connection: Connection) => ConnectionHandlers | undefined;

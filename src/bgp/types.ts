@@ -60,6 +60,11 @@ export interface BgpOptions {
   readonly sharedAs?: boolean;
   /** RFC 4724; absent: our routes go with the session, and so do the neighbours'. */
   readonly gracefulRestart?: RestartOptions | undefined;
+  readonly servers?: ServerSettings | undefined;
+  /** The downlink behind which a server is; undefined: it is behind none, and gets no session. */
+  portOf?(server: Address): string | undefined;
+  onServerRoute?(route: ServerRoute): void;
+  onServerSession?(change: SessionChange): void;
   /** TCP when absent; tests and simulations pass their own. */
   readonly transport?: Transport;
   onRoutes(changes: readonly LearnedRoute[]): void;
@@ -67,10 +72,49 @@ export interface BgpOptions {
   onSession(change: SessionChange): void;
 }
 
+/** Servers that announce themselves, see servers.ts. */
+export interface ServerSettings {
+  /** Connections are taken from inside this. */
+  readonly listenRange: Prefix;
+  readonly remoteAs: number | 'external' | 'internal';
+  /** Hosts of one session; more are refused. */
+  readonly maximumPrefixes: number;
+  /** Tell them a default route with us as next hop. */
+  readonly defaultOriginate: boolean;
+}
+
+/** A server names a host as its own, or does not any more. Said again with each KEEPALIVE. */
+export interface ServerRoute {
+  readonly address: Address;
+  readonly server: Address;
+  /** The downlink behind which the server was when its session began. */
+  readonly port: string;
+  readonly up: boolean;
+}
+
+export interface ServerView {
+  readonly server: Address;
+  readonly port: string;
+  readonly remoteAs: number | undefined;
+  readonly remoteId: Address | undefined;
+  readonly localAddress: Address | undefined;
+  readonly state: State;
+  readonly since: Instant;
+  readonly reason: string;
+  readonly hold: number | undefined;
+  readonly accepted: readonly Address[];
+  /** How many prefixes were refused, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** The newest of them. */
+  readonly lastRefused: readonly { readonly prefix: Prefix; readonly reason: string }[];
+  readonly messagesReceived: number;
+  readonly messagesSent: number;
+}
+
 /** What can change while the speaker runs. */
 export type BgpSettings = Pick<
   BgpOptions,
-  'asn' | 'neighbors' | 'announce' | 'prefixes' | 'sharedAs' | 'gracefulRestart'
+  'asn' | 'neighbors' | 'announce' | 'prefixes' | 'sharedAs' | 'gracefulRestart' | 'servers'
 >;
 
 export interface SessionChange {
@@ -150,6 +194,8 @@ export interface Speaker extends Announcer {
   /** BFD says that the neighbour is gone: the session ends now, with Cease/10 (RFC 9384), and is tried again. */
   neighborFailed(address: Address, reason: string): void;
   sessions(): SessionView[];
+  /** Sessions of servers that announce themselves. */
+  servers(): ServerView[];
   routes(): RouteView[];
   counters(): Record<string, number>;
   establishedWith(address: Address): boolean;

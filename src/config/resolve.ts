@@ -82,7 +82,7 @@ function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfi
         ...(macs === undefined ? {} : { macs: macs.map(toMac) }),
       })),
     },
-    ...(sources.bgp ? { bgp: { listenRange: toPrefix(sources.bgp.listenRange), remoteAs: sources.bgp.remoteAs } } : {}),
+    ...(sources.bgp ? { bgp: { ...sources.bgp, listenRange: toPrefix(sources.bgp.listenRange) } } : {}),
     ...(sources.kernel ? { kernel: sources.kernel } : {}),
   };
 }

@@ -41,7 +41,11 @@ const hostRoutes = z.strictObject({
       arp: z.boolean().default(true).meta({ description: 'ARP and ND heard on the ports, gratuitous included.' }),
       static: z.array(z.strictObject({ address: address(), port: port(), mac: mac().optional() })).default([]),
       bgp: z
-        .strictObject({ listenRange: prefix(), remoteAs: rangeAs().default('external') })
+        .strictObject({
+          listenRange: prefix(),
+          remoteAs: rangeAs().default('external'),
+          defaultOriginate: z.boolean().default(false).meta({ description: 'Tell them a default route through us.' }),
+        })
         .optional()
         .meta({ description: 'Servers that announce themselves.' }),
       kernel: z.strictObject({ table: integer(1, 0xffffffff, 'a routing table') }).optional(),

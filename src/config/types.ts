@@ -31,7 +31,7 @@ export interface HostRoutesConfig {
   /** Make-before-break return of hosts, see src/hostroutes/machine/returning.ts. */
   readonly returning: { readonly mode: 'learned' | 'always' | 'never'; readonly wait: number };
   /** Servers that announce themselves, when `policy.sources.bgp`. */
-  readonly bgp?: { readonly listenRange: Prefix; readonly remoteAs: RemoteAs };
+  readonly bgp?: { readonly listenRange: Prefix; readonly remoteAs: RemoteAs; readonly defaultOriginate: boolean };
   /** Routes of others to take over, when `policy.sources.kernel`. */
   readonly kernel?: { readonly table: number };
 }

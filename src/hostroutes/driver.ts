@@ -141,6 +141,20 @@ export class HostRoutes {
     return this.#table.find(address);
   }
 
+  /** Behind which downlink an address is, also one outside our prefixes: by the table, else by the kernel's neighbours. */
+  locate(address: Address): Pick<HostView, 'port' | 'mac' | 'interface' | 'ifindex'> | undefined {
+    const host = this.#table.find(address);
+    if (host && host.state !== 'gone') return host;
+    for (const neighbour of this.#options.kernel.neighbours.all()) {
+      if (neighbour.address !== address || !neighbour.usable || neighbour.mac === undefined) continue;
+      const port = this.#placement.downlinkOf(neighbour.ifindex, neighbour.mac);
+      if (!port) continue;
+      const routed = this.#placement.routedOn(port, address);
+      return { port: port.name, mac: neighbour.mac, interface: routed.name, ifindex: routed.ifindex };
+    }
+    return undefined;
+  }
+
   /** Hosts that left lately, with the reason; the newest last. */
   departed(): HostView[] {
     return this.#table.departed();

@@ -99,7 +99,11 @@ test('every key of the firm surface is taken and resolved', (t) => {
     control: { socket: '/run/peerless/peerless.sock', metrics: { host: '127.0.0.1', port: 9470 } },
     stateDirectory: '/var/lib/peerless',
   });
-  t.deepEqual(config.hostRoutes.bgp as unknown, { listenRange: '10.10.10.0/24', remoteAs: 'external' });
+  t.deepEqual(config.hostRoutes.bgp as unknown, {
+    listenRange: '10.10.10.0/24',
+    remoteAs: 'external',
+    defaultOriginate: false,
+  });
   t.deepEqual(config.hostRoutes.kernel, { table: 100 });
   t.deepEqual(config.hostRoutes.policy.probe, { interval: 5000, retries: 3, timeout: 200 });
   t.deepEqual(config.portLink[0]!.priority, ['A1', 'A2']);

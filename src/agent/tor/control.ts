@@ -19,7 +19,7 @@ import type { ChangeResult, GroupView, HostStateName, PortLinkSettings, ReloadRe
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
 import { VERSION } from '../version.ts';
 import type { TorSwitch } from './switch.ts';
-import { bgpSessionView, datedView, hostView, ospfSessionView } from './views.ts';
+import { bgpSessionView, datedView, hostView, ospfSessionView, serverSession } from './views.ts';
 
 /** Hangs the switch role on the control socket; `api.ts` says what each path takes and answers. */
 export function serveTor(server: ControlServer, agent: TorSwitch): void {
@@ -81,9 +81,7 @@ function serveSpeakers(server: ControlServer, agent: TorSwitch): void {
   const bgp = () => agent.fabric.bgp ?? notConfigured('bgp');
   const bgpSettings = () => agent.loaded.config.bgp ?? notConfigured('bgp');
   const sessions = () =>
-    bgp()
-      .sessions()
-      .map((view) => datedView(view, agent.wall));
+    [...bgp().sessions(), ...bgp().servers().map(serverSession)].map((view) => datedView(view, agent.wall));
   server.on('GET', '/v1/ospf/neighbors', () =>
     ospf()
       .neighbors()

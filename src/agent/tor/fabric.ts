@@ -22,7 +22,10 @@ const ASK_AGAIN = 50;
 const INHERITED_WAIT = 30_000;
 const INHERITED_LOOK = 500;
 
-type Settings<T> = Omit<T, 'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession'>;
+type Settings<T> = Omit<
+  T,
+  'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession' | 'onServerSession'
+>;
 
 export interface FabricOptions {
   readonly clock: Clock;
@@ -130,6 +133,15 @@ export class Fabric {
         ...options.bgp,
         ...common,
         onRoutes: (changes) => this.#tables.get('bgp')!.update(changes),
+        onServerSession: ({ neighbor, from, to, reason, at }) => {
+          if (to !== 'Established' && from !== 'Established') return;
+          events.record({
+            type: to === 'Established' ? 'bgp.server.established' : 'bgp.server.down',
+            message: `server ${neighbor}: ${from} -> ${to} (${reason})`,
+            at,
+            fields: { server: neighbor, from, to, reason },
+          });
+        },
         onSession: (change) => {
           this.#sessionChanged('bgp', change.to === 'Established', change.at);
           if (change.to !== 'Established' && change.from !== 'Established') return;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { ServerRoute, ServerSettings } from '../../bgp/index.ts';
 import type { Loaded, TorConfig } from '../../config/index.ts';
 import { type ConfigDiff, diffConfig } from '../../config/index.ts';
 import { type HostCause, type HostPolicy, HostRoutes } from '../../hostroutes/index.ts';
@@ -151,6 +152,9 @@ export class TorSwitch {
         ...(transport === undefined ? {} : { transport }),
         routerId: config.routerId,
         prefixes,
+        servers: announcingServers(config),
+        portOf: (server) => this.hosts.locate(server)?.port,
+        onServerRoute: (route) => this.#serverRoute(route),
       },
       installer: (name) =>
         kernel.learnedRoutes({
@@ -235,8 +239,9 @@ export class TorSwitch {
     const { config } = loaded;
     this.kernel.watchCarriers(this.#ports());
     // The speaker first: it would refuse hosts inside prefixes that it does not know yet.
-    if (config.bgp && (diff.bgp === 'changed' || diff.hostPolicy)) {
-      this.fabric.configure({ ...config.bgp, prefixes: config.hostRoutes.policy.prefixes });
+    if (config.bgp && (diff.bgp === 'changed' || diff.hostPolicy || diff.hostSources)) {
+      const { prefixes } = config.hostRoutes.policy;
+      this.fabric.configure({ ...config.bgp, prefixes, servers: announcingServers(config) });
     }
     if (diff.hostPolicy) {
       this.hosts.configure(this.#policy());
@@ -339,6 +344,18 @@ export class TorSwitch {
     this.#memory.changed();
   }
 
+  /** What a server says of itself in its own session is evidence like any other, and lives where the server does. */
+  #serverRoute({ address, server, port, up }: ServerRoute): void {
+    if (!up) {
+      this.hosts.retract({ source: 'bgp', address, port });
+      return;
+    }
+    const place = this.hosts.locate(server);
+    if (place?.port !== port) return;
+    const { mac, interface: name, ifindex } = place;
+    this.hosts.report({ source: 'bgp', address, mac, port, interface: name, ifindex });
+  }
+
   #setAdmin(ports: readonly string[], up: boolean): Promise<void> {
     if (up) return this.#reopening.open(ports);
     this.#reopening.shut(ports);
@@ -385,6 +402,10 @@ async function openWaitingRoom(
     log.warn({ err: error }, 'no waiting room for returning hosts: their return costs the convergence of the gateway');
     return undefined;
   }
+}
+
+function announcingServers({ hostRoutes }: TorConfig): ServerSettings | undefined {
+  return hostRoutes.bgp && { ...hostRoutes.bgp, maximumPrefixes: hostRoutes.policy.limits.perPort };
 }
 
 function addressesDiffer({ before, after }: PortChange): boolean {

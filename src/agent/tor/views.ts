@@ -1,8 +1,8 @@
-import type { SessionView as BgpSession } from '../../bgp/index.ts';
+import type { SessionView as BgpSession, ServerView } from '../../bgp/index.ts';
 import type { HostView as TableHost } from '../../hostroutes/index.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { NeighborView } from '../../ospf/index.ts';
-import type { HostView, IsoTime, SessionView } from '../api.ts';
+import type { BgpNeighborView, HostView, IsoTime, SessionView } from '../api.ts';
 import type { WallClock } from '../events.ts';
 
 /** Pure translations of what the domains know into what the control API says. */
@@ -30,6 +30,30 @@ export function datedView<View extends { readonly since: Instant }>(
   wall: WallClock,
 ): Omit<View, 'since'> & { since: IsoTime } {
   return { ...view, since: wall.iso(view.since) };
+}
+
+/** A server's session among those of the neighbours; it is told nothing of ours. */
+export function serverSession(view: ServerView): BgpSession & Pick<BgpNeighborView, 'server'> {
+  const { server, port, accepted, refused, lastRefused, ...session } = view;
+  return {
+    ...session,
+    neighbor: server,
+    remoteAs: view.remoteAs ?? 0,
+    interface: port,
+    keepalive: undefined,
+    families: [],
+    fourOctetAs: false,
+    routeRefresh: false,
+    prefixesReceived: accepted.length,
+    prefixesSent: 0,
+    initialRoutesReceived: false,
+    gracefulRestart: undefined,
+    restarting: false,
+    prefixesStale: 0,
+    established: view.state === 'Established' ? 1 : 0,
+    queued: 0,
+    server: { port, accepted, refused, lastRefused },
+  };
 }
 
 export function ospfSessionView(neighbor: NeighborView, wall: WallClock): SessionView {

@@ -7,7 +7,8 @@ import { AFI, AS_TRANS, familyOfAfi, SAFI_UNICAST } from '../codec/messages.ts';
 
 export interface OpenConfig {
   readonly localAs: number;
-  readonly remoteAs: number;
+  /** `external`: any but ours. */
+  readonly remoteAs: number | 'external';
   readonly routerId: Address;
   /** Milliseconds. */
   readonly hold: number;
@@ -37,6 +38,7 @@ export interface NeighborRestart {
 
 /** What both OPENs together say. */
 export interface Negotiated {
+  readonly remoteAs: number;
   readonly remoteId: Address;
   /** Milliseconds; 0: neither timer runs (RFC 4271 §4.2). */
   readonly hold: number;
@@ -81,7 +83,8 @@ export function negotiate(open: OpenMessage, config: OpenConfig): Negotiated | B
   }
   const fourOctet = open.capabilities.find((capability) => capability.code === 'four-octet-as');
   const remoteAs = fourOctet?.asn ?? open.myAs;
-  if (remoteAs !== config.remoteAs || remoteAs === 0) return bgpError(CODE.open, OPEN.badPeerAs, 'open_peer_as');
+  const wanted = config.remoteAs === 'external' ? remoteAs !== config.localAs : remoteAs === config.remoteAs;
+  if (!wanted || remoteAs === 0) return bgpError(CODE.open, OPEN.badPeerAs, 'open_peer_as');
   const sameAs = config.remoteAs === config.localAs;
   if (open.identifier === '0.0.0.0' || (sameAs && open.identifier === config.routerId)) {
     return bgpError(CODE.open, OPEN.badIdentifier, 'open_identifier');
@@ -95,6 +98,7 @@ export function negotiate(open: OpenMessage, config: OpenConfig): Negotiated | B
     .map(({ afi, safi }) => familyOfAfi(afi, safi))
     .filter((family) => family !== undefined);
   return {
+    remoteAs,
     remoteId: open.identifier,
     hold,
     // §4.4: not more often than once a second, and at most a third of the hold time.
@@ -126,6 +130,6 @@ function restartOf(open: OpenMessage): NeighborRestart | undefined {
 export function collisionWinner(config: OpenConfig, remoteId: Address): 'ours' | 'theirs' {
   const local = ipv4ToNumber(config.routerId);
   const remote = ipv4ToNumber(remoteId);
-  if (local === remote) return config.localAs > config.remoteAs ? 'ours' : 'theirs';
+  if (local === remote) return config.localAs > Number(config.remoteAs) ? 'ours' : 'theirs';
   return local > remote ? 'ours' : 'theirs';
 }

@@ -3,6 +3,17 @@ import type { BgpNeighborView } from '../../agent/api.ts';
 import { AgentCommand, CommandFailure, EXIT } from '../../cli/base-command.ts';
 import { age, since, yesNo } from '../../cli/format.ts';
 
+function serverPairs({ server }: BgpNeighborView): [string, string][] {
+  if (!server) return [];
+  const refused = Object.entries(server.refused).map(([reason, count]) => `${count} ${reason}`);
+  const last = server.lastRefused.map(({ prefix, reason }) => `${prefix} (${reason})`);
+  return [
+    ['hosts', server.accepted.join(', ') || 'none'],
+    ['refused', refused.join(', ') || 'none'],
+    ...(last.length > 0 ? ([['refused last', last.join(', ')]] as [string, string][]) : []),
+  ];
+}
+
 export default class BgpNeighbors extends AgentCommand {
   static override summary = 'Show the BGP neighbours in full.';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> 192.0.2.1'];
@@ -39,6 +50,7 @@ export default class BgpNeighbors extends AgentCommand {
         ['first routes', row.initialRoutesReceived ? 'all received' : 'not all received'],
         ['messages', `${row.messagesReceived} received, ${row.messagesSent} sent`],
         ['established', `${row.established} times`],
+        ...serverPairs(row),
       ]);
     }
     return neighbors;
