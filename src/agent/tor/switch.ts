@@ -418,7 +418,6 @@ function unsupported(config: TorConfig): string[] {
   const named: [boolean, string][] = [
     [config.shadow.enabled, 'shadow.enabled'],
     [config.kernel.handoffTable !== null, 'kernel.handoffTable'],
-    [config.hostRoutes.policy.sources.bgp, 'hostRoutes.sources.bgp'],
     [config.hostRoutes.policy.sources.kernel, 'hostRoutes.sources.kernel'],
     [config.ospf?.interfaces.some((entry) => entry.bfd) === true, 'ospf.interfaces[].bfd'],
     [config.bgp?.neighbors.some((entry) => entry.bfd) === true, 'bgp.neighbors[].bfd'],
