@@ -31,6 +31,12 @@ export interface RehearsalReport {
   readonly longest: number;
 }
 
+/**
+ * What was optimized for objects of the stage is thrown away with them, so the stage is kept: some megabytes, and nothing
+ * in it moves.
+ */
+let kept: Stage | undefined;
+
 /** Hosts of a loss of many, and how often; then single ones, whose way through the code is another. */
 const CROWD = 256;
 /** Small at first, while everything is slow. */
@@ -70,7 +76,8 @@ export async function rehearse(
       await new Promise((resolve) => setImmediate(resolve));
     }
     await stage.close();
-    const { announced, withdrawn } = stage.heard();
+    kept = stage;
+    const { announced, withdrawn } = kept.heard();
     const report = { slices, announced, withdrawn, took: performance.now() - began, longest };
     log.debug(report, 'failovers rehearsed');
     return report;
