@@ -12,6 +12,12 @@ import type { EventLog } from '../events.ts';
 
 /** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
 const NO_ROUTES_WAIT = 10_000;
+/**
+ * What we announce before the gateway has found its way to us (its SPF throttle) waits there for its next calculation of
+ * all external routes, a second later at FRR; what we announce after that is taken up at once. So an adjacency is of use
+ * this long (ms) after it is Full.
+ */
+const OSPF_SETTLE = 1_000;
 /** While sessions are up and their routes are waited for, readiness is judged this often (ms). */
 const ASK_AGAIN = 50;
 
@@ -298,7 +304,11 @@ export class Fabric {
     if (since === undefined) return { ready: false, reason: `${name}: no session` };
     const table = this.#tables.get(protocol)!;
     if (!table.complete) return { ready: false, reason: `${name}: routes are on their way into the kernel` };
-    const waited = this.#options.clock.now() - since >= NO_ROUTES_WAIT;
+    const standing = this.#options.clock.now() - since;
+    if (protocol === 'ospf' && standing < OSPF_SETTLE) {
+      return { ready: false, reason: `${name}: the gateway may still be computing its way to us` };
+    }
+    const waited = standing >= NO_ROUTES_WAIT;
     const announced = protocol === 'bgp' ? this.#initialRoutesReceived() : table.size > 0;
     if (!announced && !waited) return { ready: false, reason: `${name}: waiting for the gateway's routes` };
     return { ready: true, reason: `${name}: session up, ${table.size} routes installed` };
