@@ -6,12 +6,12 @@ import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
-import { Kernel } from '../netlink/index.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import { rehearse } from './rehearsal/index.ts';
 import { reload, serveTor } from './tor/control.ts';
+import { openKernel } from './tor/kernel.ts';
 import { TorSwitch } from './tor/switch.ts';
 
 export { LOG_LEVELS, type LogLevel } from './logging.ts';
@@ -40,7 +40,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const log = makeLogger(options.logLevel, options.logFile);
   await refuseSecond(loaded.config.control.socket);
   const stopped = Promise.withResolvers<void>();
-  const kernel = await Kernel.open({ clock: systemClock, log });
+  const kernel = await openKernel({ config: loaded.config, clock: systemClock, log });
   const { holdAtBoot } = options;
   const agent = await TorSwitch.start({ loaded, clock: systemClock, log, kernel, holdAtBoot });
   const control = new ControlServer();

@@ -30,7 +30,7 @@ export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 
 /** Sections that are read once, at the start, secrets included. */
 const AT_START = [
-  ...['role', 'routerId', 'kernel', 'control', 'stateDirectory', 'mode', 'map'],
+  ...['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'map'],
   ...['ospf', 'bfd', 'shadow'],
 ];
 

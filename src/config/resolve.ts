@@ -27,6 +27,7 @@ function resolveTor(settings: TorSettings, secrets: Secrets): Config {
     ...resolveCommon(settings, secrets),
     hostRoutes: resolveHostRoutes(settings.hostRoutes),
     portLink: settings.portLink.map(resolveGroup),
+    ports: settings.ports,
     shadow: { enabled, repair, ...(twin === undefined ? {} : { twin: toAddress(twin) }) },
   };
 }

@@ -360,6 +360,19 @@ export function parseListen(text: string): { readonly host: string; readonly por
   return host && port >= 1 && port <= 65535 ? { host, port } : undefined;
 }
 
+/** A Unix socket's path, or `HOST:PORT`. */
+export function redisAddress() {
+  const remedy = 'Write the path of its socket such as /var/run/redis/redis.sock, or host:port such as 127.0.0.1:6379.';
+  return scalar<string>(
+    (value) => {
+      const fits = typeof value === 'string' && (/^\/[^\0]+$/.test(value) || /^[^\s/]+:\d{1,5}$/.test(value));
+      return fits ? undefined : { message: `${shown(value)} is not the address of a Redis`, remedy };
+    },
+    remedy,
+    { type: 'string', examples: ['/var/run/redis/redis.sock', '127.0.0.1:6379'] },
+  );
+}
+
 export function groupName() {
   const remedy = 'Write a short name of letters, digits, dots, dashes and underscores.';
   return scalar<string>(

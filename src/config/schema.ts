@@ -15,6 +15,7 @@ import {
   ports,
   prefix,
   rangeAs,
+  redisAddress,
   routerId,
   shutAmount,
 } from './scalars.ts';
@@ -200,6 +201,25 @@ const bfd = z
   })
   .prefault({});
 
+// ------------------------------------------------------------------ the ports of the box
+
+const portDriver = z
+  .strictObject({
+    driver: anyOf(['auto', 'linux', 'sonic'])
+      .default('auto')
+      .meta({ description: 'Who shuts and opens ports; `auto`: SONiC where the box is one.' }),
+    redis: redisAddress()
+      .default('/var/run/redis/redis.sock')
+      .meta({ description: "Driver sonic: SONiC's Redis, the path of a socket or host:port." }),
+    method: anyOf(['auto', 'admin', 'protodown'])
+      .default('auto')
+      .meta({ description: 'Driver linux: by admin state or protodown; `auto`: protodown where the device takes it.' }),
+    protodownReason: integer(0, 31, 'a bit number')
+      .default(5)
+      .meta({ description: "Our bit among the kernel's reasons for protodown; nobody else's on the box." }),
+  })
+  .prefault({});
+
 // ------------------------------------------------------------------ the rest
 
 const kernel = z
@@ -238,6 +258,7 @@ export const torSchema = z
     routerId: routerId(),
     hostRoutes,
     portLink: z.array(groupSchema).default([]),
+    ports: portDriver,
     shadow,
     ospf: ospf.optional(),
     bgp: bgp.optional(),

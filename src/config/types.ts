@@ -58,6 +58,14 @@ export interface PortLinkGroup {
   readonly shutUplinks: boolean;
 }
 
+export interface PortDriverConfig {
+  readonly driver: 'auto' | 'linux' | 'sonic';
+  /** A path or host:port. */
+  readonly redis: string;
+  readonly method: 'auto' | 'admin' | 'protodown';
+  readonly protodownReason: number;
+}
+
 export type OspfAuthentication =
   | { readonly type: 'simple'; readonly password: string }
   | {
@@ -130,6 +138,7 @@ export interface TorConfig extends CommonConfig {
   readonly role: 'tor';
   readonly hostRoutes: HostRoutesConfig;
   readonly portLink: readonly PortLinkGroup[];
+  readonly ports: PortDriverConfig;
   readonly shadow: { readonly enabled: boolean; readonly twin?: Address; readonly repair: boolean };
 }
 

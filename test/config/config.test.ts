@@ -117,6 +117,21 @@ test('every key of the firm surface is taken and resolved', (t) => {
   t.is(config.bgp!.neighbors[0]!.hold, 3000);
 });
 
+test('ports: who shuts them and how; needs a restart', (t) => {
+  const small = load(SMALL);
+  t.deepEqual(small.config.ports, {
+    driver: 'auto',
+    redis: '/var/run/redis/redis.sock',
+    method: 'auto',
+    protodownReason: 5,
+  });
+  const other = load(`${SMALL}ports: { driver: sonic, redis: '127.0.0.1:6379', method: admin, protodownReason: 7 }\n`);
+  t.like(other.config.ports, { driver: 'sonic', redis: '127.0.0.1:6379', method: 'admin', protodownReason: 7 });
+  t.is(diffConfig(small, other).needsRestart.length, 4);
+  const refused = ['driver: cumulus', 'redis: redis.sock', "redis: '127.0.0.1'", 'method: off', 'protodownReason: 32'];
+  for (const wrong of refused) t.throws(() => load(`${SMALL}ports: { ${wrong} }\n`), undefined, wrong);
+});
+
 test('the resolved parts are what the domains take', (t) => {
   const { config } = load(withKey(t).text);
   // The compiler is what tests here.

@@ -125,6 +125,11 @@ export class PortGroups {
     this.#driver.portChanged(change);
   }
 
+  /** What is known of the ports is not the truth any more, or is again. */
+  blind(blind: boolean, reason: string): void {
+    this.#driver.handle({ type: 'blind', blind, reason });
+  }
+
   judge(judge: UplinkJudge): void {
     this.#driver.handle(this.#verdicts(judge));
   }

@@ -26,6 +26,8 @@ export interface SwitchKernel
   > {
   readonly neighbours: Pick<Kernel['neighbours'], 'all' | 'onNeighbour'>;
   readonly fdb: Pick<Kernel['fdb'], 'portOf'>;
+  /** Where the ports can be lost from sight while the agent runs; called at once when they are. */
+  onBlind?(listener: (blind: boolean, reason: string) => void): () => void;
   /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
 }

@@ -281,6 +281,7 @@ export class TorSwitch {
     const adopted = await this.#hostRoutes.adopt();
     this.kernel.onChange((change) => this.#portChanged(change));
     await this.groups.start(holdAtBoot, this.fabric);
+    this.kernel.onBlind?.((blind, reason) => this.groups.blind(blind, reason));
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
     this.fabric.start(adopted.length > 0);

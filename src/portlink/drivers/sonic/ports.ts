@@ -118,9 +118,13 @@ export class SonicPorts implements LinkState, PortDriver {
     return this.#sighted ? undefined : this.#blindReason;
   }
 
-  /** Called at each loss and return of sight; the differences of the time between are told before the return. */
+  /**
+   * Called at each loss and return of sight, and now when there is none; the differences of the time between are told
+   * before the return.
+   */
   onBlind(listener: BlindListener): () => void {
     this.#blindListeners.add(listener);
+    if (!this.#sighted) listener(true, this.#blindReason);
     return () => this.#blindListeners.delete(listener);
   }
 
