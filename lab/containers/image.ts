@@ -59,5 +59,7 @@ async function debian(): Promise<{ mirror: string; codename: string }> {
   ]);
   const wanted = targets.split('\n').map((line) => line.split(' '));
   const mirror = wanted.find(([, suite, component]) => suite === codename && component === 'main')?.[0];
-  return { mirror: mirror ?? 'http://deb.debian.org/debian', codename };
+  if (mirror === undefined)
+    throw new Error(`apt knows no source of ${codename} main: run apt-get update, or give another image`);
+  return { mirror, codename };
 }

@@ -28,6 +28,7 @@ where the routes went. Exit code 1 when a route went wrong, or a server that has
     }),
     compare: Flags.string({ description: "also with today's practice as the switches", options: ['frr'] }),
     capture: Flags.string({ description: "put packet captures of G's ports here", helpValue: 'FOLDER' }),
+    trace: Flags.string({ description: 'put every observation of each phase here, as JSON', helpValue: 'FOLDER' }),
   };
 
   override async run(): Promise<LabResult> {
@@ -40,6 +41,7 @@ where the routes went. Exit code 1 when a route went wrong, or a server that has
       ...(flags.cases === undefined ? {} : { cases: flags.cases as NonNullable<LabRunOptions['cases']> }),
       ...(flags.compare === undefined ? {} : { compare: 'frr' as const }),
       ...(flags.capture === undefined ? {} : { capture: flags.capture }),
+      ...(flags.trace === undefined ? {} : { trace: flags.trace }),
     };
     const result = await labRun(options);
     this.log(renderTable(result).trimEnd());

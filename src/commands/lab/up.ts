@@ -7,10 +7,11 @@ export default class LabUp extends BaseCommand {
   static override summary = 'Build the lab of the worked example and wait until all routes are there.';
   static override description =
     `A gateway G, switches A and B that run Peerless, servers C1 to C4 with two links each, and a client: all in
-network namespaces of this machine. Needs root and FRR or BIRD. A lab of the same name is removed first.`;
+network namespaces of this machine (--containers: G, A and B in podman containers). Needs root and FRR or BIRD. A lab of the same name is removed first.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --gateway bird --protocol bgp',
+    '<%= config.bin %> <%= command.id %> --containers',
     {
       description: "Look at switch A's agent:",
       command: '<%= config.bin %> status --socket /run/peerless-lab/peerless/A/control.sock',
@@ -29,6 +30,22 @@ network namespaces of this machine. Needs root and FRR or BIRD. A lab of the sam
       options: ['routed', 'bridge'],
       default: 'routed',
     }),
+    updelay: Flags.integer({
+      description: 'milliseconds that a server waits before it uses a primary link that is back',
+      default: 200,
+      min: 0,
+    }),
+    'lsa-timers': Flags.string({
+      description: "FRR's OSPF timers as G: short ones, or its own defaults",
+      options: ['fast', 'default'],
+      default: 'fast',
+    }),
+    containers: Flags.boolean({ description: 'G, A and B in podman containers instead of plain namespaces' }),
+    image: Flags.string({
+      description: "G's image; without it one is built from Debian's packages",
+      dependsOn: ['containers'],
+      helpValue: 'IMAGE',
+    }),
   };
 
   override async run(): Promise<LabUpResult> {
@@ -39,6 +56,10 @@ network namespaces of this machine. Needs root and FRR or BIRD. A lab of the sam
       gateway: flags.gateway as 'frr' | 'bird',
       protocol: flags.protocol as 'ospf' | 'bgp' | 'both',
       ports: flags.ports as 'routed' | 'bridge',
+      updelay: flags.updelay,
+      lsaTimers: flags['lsa-timers'] as 'fast' | 'default',
+      containers: flags.containers,
+      ...(flags.image === undefined ? {} : { image: flags.image }),
       onProgress,
     };
     const result = await labUp(options);
