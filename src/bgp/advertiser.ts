@@ -1,6 +1,8 @@
 import type { Address, Family } from '../model/address.ts';
 import type { Channel } from './channel.ts';
 import type { CommunitySet } from './codec/communities.ts';
+import { afiOf, SAFI_UNICAST } from './codec/messages.ts';
+import { serialize } from './codec/serializer.ts';
 import type { Counters } from './counters.ts';
 import type { NextHops } from './nexthop.ts';
 import type { Origination } from './origination.ts';
@@ -71,6 +73,18 @@ export class Advertiser {
     this.#ended = true;
     this.#outbox.sendEndOfRib();
     this.#channel.wrote();
+  }
+
+  /** RFC 2918: asks for the neighbour's table again; for how many families. */
+  requestRefresh(): number {
+    const { families, routeRefresh } = this.#channel.session.negotiated!;
+    if (!routeRefresh) return 0;
+    for (const family of families) {
+      const request = { type: 'ROUTE-REFRESH', afi: afiOf(family), safi: SAFI_UNICAST, subtype: 0 } as const;
+      this.#connection.write(serialize(request));
+    }
+    this.#channel.wrote();
+    return families.size;
   }
 
   drained(): void {

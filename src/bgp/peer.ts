@@ -1,18 +1,17 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Address, Family } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { PortChange } from '../model/ports.ts';
 import { isUp } from '../model/ports.ts';
 import { Advertiser } from './advertiser.ts';
+import { Arrival } from './arrival.ts';
 import type { ChannelOwner } from './channel.ts';
 import { Channel } from './channel.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { CEASE } from './codec/errors.ts';
 import type { Message, NotificationMessage, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
-import { afiOf, familyOfAfi, SAFI_UNICAST } from './codec/messages.ts';
+import { familyOfAfi } from './codec/messages.ts';
 import type { parseMessage } from './codec/parser.ts';
-import { serialize } from './codec/serializer.ts';
 import type { Counters } from './counters.ts';
 import type { Negotiated, RestartWords } from './machine/open.ts';
 import { collisionWinner, negotiate } from './machine/open.ts';
@@ -21,6 +20,7 @@ import { ceaseNotification, Session, shutdownCommunication } from './machine/ses
 import type { State } from './machine/state.ts';
 import { stateRank } from './machine/state.ts';
 import type { FsmEvent } from './machine/table.ts';
+import { agreedView, checkNeighbor, sameSession, securityOf } from './neighbor.ts';
 import type { NextHops } from './nexthop.ts';
 import { onLink } from './nexthop.ts';
 import type { Origination, RouteBatch } from './origination.ts';
@@ -49,19 +49,9 @@ export interface PeerContext {
 }
 
 const BGP_PORT = 179;
-/** What a session is made of; the rest of a neighbour's options is looked at when it matters. */
-const AGREED = [
-  ...(['remoteAs', 'localAddress', 'port', 'passive', 'password', 'ttlSecurity', 'multihop'] as const),
-  ...(['keepalive', 'hold', 'connectRetry'] as const),
-];
-/** TCP_MD5SIG_MAXKEYLEN. */
-const LONGEST_KEY = 80;
 const DEFAULT_CONNECT_RETRY = 5_000;
 /** RFC 4486 §4: not at once after too many prefixes, as they would come again. */
 const MAXIMUM_PREFIXES_PAUSE = 60_000;
-/** Without End-of-RIB: this long without an UPDATE, and the table is taken for complete. */
-const QUIET = 1_000;
-const QUIET_WITHOUT_ANY = 3_000;
 
 /**
  * A configured neighbour: the channel that connects, at most one that came in, and what there is of an Established
@@ -85,24 +75,19 @@ export class Peer implements ChannelOwner {
   #establishedCount = 0;
   #received = 0;
   #sent = 0;
-  #endOfRib = new Set<Family>();
+  #arrival: Arrival | undefined;
   readonly #stale: StaleRoutes;
   /** Of the present session, or the last. */
   #negotiated: Negotiated | undefined;
   /** The link took the session before with it. */
   #linkLost = false;
-  #lastUpdateAt: Instant | undefined;
   #interface: string | undefined;
   /** After a stop of our own that asks for peace; holds for both directions. */
   #refuseUntil: Instant = Number.NEGATIVE_INFINITY;
   #peace: Timer | undefined;
 
   constructor(options: BgpNeighborOptions, context: PeerContext, localAs: number) {
-    if (options.hold !== 0 && options.hold < 3000)
-      throw new RangeError('hold is 0 or at least 3,000 ms (RFC 4271 §4.2)');
-    if (options.password && Buffer.byteLength(options.password) > LONGEST_KEY) {
-      throw new RangeError(`a key has at most ${LONGEST_KEY} octets`);
-    }
+    checkNeighbor(options);
     this.options = options;
     this.#localAs = localAs;
     this.external = options.remoteAs !== localAs;
@@ -120,7 +105,7 @@ export class Peer implements ChannelOwner {
 
   /** Whether these options can be taken over without another session. */
   accepts(options: BgpNeighborOptions): boolean {
-    return AGREED.every((key) => isDeepStrictEqual(this.options[key], options[key]));
+    return sameSession(this.options, options);
   }
 
   get address(): Address {
@@ -148,14 +133,8 @@ export class Peer implements ChannelOwner {
     return this.#advertiser?.families ?? [];
   }
 
-  /** RFC 5082 §3, and RFC 4271's usual reading for direct external neighbours: TTL 1. */
   get security(): SocketSecurity {
-    const { password, ttlSecurity, multihop } = this.options;
-    return {
-      password: typeof password === 'string' ? Buffer.from(password, 'utf8') : password,
-      ttl: ttlSecurity ? 255 : this.external && !multihop ? 1 : undefined,
-      minTtl: ttlSecurity ? 255 : undefined,
-    };
+    return securityOf(this.options, this.external);
   }
 
   start(): void {
@@ -206,15 +185,9 @@ export class Peer implements ChannelOwner {
   }
 
   requestRefresh(): boolean {
-    const channel = this.#established;
-    const negotiated = channel?.session.negotiated;
-    if (!channel?.connection || !negotiated?.routeRefresh) return false;
-    for (const family of negotiated.families) {
-      const request = { type: 'ROUTE-REFRESH', afi: afiOf(family), safi: SAFI_UNICAST, subtype: 0 } as const;
-      channel.connection.write(serialize(request));
-      this.sent('ROUTE-REFRESH');
-    }
-    return true;
+    const families = this.#advertiser?.requestRefresh() ?? 0;
+    for (let family = 0; family < families; family++) this.sent('ROUTE-REFRESH');
+    return families > 0;
   }
 
   /** External neighbours one hop away live and die with their interface, without waiting for the hold time. */
@@ -237,16 +210,11 @@ export class Peer implements ChannelOwner {
   }
 
   initialRoutesReceived(now: Instant): boolean {
-    const negotiated = this.#established?.session.negotiated;
-    if (!negotiated) return false;
-    if ([...negotiated.families].every((family) => this.#endOfRib.has(family))) return true;
-    if (this.#lastUpdateAt !== undefined) return now - this.#lastUpdateAt >= QUIET;
-    return now - this.#since >= QUIET_WITHOUT_ANY;
+    return this.#arrival?.complete(now) ?? false;
   }
 
   view(prefixesReceived: number, prefixesStale: number): SessionView {
     const channel = this.#best();
-    const negotiated = channel.session.negotiated;
     return {
       neighbor: this.address,
       remoteAs: this.options.remoteAs,
@@ -255,20 +223,11 @@ export class Peer implements ChannelOwner {
       reason: this.#reason,
       interface: this.#interface,
       localAddress: channel.connection?.localAddress,
-      remoteId: negotiated?.remoteId,
-      hold: negotiated?.hold,
-      keepalive: negotiated?.keepalive,
-      families: [...(negotiated?.families ?? [])].map((family) => (family === 4 ? 'ipv4' : 'ipv6')),
-      fourOctetAs: negotiated?.fourOctetAs ?? false,
-      routeRefresh: negotiated?.routeRefresh ?? false,
+      ...agreedView(channel.session.negotiated),
       prefixesReceived,
       prefixesStale,
       prefixesSent: this.#advertiser?.prefixesSent ?? 0,
       initialRoutesReceived: this.initialRoutesReceived(this.#now()),
-      gracefulRestart: negotiated?.restart && {
-        restartTime: negotiated.restart.restartTime,
-        families: [...negotiated.restart.families.keys()].map((family) => (family === 4 ? 'ipv4' : 'ipv6')),
-      },
       restarting: this.#stale.kept && !this.#established,
       established: this.#establishedCount,
       messagesReceived: this.#received,
@@ -318,15 +277,12 @@ export class Peer implements ChannelOwner {
       if (family && message.subtype === 0) this.advertise(this.#context.origination.full(family));
       return;
     }
-    this.#lastUpdateAt = this.#now();
+    this.#arrival?.heard(message, this.#now());
     for (const problem of message.problems) {
       this.#context.counters.add(`${problem.treatment}_${problem.reason}`);
     }
     this.#context.update(this, message);
-    if (message.endOfRib) {
-      this.#endOfRib.add(message.endOfRib);
-      this.#stale.endOfRib(message.endOfRib);
-    }
+    if (message.endOfRib) this.#stale.endOfRib(message.endOfRib);
   }
 
   /** Cease/1 when the neighbour sent more than it may. */
@@ -431,9 +387,8 @@ export class Peer implements ChannelOwner {
   #up(channel: Channel): void {
     this.#established = channel;
     this.#establishedCount++;
-    this.#endOfRib = new Set();
     this.#negotiated = channel.session.negotiated!;
-    this.#lastUpdateAt = undefined;
+    this.#arrival = new Arrival(this.#negotiated.families, this.#now());
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
@@ -458,6 +413,7 @@ export class Peer implements ChannelOwner {
     this.#sent += this.#advertiser?.updatesSent ?? 0;
     this.#established = undefined;
     this.#advertiser = undefined;
+    this.#arrival = undefined;
     this.#linkLost = cause === 'InterfaceDown';
     const helps = this.#context.options().gracefulRestart !== undefined;
     const kept = this.#stale.lost(helps ? this.#negotiated : undefined, cause);
