@@ -13,6 +13,9 @@ export class Faults {
   }
 
   begin(): void {
+    this.#world.onEvent = (side, type) => {
+      if (type === 'portlink.open') this.#opening(side);
+    };
     const { random, clock } = this.#world;
     const next = (): void => {
       if (this.#over) return;
@@ -142,13 +145,15 @@ export class Faults {
 
   #uplinkBack(side: Side): void {
     const world = this.#world;
-    const { random } = world;
     world.story(`uplink ${side} mended`);
     world.cable(side, 0, 'fault', false);
-    if (!random.chance(0.3)) return;
-    // Again just when the ports are about to open.
-    const again = world.settings[side].recoveryDelay + random.between(0, 450);
-    this.#later(again, again, () => {
+  }
+
+  /** Just when the ports open, or wait for the fabric to turn before they do. */
+  #opening(side: Side): void {
+    const world = this.#world;
+    if (!world.random.chance(0.2)) return;
+    this.#later(0, 320, () => {
       world.story(`uplink ${side} breaks again`);
       world.cable(side, 0, 'fault', true);
       this.#later(1_000, 8_000, () => this.#uplinkBack(side));
@@ -219,6 +224,7 @@ export class Faults {
     const port = world.port(side, slot);
     if (port.adminUp) return;
     world.story(`operator opens ${port.name}`);
+    port.overridden = !port.operator;
     port.operator = false;
     world.tors[side].box.setAdmin(port, true);
   }

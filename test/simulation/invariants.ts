@@ -22,6 +22,8 @@ export class Monitor {
   readonly #whole: Record<Side, number | undefined> = { A: undefined, B: undefined };
   /** A port is shut, and the agent says that it isn't its doing, since. */
   readonly #unowned = new Map<string, number>();
+  /** The kernel lacks routes of hosts that are announced, since. */
+  readonly #missing: Record<Side, number | undefined> = { A: undefined, B: undefined };
   /** G knows other hosts of this switch than it announces, since. */
   readonly #differs: Record<Side, number | undefined> = { A: undefined, B: undefined };
 
@@ -138,6 +140,13 @@ export class Monitor {
         world.violation(`${side} announces ${address} on ${name}, which it has shut`);
     }
     const now = world.clock.now();
+    const routes = box.hostRoutes(agent.loaded.config.kernel.protocol);
+    const missing = announced.some(({ address, interface: name }) => routes.get(address) !== name);
+    // A kernel that has no memory is asked once a second; one that keeps refusing is not our fault.
+    const excused = !missing || world.tors[side].weather.refuse > 0;
+    this.#missing[side] = excused ? undefined : (this.#missing[side] ?? now);
+    if (now - (this.#missing[side] ?? now) > SLACK)
+      world.violation(`${side} lacks kernel routes of hosts it announces`);
     const wanted = new Set(announced.map(({ address }) => `${address}/32`));
     const differs = told.size !== wanted.size || [...told.keys()].some((prefix) => !wanted.has(prefix));
     const open = differs && world.gateway.established(side) && world.hears(side);

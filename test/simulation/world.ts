@@ -25,6 +25,8 @@ const LINKS: Record<Side, { routerId: string; local: Address; peer: Address }> =
 };
 const EPOCH = 1_700_000_000_000;
 const FINE: Weather = { refuse: 0, lateAnswer: 0.05, lateNotice: 0.05, lostNotice: 0, unsent: 0, lostFrame: 0 };
+/** More happenings at one instant than any story needs. */
+const STANDSTILL = 2_000;
 const CHAT = { least: 4_000, most: 9_000 };
 
 export interface Settings {
@@ -79,6 +81,8 @@ export class World {
   gatewayUp = true;
   /** G keeps the routes of a switch whose agent died, for a while. */
   readonly helps: boolean;
+  /** What an agent tells its operator. */
+  onEvent: (side: Side, type: string) => void = () => {};
   onAnnouncement: (side: Side, prefix: Prefix) => void = () => {};
   readonly #hash = createHash('sha256');
   readonly #configs = new Map<string, Loaded & { config: TorConfig }>();
@@ -341,7 +345,10 @@ export class World {
       (agent) => {
         life.agent = agent;
         if (this.config(side) !== loaded) agent.reload(this.config(side));
-        agent.events.follow((event) => this.#remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`));
+        agent.events.follow((event) => {
+          this.#remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`);
+          if (!clock.dead) this.onEvent(side, event.type);
+        });
       },
       (error: Error) => {
         this.story(`${side} agent can not start: ${error.message}`);
@@ -459,7 +466,9 @@ export class World {
   /** Lets `ms` of virtual time pass. */
   async run(ms: number): Promise<void> {
     const end = this.clock.now() + ms;
+    let standing = 0;
     for (;;) {
+      const before = this.clock.now();
       let more: boolean;
       try {
         more = this.clock.step(end);
@@ -469,6 +478,8 @@ export class World {
       }
       await drained();
       if (!more) return;
+      standing = this.clock.now() === before ? standing + 1 : 0;
+      if (standing > STANDSTILL) this.violation('time stands still');
       this.happenings++;
       if (this.violations.length > 0) return;
     }
