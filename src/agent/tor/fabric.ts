@@ -170,6 +170,9 @@ export class Fabric {
 
   /** `restarted`: the kernel still had host routes of an earlier life. */
   start(restarted: boolean): void {
+    // A box that has just booted forwards nothing: what it announced before must not draw traffic to closed ports. After
+    // a crash the kernel goes on forwarding, and who is still there will be heard.
+    if (!restarted) this.ospf?.settled();
     this.ospf?.start();
     this.bgp?.start(restarted);
   }
