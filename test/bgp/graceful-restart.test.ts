@@ -112,9 +112,9 @@ test.serial('RFC 4724 with FRR: a dead link and a silent agent are not waited fo
 
   rack.freeze(true);
   await away('the hold timer');
+  t.regex(frr.vtysh('show bgp neighbors 192.0.2.2'), /Hold Timer Expired/);
   rack.freeze(false);
   await home();
-  t.regex(frr.vtysh('show bgp neighbors 192.0.2.2'), /Hold Timer Expired/);
 });
 
 test.serial(
