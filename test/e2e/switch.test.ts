@@ -286,6 +286,7 @@ test.serial(
 );
 
 test.serial('what only a restart brings into effect is said', async (t) => {
+  t.timeout(120_000);
   const file = stand.configFile();
   const good = readFileSync(file, 'utf8');
   stand.editConfig((config) => {
@@ -299,12 +300,18 @@ test.serial('what only a restart brings into effect is said', async (t) => {
     needsRestart.some((text) => text.includes('cost')),
     stdout,
   );
-  t.true(
+  t.false(
     needsRestart.some((text) => text.includes('hold')),
     stdout,
   );
   writeFileSync(file, good);
   t.is((await stand.cli(['config', 'reload'])).code, 0);
+  await stand.until(
+    'the sessions are up',
+    async () => (await stand.status()).sessions.every(({ up }) => up),
+    () => stand.status(),
+  );
+  await stand.untilHome();
 });
 
 // ------------------------------------------------------------------ what servers do
