@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'ava';
 import { systemClock } from '../../src/model/clock.ts';
 import { isUp, type PortChange } from '../../src/model/ports.ts';
-import { isSonic, SonicPorts } from '../../src/portlink/drivers/index.ts';
+import { isSonic, openSonicPorts, type SonicPorts } from '../../src/portlink/drivers/index.ts';
 import { PortLinkDriver, type PortLinkEffect, PortLinkGroups } from '../../src/portlink/index.ts';
 import { eventually, inBoxes } from '../netlink/helpers.ts';
 import {
@@ -53,7 +53,7 @@ async function withPorts(
 ): Promise<void> {
   const { kernel, redis } = box;
   const options = { beneath: kernel, clock: systemClock, log: quiet, redis: redis.socket };
-  const ports = await SonicPorts.open(patience === undefined ? options : { ...options, patience });
+  const ports = await openSonicPorts(patience === undefined ? options : { ...options, patience });
   const changes: PortChange[] = [];
   ports.onChange((change) => changes.push(change));
   try {

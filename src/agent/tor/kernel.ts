@@ -2,7 +2,7 @@ import type { TorConfig } from '../../config/index.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { Kernel } from '../../netlink/index.ts';
-import { isSonic, SonicPorts } from '../../portlink/drivers/index.ts';
+import { isSonic, openSonicPorts, type SonicPorts } from '../../portlink/drivers/index.ts';
 import type { SwitchKernel } from './surroundings.ts';
 
 interface KernelNeeds {
@@ -25,7 +25,7 @@ export async function openKernel({ config, clock, log, netns }: KernelNeeds): Pr
     const sonic = driver === 'sonic' || (driver === 'auto' && (await isSonic({ socket: redis })));
     if (!sonic) return kernel;
     log.info({ redis }, 'ports are shut and opened through SONiC');
-    return withPorts(kernel, await SonicPorts.open({ beneath: kernel, clock, log, redis }));
+    return withPorts(kernel, await openSonicPorts({ beneath: kernel, clock, log, redis }));
   } catch (error) {
     kernel.close();
     throw error;

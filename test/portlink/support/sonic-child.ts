@@ -2,14 +2,14 @@
 import { systemClock } from '../../../src/model/clock.ts';
 import { isUp } from '../../../src/model/ports.ts';
 import { Kernel } from '../../../src/netlink/index.ts';
-import { SonicPorts } from '../../../src/portlink/drivers/index.ts';
+import { openSonicPorts } from '../../../src/portlink/drivers/index.ts';
 import { PortLinkDriver, PortLinkGroups } from '../../../src/portlink/index.ts';
 import { group } from '../support.ts';
 
 const [netns, redis, stateFile] = process.argv.slice(2) as [string, string, string];
 const log = { debug() {}, info() {}, warn() {}, error: (_: object, message: string) => console.error(message) };
 const kernel = await Kernel.open({ netns });
-const ports = await SonicPorts.open({ beneath: kernel, clock: systemClock, log, redis });
+const ports = await openSonicPorts({ beneath: kernel, clock: systemClock, log, redis });
 const downlinks = ['Ethernet4', 'Ethernet8', 'PortChannel1'];
 const config = group({ uplinks: ['Ethernet0'], downlinks, startupDelay: 0, recoveryDelay: 600 });
 const driver = new PortLinkDriver({

@@ -1,6 +1,5 @@
 /** Is this box a SONiC switch? */
 import { existsSync } from 'node:fs';
-import { createClient } from '@redis/client';
 import { DATABASE, DEFAULT_SOCKET, METADATA } from './schema.ts';
 
 /** Every SONiC image has it, from the first boot on: it says so also before the database has started. */
@@ -18,6 +17,7 @@ export async function isSonic({
 }: DetectOptions = {}): Promise<boolean> {
   if (existsSync(versionFile)) return true;
   if (!existsSync(socket)) return false;
+  const { createClient } = await import('@redis/client');
   const client = createClient({
     socket: { path: socket, tls: false, connectTimeout: 1_000, reconnectStrategy: false, socketTimeout: 1_000 },
     database: DATABASE.CONFIG,
