@@ -73,7 +73,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
   /** Announced in a batch of which an addition was refused. */
-  readonly #unsure = new Map<Address, HostRoute>();
+  readonly #unsure = new Set<Address>();
   #timer: Timer | undefined;
   #mendTimer: Timer | undefined;
   #mendAfter = RETRY;
@@ -177,7 +177,10 @@ export class HostRouteInstaller implements Announcer {
       (await sendPaced(
         this.#rtnetlink,
         missing,
-        (host) => (this.#hosts.get(host.address) === host ? this.#add([], host) : []),
+        ({ address }) => {
+          const host = this.#hosts.get(address);
+          return host ? this.#add([], host) : [];
+        },
         this.#counters,
       )) +
       (await sendPaced(
@@ -251,12 +254,12 @@ export class HostRouteInstaller implements Announcer {
   /** A port that is down is waited for; whatever else the kernel refused (no memory, say) is tried once more a second. */
   #checkLater(hosts: readonly HostRoute[]): void {
     if (this.#closed) return;
-    for (const host of hosts) this.#unsure.set(host.address, host);
+    for (const { address } of hosts) this.#unsure.add(address);
     this.#timer ??= this.#clock.schedule(this.#clock.now() + RETRY, () => {
       this.#timer = undefined;
-      const again = [...this.#unsure.values()].filter(
-        (host) => this.#hosts.get(host.address) === host && isUp(this.#links.portByIndex(host.ifindex)),
-      );
+      // As they are wanted now: meanwhile the claim may have settled, or the host moved.
+      const wanted = [...this.#unsure].flatMap((address) => this.#hosts.get(address) ?? []);
+      const again = wanted.filter((host) => isUp(this.#links.portByIndex(host.ifindex)));
       this.#unsure.clear();
       this.#addAgain(again);
     });

@@ -98,6 +98,18 @@ test('R4.5 a host that moved, and whose new route was refused, leaves no route t
   t.is(bench.box.routes.size, 0);
 });
 
+test('R4.5 a route that was refused is tried again although the claim of its host has settled meanwhile', async (t) => {
+  const bench = new Bench();
+  bench.short.add('RTM_NEWROUTE').add('RTM_NEWNEIGH');
+  bench.installer.apply({ withdrawn: [], announced: [{ ...bench.host('A1'), level: 1 }] });
+  await bench.pass(500);
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.clear();
+  await bench.pass(1_500);
+  t.is(bench.box.routes.size, 1);
+  t.is(bench.box.neighbours.size, 1);
+});
+
 test('R4.7 what an earlier life left goes although the tables could not be read at first', async (t) => {
   const bench = new Bench();
   bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
@@ -109,6 +121,15 @@ test('R4.7 what an earlier life left goes although the tables could not be read 
   bench.short.clear();
   await bench.pass(30_000);
   t.is(bench.box.routes.size, 0);
+});
+
+test('R4.7 a claim that settles while the tables are compared does not keep its host out of the kernel', async (t) => {
+  const bench = new Bench();
+  const host = bench.host('A1');
+  const compared = bench.installer.reconcile([{ ...host, level: 1 }]);
+  bench.installer.apply({ withdrawn: [], announced: [host] });
+  await compared;
+  t.is(bench.box.routes.size, 1);
 });
 
 test('after close nothing is mended any more', async (t) => {
