@@ -13,9 +13,9 @@ export class Faults {
   }
 
   begin(): void {
-    this.#world.onEvent = (side, type) => {
-      if (type === 'portlink.open') this.#opening(side);
-    };
+    this.#world.listeners.push((side, { type }) => {
+      if (type === 'portlink.open' && !this.#over) this.#opening(side);
+    });
     const { random, clock } = this.#world;
     const next = (): void => {
       if (this.#over) return;
@@ -245,6 +245,10 @@ export class Faults {
         ]),
       },
       { upWhen: random.pick([['carrier'], ['carrier', 'adjacency']]) },
+      { returning: random.pick(['learned', 'always', 'never'] as const) },
+      { hold: random.pick([3, 6]) },
+      { communities: random.pick([['65001:100'], ['no-export']]) },
+      { restartTime: random.pick([undefined, 1, 5]) },
     ];
     world.reload(side, random.pick(changes));
     this.#later(500, 6_000, () => world.reload(side, { ...world.base }));

@@ -30,6 +30,11 @@ export class Monitor {
   constructor(world: World) {
     this.#world = world;
     world.onAnnouncement = (side, prefix) => this.#announced(side, prefix);
+    world.listeners.push((side, { type, message }) => {
+      // Between two looks the reason can come and go again.
+      if (type === 'portlink.state' || (type === 'upstream' && message.includes('not ready')))
+        this.#whole[side] = undefined;
+    });
   }
 
   begin(): void {
@@ -141,12 +146,14 @@ export class Monitor {
     }
     const now = world.clock.now();
     const routes = box.hostRoutes(agent.loaded.config.kernel.protocol);
-    const missing = announced.some(({ address, interface: name }) => routes.get(address) !== name);
+    const missing = announced.filter(({ address, interface: name }) => routes.get(address) !== name);
     // A kernel that has no memory is asked once a second; one that keeps refusing is not our fault.
-    const excused = !missing || world.tors[side].weather.refuse > 0;
+    const excused = missing.length === 0 || world.tors[side].weather.refuse > 0;
     this.#missing[side] = excused ? undefined : (this.#missing[side] ?? now);
     if (now - (this.#missing[side] ?? now) > SLACK)
-      world.violation(`${side} lacks kernel routes of hosts it announces`);
+      world.violation(
+        `${side} lacks kernel routes of ${missing.map(({ address, interface: name }) => `${address} on ${name}`)}`,
+      );
     const wanted = new Set(announced.map(({ address }) => `${address}/32`));
     const differs = told.size !== wanted.size || [...told.keys()].some((prefix) => !wanted.has(prefix));
     const open = differs && world.gateway.established(side) && world.hears(side);

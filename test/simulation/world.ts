@@ -39,6 +39,9 @@ export interface Settings {
   prefix: string;
   enabled: boolean;
   ports: readonly number[];
+  hold: number;
+  communities: readonly string[];
+  restartTime: number | undefined;
 }
 
 /** One life of an agent. */
@@ -82,7 +85,7 @@ export class World {
   /** G keeps the routes of a switch whose agent died, for a while. */
   readonly helps: boolean;
   /** What an agent tells its operator. */
-  onEvent: (side: Side, type: string) => void = () => {};
+  readonly listeners: ((side: Side, event: { type: string; message: string }) => void)[] = [];
   onAnnouncement: (side: Side, prefix: Prefix) => void = () => {};
   readonly #hash = createHash('sha256');
   readonly #configs = new Map<string, Loaded & { config: TorConfig }>();
@@ -102,6 +105,9 @@ export class World {
       prefix: '10.10.10.0/24',
       enabled: true,
       ports: SLOTS,
+      hold: 3,
+      communities: [],
+      restartTime: random.pick([undefined, 2, 5]),
     };
     this.settings = { A: { ...this.base }, B: { ...this.base } };
     this.helps = random.chance(0.5);
@@ -289,7 +295,12 @@ export class World {
       ],
       bgp: {
         asn: this.asns[side],
-        neighbors: [{ address: LINKS[side].peer, remoteAs: 65000, timers: { keepalive: '1s', hold: '3s' } }],
+        gracefulRestart:
+          settings.restartTime === undefined ? { enabled: false } : { restartTime: `${settings.restartTime}s` },
+        announce: { communities: settings.communities },
+        neighbors: [
+          { address: LINKS[side].peer, remoteAs: 65000, timers: { keepalive: '1s', hold: `${settings.hold}s` } },
+        ],
       },
       control: { metrics: null },
     });
@@ -306,8 +317,6 @@ export class World {
   startAgent(side: Side, holdAtBoot = false): void {
     const tor = this.tors[side];
     if (tor.life || !tor.powered) return;
-    // The speakers keep the prefixes that they began with: a reload narrows them and widens them again, never further.
-    this.settings[side] = { ...this.settings[side], prefix: this.base.prefix };
     const clock = new LifeClock(this.clock);
     const face = new KernelFace({
       box: tor.box,
@@ -347,7 +356,7 @@ export class World {
         if (this.config(side) !== loaded) agent.reload(this.config(side));
         agent.events.follow((event) => {
           this.#remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`);
-          if (!clock.dead) this.onEvent(side, event.type);
+          if (!clock.dead) for (const listener of this.listeners) listener(side, event);
         });
       },
       (error: Error) => {
