@@ -115,7 +115,9 @@ export class OspfSpeaker implements Speaker {
     this.#packets = 0;
     this.#firstByteAt = undefined;
     this.#lastByteAt = undefined;
-    this.#handle({ kind: 'hosts', delta });
+    const [first, rest] = splitFirstPacket(delta);
+    this.#handle({ kind: 'hosts', delta: first });
+    if (rest) this.#handle({ kind: 'hosts', delta: rest });
     const packets = this.#packets;
     return this.#firstByteAt === undefined || this.#lastByteAt === undefined
       ? { packets }
@@ -379,4 +381,20 @@ function linkOf(port: Port): Link | undefined {
     address: ipv4ToNumber(found.address),
     prefixLength: found.prefixLength,
   };
+}
+
+/** Type-5 LSAs of 36 octets that fit one update on a link of 1,500 octets, with room for a digest. */
+const FIRST_PACKET = 38;
+
+/**
+ * A large withdrawal is looked up host by host before its packets are made. The first packet need not wait for that: it
+ * is made of the first hosts alone, and is on the wire before the others are looked at.
+ */
+function splitFirstPacket(delta: HostDelta): [HostDelta, HostDelta | undefined] {
+  const { withdrawn, announced } = delta;
+  if (withdrawn.length <= FIRST_PACKET) return [delta, undefined];
+  return [
+    { withdrawn: withdrawn.slice(0, FIRST_PACKET), announced: [] },
+    { withdrawn: withdrawn.slice(FIRST_PACKET), announced },
+  ];
 }
