@@ -383,8 +383,8 @@ function linkOf(port: Port): Link | undefined {
   };
 }
 
-/** Type-5 LSAs of 36 octets that fit one update on a link of 1,500 octets, with room for a digest. */
-const FIRST_PACKET = 38;
+/** Type-5 LSAs of 36 octets that fit one update on a link of 1,500 octets. */
+const FIRST_PACKET = 40;
 
 /**
  * A large withdrawal is looked up host by host before its packets are made. The first packet need not wait for that: it
