@@ -1,7 +1,7 @@
 /** Where a node's programs run: a network namespace, or a container that has the namespace. */
-import { type Container, PODMAN, startInContainer } from './containers/podman.ts';
+import { PODMAN, startInContainer } from './containers/podman.ts';
 import { type ProcessRecord, run, startDetached } from './processes.ts';
-import type { LabState } from './state.ts';
+import type { Container, LabState } from './state.ts';
 import { type NodeName, namespaceOf } from './topology/plan.ts';
 
 export interface Place {

@@ -1,7 +1,6 @@
 /** What a standing lab is, kept in /run so that `run` and `down` find it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Container } from './containers/podman.ts';
 import type { LsaTimers } from './gateway/frr.ts';
 import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
@@ -9,6 +8,12 @@ import type { Protocol } from './topology/plan.ts';
 
 export type GatewayKind = 'frr' | 'bird';
 export type TorKind = 'peerless' | 'frr';
+
+export interface Container {
+  readonly name: string;
+  /** Host's number of the container's first process. */
+  readonly pid: number;
+}
 
 export interface LabState {
   readonly version: 1;

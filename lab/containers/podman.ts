@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { type ProcessRecord, recordOf, run, waitUntil } from '../processes.ts';
-import { directoryOf } from '../state.ts';
+import { type Container, directoryOf } from '../state.ts';
 import { type NodeName, namespaceOf } from '../topology/plan.ts';
 
 export const PODMAN = ['podman', '--runtime', 'runc'] as const;
@@ -19,12 +19,6 @@ export const PROJECT = ['../../', '../../../']
 
 /** Not compiled, so it is found from the project. */
 export const CONTAINERFILE = `${PROJECT}/lab/containers/Containerfile`;
-
-export interface Container {
-  readonly name: string;
-  /** Host's number of the container's first process. */
-  readonly pid: number;
-}
 
 const CAPABILITIES = ['NET_ADMIN', 'NET_RAW', 'SYS_ADMIN', 'NET_BIND_SERVICE'];
 
