@@ -1,8 +1,13 @@
 import type { Address } from '../../model/address.ts';
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
 
-/** The longest (ms) that ports wait for the fabric to turn: a fabric without traffic gives no sign. */
-const LONGEST = 300;
+/**
+ * The longest (ms) that ports wait for the first sign that the fabric has turned: longer than the slowest gateway we know
+ * takes (BIRD computes its OSPF routes once a second), shorter than `returning.wait`. A fabric without traffic gives none.
+ */
+const LONGEST = 900;
+/** After the first sign, the others have this long (ms): by now packets wait. */
+const AFTER_FIRST = 300;
 /** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
 
@@ -10,6 +15,10 @@ interface Batch {
   readonly ports: Set<string>;
   readonly waiting: Set<Address>;
   timer: Timer;
+  /** When the ports open at the latest. */
+  end: Instant;
+  /** One of the hosts has shown that the fabric turned. */
+  turned: boolean;
   readonly finish: () => void;
 }
 
@@ -37,11 +46,14 @@ export class Reopening {
   open(ports: readonly string[]): Promise<void> {
     const waiting = new Set(this.#expect(ports));
     if (waiting.size === 0) return this.#open(ports);
+    const end = this.#clock.now() + LONGEST;
     return new Promise((resolve, reject) => {
       const batch: Batch = {
         ports: new Set(ports),
         waiting,
-        timer: this.#clock.schedule(this.#clock.now() + LONGEST, () => batch.finish()),
+        end,
+        turned: false,
+        timer: this.#clock.schedule(end, () => batch.finish()),
         finish: () => {
           this.#batches.delete(batch);
           batch.timer.cancel();
@@ -73,9 +85,13 @@ export class Reopening {
 
   #turned(address: Address, margin: number): void {
     for (const batch of this.#batches) {
-      if (!batch.waiting.delete(address) || batch.waiting.size > 0) continue;
+      if (!batch.waiting.delete(address)) continue;
+      const now = this.#clock.now();
+      if (batch.waiting.size === 0) batch.end = now + margin;
+      else if (!batch.turned) batch.end = Math.min(batch.end, now + AFTER_FIRST);
+      batch.turned = true;
       batch.timer.cancel();
-      batch.timer = this.#clock.schedule(this.#clock.now() + margin, () => batch.finish());
+      batch.timer = this.#clock.schedule(batch.end, () => batch.finish());
     }
   }
 }

@@ -1,0 +1,104 @@
+import test from 'ava';
+import { Reopening } from '../../src/agent/tor/reopening.ts';
+import { type Address, parseAddress } from '../../src/model/address.ts';
+import type { Clock } from '../../src/model/clock.ts';
+
+class HandClock implements Clock {
+  at = 0;
+  #timers = new Set<{ at: number; run: () => void }>();
+  now = () => this.at;
+  schedule(at: number, run: () => void) {
+    const timer = { at, run };
+    this.#timers.add(timer);
+    return { cancel: () => this.#timers.delete(timer) };
+  }
+  advance(to: number): void {
+    for (;;) {
+      const due = [...this.#timers].filter((timer) => timer.at <= to).sort((a, b) => a.at - b.at)[0];
+      if (!due) break;
+      this.#timers.delete(due);
+      this.at = Math.max(this.at, due.at);
+      due.run();
+    }
+    this.at = to;
+  }
+}
+
+const C3 = parseAddress('10.10.10.1')!;
+const C4 = parseAddress('10.10.10.2')!;
+
+function bench(expected: Address[]) {
+  const clock = new HandClock();
+  const opened: { at: number; ports: readonly string[] }[] = [];
+  const reopening = new Reopening({
+    clock,
+    expect: () => expected,
+    open: (ports) => {
+      opened.push({ at: clock.at, ports });
+      return Promise.resolve();
+    },
+  });
+  return { clock, opened, reopening };
+}
+
+test('R4.7 ports behind which nobody is expected open at once', (t) => {
+  const { opened, reopening } = bench([]);
+  reopening.open(['A1']);
+  t.deepEqual(opened, [{ at: 0, ports: ['A1'] }]);
+});
+
+test('R4.7 ports open when traffic has come for every expected host', (t) => {
+  const { clock, opened, reopening } = bench([C3, C4]);
+  reopening.open(['A1', 'A2']);
+  clock.advance(60);
+  reopening.arrived(C3);
+  clock.advance(62);
+  t.deepEqual(opened, []);
+  reopening.arrived(C4);
+  clock.advance(62);
+  t.deepEqual(opened, [{ at: 62, ports: ['A1', 'A2'] }]);
+});
+
+test('R4.7 a host without traffic holds the others up for 300 ms after the first sign, 900 ms in all', (t) => {
+  const one = bench([C3, C4]);
+  one.reopening.open(['A1']);
+  one.clock.advance(100);
+  one.reopening.arrived(C3);
+  one.clock.advance(399);
+  t.deepEqual(one.opened, []);
+  one.clock.advance(400);
+  t.deepEqual(one.opened, [{ at: 400, ports: ['A1'] }]);
+
+  const none = bench([C3]);
+  none.reopening.open(['A1']);
+  none.clock.advance(899);
+  t.deepEqual(none.opened, []);
+  none.clock.advance(900);
+  t.is(none.opened.length, 1);
+
+  const late = bench([C3, C4]);
+  late.reopening.open(['A1']);
+  late.clock.advance(850);
+  late.reopening.arrived(C3);
+  late.clock.advance(900);
+  t.is(late.opened.length, 1);
+});
+
+test('R4.6 a port that is shut again meanwhile is not opened', async (t) => {
+  const { clock, opened, reopening } = bench([C3, C4]);
+  const opening = reopening.open(['A1', 'A2']);
+  clock.advance(10);
+  reopening.shut(['A1']);
+  reopening.arrived(C3);
+  reopening.unrivalled(C4);
+  clock.advance(1_000);
+  t.deepEqual(opened, [{ at: 40, ports: ['A2'] }]);
+  await opening;
+
+  const all = bench([C3]);
+  const none = all.reopening.open(['A1']);
+  all.reopening.shut(['A1']);
+  all.clock.advance(1_000);
+  t.deepEqual(all.opened, []);
+  await none;
+});
