@@ -11,7 +11,8 @@
  * fabric for the same address (metric 20 and more; for IPv6 the kernel's default is 1024) loses.
  *
  * The kernel removes the routes of an interface that is set down without telling, and refuses new ones for it
- * (ENETDOWN); both are mended when the port comes up again, if the host is still ours then.
+ * (ENETDOWN); both are mended when the port comes up again, if the host is still ours then, and when the notifications
+ * of it were lost.
  *
  * A deletion that the kernel refuses though there is something to delete (ENOBUFS, ENOMEM) leaves what nobody wants any
  * more; then all that the kernel has of ours is compared with what is wanted, until it is right.
@@ -39,6 +40,7 @@ import {
   countRefusals,
   type PortTable,
   type ReconcileReport,
+  Restoring,
   type RouteSocket,
   sendPaced,
 } from './installing.ts';
@@ -72,6 +74,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
+  readonly #restoring: Restoring;
   /** Announced in a batch of which an addition was refused. */
   readonly #unsure = new Set<Address>();
   #timer: Timer | undefined;
@@ -88,6 +91,7 @@ export class HostRouteInstaller implements Announcer {
     this.#table = options.table ?? 254;
     this.#metric = options.metric ?? 1;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
+    this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
   }
 
   /** Everything is in the kernel when this returns; refusals are counted when its answers have been read. */
@@ -164,9 +168,7 @@ export class HostRouteInstaller implements Announcer {
     const routes = await this.#readRoutes();
     const neighbours = await this.#readNeighbours();
     const { present, stale } = this.#sortRoutes(routes);
-    const missing = [...this.#hosts.values()].filter(
-      (host) => !present.has(host.address) || !neighbours.has(neighbourId(host)),
-    );
+    const missing = this.#missing(present, neighbours);
     const stillStale = (route: Route) => {
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
@@ -174,15 +176,7 @@ export class HostRouteInstaller implements Announcer {
     };
     // Missing ones first: a host that stands on the wrong port is replaced without a gap.
     const failed =
-      (await sendPaced(
-        this.#rtnetlink,
-        missing,
-        ({ address }) => {
-          const host = this.#hosts.get(address);
-          return host ? this.#add([], host) : [];
-        },
-        this.#counters,
-      )) +
+      (await this.#addPaced(missing)) +
       (await sendPaced(
         this.#rtnetlink,
         stale,
@@ -192,6 +186,28 @@ export class HostRouteInstaller implements Announcer {
     const left = await this.#removeStrayNeighbours(neighbours.values());
     const kept = this.#hosts.size - missing.length;
     return { kept, added: missing.length, removed: stale.length, failed: failed + left };
+  }
+
+  /** Only adds: what an earlier life left is not known to be unwanted before `reconcile`. */
+  async #restore(): Promise<void> {
+    if (this.#closed || this.#hosts.size === 0) return;
+    const { present } = this.#sortRoutes(await this.#readRoutes());
+    const missing = this.#missing(present, await this.#readNeighbours());
+    const writable = missing.filter((host) => isUp(this.#links.portByIndex(host.ifindex)));
+    if (!this.#closed && (await this.#addPaced(writable)) > 0) this.#checkLater(writable);
+  }
+
+  #missing(present: ReadonlySet<Address>, neighbours: ReadonlyMap<string, Neighbour>): HostRoute[] {
+    return [...this.#hosts.values()].filter((host) => !present.has(host.address) || !neighbours.has(neighbourId(host)));
+  }
+
+  /** @returns how many requests the kernel refused */
+  #addPaced(hosts: readonly HostRoute[]): Promise<number> {
+    const requestsFor = ({ address }: HostRoute): Request[] => {
+      const host = this.#hosts.get(address);
+      return host ? this.#add([], host) : [];
+    };
+    return sendPaced(this.#rtnetlink, hosts, requestsFor, this.#counters);
   }
 
   /**
@@ -219,6 +235,7 @@ export class HostRouteInstaller implements Announcer {
   /** The routes stay in the kernel, nothing is mended any more. */
   close(): void {
     this.#unsubscribe();
+    this.#restoring.close();
     this.#timer?.cancel();
     this.#mendTimer?.cancel();
     this.#unsure.clear();

@@ -1,11 +1,12 @@
 /** What the installers of host routes and of learned routes have in common: paced batches and counted refusals. */
 import type { BatchResult, Request, Rtnetlink } from 'rtnetlink-ts';
+import type { Clock, Timer } from '../model/clock.ts';
 import type { Links } from './links.ts';
 
 /** What installers need of the connection for requests; simulations give their own. */
 export type RouteSocket = Pick<Rtnetlink, 'sendNow' | 'setRoute' | 'dumpRoutes' | 'dumpNeighbours'>;
 /** What installers need of the ports. */
-export type PortTable = Pick<Links, 'port' | 'portByIndex' | 'portTowards' | 'afterChange'>;
+export type PortTable = Pick<Links, 'port' | 'portByIndex' | 'portTowards' | 'afterChange' | 'afterResync'>;
 
 export interface ReconcileReport {
   readonly kept: number;
@@ -21,6 +22,53 @@ export function countRefusals(counters: Counters, { refused }: BatchResult): voi
   for (const { refusal } of refused) {
     const name = `${refusal.request} ${refusal.code}`;
     counters[name] = (counters[name] ?? 0) + 1;
+  }
+}
+
+const RESTORE_RETRY = 1000;
+
+/**
+ * After link notifications were lost: a port may have been set down and up again, which takes its routes without a word
+ * and shows no difference afterwards. So the kernel's tables are read and what is missing is written; tables that can
+ * not be read now are read a second later.
+ */
+export class Restoring {
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  readonly #restore: () => Promise<void>;
+  readonly #unsubscribe: () => void;
+  #timer: Timer | undefined;
+  #running = false;
+  #again = false;
+  #closed = false;
+
+  constructor(links: PortTable, clock: Clock, counters: Counters, restore: () => Promise<void>) {
+    this.#clock = clock;
+    this.#counters = counters;
+    this.#restore = restore;
+    this.#unsubscribe = links.afterResync(() => this.#start());
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#timer?.cancel();
+  }
+
+  #start(): void {
+    this.#again = this.#running;
+    if (this.#running || this.#closed) return;
+    this.#running = true;
+    this.#timer?.cancel();
+    const over = (): void => {
+      this.#running = false;
+      if (this.#again) this.#start();
+    };
+    this.#restore().then(over, () => {
+      this.#counters.unread = (this.#counters.unread ?? 0) + 1;
+      if (!this.#closed) this.#timer = this.#clock.schedule(this.#clock.now() + RESTORE_RETRY, () => this.#start());
+      over();
+    });
   }
 }
 

@@ -7,14 +7,21 @@
  * Only next hops whose port is up are written. When a port goes down, the routes through it lose that next hop at once
  * (or go, so that a worse route takes over) before any speaker has noticed; the kernel itself goes on using a next hop
  * whose carrier is lost, and drops routes of a port that is set down without telling. When the port is back they are
- * written again. What the kernel refuses is tried again when a port or an address changes, and by a timer.
+ * written again, and so they are when the notifications of it were lost. What the kernel refuses is tried again when a port or an address changes, and by a timer.
  */
 import { AF, makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F, requests } from 'rtnetlink-ts';
 import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { LearnedRoute } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
-import { type Counters, countRefusals, type PortTable, type ReconcileReport, type RouteSocket } from './installing.ts';
+import {
+  type Counters,
+  countRefusals,
+  type PortTable,
+  type ReconcileReport,
+  Restoring,
+  type RouteSocket,
+} from './installing.ts';
 import { onLink } from './links.ts';
 
 export interface LearnedRouteOptions {
@@ -63,6 +70,7 @@ export class LearnedRouteInstaller {
   readonly #towards = new Map<Address, string | undefined>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
+  readonly #restoring: Restoring;
   #flushing: NodeJS.Immediate | undefined;
   #retryTimer: Timer | undefined;
   #retry = FIRST_RETRY;
@@ -75,6 +83,7 @@ export class LearnedRouteInstaller {
     this.#options = options;
     this.#table = options.table ?? 254;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
+    this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
   }
 
   /** Puts the changes into the kernel, in this turn when they are few; a route without next hops is removed. */
@@ -148,6 +157,7 @@ export class LearnedRouteInstaller {
   close(): void {
     this.#closed = true;
     this.#unsubscribe();
+    this.#restoring.close();
     this.#retryTimer?.cancel();
     clearImmediate(this.#flushing);
     for (const prefix of [...this.#waiters.keys()]) this.#release(prefix, new Error('the installer was closed'));
@@ -282,6 +292,27 @@ export class LearnedRouteInstaller {
       }
       this.#flush();
     } else if (before?.addresses !== after?.addresses) this.#retryWaiting();
+  }
+
+  /** What the kernel was known to have, and has not, is written again. */
+  async #restore(): Promise<void> {
+    const known = [...this.#entries].map(([prefix, entry]) => ({ prefix, entry, route: entry.kernel }));
+    if (this.#closed || known.length === 0) return;
+    const present = new Map<string, Route[]>();
+    for (const route of await this.#read()) {
+      const prefix = parsePrefix(route.destination)!;
+      present.set(prefix, [...(present.get(prefix) ?? []), route]);
+    }
+    if (this.#closed) return;
+    for (const { prefix, entry, route } of known) {
+      // What was written while the tables were read may be newer than they are.
+      if (!route || !entry.wanted || entry.kernel !== route || this.#entries.get(prefix) !== entry) continue;
+      if (present.get(prefix)?.some((each) => sameRoute(each, route))) continue;
+      entry.kernel = undefined;
+      entry.installed = false;
+      this.#dirty.add(prefix);
+    }
+    this.#flush();
   }
 
   #uses(entry: Entry, name: string, ifindex: number): boolean {

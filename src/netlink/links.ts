@@ -76,6 +76,11 @@ export class Links implements LinkState {
     return this.#afterwards.add(listener);
   }
 
+  /** Notifications were lost, and what they told of has been found by comparing; a port that flapped shows no change. */
+  afterResync(listener: () => void): () => void {
+    return this.#subscription.onResync(listener);
+  }
+
   /** Takes in what the kernel has notified up to now, in this turn. */
   readNow(): void {
     this.#subscription.readNow();

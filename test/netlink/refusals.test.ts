@@ -1,8 +1,13 @@
-/** What becomes of host routes when the kernel refuses for want of memory: on a simulated kernel, for the real one is never short. */
+/** What becomes of routes when the kernel refuses for want of memory, or drops them unheard: on a simulated kernel, for the real one is never short. */
 import test from 'ava';
 import { NetlinkError, type Refusal, requests } from 'rtnetlink-ts';
-import type { Address, Mac } from '../../src/model/address.ts';
-import { HostRouteInstaller } from '../../src/netlink/index.ts';
+import type { Address, Mac, Prefix } from '../../src/model/address.ts';
+import {
+  HostRouteInstaller,
+  LearnedRouteInstaller,
+  type PortTable,
+  type RouteSocket,
+} from '../../src/netlink/index.ts';
 import { Box } from '../simulation/box.ts';
 import { VirtualClock } from '../simulation/clock.ts';
 
@@ -13,6 +18,9 @@ class Bench {
   readonly clock = new VirtualClock();
   readonly box = new Box('A', 10, () => {});
   readonly installer: HostRouteInstaller;
+  readonly #links: PortTable;
+  readonly #socket: RouteSocket;
+  readonly #resyncs: (() => void)[] = [];
   /** Names of requests that are refused from now on; 'dump' for the reading of tables. */
   readonly short = new Set<string>();
 
@@ -27,28 +35,47 @@ class Bench {
       return [...values];
     };
     const { box, short } = this;
-    this.installer = new HostRouteInstaller(
-      {
-        async sendNow(batch) {
-          const refused = batch.flatMap((request, index) => {
-            const name = NAMES.get(request.type)!;
-            const code = short.has(name) ? 'ENOBUFS' : box.request(request);
-            return code ? [{ index, refusal: { ...SHORT, code, request: name } }] : [];
-          });
-          return { sent: batch.length, refused };
-        },
-        setRoute: async () => {},
-        dumpRoutes: ({ family }) => dump([...box.routes.values()].filter((route) => route.family === family)),
-        dumpNeighbours: () => dump(box.neighbours.values()),
+    this.#socket = {
+      async sendNow(batch) {
+        const refused = batch.flatMap((request, index) => {
+          const name = NAMES.get(request.type)!;
+          const code = short.has(name) ? 'ENOBUFS' : box.request(request);
+          return code ? [{ index, refusal: { ...SHORT, code, request: name } }] : [];
+        });
+        return { sent: batch.length, refused };
       },
-      {
-        port: (name) => shown((port) => port.name === name),
-        portByIndex: (ifindex) => shown((port) => port.ifindex === ifindex),
-        portTowards: () => undefined,
-        afterChange: () => () => {},
+      setRoute: async () => {},
+      dumpRoutes: ({ family, protocol }) =>
+        dump([...box.routes.values()].filter((route) => route.family === family && route.protocol === protocol)),
+      dumpNeighbours: () => dump(box.neighbours.values()),
+    };
+    this.#links = {
+      port: (name) => shown((port) => port.name === name),
+      portByIndex: (ifindex) => shown((port) => port.ifindex === ifindex),
+      portTowards: () => undefined,
+      afterChange: () => () => {},
+      afterResync: (listener) => {
+        this.#resyncs.push(listener);
+        return () => this.#resyncs.splice(this.#resyncs.indexOf(listener), 1);
       },
-      this.clock,
-    );
+    };
+    this.installer = new HostRouteInstaller(this.#socket, this.#links, this.clock);
+  }
+
+  learned(): LearnedRouteInstaller {
+    return new LearnedRouteInstaller(this.#socket, this.#links, this.clock, { protocol: 203 });
+  }
+
+  /** Link notifications were lost and the ports compared; no difference was found. */
+  resync(): void {
+    for (const listener of this.#resyncs) listener();
+  }
+
+  /** A port goes down and up again, and nobody is told. */
+  flap(name: string): void {
+    const port = this.box.ports.get(name)!;
+    this.box.setAdmin(port, false);
+    this.box.setAdmin(port, true);
   }
 
   host(port: string) {
@@ -140,4 +167,55 @@ test('after close nothing is mended any more', async (t) => {
   bench.installer.close();
   await bench.pass(60_000);
   t.is(bench.clock.pending, 0);
+});
+
+test('R4.5 host routes of a port that flapped while notifications were lost are written again', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.flap('A1');
+  t.is(bench.box.routes.size, 0);
+  bench.short.add('dump');
+  bench.resync();
+  await bench.pass(500);
+  t.is(bench.box.routes.size, 0);
+  bench.short.clear();
+  bench.short.add('RTM_NEWROUTE');
+  await bench.pass(1_000);
+  t.is(bench.box.routes.size, 0);
+  bench.short.clear();
+  await bench.pass(5_000);
+  t.is(bench.box.routes.size, 1);
+  t.is(bench.box.neighbours.size, 1);
+  t.is(bench.clock.pending, 0, 'nothing is tried for ever');
+});
+
+test('R4.7 what an earlier life left is not taken away by a resync before it was reconciled', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  const next = new Bench();
+  for (const [key, route] of bench.box.routes) next.box.routes.set(key, route);
+  next.installer.apply({ withdrawn: [], announced: [{ ...next.host('A2'), address: '10.10.10.2' as Address }] });
+  next.resync();
+  await next.pass(5_000);
+  t.is(next.box.routes.size, 2);
+});
+
+test('R4.5 learned routes of a port that flapped while notifications were lost are written again', async (t) => {
+  const bench = new Bench();
+  const learned = bench.learned();
+  const prefix = '10.20.0.0/16' as Prefix;
+  learned.update([{ prefix, metric: 20, nextHops: [{ via: '192.0.2.1' as Address, interface: 'A1' }] }]);
+  await bench.pass(0);
+  t.true(learned.isInstalled(prefix));
+  bench.resync();
+  await bench.pass(0);
+  t.true(learned.isInstalled(prefix));
+  bench.flap('A1');
+  t.is(bench.box.routes.size, 0);
+  bench.resync();
+  await bench.pass(1_000);
+  t.is(bench.box.routes.size, 1);
+  t.true(learned.isInstalled(prefix));
+  t.is(bench.clock.pending, 0);
+  learned.close();
 });

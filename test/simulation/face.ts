@@ -69,6 +69,7 @@ export class KernelFace implements SwitchKernel {
   readonly #seen = new Map<string, Port>();
   readonly #changes = new Listeners<PortChange>();
   readonly #afterwards = new Listeners<PortChange>();
+  readonly #resyncs = new Listeners<void>();
   readonly #neighbourEvents = new Listeners<NeighbourEvent>();
   #own = 201;
   readonly #ears = new Map<string, Ear>();
@@ -224,6 +225,7 @@ export class KernelFace implements SwitchKernel {
     portByIndex: (ifindex) => this.portByIndex(ifindex),
     portTowards: (address) => [...this.#seen.values()].find((port) => onLink(port, address)),
     afterChange: (listener) => this.#afterwards.add(listener),
+    afterResync: (listener) => this.#resyncs.add(listener),
   };
 
   readonly #socket: RouteSocket = {
@@ -306,6 +308,7 @@ export class KernelFace implements SwitchKernel {
     if (socket === 'link') {
       for (const port of box.ports.values()) this.#portSeen(box.shown(port));
       for (const [name, port] of [...this.#seen]) if (!box.ports.has(name)) this.#portSeen(port, true);
+      this.#resyncs.tell();
       return;
     }
     for (const [key, entry] of box.neighbours)

@@ -110,6 +110,7 @@ export class Subscription {
   /** Keys of the routes that differ in their interface only. */
   readonly #routeSlots = new Map<string, Set<string>>();
   readonly #listeners = new Set<(change: Change) => void>();
+  readonly #resyncListeners = new Set<() => void>();
   readonly #kinds: ReadonlySet<Kind>;
   readonly #idle: (() => void)[] = [];
   #lost = true;
@@ -154,6 +155,15 @@ export class Subscription {
   onChange(listener: (change: Change) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Runs when what an overrun lost has been read again, after the changes found. An object that went and came back
+   * meanwhile shows no difference, yet what hung on it (the routes of a link) may be gone. Returns the unsubscriber.
+   */
+  onResync(listener: () => void): () => void {
+    this.#resyncListeners.add(listener);
+    return () => this.#resyncListeners.delete(listener);
   }
 
   /** Resolves when no resync is wanted or under way. */
@@ -243,6 +253,7 @@ export class Subscription {
     }
     this.#retry = FIRST_RETRY;
     this.counters.resyncs++;
+    for (const listener of this.#resyncListeners) guarded(listener);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
@@ -346,15 +357,17 @@ export class Subscription {
     if (kind === 'route') this.#indexSlot(key, before as Route | undefined, after as Route | undefined);
     if (!resync) this.#resync?.touched.get(kind)?.add(key);
     const change = { kind, before, after, at, resync } as unknown as Change;
-    for (const listener of this.#listeners) {
-      try {
-        listener(change);
-      } catch (error) {
-        // The rest of what was read must not be lost by one listener's mistake; it surfaces as an uncaught exception.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    for (const listener of this.#listeners) guarded(listener, change);
+  }
+}
+
+/** The rest of what was read must not be lost by one listener's mistake; it surfaces as an uncaught exception. */
+function guarded<A extends unknown[]>(listener: (...told: A) => void, ...told: A): void {
+  try {
+    listener(...told);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

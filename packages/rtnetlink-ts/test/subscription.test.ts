@@ -77,6 +77,8 @@ test.serial(
         // Counts against no garbage collection threshold.
         flags: NTF.EXT_LEARNED,
       });
+      let resyncsTold = 0;
+      subscription.onResync(() => resyncsTold++);
       const count = 50_000;
       // sendNow works everything off before it returns: the subscriber's process is blocked meanwhile.
       const added = writer.sendNow(
@@ -86,6 +88,8 @@ test.serial(
       await eventually(() => subscription.table('neighbour').size >= count);
       t.true(subscription.counters.overruns > 0, 'the flood was to overrun the buffer');
       t.true(subscription.counters.resyncs > 1);
+      // The first picture, read by open, is none.
+      t.is(resyncsTold, subscription.counters.resyncs - 1);
 
       const overruns = subscription.counters.overruns;
       const removed = writer.sendNow(

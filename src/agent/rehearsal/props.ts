@@ -124,6 +124,7 @@ export class RehearsalKernel implements SwitchKernel {
         this.#afterwards.add(listener);
         return () => this.#afterwards.delete(listener);
       },
+      afterResync: () => () => {},
     };
   }
 
