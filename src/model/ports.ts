@@ -45,7 +45,21 @@ export interface LinkState {
   onChange(listener: (change: PortChange) => void): () => void;
 }
 
-/** Opens and shuts ports. One call is one batch; it resolves when the kernel has acknowledged every port. */
+/** One port of a batch is unknown, or was refused. */
+export class PortError extends Error {
+  readonly port: string;
+
+  constructor(port: string, reason: string, options?: ErrorOptions) {
+    super(`${port}: ${reason}`, options);
+    this.name = 'PortError';
+    this.port = port;
+  }
+}
+
+/**
+ * Opens and shuts ports. One call is one batch; it resolves when the kernel has acknowledged every port. An
+ * AggregateError of nothing but PortErrors says that the ports which it does not name were set.
+ */
 export interface PortDriver {
   setAdmin(ports: readonly string[], up: boolean): Promise<void>;
 }

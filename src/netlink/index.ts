@@ -9,7 +9,7 @@ import { Rtnetlink, Subscription } from 'rtnetlink-ts';
 import type { Address } from '../model/address.ts';
 import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
-import type { LinkState, Port, PortChange, PortDriver } from '../model/ports.ts';
+import { type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import { CarrierWatch } from './carrier-watch.ts';
 import { ForwardingDatabase } from './fdb.ts';
 import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
@@ -130,7 +130,7 @@ export class Kernel implements LinkState, PortDriver {
     for (const name of ports) {
       const port = this.#links.port(name);
       if (port) known.push(port);
-      else errors.push(new Error(`${name}: no such port`));
+      else errors.push(new PortError(name, 'no such port'));
     }
     errors.push(...(await this.#shutting.set(known, up)));
     if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));

@@ -7,7 +7,7 @@
  * crash. Others' reasons stay; the kernel keeps the port down until the last one is gone.
  */
 import { type Link, NetlinkError, type Refusal, type Request, type Rtnetlink, requests } from 'rtnetlink-ts';
-import type { Port } from '../model/ports.ts';
+import { type Port, PortError } from '../model/ports.ts';
 import type { Links } from './links.ts';
 
 /** `auto`: protodown where the device takes it, else the admin state. */
@@ -134,5 +134,5 @@ export class Shutting {
 
 function refusedPort({ name }: Port, refusal: Refusal): Error {
   const error = new NetlinkError(refusal);
-  return new Error(`${name}: ${error.message}`, { cause: error });
+  return new PortError(name, error.message, { cause: error });
 }

@@ -8,7 +8,7 @@
  */
 import type { Clock, Instant, Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
-import { isOpen, type LinkState, type Port, type PortChange, type PortDriver } from '../model/ports.ts';
+import { isOpen, type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
 import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
 import { StateFile, type StateStore, type StoredPort } from './state-file.ts';
@@ -183,7 +183,13 @@ export class PortLinkDriver {
     const done = (): void => this.handle({ type: up ? 'openDone' : 'shutDone', ports });
     const failed = (error: unknown): void => {
       const reason = error instanceof Error ? error.message : String(error);
-      this.handle({ type: up ? 'openFailed' : 'shutFailed', ports, reason });
+      const named = portsNamedBy(error);
+      const refused = named ? ports.filter((port) => named.has(port)) : ports;
+      const others = named ? ports.filter((port) => !named.has(port)) : [];
+      this.handle([
+        ...(others.length > 0 ? [{ type: up ? 'openDone' : 'shutDone', ports: others } as const] : []),
+        { type: up ? 'openFailed' : 'shutFailed', ports: refused, reason },
+      ]);
     };
     let answer: Promise<void>;
     try {
@@ -244,6 +250,13 @@ export class PortLinkDriver {
     };
     promise.then(over, over);
   }
+}
+
+/** undefined: it does not say of every failure which port it was. */
+function portsNamedBy(error: unknown): ReadonlySet<string> | undefined {
+  if (!(error instanceof AggregateError) || error.errors.length === 0) return undefined;
+  const named = error.errors.filter((each) => each instanceof PortError);
+  return named.length === error.errors.length ? new Set(named.map(({ port }) => port)) : undefined;
 }
 
 /** Shut is shut, by admin state or by protodown: which one was ours only the driver of the ports knows. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Clock, Instant } from '../../src/model/clock.ts';
-import type { Port } from '../../src/model/ports.ts';
+import { type Port, PortError } from '../../src/model/ports.ts';
 import type { PortLinkEffect, PortLinkGroupConfig } from '../../src/portlink/index.ts';
 import { PortLinkDriver, PortLinkGroups } from '../../src/portlink/index.ts';
 import { group } from './support.ts';
@@ -52,7 +52,7 @@ function agent(
   const calls: string[] = [];
   const effects: PortLinkEffect[] = [];
   const errors: string[] = [];
-  const hooks: { refuse?: Error; onSetAdmin?: () => void; onWithdraw?: () => void } = {};
+  const hooks: { refuse?: Error; refusePort?: string; onSetAdmin?: () => void; onWithdraw?: () => void } = {};
   const port = (name: string): Port | undefined => {
     const wire = wires.get(name);
     if (!wire) return undefined;
@@ -79,10 +79,13 @@ function agent(
         hooks.onSetAdmin?.();
         if (hooks.refuse) return Promise.reject(hooks.refuse);
         for (const name of names) {
+          if (name === hooks.refusePort) continue;
           wires.get(name)!.adminUp = up;
           driver.portChanged({ name, before: undefined, after: port(name), at: clock.now() });
         }
-        return Promise.resolve();
+        return hooks.refusePort !== undefined && names.includes(hooks.refusePort)
+          ? Promise.reject(new AggregateError([new PortError(hooks.refusePort, 'EBUSY')], 'EBUSY'))
+          : Promise.resolve();
       },
     },
     onEffect: (effect) => {
@@ -221,6 +224,35 @@ test('a refusal is reported and asked again; a hook that throws does not keep a 
     ['down A1,A2,A3,A4', 'down A1,A2,A3,A4'],
   );
   t.true(one.driver.groups.view('fabric')!.downlinks.every(({ adminUp }) => !adminUp));
+  await one.driver.stop();
+});
+
+test('R4.7 one port that is refused does not make the others of its batch look refused', async (t) => {
+  const one = agent(path.join(folder(t), 'portlink.json'), [group()], wiresUp());
+  one.driver.handle(ready);
+  one.clock.advance(20_000);
+  one.hooks.refusePort = 'A2';
+  one.carrier('A0', false);
+  await one.driver.settled();
+  const alarms = () => one.effects.flatMap((effect) => (effect.type === 'alarm' ? effect.reason : []));
+  t.deepEqual(alarms(), ['shutting A2 failed: EBUSY']);
+  delete one.hooks.refusePort;
+  one.clock.advance(1000);
+  await one.driver.settled();
+  t.is(one.calls.filter((call) => call.startsWith('down')).at(-1), 'down A2');
+
+  one.hooks.refusePort = 'A3';
+  one.carrier('A0', true);
+  one.clock.advance(20_000);
+  await one.driver.settled();
+  t.is(alarms().at(-1), 'opening A3 failed: EBUSY');
+  const shutByUs = () =>
+    one.driver.groups.view('fabric')!.downlinks.flatMap((downlink) => (downlink.shutByUs ? downlink.port : []));
+  t.deepEqual(shutByUs(), ['A3']);
+  delete one.hooks.refusePort;
+  one.clock.advance(5_000);
+  await one.driver.settled();
+  t.deepEqual(shutByUs(), []);
   await one.driver.stop();
 });
 

@@ -20,7 +20,7 @@ import type { SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
 import type { Frame } from '../../src/hostroutes/sources/port-socket.ts';
 import { type Address, parseAddress, parseMac } from '../../src/model/address.ts';
-import type { Port, PortChange } from '../../src/model/ports.ts';
+import { type Port, type PortChange, PortError } from '../../src/model/ports.ts';
 import {
   HostRouteInstaller,
   type HostRouteOptions,
@@ -124,8 +124,8 @@ export class KernelFace implements SwitchKernel {
     const errors: Error[] = [];
     for (const name of ports) {
       const port = box.ports.get(name);
-      if (!port || !this.#seen.has(name)) errors.push(new Error(`${name}: no such port`));
-      else if (random.chance(weather.refuse)) errors.push(new Error(`${name}: RTM_SETLINK: EBUSY`));
+      if (!port || !this.#seen.has(name)) errors.push(new PortError(name, 'no such port'));
+      else if (random.chance(weather.refuse)) errors.push(new PortError(name, 'RTM_SETLINK: EBUSY'));
       else {
         if (up && port.operator) violation(`${box.name} opens ${name}, which an operator has shut`);
         // Shut by both: from now on nobody can tell whose it is.
