@@ -26,9 +26,13 @@ ports: { driver: auto, redis: ${redis.socket} }
 `,
   );
   const source = new URL('../../lab/tor/agent-from-source.ts', import.meta.url).pathname;
-  const agent = spawn('ip', ['netns', 'exec', tor.netns, process.execPath, source, '--config', configFile], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const agent = spawn(
+    'ip',
+    ['netns', 'exec', tor.netns, process.execPath, '--conditions=source', source, '--config', configFile],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let log = '';
   for (const stream of [agent.stdout, agent.stderr]) {
     stream!.on('data', (chunk: Buffer) => {
