@@ -132,11 +132,13 @@ test.serial('frames on the standby link are dropped, also after its carrier came
     letServersSpeak(LAB);
     t.true(await waitUntil(() => active.take().includes(C4.address), 1000, 20));
     t.deepEqual(standby.take(), [], 'a broadcast of the server left by the standby link');
+    const told = (what: string) => () =>
+      teams.records.some(({ event, nic, server }) => event === what && nic === 'eth-b' && server === 'C4');
     cut(wires, 'B2', false);
+    // Up again before the kernel has told of the loss, and nothing ever happened.
+    t.true(await waitUntil(told('link-lost'), 5000));
     cut(wires, 'B2', true);
-    const isBack = () =>
-      teams.records.some(({ event, nic, server }) => event === 'link-back' && nic === 'eth-b' && server === 'C4');
-    t.true(await waitUntil(isBack, 5000));
+    t.true(await waitUntil(told('link-back'), 5000));
     t.false(await answersAt(standby, 1000));
     t.true(await answersAt(active));
     cut(wires, 'A2', false);

@@ -94,6 +94,7 @@ test.serial('batches of more than one system call are counted whole', async (t) 
 test.serial(
   'ENETDOWN on send and on receive is a typed error, and the socket works again when the device is up',
   async (t) => {
+    t.timeout(60_000);
     const [a, b] = pair(t);
     const receiver = open(b, 'v1', ETHER);
     const sender = open(a, 'v0', ETHER);

@@ -1,0 +1,1 @@
+export { labs as default } from './ava.config.js';
