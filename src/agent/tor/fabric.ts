@@ -4,7 +4,7 @@ import { type Address, addressBytes, makePrefix, type Prefix, prefixContains } f
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { Announcer, ForeignClaim, LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
-import type { LinkState, PortChange } from '../../model/ports.ts';
+import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
 import type { OspfOptions, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
 import { OspfSpeaker } from '../../ospf/index.ts';
@@ -27,6 +27,9 @@ const ASK_AGAIN = 50;
  */
 const INHERITED_WAIT = 30_000;
 const INHERITED_LOOK = 500;
+
+/** A session that a reload resets is missed no sooner than this (ms): the link is as sound as it was. */
+const RESET_WAIT = 10_000;
 
 type Settings<T> = Omit<
   T,
@@ -106,6 +109,8 @@ export class Fabric {
   readonly #tables = new Map<'ospf' | 'bgp', LearnedTable>();
   /** When the present adjacency of a protocol began, for NO_ROUTES_WAIT. */
   readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
+  /** Sessions that stood when a reload reset them, by neighbour, and the port that each stood on. */
+  readonly #reset = new Map<string, { readonly port: string; readonly timer: Timer }>();
   #timer: Timer | undefined;
   readonly #inherited = new Map<'ospf' | 'bgp', Timer>();
   #stopped = false;
@@ -149,6 +154,7 @@ export class Fabric {
           });
         },
         onSession: (change) => {
+          if (change.to === 'Established') this.#forgetReset(change.neighbor);
           this.#sessionChanged('bgp', change.to === 'Established', change.at);
           if (change.to !== 'Established' && change.from !== 'Established') return;
           events.record({
@@ -179,12 +185,44 @@ export class Fabric {
 
   /** What BGP can change while it runs; nothing when it does not run. To be called before the host table is told. */
   configure(settings: BgpSettings): void {
-    this.bgp?.configure(settings);
+    const { bgp } = this;
+    if (!bgp) return;
+    for (const { neighbor, interface: port, state } of bgp.sessions()) {
+      if (state === 'Established' && port !== undefined) this.#expectReset(neighbor, port);
+    }
+    try {
+      bgp.configure(settings);
+    } finally {
+      // Those that were not reset, and those that are not wanted any more.
+      const awaited = new Set(
+        bgp.sessions().flatMap(({ neighbor, state }) => (state === 'Established' ? [] : [neighbor as string])),
+      );
+      for (const neighbor of [...this.#reset.keys()]) if (!awaited.has(neighbor)) this.#forgetReset(neighbor);
+      this.#options.onChange();
+    }
+  }
+
+  #expectReset(neighbor: string, port: string): void {
+    const { clock, onChange } = this.#options;
+    this.#forgetReset(neighbor);
+    const timer = clock.schedule(clock.now() + RESET_WAIT, () => {
+      this.#reset.delete(neighbor);
+      onChange();
+    });
+    this.#reset.set(neighbor, { port, timer });
+  }
+
+  #forgetReset(neighbor: string): void {
+    this.#reset.get(neighbor)?.timer.cancel();
+    this.#reset.delete(neighbor);
   }
 
   linkChanged(change: PortChange): void {
+    const missed = isUp(change.after) ? [] : [...this.#reset].filter(([, { port }]) => port === change.name);
+    for (const [neighbor] of missed) this.#forgetReset(neighbor);
     this.ospf?.linkChanged(change.after, change.name);
     this.bgp?.linkChanged(change);
+    if (missed.length > 0) this.#options.onChange();
   }
 
   /** The host table is complete: what an earlier life of ours left in the fabric goes. */
@@ -236,6 +274,9 @@ export class Fabric {
       if (state === 'Established') return { ready: true, reason: `BGP neighbour ${neighbor} is Established` };
       if (restarting) return { ready: true, reason: `BGP neighbour ${neighbor} restarts gracefully` };
     }
+    for (const [neighbor, reset] of this.#reset) {
+      if (reset.port === port) return { ready: true, reason: `BGP neighbour ${neighbor} was reset by a reload` };
+    }
     return { ready: false, reason: 'no OSPF neighbour is Full and no BGP session is Established there' };
   }
 
@@ -258,6 +299,7 @@ export class Fabric {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
+    for (const neighbor of [...this.#reset.keys()]) this.#forgetReset(neighbor);
     for (const timer of this.#inherited.values()) timer.cancel();
     await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);
     for (const table of this.#tables.values()) {
