@@ -12,7 +12,9 @@ import type { HostRouteInstaller } from '../../netlink/index.ts';
 import { EventLog, WallClock } from '../events.ts';
 import { Failovers } from '../failovers.ts';
 import { Fabric } from './fabric.ts';
+import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
+import { unsupported } from './not-yet.ts';
 import { PortGroups } from './port-groups.ts';
 import { Projection } from './projection.ts';
 import { Reopening } from './reopening.ts';
@@ -95,30 +97,7 @@ export class TorSwitch {
       ...chance,
       ...(openPort === undefined ? {} : { openPort }),
       onDelta: (delta, cause, at) => this.#onDelta(delta, cause, at),
-      onEvent: (effect) => {
-        if (effect.type === 'changed') {
-          this.events.record({
-            type: `host.${effect.to}`,
-            severity: effect.to === 'duplicate' ? 'warning' : 'debug',
-            message: `${effect.address} on ${effect.port}: ${effect.from ?? 'unknown'} -> ${effect.to}: ${effect.reason}`,
-            fields: { ...effect },
-          });
-        } else if (effect.type === 'alarm') {
-          this.events.record({
-            type: 'hosts.alarm',
-            severity: 'warning',
-            message: effect.reason,
-            fields: { ...effect },
-          });
-        } else {
-          this.events.record({
-            type: 'host.refused',
-            severity: 'warning',
-            message: `${effect.address} on ${effect.port} was refused: ${effect.reason}`,
-            fields: { ...effect },
-          });
-        }
-      },
+      onEvent: (effect) => this.events.record(hostEvent(effect)),
     });
     this.groups = new PortGroups({
       groups: config.portLink,
@@ -412,16 +391,4 @@ function announcingServers({ hostRoutes }: TorConfig): ServerSettings | undefine
 function addressesDiffer({ before, after }: PortChange): boolean {
   const text = (port: PortChange['after']): string => (port?.addresses ?? []).map((entry) => entry.address).join();
   return text(before) !== text(after);
-}
-
-/** Keys of the firm configuration that this version accepts and does not act on yet. */
-function unsupported(config: TorConfig): string[] {
-  const named: [boolean, string][] = [
-    [config.shadow.enabled, 'shadow.enabled'],
-    [config.kernel.handoffTable !== null, 'kernel.handoffTable'],
-    [config.hostRoutes.policy.sources.kernel, 'hostRoutes.sources.kernel'],
-    [config.ospf?.interfaces.some((entry) => entry.bfd) === true, 'ospf.interfaces[].bfd'],
-    [config.bgp?.neighbors.some((entry) => entry.bfd) === true, 'bgp.neighbors[].bfd'],
-  ];
-  return named.filter(([used]) => used).map(([, key]) => `${key} is accepted but this version does not act on it yet`);
 }
