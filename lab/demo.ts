@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { type LabResult, labDown, labRun, labUp, type Protocol, renderTable } from './index.ts';
+import { checkName } from './state.ts';
 
 const USAGE = `usage: ./run demo [--runs N] [--gateway frr|bird] [--protocol ospf|bgp] [--compare frr] [--json]
 
@@ -14,7 +15,8 @@ const USAGE = `usage: ./run demo [--runs N] [--gateway frr|bird] [--protocol osp
   --json          the results as JSON on standard output
 `;
 
-const NAME = 'peerless-demo';
+const NAME = 'demo';
+checkName(NAME);
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
