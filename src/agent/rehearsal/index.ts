@@ -11,7 +11,7 @@
  * moved by hand. Addresses are of TEST-NET (RFC 5737) and of the benchmarking network (RFC 2544). Nothing of it reaches a
  * socket, the kernel, a file, the agent's own tables, events or counters.
  *
- * It runs in slices of a millisecond or two between which every other event has its turn, ends by itself, and is
+ * It runs in slices, the first and cold ones of some 10 ms, between which every other event has its turn, ends by itself, and is
  * dispensable: if it fails, the log says so and the agent goes on.
  */
 import type { Loaded, TorConfig } from '../../config/index.ts';
