@@ -3,9 +3,9 @@ import type { Clock, Instant } from '../model/clock.ts';
 import type { HostDelta } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { Port } from '../model/ports.ts';
+import type { PortSocket, PortSocketOptions } from '../netlink/frames/index.ts';
 import type { NeighbourEvent } from '../netlink/index.ts';
 import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
-import type { PortSocket, PortSocketOptions } from './sources/port-socket.ts';
 
 /** What hears and asks on one port. */
 export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'>;

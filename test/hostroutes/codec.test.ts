@@ -1,10 +1,19 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { type ArpPacket, decodeArp, encodeArp } from '../../src/hostroutes/codec/arp.ts';
-import { decodeNd, encodeNd, type NdPacket, ndLength, solicitedNode } from '../../src/hostroutes/codec/nd.ts';
-import { question, whoSpeaks } from '../../src/hostroutes/codec/speaker.ts';
+import { whoSpeaks } from '../../src/hostroutes/codec/speaker.ts';
 import type { Address, Mac } from '../../src/model/address.ts';
 import { formatAddress, formatMac } from '../../src/model/address.ts';
+import {
+  type ArpPacket,
+  decodeArp,
+  decodeNd,
+  encodeArp,
+  encodeNd,
+  type NdPacket,
+  ndLength,
+  question,
+  solicitedNode,
+} from '../../src/netlink/frames/index.ts';
 import { address, mac } from './helpers.ts';
 
 const hex = (text: string) => Buffer.from(text.replaceAll(/\s/g, ''), 'hex');

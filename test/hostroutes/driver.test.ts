@@ -1,10 +1,16 @@
 import test from 'ava';
 import { ETH_P, PACKET, SOL } from 'linux-sockets';
-import { decodeArp, encodeArp } from '../../src/hostroutes/codec/arp.ts';
-import { BROADCAST, ETHERTYPE, makeFrame, tagged } from '../../src/hostroutes/codec/ethernet.ts';
-import { question } from '../../src/hostroutes/codec/speaker.ts';
 import type { Prefix } from '../../src/model/address.ts';
 import { ipv4FromNumber } from '../../src/model/address.ts';
+import {
+  BROADCAST,
+  decodeArp,
+  ETHERTYPE,
+  encodeArp,
+  makeFrame,
+  question,
+  tagged,
+} from '../../src/netlink/frames/index.ts';
 import { address, mac } from './helpers.ts';
 import { inside, ip, Lab, PREFIXES, send, until } from './lab.ts';
 

@@ -18,9 +18,9 @@ import {
 } from 'rtnetlink-ts';
 import type { SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
-import type { Frame } from '../../src/hostroutes/sources/port-socket.ts';
 import { type Address, parseAddress, parseMac } from '../../src/model/address.ts';
 import { type Port, type PortChange, PortError } from '../../src/model/ports.ts';
+import type { Frame } from '../../src/netlink/frames/index.ts';
 import {
   HostRouteInstaller,
   type HostRouteOptions,

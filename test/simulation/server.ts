@@ -1,8 +1,16 @@
 /** A server with a link to each switch, in active-backup, and the virtual machines on it. */
-import { decodeArp, encodeArp } from '../../src/hostroutes/codec/arp.ts';
-import { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame } from '../../src/hostroutes/codec/ethernet.ts';
+
 import type { Address, Mac } from '../../src/model/address.ts';
 import type { Timer } from '../../src/model/clock.ts';
+import {
+  BROADCAST,
+  decodeArp,
+  ETHERNET_HEADER,
+  ETHERTYPE,
+  encodeArp,
+  ethertypeOf,
+  makeFrame,
+} from '../../src/netlink/frames/index.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
 

@@ -1,7 +1,7 @@
 import type { Address, Mac, Prefix } from '../../model/address.ts';
 import { familyOf, prefixContains } from '../../model/address.ts';
 import type { Port } from '../../model/ports.ts';
-import type { Asker } from '../codec/speaker.ts';
+import type { Asker } from '../../netlink/frames/index.ts';
 import type { HostPolicy } from '../machine/types.ts';
 import type { HostKernel } from '../options.ts';
 

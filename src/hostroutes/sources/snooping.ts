@@ -2,12 +2,11 @@ import { SystemCallError } from 'linux-sockets';
 import type { Address, Mac } from '../../model/address.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
-import { tagged } from '../codec/ethernet.ts';
-import { question, whoSpeaks } from '../codec/speaker.ts';
+import { type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
+import { whoSpeaks } from '../codec/speaker.ts';
 import type { HostEvent, HostPolicy } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
 import type { Placement } from './placement.ts';
-import { type Frame, PortSocket } from './port-socket.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
