@@ -102,6 +102,25 @@ function checkHostRoutes(settings: TorSettings['hostRoutes'], bgp: BgpSettings |
     }
     findings.push(...twice(bound, parseAddress(entry.address)!, [...path, 'address']));
   }
+  const { activeActive } = settings;
+  if (typeof activeActive === 'object') {
+    const path = ['hostRoutes', 'activeActive'];
+    for (const { port, index } of portsWithIndex(activeActive.ports)) {
+      known(port, index === undefined ? [...path, 'ports'] : [...path, 'ports', index]);
+    }
+    for (const [index, text] of activeActive.prefixes.entries()) {
+      const prefix = parsePrefix(text)!;
+      if (prefixes.some((outer) => overlaps(outer, prefix) && prefixLength(outer) <= prefixLength(prefix))) continue;
+      findings.push({
+        path: [...path, 'prefixes', index],
+        message: `${prefix} is outside hostRoutes.prefixes (${prefixes.join(', ')})`,
+        remedy: 'Write one of them, or a part of one.',
+      });
+    }
+    if (portsOf(activeActive.ports).length + activeActive.prefixes.length === 0) {
+      findings.push({ path, message: 'names no ports and no prefixes', remedy: 'Name some, or write true or false.' });
+    }
+  }
   if (settings.sources.bgp && !bgp) {
     findings.push({
       path: ['hostRoutes', 'sources', 'bgp'],

@@ -61,7 +61,11 @@ function explainOne(issue: z.core.$ZodIssue, raw: unknown, knownKeys: (path: Pro
 }
 
 function unionValues(issue: z.core.$ZodIssueInvalidUnion): string[] {
-  return issue.errors.flat().flatMap((inner) => (inner.code === 'invalid_value' ? inner.values.map(String) : []));
+  return issue.errors.flat().flatMap((inner) => {
+    if (inner.code === 'invalid_value') return inner.values.map(String);
+    if (inner.code !== 'invalid_type') return [];
+    return inner.expected === 'boolean' ? ['true', 'false'] : [article(inner.expected)];
+  });
 }
 
 function article(type: string): string {

@@ -160,7 +160,9 @@ function keysOf(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
 function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
   let current = schema;
   for (;;) {
-    const inner = (current?.def as unknown as { innerType?: z.ZodType } | undefined)?.innerType;
+    const { innerType, options } = (current?.def ?? {}) as { innerType?: z.ZodType; options?: z.ZodType[] };
+    // Of a choice between a plain value and a group of keys the latter has keys.
+    const inner = innerType ?? options?.find(({ def }) => 'shape' in def);
     if (!inner) return current;
     current = inner;
   }

@@ -76,7 +76,13 @@ function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfi
       },
       probe: { interval: milliseconds(probe.interval), retries: probe.retries, timeout: milliseconds(probe.timeout) },
       limits: settings.limits,
-      activeActive: settings.activeActive,
+      activeActive:
+        typeof settings.activeActive === 'boolean'
+          ? settings.activeActive
+          : {
+              ports: portsOf(settings.activeActive.ports),
+              prefixes: settings.activeActive.prefixes.map(toPrefix),
+            },
       bindings: settings.bindings.map(({ address, ports, macs }) => ({
         address: toAddress(address),
         ...(ports === undefined ? {} : { ports: portsOf(ports) }),

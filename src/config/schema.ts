@@ -74,9 +74,18 @@ const hostRoutes = z.strictObject({
         'Hosts that come back to a port are announced before they do, and their packets wait; `learned`: only those that came back by themselves before.',
     }),
   activeActive: z
-    .boolean()
+    .union([
+      z.boolean(),
+      z.strictObject({
+        ports: ports({ allowEmpty: true }).default([]),
+        prefixes: z.array(prefix()).default([]),
+      }),
+    ])
     .default(false)
-    .meta({ description: 'A host alive behind both switches is announced by both.' }),
+    .meta({
+      description:
+        'A host alive behind both switches is announced by both: every host, or those behind these ports or inside these prefixes.',
+    }),
   bindings: z
     .array(z.strictObject({ address: address(), ports: ports().optional(), macs: z.array(mac()).min(1).optional() }))
     .default([])

@@ -141,6 +141,36 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     /^10:44: hostRoutes\.bindings\[0\]\.macs\[0\]: "02-00-00-00-00-01" is not a MAC address/,
   ],
   [
+    'activeActive is neither',
+    '  limits: {',
+    '  activeActive: maybe\n  limits: {',
+    /^9:17: hostRoutes\.activeActive: "maybe" is not a possible value\. Write one of true, false, a group of keys/,
+  ],
+  [
+    'activeActive port',
+    '  limits: {',
+    "  activeActive: { ports: ['A[4-5]'] }\n  limits: {",
+    /^9:27: hostRoutes\.activeActive\.ports\[0\]: A5 is not in hostRoutes\.ports/,
+  ],
+  [
+    'activeActive prefix',
+    '  limits: {',
+    '  activeActive: { prefixes: [10.10.0.0/16] }\n  limits: {',
+    /^9:30: hostRoutes\.activeActive\.prefixes\[0\]: 10\.10\.0\.0\/16 is outside hostRoutes\.prefixes \(10\.10\.10\.0\/24\)\. Write one of them, or a part/,
+  ],
+  [
+    'activeActive key',
+    '  limits: {',
+    '  activeActive: { port: [A1] }\n  limits: {',
+    /^9:19: hostRoutes\.activeActive\.port: is not a known key\. Did you mean ports\?/,
+  ],
+  [
+    'activeActive of nothing',
+    '  limits: {',
+    '  activeActive: {}\n  limits: {',
+    /^9:17: hostRoutes\.activeActive: names no ports and no prefixes\. Name some, or write true or false/,
+  ],
+  [
     'duration without unit',
     'interval: 5s',
     'interval: 5',

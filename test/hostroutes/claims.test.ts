@@ -1,8 +1,9 @@
 import test from 'ava';
 import { HostTable } from '../../src/hostroutes/machine/table.ts';
 import type { HostEvent } from '../../src/hostroutes/machine/types.ts';
+import type { Prefix } from '../../src/model/address.ts';
 import type { ClaimLevel } from '../../src/model/hosts.ts';
-import { address, Bench, deltas, heard, policy, probes } from './helpers.ts';
+import { address, Bench, deltas, heard, mac, policy, probes } from './helpers.ts';
 
 const C = address('10.10.10.1');
 const claim = (level: ClaimLevel | undefined, from = 'B'): HostEvent => ({
@@ -76,12 +77,81 @@ test('a raised claim settles back to 0 once no rival was seen for 2 s', (t) => {
   t.is(bench.model.get(C)?.level, 0);
 });
 
-test('active-active: rivals are ignored and the level stays 0', (t) => {
+test('R4.1 active-active: a rival is no reason to give way, at level 0, but to ask the host once', (t) => {
   const bench = new Bench(policy({ activeActive: true }));
   bench.do(claim(2));
   bench.do(bench.live('10.10.10.1', 'A1'));
-  t.deepEqual(bench.do(claim(1)), []);
+  bench.run(2_000);
+  t.is(probes(bench.log).length, 0);
+  t.is(probes(bench.do(claim(1))).length, 1);
+  bench.run(4_000);
+  t.is(bench.table.counters().verifications, 1, 'a rival that stays is not asked about again');
   t.is(bench.model.get(C)?.level, 0);
+  t.deepEqual(bench.table.find(C)?.rivals, [{ from: 'B', level: 1 }]);
+});
+
+test('R4.5 active-active: the claim of the other switch does not keep a host that has left this one', (t) => {
+  const bench = new Bench(policy({ activeActive: true }));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.alive.clear();
+  bench.run(1_000);
+  bench.do(claim(0));
+  const [delta] = deltas(bench.run(200));
+  t.like(delta, { delta: { withdrawn: [C] }, cause: { kind: 'silent' } });
+});
+
+test('R4.1 active-active for some ports and prefixes: the others have rivals as ever', (t) => {
+  const some = { ports: ['A2'], prefixes: ['10.10.10.0/29' as Prefix] };
+  const bench = new Bench(policy({ activeActive: some }));
+  const rival = (text: string) =>
+    ({ type: 'foreignClaim', claim: { address: address(text), level: 0, from: 'B' } }) as const;
+  const texts = ['10.10.10.1', '10.10.10.20', '10.10.10.30'];
+  for (const text of texts) bench.do(rival(text));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(bench.live('10.10.10.20', 'A2'));
+  bench.do(bench.live('10.10.10.30', 'A1'));
+  const levels = () => texts.map((text) => bench.model.get(address(text))?.level);
+  t.deepEqual(levels(), [0, 0, 1], 'by prefix, by port, by neither');
+  const asked = () => texts.map((text) => probes(bench.log).filter((probe) => probe.address === text).length);
+  bench.do({ type: 'foreignClaim', claim: { address: address('10.10.10.30'), level: 1, from: 'B' } });
+  bench.run(2_000);
+  const [one, two, three] = asked();
+  t.deepEqual([one, two], [0, 0]);
+  t.true(three! >= 7, 'asked four times a second while the rival lasts');
+
+  t.log('the host moves to a port where it may be active twice: the raised claim is over');
+  bench.do(bench.live('10.10.10.30', 'A2'));
+  t.deepEqual(levels(), [0, 0, 0]);
+  t.log('and back: it has a rival again, at least as strong');
+  bench.do(bench.live('10.10.10.30', 'A1'));
+  const before = asked()[2]!;
+  bench.run(2_000);
+  t.true(asked()[2]! - before >= 7);
+  t.is(levels()[2], 0, 'a level rises only when a host is learned');
+
+  t.log('a new policy');
+  bench.do({ type: 'configure', policy: policy({ activeActive: { ports: ['A1'], prefixes: [] } }) });
+  const quiet = asked()[2]!;
+  bench.run(2_000);
+  t.true(asked()[2]! - quiet <= 1);
+});
+
+test("R4.6 active-active: a port's link dies and only its hosts go, here only; nobody is expected back ahead of time", (t) => {
+  const door = { interface: 'door', ifindex: 9, mac: mac(9) };
+  const some = { ports: ['A1'], prefixes: [] };
+  const bench = new Bench(policy({ activeActive: some, returning: { mode: 'always', wait: 300, door } }));
+  for (const [text, port] of [
+    ['10.10.10.1', 'A1'],
+    ['10.10.10.2', 'A2'],
+  ] as const)
+    bench.do(bench.live(text, port));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  t.deepEqual([...bench.model.keys()], ['10.10.10.2']);
+  bench.do(claim(0));
+  t.deepEqual(deltas(bench.do({ type: 'expect', ports: ['A1'] })), []);
+  bench.do({ type: 'portUp', port: 'A1' });
+  bench.run(100);
+  t.is(bench.model.get(C)?.level, 0, 'it answered when its link was back, and takes nothing from B');
 });
 
 test('claims of addresses outside the prefixes are not kept, and the table of claims is bounded', (t) => {

@@ -16,7 +16,13 @@ const somePolicy: fc.Arbitrary<HostPolicy> = fc
     ports: fc.subarray(['A1', 'A2', 'A3'], { minLength: 1 }),
     perPort: fc.integer({ min: 1, max: 4 }),
     total: fc.integer({ min: 1, max: 8 }),
-    activeActive: fc.boolean(),
+    activeActive: fc.oneof(
+      fc.boolean(),
+      fc.record({
+        ports: fc.subarray(['A1', 'A2', 'A3']),
+        prefixes: fc.subarray(['10.10.10.0/30', '10.10.10.4/30'] as Prefix[]),
+      }),
+    ),
     statics: fc.boolean(),
     interval: fc.constantFrom(0, 5000),
     wide: fc.boolean(),
@@ -79,6 +85,15 @@ const event: fc.Arbitrary<HostEvent> = fc.oneof(
   { weight: 1, arbitrary: somePolicy.map((configured): HostEvent => ({ type: 'configure', policy: configured })) },
 );
 
+function usesBothLinks({ activeActive }: HostPolicy, host: { address: string; port: string }): boolean {
+  if (typeof activeActive === 'boolean') return activeActive;
+  const last = Number(host.address.split('.')[3]);
+  return (
+    activeActive.ports.includes(host.port) ||
+    activeActive.prefixes.some((prefix) => last >> 2 === Number(/\.(\d+)\//.exec(prefix)![1]) >> 2)
+  );
+}
+
 /** Ports as the test itself tracks them. */
 class Truth {
   policy: HostPolicy;
@@ -134,7 +149,7 @@ test('R4.2 R4.5 R4.6 whatever happens, the invariants of the table hold', (t) =>
             if (truth.policy.sources.static.some((entry) => entry.address === view.address && entry.port !== name)) {
               return false;
             }
-            if (truth.policy.activeActive && view.level !== 0) return false;
+            if (usesBothLinks(truth.policy, view) && view.level !== 0) return false;
           }
           if (announced.length !== bench.table.hosts().length) return false;
           if (announced.length > truth.policy.limits.total) return false;

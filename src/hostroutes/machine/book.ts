@@ -1,6 +1,6 @@
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { ForeignClaims } from './claims.ts';
+import { ForeignClaims, SETTLE_MS } from './claims.ts';
 import { isHeld } from './damping.ts';
 import { Host, RANK } from './host.ts';
 import { SPREAD } from './liveness.ts';
@@ -25,6 +25,7 @@ export class Book {
   readonly hosts = new Map<Address, Host>();
   readonly ports = new Map<string, PortState>();
   readonly refusals = new Refusals();
+  readonly claims = new ForeignClaims();
   live = 0;
   sweepAt: Instant = Number.POSITIVE_INFINITY;
   readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
@@ -102,8 +103,21 @@ export class Book {
     host.place(heard);
     host.elsewhere = undefined;
     this.#believe(host, heard, now);
+    this.weighRivals(host, now);
     this.changeState(host, 'reachable', moved ? `moved from ${from}` : 'MAC or interface changed');
     this.announce(host, moved ? 'moved' : 'updated', host.reason);
+  }
+
+  /**
+   * What the claims of others mean for the host where it is now. One that uses both links has no rivals: its level is 0,
+   * as the other switch's is.
+   */
+  weighRivals(host: Host, now: Instant): void {
+    const activeActive = this.rules.activeActive(host);
+    if (activeActive) host.level = 0;
+    const rival = activeActive ? undefined : this.claims.best(host.address);
+    host.contested = rival !== undefined && rival >= host.level;
+    host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
   }
 
   announce(host: Host, kind: CauseKind, reason: string): void {
@@ -179,10 +193,14 @@ export class Book {
     if (port.blocked === undefined) this.ports.delete(port.name);
   }
 
-  views(which: (host: Host) => boolean, claims: ForeignClaims): HostView[] {
+  views(which: (host: Host) => boolean): HostView[] {
     const views: HostView[] = [];
-    for (const host of this.hosts.values()) if (which(host)) views.push(viewOf(host, claims.rivals(host.address)));
+    for (const host of this.hosts.values()) if (which(host)) views.push(this.view(host));
     return views;
+  }
+
+  view(host: Host): HostView {
+    return viewOf(host, this.claims.rivals(host.address));
   }
 
   gauges() {

@@ -51,6 +51,13 @@ export class CompiledPolicy {
       });
   }
 
+  /** The host may be alive behind the other switch too (`activeActive`). */
+  activeActive({ address, port }: Pick<Heard, 'address' | 'port'>): boolean {
+    const { activeActive } = this.policy;
+    if (typeof activeActive === 'boolean') return activeActive;
+    return activeActive.ports.includes(port) || activeActive.prefixes.some((prefix) => prefixContains(prefix, address));
+  }
+
   get probing(): boolean {
     return this.policy.probe.interval > 0;
   }

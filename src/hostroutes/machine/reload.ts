@@ -1,6 +1,5 @@
 import type { Instant } from '../../model/clock.ts';
 import type { Book } from './book.ts';
-import { type ForeignClaims, SETTLE_MS } from './claims.ts';
 import { type Host, RANK } from './host.ts';
 import { CompiledPolicy } from './policy.ts';
 import { PortState } from './port-state.ts';
@@ -8,7 +7,7 @@ import type { HostPolicy } from './types.ts';
 import type { Watch } from './watch.ts';
 
 /** A new policy on a living table: who may stay stays untouched, who may not leaves, all in one delta. */
-export function applyPolicy(book: Book, watch: Watch, claims: ForeignClaims, policy: HostPolicy, now: Instant): void {
+export function applyPolicy(book: Book, watch: Watch, policy: HostPolicy, now: Instant): void {
   const old = book.rules;
   const rules = new CompiledPolicy(policy);
   book.rules = rules;
@@ -18,31 +17,26 @@ export function applyPolicy(book: Book, watch: Watch, claims: ForeignClaims, pol
     if (port) port.downlink = true;
     else book.ports.set(name, new PortState(name, true));
   }
-  claims.retain((address) => rules.refuseAddress(address) !== 'outside-prefixes');
+  book.claims.retain((address) => rules.refuseAddress(address) !== 'outside-prefixes');
   // The newest first, so that they are the ones to leave under lower limits.
   for (const host of Array.from(book.hosts.values()).reverse()) {
-    if (host.live) reconsider(host, book, watch, claims, now);
+    if (host.live) reconsider(host, book, watch, now);
   }
   for (const port of book.ports.values()) if (!wanted.has(port.name)) book.dropPort(port);
   for (const address of old.statics.keys()) if (!rules.statics.has(address)) watch.searches.stop(address);
   for (const address of rules.statics.keys()) watch.searchStatic(address, now);
 }
 
-function reconsider(host: Host, book: Book, watch: Watch, claims: ForeignClaims, now: Instant): void {
-  const { policy } = book.rules;
+function reconsider(host: Host, book: Book, watch: Watch, now: Instant): void {
   dropVouchers(host, book.rules, now);
   const refusal = reasonToLeave(host, book);
   if (refusal) {
     book.withdraw(host, 'policy', refusal, now);
     return;
   }
-  if (policy.activeActive && host.level > 0) {
-    host.level = 0;
-    book.announce(host, 'policy', 'active-active');
-  }
-  const rival = policy.activeActive ? undefined : claims.best(host.address);
-  host.contested = rival !== undefined && rival >= host.level;
-  host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
+  const { level } = host;
+  book.weighRivals(host, now);
+  if (host.level !== level) book.announce(host, 'policy', 'active-active');
   watch.wake(host, now);
 }
 

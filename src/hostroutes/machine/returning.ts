@@ -2,7 +2,7 @@ import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ClaimLevel, HostRoute } from '../../model/hosts.ts';
 import type { Book } from './book.ts';
-import { type ForeignClaims, levelAgainst } from './claims.ts';
+import { levelAgainst } from './claims.ts';
 import type { Host } from './host.ts';
 import type { PortState } from './port-state.ts';
 
@@ -25,13 +25,11 @@ interface Expected {
  */
 export class Returning {
   readonly #book: Book;
-  readonly #claims: ForeignClaims;
   readonly #expected = new Map<Address, Expected>();
   readonly count = { expected: 0, returned: 0, stayedAway: 0 };
 
-  constructor(book: Book, claims: ForeignClaims) {
+  constructor(book: Book) {
     this.#book = book;
-    this.#claims = claims;
   }
 
   get size(): number {
@@ -48,12 +46,13 @@ export class Returning {
 
   /** Hosts remembered behind these ports are announced ahead of their return; those of a port that just opened, too. */
   expect(names: readonly string[], now: Instant): void {
-    const { returning, activeActive } = this.#book.rules.policy;
-    if (!returning || returning.mode === 'never' || activeActive) return;
+    const { rules } = this.#book;
+    const { returning } = rules.policy;
+    if (!returning || returning.mode === 'never') return;
     for (const name of names) {
       for (const host of this.#book.ports.get(name)?.left ?? []) {
-        const rival = this.#claims.best(host.address);
-        if (rival === undefined || this.#expected.has(host.address) || host.live) continue;
+        const rival = this.#book.claims.best(host.address);
+        if (rival === undefined || this.#expected.has(host.address) || host.live || rules.activeActive(host)) continue;
         if (returning.mode === 'learned' && !host.returns) continue;
         host.level = levelAgainst(rival);
         host.route = waitingRoute(host, returning.door);

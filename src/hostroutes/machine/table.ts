@@ -15,7 +15,7 @@ import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ClaimLevel, ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import { Book } from './book.ts';
-import { ForeignClaims, levelAgainst, SETTLE_MS } from './claims.ts';
+import { levelAgainst } from './claims.ts';
 import { countMove, isHeld } from './damping.ts';
 import { type Host, RANK } from './host.ts';
 import { CompiledPolicy } from './policy.ts';
@@ -33,7 +33,7 @@ import type {
   RememberedHost,
   Source,
 } from './types.ts';
-import { memoryOf, rememberedOf, viewOf } from './views.ts';
+import { memoryOf, rememberedOf } from './views.ts';
 import { Watch } from './watch.ts';
 
 const NOTHING: HostEffect[] = [];
@@ -42,7 +42,6 @@ Object.freeze(NOTHING);
 export class HostTable {
   readonly #book: Book;
   readonly #watch: Watch;
-  readonly #claims = new ForeignClaims();
   readonly #returning: Returning;
   #heardCount = 0;
 
@@ -50,7 +49,7 @@ export class HostTable {
   constructor(policy: HostPolicy, random: () => number = Math.random) {
     this.#book = new Book(new CompiledPolicy(policy), random);
     this.#watch = new Watch(this.#book);
-    this.#returning = new Returning(this.#book, this.#claims);
+    this.#returning = new Returning(this.#book);
   }
 
   /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
@@ -66,17 +65,17 @@ export class HostTable {
   }
 
   hosts(): HostView[] {
-    return this.#book.views((host) => host.live, this.#claims);
+    return this.#book.views((host) => host.live);
   }
 
   /** Gone, oldest first. */
   departed(): HostView[] {
-    return this.#book.views((host) => !host.live, this.#claims).sort((a, b) => a.since - b.since);
+    return this.#book.views((host) => !host.live).sort((a, b) => a.since - b.since);
   }
 
   find(address: Address): HostView | undefined {
     const host = this.#book.hosts.get(address);
-    return host && viewOf(host, this.#claims.rivals(address));
+    return host && this.#book.view(host);
   }
 
   announced(): HostRoute[] {
@@ -108,7 +107,7 @@ export class HostTable {
     return {
       ...this.#book.gauges(),
       searches: this.#watch.searches.size,
-      foreignClaims: this.#claims.size,
+      foreignClaims: this.#book.claims.size,
       expecting: this.#returning.size,
       ...this.#returning.count,
       heard: this.#heardCount,
@@ -154,7 +153,7 @@ export class HostTable {
       case 'configure':
         // Before the port and its memory are dropped.
         this.#returning.cancel(this.#portsDropped(event.policy), 'its port is no downlink any more');
-        applyPolicy(this.#book, this.#watch, this.#claims, event.policy, now);
+        applyPolicy(this.#book, this.#watch, event.policy, now);
         break;
       case 'expect':
         this.#returning.expect(event.ports, now);
@@ -212,11 +211,9 @@ export class HostTable {
     }
     const expected = this.#returning.heard(known, port, now);
     const host = book.enter(known, heard, port, now);
-    const rival = book.rules.policy.activeActive ? undefined : this.#claims.best(host.address);
-    host.level = Math.max(levelAgainst(rival), expected) as ClaimLevel;
-    host.contested = rival !== undefined && rival >= host.level;
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
-    host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
+    host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
+    book.weighRivals(host, now);
     book.announce(host, 'heard', host.reason);
     this.#watch.searches.found(host.address);
     this.#watch.wake(host, now);
@@ -291,14 +288,16 @@ export class HostTable {
   #foreignClaim(claim: ForeignClaim, now: Instant): void {
     const { rules } = this.#book;
     if (claim.level !== undefined && rules.refuseAddress(claim.address) === 'outside-prefixes') return;
-    const outcome = this.#claims.apply(claim, 2 * rules.policy.limits.total);
+    const outcome = this.#book.claims.apply(claim, 2 * rules.policy.limits.total);
     if (outcome === 'refused') this.#book.refusals.counts['claim-limit']++;
     const host = this.#book.hosts.get(claim.address);
-    if (outcome !== 'changed' || !host?.live || rules.policy.activeActive) return;
-    const best = this.#claims.best(host.address);
-    host.contested = best !== undefined && best >= host.level;
-    host.settleAt = best === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
-    if (claim.level !== undefined && claim.level >= host.level) this.#watch.doubt(host, 'rival', now);
+    if (outcome !== 'changed' || !host?.live) return;
+    this.#book.weighRivals(host, now);
+    if (claim.level !== undefined && claim.level >= host.level) {
+      // A host that uses both links may still have left this one: it is asked, once, and the claim counts for no more.
+      if (!rules.activeActive(host)) this.#watch.doubt(host, 'rival', now);
+      else if (now - host.verifiedAt >= rules.damping.floor) this.#watch.doubt(host, 'verify', now);
+    }
     this.#watch.wake(host, now);
   }
 

@@ -25,6 +25,11 @@ export interface Binding {
   readonly macs?: readonly Mac[];
 }
 
+export interface ActiveActive {
+  readonly ports: readonly string[];
+  readonly prefixes: readonly Prefix[];
+}
+
 /** All durations in milliseconds. */
 export interface HostPolicy {
   /** Hosts are learned only inside these. */
@@ -41,8 +46,11 @@ export interface HostPolicy {
   /** `interval` 0 switches probing off: hosts then go only by their port, `lost` or a static change. */
   readonly probe: { readonly interval: number; readonly retries: number; readonly timeout: number };
   readonly limits: { readonly perPort: number; readonly total: number };
-  /** true: a host alive behind both switches is announced by both; rival claims are ignored. */
-  readonly activeActive: boolean;
+  /**
+   * Hosts that use both links at once: announced by both switches, at level 0, and a rival's claim only makes us ask.
+   * true: all of them; else those behind `ports` or inside `prefixes`.
+   */
+  readonly activeActive: boolean | ActiveActive;
   /** Our own and the gateways' addresses: never learned. */
   readonly ownAddresses: readonly Address[];
   readonly bindings?: readonly Binding[];
