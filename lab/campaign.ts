@@ -1,14 +1,25 @@
 /** Drives the cases against one kind of ToR: probe, fault, wait for G, verify, mend, wait, verify. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expectedFib, type Fib, fibDifferences, HOME_FIB, type LabCase, type Phase, sameFib } from './cases.ts';
-import type { Faults, Victim } from './faults.ts';
+import { type CasePhase, isLossless, type LabCase } from './cases/case.ts';
+import {
+  addressesOf,
+  expectedFib,
+  type Fib,
+  fibDifferences,
+  homeFib,
+  hostsOf,
+  sameFib,
+  withoutFree,
+} from './cases/fib.ts';
+import type { Faults } from './faults.ts';
+import { type Hands, handsOf } from './hands.ts';
 import type { Helper } from './helper.ts';
-import { gatewayFib, type Progress, startTor, teamFile, torSettings, waitForHome } from './lab.ts';
+import { gatewayFib, type Progress, teamFile, torSettings, waitForHome } from './lab.ts';
 import { monotonic } from './monotonic.ts';
 import type { Observation } from './observer/observer.ts';
 import type { ProbeResult } from './probe/prober.ts';
-import { gone, sleep, waitUntil } from './processes.ts';
+import { sleep, waitUntil } from './processes.ts';
 import type { AgentFailover, PhaseRun } from './results.ts';
 import type { LabState, TorKind } from './state.ts';
 import type { TeamRecord } from './team/driver.ts';
@@ -24,17 +35,17 @@ const LEAD = 150;
  * App. B), BIRD always: a link of G that comes back earlier than that after it went is told late by G, whatever the ToR
  * does, and no real outage is as short.
  */
-function trailOf(labCase: LabCase, phase: Phase, state: LabState): number {
-  if (phase === 'back') return 2000;
-  const concernsAdjacency = labCase.name === 'uplink' || labCase.name === 'tor-death';
+function trailOf(phase: CasePhase, state: LabState): number {
   const slow = state.protocol !== 'bgp' && (state.lsaTimers === 'default' || state.gateway === 'bird');
-  return concernsAdjacency && slow ? 6000 : 1000;
+  if (phase.adjacencyLost && slow) return Math.max(phase.trail ?? 0, 6000);
+  return phase.trail ?? (phase.name === 'back' ? 2000 : 1000);
 }
 /** After the last stray claim has gone. */
 const CALM = 1000;
 /** For packets that are still under way when a window ends. */
 const SETTLE = 200;
-const PATIENCE: Readonly<Record<Phase, number>> = { fault: 15_000, back: 40_000 };
+/** Breaking is quick; a way back may have to wait for a protocol's timers. */
+const PATIENCE = { first: 15_000, later: 40_000 };
 
 export interface Tools {
   readonly state: LabState;
@@ -54,18 +65,27 @@ export async function measureBaseline(tools: Tools, milliseconds: number): Promi
   return { sent: sum(results, (result) => result.sent), lost: sum(results, (result) => result.lost) };
 }
 
-/** The fault and its way back. The lab is at home before and, unless a problem is told, after. */
+/** All phases of a case. The lab is at home before and, unless a problem is told, after. */
 export async function runCase(tools: Tools, labCase: LabCase, kind: TorKind): Promise<PhaseRun[]> {
-  const victim = victimOf(tools.state, kind);
+  const { state } = tools;
+  const hands = handsOf(state, kind, tools.faults);
   const results: PhaseRun[] = [];
-  for (const phase of ['fault', 'back'] as const) {
-    results.push(await runPhase(tools, labCase, phase, kind, victim));
+  try {
+    await labCase.prepare?.(hands);
+    if (labCase.hosts) {
+      await waitForHome(state, labCase);
+      await sleep(CALM);
+    }
+    for (const phase of labCase.phases) results.push(await runPhase(tools, labCase, phase, hands));
+    if (!sameFib(await gatewayFib(state.name), homeFib([4], labCase))) {
+      tools.onProblem(`${kind}: ${labCase.name}: the routes did not come home by themselves`);
+      await waitForHome(state, labCase);
+    }
+    await waitForCalm(tools, labCase, kind);
+  } finally {
+    await labCase.restore?.(hands);
   }
-  if (!sameFib(await gatewayFib(tools.state.name), HOME_FIB)) {
-    tools.onProblem(`${kind}: ${labCase.name}: the routes did not come home by themselves`);
-    await waitForHome(tools.state.name);
-  }
-  await waitForCalm(tools, labCase, kind);
+  if (labCase.hosts) await waitForHome(state);
   return results;
 }
 
@@ -87,34 +107,25 @@ async function waitForCalm(tools: Tools, labCase: LabCase, kind: TorKind): Promi
   await sleep(CALM);
 }
 
-const victimOf = (state: LabState, kind: TorKind): Victim => ({
-  processes: () => state.torProcesses.A,
-  start: async (afterBoot) => {
-    if (!(await gone(state.torProcesses.A, 5000))) throw new Error('killed processes are still there');
-    await startTor(state, 'A', kind, afterBoot);
-  },
-});
-
-async function runPhase(
-  tools: Tools,
-  labCase: LabCase,
-  phase: Phase,
-  kind: TorKind,
-  victim: Victim,
-): Promise<PhaseRun> {
+async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands: Hands): Promise<PhaseRun> {
   const { state, probe, observer, faults } = tools;
+  const { kind } = hands;
+  const where = `${kind}: ${labCase.name} (${phase.name})`;
   const expected = expectedFib(labCase, phase);
+  const asExpected = (fib: Fib): boolean => sameFib(withoutFree(fib, labCase, phase), expected);
   const before = await gatewayFib(state.name);
   await observer.request('begin');
   await probe.request('begin');
   const wallClock = Date.now();
   const windowStart = monotonic();
   await sleep(LEAD);
-  const from = await (phase === 'fault' ? faults.inject(labCase.name, victim) : faults.mend(labCase.name, victim));
-  for (const refusal of faults.takeRefusals()) tools.onProblem(`${labCase.name}: ${refusal}`);
-  const there = await waitUntil(async () => sameFib(await observer.request<Fib>('fib'), expected), PATIENCE[phase], 50);
-  if (!there) tools.onProblem(`${kind}: ${labCase.name} (${phase}): G's routes are not as expected in time`);
-  await sleep(trailOf(labCase, phase, state));
+  const from = await phase.act(hands);
+  for (const refusal of faults.takeRefusals()) tools.onProblem(`${where}: ${refusal}`);
+  const patience = phase.patience ?? (phase === labCase.phases[0] ? PATIENCE.first : PATIENCE.later);
+  if (!(await waitUntil(async () => asExpected(await observer.request<Fib>('fib')), patience, 50))) {
+    tools.onProblem(`${where}: G's routes are not as expected in time`);
+  }
+  await sleep(trailOf(phase, state));
   const streams = await probe.request<ProbeResult[]>('end', SETTLE);
   const observations = [
     ...(await observer.request<Observation[]>('report')),
@@ -123,16 +134,33 @@ async function runPhase(
   const after = await gatewayFib(state.name);
   const failovers = kind === 'peerless' ? await collectFailovers(state, wallClock) : [];
   if (tools.trace !== undefined) {
-    const file = join(tools.trace, `${kind}-${labCase.name}-${phase}-${Math.round(from)}.json`);
+    const file = join(tools.trace, `${kind}-${labCase.name}-${phase.name}-${Math.round(from)}.json`);
     await writeFile(file, JSON.stringify({ from, before, after, streams, observations, failovers }, undefined, 1));
   }
-  return judge({ labCase, phase, kind, from, before, after, expected, streams, observations, failovers });
+  const lossless = isLossless(phase, state);
+  const judged = judge({
+    labCase,
+    phase,
+    kind,
+    lossless,
+    from,
+    before,
+    after: withoutFree(after, labCase, phase),
+    expected,
+    streams,
+    observations,
+    failovers,
+  });
+  const failures = (await phase.verify?.(hands, judged)) ?? [];
+  for (const failure of failures) tools.onProgress(`${where}: ${failure}`);
+  return { ...judged, failures };
 }
 
 interface Evidence {
   readonly labCase: LabCase;
-  readonly phase: Phase;
+  readonly phase: CasePhase;
   readonly kind: TorKind;
+  readonly lossless: boolean;
   readonly from: number;
   readonly before: Fib;
   readonly after: Fib;
@@ -144,11 +172,13 @@ interface Evidence {
 
 /** Pure: what the evidence of one phase says. */
 export function judge(evidence: Evidence): PhaseRun {
-  const { labCase, phase, kind, from, before, after, expected, streams, observations, failovers } = evidence;
-  const concerned = (name: string): boolean => labCase.concerned.some((server) => server === name);
+  const { labCase, phase, kind, lossless, from, before, after, expected, streams, observations, failovers } = evidence;
+  const names = phase.concerned ?? labCase.concerned;
+  const concerned = (name: string): boolean => names.includes(name);
+  const hosts = hostsOf(labCase).filter(({ name }) => concerned(name));
   const ours = streams.filter((stream) => concerned(stream.server));
   const others = streams.filter((stream) => !concerned(stream.server));
-  const addresses = SERVERS.filter(({ name }) => concerned(name)).map(({ address }) => address);
+  const addresses = hosts.flatMap((host) => addressesOf(host, [4, 6]));
   const changes = observations.filter((seen) => seen.kind === 'fib' && seen.at >= from);
   const last = changes.findLast((seen) => seen.kind === 'fib' && addresses.includes(seen.address));
   const flickered = changes.flatMap((seen) =>
@@ -163,15 +193,17 @@ export function judge(evidence: Evidence): PhaseRun {
   });
   return {
     case: labCase.name,
-    phase,
+    phase: phase.name,
     tor: kind,
+    lossless,
+    failures: [],
     lost: sum(ours, (stream) => stream.lost),
     lostToServers: sum(ours, (stream) => (stream.direction === 'to-server' ? stream.lost : 0)),
     outage: Math.max(0, ...ours.map((stream) => stream.outage)),
     probePause: Math.max(0, ...ours.map((stream) => stream.pause)),
     lostElsewhere: sum(others, (stream) => stream.lost),
     duplicates: sum(streams, (stream) => stream.duplicates),
-    moved: fibDifferences(before, after),
+    moved: fibDifferences(withoutFree(before, labCase, phase), after),
     unexpected: fibDifferences(expected, after),
     flickered: [...new Set(flickered)],
     converged: last && last.at - from,

@@ -1,29 +1,20 @@
-/**
- * Breaks things and mends them, as they break:
- *
- * - `server-link`: the cable A2-C4. Both ends lose carrier, no port is shut by anybody.
- * - `nic-down`: C4's NIC is shut; the switch sees carrier loss.
- * - `uplink`: the cable A0-G.
- * - `tor-death`: A's processes stop, then all its cables lose carrier at once (a box without power sends no TCP FIN and
- *   no last hello), then the processes are gone. Its way back is a boot: an empty kernel, new processes.
- * - `agent-kill`: SIGKILL to what runs on A; the kernel and the links go on.
- */
-import type { CaseName } from './cases.ts';
+/** Breaks things and mends them, as they break. What a case does with it stands in `cases/`. */
 import { monotonic } from './monotonic.ts';
 import { LinkSetter } from './netlink.ts';
-import { gone, type ProcessRecord, run, signal } from './processes.ts';
+import { type ProcessRecord, run, signal } from './processes.ts';
 import { batch } from './topology/build.ts';
 import { CABLES, cableAt, namespaceOf, SERVERS, type ServerName, type TorName } from './topology/plan.ts';
-
-const VICTIM: TorName = 'A';
 
 /** What a fault needs to know of the ToR that stands. */
 export interface Victim {
   processes(): readonly ProcessRecord[];
+  /** Resolves when its killed processes are gone. */
+  gone(): Promise<void>;
   /** Starts the ToR's programs anew. `afterBoot`: the box has just come up. Resolves when they run. */
   start(afterBoot: boolean): Promise<void>;
 }
 
+/** Every method returns when it began, ms of CLOCK_MONOTONIC. */
 export class Faults {
   readonly #lab: string;
   readonly #wires: LinkSetter;
@@ -41,62 +32,57 @@ export class Faults {
     return this.#refused.splice(0);
   }
 
-  /** @returns when the fault began, ms of CLOCK_MONOTONIC */
-  async inject(name: CaseName, victim: Victim): Promise<number> {
-    const processes = victim.processes();
+  /** The cables at these ports of ToRs, broken or whole: both ends lose carrier, or have it. */
+  cables(ports: readonly string[], up: boolean): number {
     const at = monotonic();
-    switch (name) {
-      case 'server-link':
-        this.#cables(['A2'], false);
-        break;
-      case 'nic-down':
-        this.#nic('C4', 'A2', false);
-        this.#cables(['A2'], false);
-        break;
-      case 'uplink':
-        this.#cables(['A0'], false);
-        break;
-      case 'tor-death':
-        for (const record of processes) signal(record, 'SIGSTOP');
-        this.#cables(ALL_PORTS, false);
-        for (const record of processes) signal(record, 'SIGKILL');
-        await forgetKernelState(this.#lab);
-        break;
-      case 'agent-kill':
-        for (const record of processes) signal(record, 'SIGKILL');
-        break;
-    }
+    this.#wires.apply(ports.flatMap((port) => cableAt(port).wires.map(({ ifindex }) => ({ ifindex, up }))));
     return at;
   }
 
-  /** @returns when the repair began */
-  async mend(name: CaseName, victim: Victim): Promise<number> {
-    let at = monotonic();
-    switch (name) {
-      case 'server-link':
-        this.#cables(['A2'], true);
-        break;
-      case 'nic-down':
-        // The NIC before its light: the kernel tells carrier at once only of a device that is up (linkwatch).
-        this.#nic('C4', 'A2', true);
-        this.#cables(['A2'], true);
-        break;
-      case 'uplink':
-        this.#cables(['A0'], true);
-        break;
-      case 'tor-death':
-        await allGone(victim.processes());
-        await bootPorts(this.#lab);
-        at = monotonic();
-        await victim.start(true);
-        this.#cables(ALL_PORTS, true);
-        break;
-      case 'agent-kill':
-        await allGone(victim.processes());
-        at = monotonic();
-        await victim.start(false);
-        break;
-    }
+  /** The NIC of a server that is cabled to a ToR's port, shut or opened. */
+  nic(server: ServerName, port: string, up: boolean): number {
+    const at = monotonic();
+    this.#servers.get(server)!.apply([{ ifindex: cableAt(port).far.ifindex, up }]);
+    return at;
+  }
+
+  /** A cable that passes nothing, in either direction, while both ends keep their carrier. */
+  async silence(port: string, silent: boolean): Promise<number> {
+    const { wires, kind } = cableAt(port);
+    const namespace = namespaceOf(this.#lab, 'wires');
+    // A server's cable has no filters of its own; those of an uplink come first in `pref` after these.
+    const hooks = kind === 'uplink' ? ['ingress'] : ['ingress', 'egress'];
+    const lines = wires.flatMap(({ name }) => [
+      ...(silent && kind === 'server' ? [`qdisc replace dev ${name} clsact\n`] : []),
+      ...hooks.map((hook) =>
+        silent
+          ? `filter add dev ${name} ${hook} pref 1 protocol all u32 match u32 0 0 action drop\n`
+          : `filter del dev ${name} ${hook} pref 1\n`,
+      ),
+    ]);
+    const at = monotonic();
+    await run(['tc', '-n', namespace, '-batch', '-'], lines.join(''));
+    return at;
+  }
+
+  /** A box without power sends no TCP FIN and no last hello, its ports go dark, and its kernel forgets. */
+  async losePower(tor: TorName, victim: Victim): Promise<number> {
+    const processes = victim.processes();
+    const at = monotonic();
+    for (const record of processes) signal(record, 'SIGSTOP');
+    this.cables(portsOf(tor), false);
+    for (const record of processes) signal(record, 'SIGKILL');
+    await forgetKernelState(this.#lab, tor);
+    return at;
+  }
+
+  /** The box boots: its programs start while the cables are dark, a transceiver is the last to come up. */
+  async restorePower(tor: TorName, victim: Victim): Promise<number> {
+    await victim.gone();
+    await bootPorts(this.#lab, tor);
+    const at = monotonic();
+    await victim.start(true);
+    this.cables(portsOf(tor), true);
     return at;
   }
 
@@ -110,37 +96,24 @@ export class Faults {
       this.#refused.push(`link in ${node}: errno ${errno}`),
     );
   }
-
-  #cables(ports: readonly string[], up: boolean): void {
-    this.#wires.apply(ports.flatMap((port) => cableAt(port).wires.map(({ ifindex }) => ({ ifindex, up }))));
-  }
-
-  #nic(server: ServerName, port: string, up: boolean): void {
-    this.#servers.get(server)!.apply([{ ifindex: cableAt(port).far.ifindex, up }]);
-  }
 }
 
-const ALL_PORTS = CABLES.filter(({ near }) => near.node === VICTIM).map(({ near }) => near.port);
-
-async function allGone(processes: readonly ProcessRecord[]): Promise<void> {
-  if (!(await gone(processes, 5000))) throw new Error('killed processes are still there');
-}
+const portsOf = (tor: TorName): string[] => CABLES.filter(({ near }) => near.node === tor).map(({ near }) => near.port);
 
 /** What a kernel forgets when its box loses power: neighbours and learnt routes go with the ports. */
-async function forgetKernelState(lab: string): Promise<void> {
-  const namespace = namespaceOf(lab, VICTIM);
+async function forgetKernelState(lab: string, tor: TorName): Promise<void> {
+  const namespace = namespaceOf(lab, tor);
   await batch(
     namespace,
-    ALL_PORTS.map((port) => `link set ${port} down`),
+    portsOf(tor).map((port) => `link set ${port} down`),
   );
   await run(['ip', '-n', namespace, 'nexthop', 'flush']);
   await run(['ip', '-n', namespace, 'route', 'flush', 'table', 'main']);
 }
 
-/** The ports are configured while their cables are still dark: a transceiver is the last to come up. */
-async function bootPorts(lab: string): Promise<void> {
+async function bootPorts(lab: string, tor: TorName): Promise<void> {
   await batch(
-    namespaceOf(lab, VICTIM),
-    ALL_PORTS.map((port) => `link set ${port} up`),
+    namespaceOf(lab, tor),
+    portsOf(tor).map((port) => `link set ${port} up`),
   );
 }

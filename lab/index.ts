@@ -5,11 +5,11 @@
  *
  * `topology/` says what there is and builds it; `gateway/` and `tor/` hold what runs on G, A and B; `team/` is the
  * servers' bonding; `probe/` and `observer/` measure, in processes of their own; `faults.ts` breaks and mends;
- * `campaign.ts` and `run-cases.ts` drive. Everything of a lab lives in namespaces named after it and in
+ * `cases/` says what is broken and what must come of it; `campaign.ts` and `run-cases.ts` drive. Everything of a lab lives in namespaces named after it and in
  * `/run/peerless-lab/NAME`.
  */
 export { malformedPackets } from './capture.ts';
-export { CASES, type CaseName, type Fib, type LabCase, type Phase } from './cases.ts';
+export { CASE_NAMES, CASES, type CaseName, type Fib, type LabCase, type PhaseName } from './cases/index.ts';
 export {
   DEFAULT_NAME,
   gatewayFib,
@@ -25,3 +25,4 @@ export type { GatewayKind, TorKind } from './state.ts';
 export { renderTable } from './table.ts';
 export type { PortMode } from './topology/build.ts';
 export type { Protocol } from './topology/plan.ts';
+export { passed, verdicts } from './verdicts.ts';

@@ -1,6 +1,8 @@
 /** Brings a lab up, changes what its ToRs are, takes it down. */
 import { existsSync } from 'node:fs';
-import { type Fib, HOME_FIB, sameFib } from './cases.ts';
+import type { LabCase } from './cases/case.ts';
+import { type Fib, homeFib, sameFib } from './cases/fib.ts';
+import { caseNamed } from './cases/index.ts';
 import { ensureImage } from './containers/image.ts';
 import { removeContainer, startContainer } from './containers/podman.ts';
 import { gatewayBird } from './gateway/bird.ts';
@@ -189,39 +191,53 @@ export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
 /** Starts one ToR's programs and remembers them. */
 export async function startTor(state: LabState, tor: TorName, kind: TorKind, afterBoot: boolean): Promise<void> {
   const settings = torSettings(state, tor);
-  state.torProcesses[tor] = kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot);
+  const variant = state.variant === undefined ? undefined : caseNamed(state.variant);
+  state.torProcesses[tor] =
+    kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot, variant);
   saveState(state);
 }
 
-/** Ends what runs on both ToRs, empties their kernels, starts `kind` and waits until every server is reached at home. */
-export async function changeTors(state: LabState, kind: TorKind, onProgress: Progress): Promise<void> {
-  onProgress(`starting the ToRs (${kind === 'frr' ? "today's practice: FRR and a redistributor" : 'peerless'})`);
+/**
+ * Ends what runs on both ToRs, empties their kernels, starts `kind` and waits until every server is reached at home.
+ * @param variant the case whose settings and daemons they get
+ */
+export async function changeTors(
+  state: LabState,
+  kind: TorKind,
+  onProgress: Progress,
+  variant?: LabCase,
+): Promise<void> {
+  const what = kind === 'frr' ? "today's practice: FRR and a redistributor" : 'peerless';
+  onProgress(`starting the ToRs (${what}${variant ? `, settings of ${variant.name}` : ''})`);
   await stop([...state.torProcesses.A, ...state.torProcesses.B]);
   state.torProcesses = { A: [], B: [] };
   state.tor = undefined;
+  state.variant = variant?.name;
   saveState(state);
   for (const tor of TOR_NAMES) await emptyTor(state, tor);
   for (const tor of TOR_NAMES) await startTor(state, tor, kind, false);
   state.tor = kind;
   saveState(state);
   onProgress("waiting for G's routes");
-  await waitForHome(state.name);
+  await waitForHome(state);
 }
 
 /** @throws Error that names the routes that are missing */
-export async function waitForHome(lab: string, patience = 60_000): Promise<void> {
+export async function waitForHome(state: LabState, labCase?: LabCase, patience = 60_000): Promise<void> {
+  const lab = state.name;
+  const home = homeFib([4], labCase);
   let fib: Fib = {};
   let round = 0;
-  const home = await waitUntil(
+  const there = await waitUntil(
     async () => {
       if (round++ % 10 === 0) letServersSpeak(lab);
       fib = await gatewayFib(lab);
-      return sameFib(fib, HOME_FIB);
+      return sameFib(fib, home);
     },
     patience,
     200,
   );
-  if (!home) throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}`);
+  if (!there) throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}`);
 }
 
 /** Ports down and up: neighbours, learnt routes and everything an earlier kind of ToR left go away. */

@@ -1,5 +1,5 @@
 /** What a run found out: one row for each case, phase and kind of ToR. */
-import type { CaseName, Phase } from './cases.ts';
+import type { CaseName, PhaseName } from './cases/case.ts';
 import type { TorKind } from './state.ts';
 import type { Spread } from './statistics.ts';
 import type { Split } from './timeline.ts';
@@ -8,8 +8,12 @@ import type { Protocol } from './topology/plan.ts';
 /** One fault or one way back, once. */
 export interface PhaseRun {
   readonly case: CaseName;
-  readonly phase: Phase;
+  readonly phase: PhaseName;
   readonly tor: TorKind;
+  /** Nobody may lose a packet in it. */
+  readonly lossless: boolean;
+  /** What is wrong beside routes and loss, by the case's own look. */
+  readonly failures: readonly string[];
   /** Packets of the concerned servers that were lost, both directions. */
   readonly lost: number;
   /** Those of them that went from the client to the servers. */
@@ -42,13 +46,17 @@ export interface AgentFailover {
 
 export interface Row {
   readonly case: CaseName;
-  readonly phase: Phase;
+  readonly phase: PhaseName;
   readonly tor: TorKind;
   readonly runs: number;
   readonly lost: Spread;
   readonly outage: Spread;
   readonly lostElsewhere: number;
   readonly asExpected: boolean;
+  readonly lossless: boolean;
+  /** Runs of a lossless phase in which somebody lost a packet. */
+  readonly lossyRuns: number;
+  readonly failures: readonly string[];
   readonly moved: readonly string[];
   readonly converged: Spread | undefined;
   /** Stages of the failover, see timeline.ts. */

@@ -2,7 +2,8 @@
 import { mkdirSync } from 'node:fs';
 import { measureBaseline, runCase, type Tools } from './campaign.ts';
 import { type Capture, startCapture } from './capture.ts';
-import { CASES, type CaseName } from './cases.ts';
+import { fits, isVariant, type LabCase } from './cases/case.ts';
+import { CASES, type CaseName } from './cases/index.ts';
 import { Faults } from './faults.ts';
 import { Helper } from './helper.ts';
 import { changeTors, DEFAULT_NAME, type Progress } from './lab.ts';
@@ -16,7 +17,7 @@ export interface LabRunOptions {
   readonly name?: string;
   /** How often each case is driven. Default 3. */
   readonly runs?: number;
-  /** Default: all, in the order of CASES. */
+  /** Default: the standard ones. They are driven in the order of CASES; those that need ToRs of their own come last. */
   readonly cases?: readonly CaseName[];
   /** `frr`: the same cases with today's practice as the ToRs, in the same run. */
   readonly compare?: 'frr';
@@ -33,7 +34,7 @@ export interface LabRunOptions {
 export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const { name = DEFAULT_NAME, runs = 3, onProgress = () => undefined } = options;
   const state = loadState(name);
-  const cases = CASES.filter((labCase) => !options.cases || options.cases.includes(labCase.name));
+  const cases = CASES.filter(({ name, standard }) => (options.cases ? options.cases.includes(name) : standard));
   const kinds = options.tors ?? ['peerless', ...(options.compare ? [options.compare] : [])];
   const problems: string[] = [];
   const results: PhaseRun[] = [];
@@ -51,20 +52,25 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     if (options.trace !== undefined) mkdirSync(options.trace, { recursive: true });
     const tools: Tools = { state, probe, observer, faults, onProgress, onProblem, trace: options.trace };
     for (const tor of kinds) {
-      if (state.tor !== tor) await changeTors(state, tor, onProgress);
-      await observer.request('forgetClaims');
-      await sleep(1000);
+      await furnish(tools, tor, undefined);
       const idle = await measureBaseline(tools, 2000);
       baseline.push({ tor, ...idle });
       onProgress(`${tor}: idle lab: ${idle.sent} packets, ${idle.lost} lost`);
       if (idle.lost > 0) onProblem(`${tor}: the idle lab lost ${idle.lost} packets`);
+      const fit = cases.filter((labCase) => isFit(labCase, tor, tools));
+      const drive = async (labCase: LabCase, round: number): Promise<void> => {
+        const phases = await runCase(tools, labCase, tor);
+        results.push(...phases);
+        for (const phase of phases) onProgress(`${tor} ${round}/${runs} ${describe(phase)}`);
+      };
       for (let round = 1; round <= runs; round++) {
-        for (const labCase of cases) {
-          const phases = await runCase(tools, labCase, tor);
-          results.push(...phases);
-          for (const phase of phases) onProgress(`${tor} ${round}/${runs} ${describe(phase)}`);
-        }
+        for (const labCase of fit) if (!isVariant(labCase)) await drive(labCase, round);
       }
+      for (const labCase of fit.filter(isVariant)) {
+        await furnish(tools, tor, labCase);
+        for (let round = 1; round <= runs; round++) await drive(labCase, round);
+      }
+      if (state.variant !== undefined) await furnish(tools, tor, undefined);
     }
   } finally {
     faults.close();
@@ -83,6 +89,19 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     runs: results,
     problems,
   };
+}
+
+/** The ToRs that a case needs; nothing is done when they stand already. */
+async function furnish({ state, observer, onProgress }: Tools, tor: TorKind, variant: LabCase | undefined) {
+  if (state.tor !== tor || state.variant !== variant?.name) await changeTors(state, tor, onProgress, variant);
+  await observer.request('forgetClaims');
+  await sleep(1000);
+}
+
+function isFit(labCase: LabCase, tor: TorKind, { state, onProgress }: Tools): boolean {
+  const reason = fits(labCase, tor) ? labCase.unfit?.(state) : `not with ${tor} as the ToRs`;
+  if (reason !== undefined) onProgress(`${labCase.name} is left out: ${reason}`);
+  return reason === undefined;
 }
 
 /**
@@ -113,6 +132,9 @@ export function summarise(results: readonly PhaseRun[]): Row[] {
       outage: spread(group.map(({ outage }) => outage))!,
       lostElsewhere: group.reduce((total, { lostElsewhere }) => total + lostElsewhere, 0),
       asExpected: group.every(({ unexpected, flickered }) => unexpected.length === 0 && flickered.length === 0),
+      lossless: group.some(({ lossless }) => lossless),
+      lossyRuns: group.filter(({ lossless, lost, lostElsewhere }) => lossless && lost + lostElsewhere > 0).length,
+      failures: [...new Set(group.flatMap(({ failures }) => failures))],
       moved: first.moved,
       converged: spread(group.flatMap(({ converged }) => converged ?? [])),
       toServer: stage('toServer'),

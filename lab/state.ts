@@ -1,6 +1,7 @@
 /** What a standing lab is, kept in /run so that `run` and `down` find it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CaseName } from './cases/names.ts';
 import type { LsaTimers } from './gateway/frr.ts';
 import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
@@ -28,6 +29,8 @@ export interface LabState {
   readonly updelay: number;
   /** What the ToRs are at the moment; undefined while none is started. */
   tor: TorKind | undefined;
+  /** The case whose settings and daemons the ToRs have; undefined: the usual ones. */
+  variant?: CaseName | undefined;
   /** G's daemons and the team; ended by `down`. */
   processes: ProcessRecord[];
   /** Each ToR's processes. */

@@ -1,7 +1,8 @@
 /** The result as text. */
-import { CASES } from './cases.ts';
+import { CASES } from './cases/index.ts';
 import type { AgentFailover, LabResult, Row } from './results.ts';
 import type { Spread } from './statistics.ts';
+import { verdicts } from './verdicts.ts';
 
 const TOR_TITLE = { peerless: 'peerless', frr: 'FRR (today)' } as const;
 
@@ -51,6 +52,7 @@ export function renderTable(result: LabResult): string {
     ...pauses(result),
     ...forgetting(result.rows),
     ...timelines(result.rows),
+    ...judgements(result.rows),
     ...(result.problems.length > 0 ? ['', 'problems:', ...result.problems.map((problem) => `  ${problem}`)] : []),
     '',
   ].join('\n');
@@ -59,12 +61,24 @@ export function renderTable(result: LabResult): string {
 /** Kinds of ToR side by side under each case. */
 function ordered(rows: readonly Row[]): Row[] {
   const rank = (row: Row): number =>
-    CASES.findIndex(({ name }) => name === row.case) * 2 + (row.phase === 'back' ? 1 : 0);
+    CASES.findIndex(({ name }) => name === row.case) * 100 + phasesOf(row).findIndex(({ name }) => name === row.phase);
   return rows.toSorted((left, right) => rank(left) - rank(right));
 }
 
-const titleOf = (row: Row): string =>
-  row.phase === 'back' ? `${row.case}: way back` : (CASES.find(({ name }) => name === row.case)?.title ?? row.case);
+const caseOf = (row: Row) => CASES.find(({ name }) => name === row.case);
+const phasesOf = (row: Row) => caseOf(row)?.phases ?? [];
+
+function titleOf(row: Row): string {
+  const own = phasesOf(row).find(({ name }) => name === row.phase)?.title;
+  if (own !== undefined) return own;
+  if (row.phase === phasesOf(row)[0]?.name) return caseOf(row)?.title ?? row.case;
+  return `${row.case}: ${row.phase === 'back' ? 'way back' : row.phase}`;
+}
+
+function judgements(rows: readonly Row[]): string[] {
+  const lines = verdicts(ordered(rows)).map(({ pass, text }) => `  ${pass ? 'PASS' : 'FAIL'}  ${text}`);
+  return lines.length > 0 ? ['', ...lines] : [];
+}
 
 const movedText = (row: Row): string =>
   row.moved.length === 0 ? '-' : row.moved.map((address) => `.${address.split('.')[3]}`).join(' ');

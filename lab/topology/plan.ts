@@ -104,4 +104,4 @@ export function cableAt(port: string): Cable {
 export const homeOf = (server: Server): TorName => (server.primary === 'eth-a' ? 'A' : 'B');
 
 /** Names of the lab's own namespaces, so that several labs stand side by side. */
-export const namespaceOf = (lab: string, node: NodeName | 'wires'): string => `${lab}-${node}`;
+export const namespaceOf = (lab: string, node: string): string => `${lab}-${node}`;

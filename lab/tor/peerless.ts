@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { FailoverView, StatusView } from '../../src/agent/api.ts';
+import type { LabCase } from '../cases/case.ts';
 import { PROJECT } from '../containers/podman.ts';
 import { moduleCommand } from '../helper.ts';
 import { startIn } from '../place.ts';
@@ -13,7 +14,16 @@ import type { TorSettings } from './today.ts';
 
 export const socketOf = (directory: string): string => join(directory, 'control.sock');
 
-export function agentConfiguration(settings: TorSettings): object {
+/** The agent's configuration file as a value; sections that a case wants to change are there to be spread. */
+export interface AgentConfiguration {
+  readonly hostRoutes: Readonly<Record<string, unknown>>;
+  readonly portLink: readonly Readonly<Record<string, unknown>>[];
+  readonly ospf?: Readonly<Record<string, unknown>>;
+  readonly bgp?: Readonly<Record<string, unknown>>;
+  readonly [section: string]: unknown;
+}
+
+export function agentConfiguration(settings: TorSettings): AgentConfiguration {
   const { tor, directory, protocol } = settings;
   const { routerId, asn, uplink, peer } = TORS[tor];
   const downlinks = downlinksOf(tor);
@@ -43,19 +53,30 @@ export function agentConfiguration(settings: TorSettings): object {
   };
 }
 
-/** @param holdAtBoot the agent keeps the server ports shut until the fabric is ready */
-export async function startPeerless(settings: TorSettings, holdAtBoot: boolean): Promise<ProcessRecord[]> {
+/**
+ * @param holdAtBoot the agent keeps the server ports shut until the fabric is ready
+ * @param variant the case whose settings and daemons it has
+ */
+export async function startPeerless(
+  settings: TorSettings,
+  holdAtBoot: boolean,
+  variant?: Pick<LabCase, 'settings' | 'daemons'>,
+): Promise<ProcessRecord[]> {
   const { tor, place, directory } = settings;
   const file = join(directory, 'peerless.yaml');
   const log = join(directory, 'agent.log');
-  writeFileSync(file, stringify(agentConfiguration(settings)));
+  const usual = agentConfiguration(settings);
+  writeFileSync(file, stringify(variant?.settings?.(usual, tor) ?? usual, { aliasDuplicateObjects: false }));
   rmSync(socketOf(directory), { force: true });
   const command = [...agentCommand(), '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
   const record = await startIn(place, `${tor} agent`, command, log);
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
   if (!ready || !isRunning(record)) throw new Error(`the agent of ${tor} did not start: see ${log}`);
-  return [record];
+  return [record, ...((await variant?.daemons?.(settings)) ?? [])];
 }
+
+/** `peerless WORDS` by the build. */
+export const agentCommandLine = (words: readonly string[]): string[] => [`${PROJECT}/bin/peerless`, ...words];
 
 function agentCommand(): string[] {
   if (!import.meta.url.endsWith('.ts')) return [`${PROJECT}/bin/peerless`, 'agent'];
@@ -66,30 +87,40 @@ function agentCommand(): string[] {
 /** undefined: the agent doesn't answer (yet). */
 export async function agentStatus(directory: string): Promise<StatusView | undefined> {
   try {
-    return (await ask(socketOf(directory), '/v1/status')) as StatusView;
+    return (await askAgent(directory, '/v1/status')) as StatusView;
   } catch {
     return undefined;
   }
 }
 
 export async function agentFailovers(directory: string, last: number): Promise<readonly FailoverView[]> {
-  return (await ask(socketOf(directory), `/v1/failovers?last=${last}`)) as readonly FailoverView[];
+  return (await askAgent(directory, `/v1/failovers?last=${last}`)) as readonly FailoverView[];
 }
 
-function ask(socketPath: string, path: string): Promise<unknown> {
+export async function agentCounters(
+  directory: string,
+): Promise<Readonly<Record<string, Readonly<Record<string, number>>>>> {
+  return (await askAgent(directory, '/v1/counters')) as Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+/** @param body makes it a POST. @throws Error when there is no answer, or another than 2xx */
+export function askAgent(directory: string, path: string, body?: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path, timeout: 2000 }, (response) => {
-      let body = '';
+    const method = body === undefined ? 'GET' : 'POST';
+    const headers = { 'content-type': 'application/json' };
+    const outgoing = request({ socketPath: socketOf(directory), path, method, headers, timeout: 2000 }, (response) => {
+      let answer = '';
       response.setEncoding('utf8').on('data', (text: string) => {
-        body += text;
+        answer += text;
       });
       response.on('end', () => {
-        if (response.statusCode !== 200) reject(new Error(`${path}: ${response.statusCode} ${body}`));
-        else resolve(JSON.parse(body));
+        if (response.statusCode === undefined || response.statusCode >= 300)
+          reject(new Error(`${path}: ${response.statusCode} ${answer}`));
+        else resolve(answer === '' ? undefined : JSON.parse(answer));
       });
     });
     outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
     outgoing.on('error', reject);
-    outgoing.end();
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }

@@ -6,8 +6,6 @@ export const labName = Flags.string({
   helpValue: 'NAME',
 });
 
-export const CASE_NAMES = ['server-link', 'nic-down', 'uplink', 'tor-death', 'agent-kill'];
-
 /** Progress goes to standard error, so that the result alone is on standard output. */
 export const onProgress = (message: string): void => {
   process.stderr.write(`${message}\n`);

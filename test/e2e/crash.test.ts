@@ -4,7 +4,7 @@
  */
 import test, { type ExecutionContext } from 'ava';
 import { Faults } from '../../lab/faults.ts';
-import { sleep, waitUntil } from '../../lab/processes.ts';
+import { gone, sleep, waitUntil } from '../../lab/processes.ts';
 import { loadState } from '../../lab/state.ts';
 import { randomFrom, Stand } from './stand.ts';
 
@@ -133,6 +133,9 @@ test.serial('R4.7 killed at boot, ports held shut, twice', async (t) => {
   t.teardown(() => faults.close());
   const victim = {
     processes: () => loadState(stand.name).torProcesses.A,
+    gone: async () => {
+      t.true(await gone(loadState(stand.name).torProcesses.A, 5000));
+    },
     start: async () => {
       for (let life = 0; life < 2; life++) {
         await stand.start({ holdAtBoot: true, wait: false });
@@ -145,13 +148,13 @@ test.serial('R4.7 killed at boot, ports held shut, twice', async (t) => {
       t.is((await stand.shutPorts()).length, 4, 'servers stay at B until the fabric is there');
     },
   };
-  await faults.inject('tor-death', victim);
+  await faults.losePower('A', victim);
   await stand.until(
     'moved to B',
     async () => (await stand.fib())['10.10.10.1']?.join() === 'B',
     () => stand.fib(),
   );
-  await faults.mend('tor-death', victim);
+  await faults.restorePower('A', victim);
   await everythingIsBack(t, 'killed at boot');
 });
 

@@ -8,7 +8,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { parse, stringify } from 'yaml';
-import { HOME_FIB } from '../../lab/cases.ts';
+import { HOME_FIB } from '../../lab/cases/fib.ts';
 import { Helper } from '../../lab/helper.ts';
 import { type LabUpOptions, labDown, labUp } from '../../lab/index.ts';
 import { gatewayFib } from '../../lab/lab.ts';

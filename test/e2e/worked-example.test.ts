@@ -11,7 +11,7 @@ import {
   type CaseName,
   type GatewayKind,
   labRun,
-  type Phase,
+  type PhaseName,
   type PhaseRun,
   type PortMode,
   type Protocol,
@@ -126,7 +126,7 @@ async function onlyHostRoutesAtG(t: ExecutionContext, stand: Stand, { gateway, p
   }
 }
 
-const phaseOf = (runs: readonly PhaseRun[], name: CaseName, phase: Phase): PhaseRun =>
+const phaseOf = (runs: readonly PhaseRun[], name: CaseName, phase: PhaseName): PhaseRun =>
   runs.find((each) => each.case === name && each.phase === phase)!;
 
 /** Figure 7. */
