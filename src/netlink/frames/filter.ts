@@ -13,6 +13,8 @@ const VLAN_TAG = ANCILLARY + 44;
 
 const OUTGOING = 4;
 const ETHERTYPE_AT = 12;
+const ARP_OPERATION_AT = 14 + 6;
+const ARP_REPLY = 2;
 const NEXT_HEADER_AT = 14 + 6;
 const ICMP_TYPE_AT = 14 + 40;
 
@@ -24,13 +26,17 @@ const DROP = 'drop';
 type Target = typeof ACCEPT | typeof DROP | number;
 type Line = { code: number; k: number; yes?: Target; no?: Target };
 
+/** `speakers`: all ARP, solicitations and advertisements; `answers`: ARP replies and advertisements alone. */
+export type Hearing = 'speakers' | 'answers';
+
 /**
  * ARP, and ICMPv6 neighbour solicitations and advertisements, that came in. The socket must be bound to all protocols:
  * a bridge takes frames before the handlers of a single protocol see them, and then outgoing frames come too.
  *
  * `tagged`: also frames with a VLAN id. On a routed port these belong to another interface.
  */
-export function speakerFilter(tagged: boolean): FilterInstruction[] {
+export function neighbourFilter(tagged: boolean, hear: Hearing): FilterInstruction[] {
+  const answers = hear === 'answers';
   const lines: Line[] = [
     { code: LOAD_BYTE, k: PACKET_TYPE },
     { code: JUMP_EQUAL, k: OUTGOING, yes: DROP },
@@ -42,12 +48,18 @@ export function speakerFilter(tagged: boolean): FilterInstruction[] {
           { code: JUMP_EQUAL, k: 0, no: DROP as Target },
         ]),
     { code: LOAD_HALF, k: ETHERTYPE_AT },
-    { code: JUMP_EQUAL, k: 0x0806, yes: ACCEPT },
+    ...(answers
+      ? [
+          { code: JUMP_EQUAL, k: 0x0806, yes: 0, no: 2 },
+          { code: LOAD_HALF, k: ARP_OPERATION_AT },
+          { code: JUMP_EQUAL, k: ARP_REPLY, yes: ACCEPT as Target, no: DROP as Target },
+        ]
+      : [{ code: JUMP_EQUAL, k: 0x0806, yes: ACCEPT as Target }]),
     { code: JUMP_EQUAL, k: 0x86dd, no: DROP },
     { code: LOAD_BYTE, k: NEXT_HEADER_AT },
     { code: JUMP_EQUAL, k: 58, no: DROP },
     { code: LOAD_BYTE, k: ICMP_TYPE_AT },
-    { code: JUMP_EQUAL, k: 135, yes: ACCEPT },
+    ...(answers ? [] : [{ code: JUMP_EQUAL, k: 135, yes: ACCEPT as Target }]),
     { code: JUMP_EQUAL, k: 136, yes: ACCEPT, no: DROP },
   ];
   const accept = lines.length;

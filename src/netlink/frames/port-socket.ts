@@ -10,7 +10,7 @@ import {
   SOL,
   SystemCallError,
 } from 'linux-sockets';
-import { speakerFilter } from './filter.ts';
+import { type Hearing, neighbourFilter } from './filter.ts';
 
 export interface PortSocketOptions {
   readonly name: string;
@@ -20,6 +20,8 @@ export interface PortSocketOptions {
   readonly bridged: boolean;
   /** Hear all IPv6 groups (solicitations go to the group of the address asked for). */
   readonly multicast: boolean;
+  /** What is heard; default `speakers`. */
+  readonly hear?: Hearing;
 }
 
 export interface Frame {
@@ -56,7 +58,7 @@ export class PortSocket {
       ...(options.netns === undefined ? {} : { netns: options.netns }),
     });
     try {
-      this.#socket.attachFilter(speakerFilter(options.bridged));
+      this.#socket.attachFilter(neighbourFilter(options.bridged, options.hear ?? 'speakers'));
       this.#socket.setOption(SOL.SOCKET, SO.RCVBUF, RECEIVE_BUFFER);
       if (options.bridged) this.#socket.setOption(SOL.PACKET, PACKET.AUXDATA, 1);
       this.#socket.bind({ family: 'packet', ifindex: options.ifindex, protocol: ETH_P.ALL });
