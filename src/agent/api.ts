@@ -116,6 +116,7 @@ export interface PortLinkSettings {
   readonly direction?: 'uplink' | 'downlink' | 'both';
   readonly minUplinks?: number;
   readonly upWhen?: readonly ('carrier' | 'adjacency' | 'nexthop' | 'default-route' | 'bfd')[];
+  readonly nexthops?: readonly string[];
   /** `all`, a number of ports, or `N%`. */
   readonly shut?: 'all' | number | `${number}%`;
   readonly priority?: readonly string[];
@@ -126,6 +127,7 @@ export interface PortLinkSettings {
   readonly dryRun?: boolean;
   readonly onStop?: 'leave' | 'reopen';
   readonly shutUplinks?: boolean;
+  readonly allowManagementPort?: boolean;
 }
 
 export interface GroupView {

@@ -29,6 +29,7 @@ export const groupFlags = {
   direction: Flags.string({ description: 'which direction is mapped', options: ['uplink', 'downlink', 'both'] }),
   'min-uplinks': Flags.integer({ description: 'fewer than this up: act', helpValue: 'N' }),
   'up-when': list('what an uplink needs to be up: carrier,adjacency,nexthop,default-route,bfd', 'CONDITIONS'),
+  nexthops: list('whom to ask with --up-when nexthop; found by itself when empty', 'ADDRESSES'),
   shut: Flags.string({
     description: 'how many downlinks to shut while uplinks are left: all, N or N%',
     helpValue: 'AMOUNT',
@@ -43,6 +44,10 @@ export const groupFlags = {
     allowNo: true,
   }),
   'shut-uplinks': Flags.boolean({ description: 'direction downlink or both: shut the uplinks too', allowNo: true }),
+  'allow-management-port': Flags.boolean({
+    description: 'the group may shut the port through which somebody is logged in',
+    allowNo: true,
+  }),
   'on-stop': Flags.string({
     description: 'what becomes of shut ports when the agent stops',
     options: ['leave', 'reopen'],
@@ -64,7 +69,7 @@ export function groupSettings(flags: GroupFlagValues): PortLinkSettings {
   return settings as PortLinkSettings;
 }
 
-const LISTS: ReadonlySet<string> = new Set(['uplinks', 'downlinks', 'priority', 'up-when']);
+const LISTS: ReadonlySet<string> = new Set(['uplinks', 'downlinks', 'priority', 'up-when', 'nexthops']);
 
 const KEYS: Readonly<Record<string, string>> = {
   'min-uplinks': 'minUplinks',
@@ -76,6 +81,7 @@ const KEYS: Readonly<Record<string, string>> = {
   'group-dry-run': 'dryRun',
   'on-stop': 'onStop',
   'shut-uplinks': 'shutUplinks',
+  'allow-management-port': 'allowManagementPort',
 };
 
 const amount = (flag: string, value: unknown): unknown =>

@@ -254,6 +254,13 @@ function checkGroup(
       remedy: 'Write direction: downlink or both, or remove it.',
     });
   }
+  if (group.nexthops.length > 0 && !group.upWhen.includes('nexthop')) {
+    findings.push({
+      path: at('nexthops'),
+      message: 'names next hops, but upWhen does not list nexthop',
+      remedy: 'Add nexthop to upWhen, or remove it: nobody would ask them.',
+    });
+  }
   for (const [index, condition] of group.upWhen.entries()) {
     if (group.upWhen.indexOf(condition) < index) {
       findings.push({

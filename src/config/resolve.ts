@@ -101,6 +101,7 @@ export function resolveGroup(settings: GroupSettings): PortLinkGroup {
     uplinks: portsOf(settings.uplinks),
     downlinks: portsOf(settings.downlinks),
     priority: portsOf(settings.priority),
+    nexthops: settings.nexthops.map(toAddress),
     deferDelay: milliseconds(settings.deferDelay),
     recoveryDelay: milliseconds(settings.recoveryDelay),
     startupDelay: milliseconds(settings.startupDelay),

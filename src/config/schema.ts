@@ -107,6 +107,11 @@ export const groupSchema = z.strictObject({
     .min(1)
     .default(['carrier'])
     .meta({ description: 'What "an uplink is up" means; all of the listed must hold.' }),
+  nexthops: z
+    .array(address())
+    .max(8)
+    .default([])
+    .meta({ description: 'upWhen nexthop: whom to ask on the uplinks; found by itself when empty.' }),
   shut: shutAmount()
     .default('all')
     .meta({ description: 'How many downlinks are shut while at least one uplink is left; with none left all are.' }),
@@ -125,6 +130,10 @@ export const groupSchema = z.strictObject({
   onStop: anyOf(['leave', 'reopen'])
     .default('leave')
     .meta({ description: 'What becomes of ports that we shut when the agent is stopped.' }),
+  allowManagementPort: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'The group may shut the port through which somebody is logged in to this switch.' }),
 });
 
 // ------------------------------------------------------------------ OSPF, BGP, BFD

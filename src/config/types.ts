@@ -47,6 +47,8 @@ export interface PortLinkGroup {
   readonly direction: 'uplink' | 'downlink' | 'both';
   readonly minUplinks: number;
   readonly upWhen: readonly ('carrier' | 'adjacency' | 'nexthop' | 'default-route' | 'bfd')[];
+  /** Empty: found by the agent. */
+  readonly nexthops: readonly Address[];
   readonly shut: 'all' | { readonly count: number } | { readonly percent: number };
   readonly priority: readonly string[];
   readonly deferDelay: number;
@@ -56,6 +58,7 @@ export interface PortLinkGroup {
   readonly dryRun: boolean;
   readonly onStop: 'leave' | 'reopen';
   readonly shutUplinks: boolean;
+  readonly allowManagementPort: boolean;
 }
 
 export interface PortDriverConfig {

@@ -5,8 +5,8 @@
  * neighbours and forwarding databases (floods are usual), and requests. Every table is kept by notifications and made
  * right again after an overrun (see rtnetlink-ts); listeners run in the turn in which a notification was read.
  */
-import { Rtnetlink, Subscription } from 'rtnetlink-ts';
-import type { Address } from '../model/address.ts';
+import { AF, Rtnetlink, Subscription } from 'rtnetlink-ts';
+import { type Address, parseAddress } from '../model/address.ts';
 import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
@@ -48,6 +48,7 @@ const DEFAULT_HOST_PROTOCOL = 201;
 interface Parts {
   readonly rtnetlink: Rtnetlink;
   readonly links: Links;
+const MAIN_TABLE = 254;
   readonly neighbourhood: Subscription;
   readonly clock: Clock;
   readonly idleCarrierInterval: number | undefined;
@@ -172,6 +173,47 @@ export class Kernel implements LinkState, PortDriver {
       carrierRounds: this.#carriers.counters.rounds,
       carrierFoundLate: this.#carriers.counters.foundLate,
     };
+  /**
+   * Gateways of the main table's routes through an interface, default routes first, without repetition. The kernel
+   * filters, but walks the whole table: nothing for a hot path.
+   */
+  async gatewaysVia(ifindex: number): Promise<Address[]> {
+    const gateways = new Set<Address>();
+    const others: Address[] = [];
+    for (const family of [AF.INET, AF.INET6]) {
+      for (const route of await this.rtnetlink.dumpRoutes({ family, table: MAIN_TABLE, oif: ifindex })) {
+        for (const hop of route.nextHops) {
+          const gateway = hop.ifindex === ifindex ? parseAddress(hop.gateway ?? '') : undefined;
+          if (!gateway) continue;
+          if (route.destination.endsWith('/0')) gateways.add(gateway);
+          else others.push(gateway);
+        }
+      }
+    }
+    for (const gateway of others) gateways.add(gateway);
+    return [...gateways];
+  }
+
+  /** `watch` of `watchRoutes`: what others take out of the table is put back at once. */
+  handoffTable(options: HandoffOptions, watch?: RouteWatch): HandoffTable {
+    const table = new HandoffTable(this.rtnetlink, this.#links, this.#clock, options, watch);
+    this.#installers.push(table);
+    return table;
+  }
+
+  /** The routes of the box, whoever wrote them. */
+  async watchRoutes(): Promise<RouteWatch> {
+    const watch = await RouteWatch.open({
+      netns: this.#netns,
+      clock: this.#clock,
+      rtnetlink: this.rtnetlink,
+      receiveBuffer: this.#receiveBuffer,
+      onError: this.#onError,
+    });
+    this.#installers.push(watch);
+    return watch;
+  }
+
     const sockets = {
       links: this.#links.counters,
       neighbours: this.#neighbourhood.counters,

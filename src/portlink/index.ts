@@ -22,4 +22,12 @@ export {
   type RememberedPort,
   type UplinkView,
 } from './machine/types.ts';
+export {
+  type Asked,
+  MOST_HOPS,
+  NextHopDriver,
+  type NextHopDriverOptions,
+  type OpenUplink,
+  type SeenHop,
+} from './nexthop/index.ts';
 export type { LoadedState, StateStore, StoredPort, StoredState } from './state-file.ts';

@@ -69,6 +69,8 @@ export const group: GroupView = {
     dryRun: false,
     onStop: 'leave',
     shutUplinks: false,
+    nexthops: [],
+    allowManagementPort: false,
   },
 };
 

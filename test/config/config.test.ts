@@ -170,6 +170,8 @@ test('a small file gets the defaults of the firm surface', (t) => {
       dryRun: false,
       onStop: 'leave',
       shutUplinks: false,
+      nexthops: [],
+      allowManagementPort: false,
     },
   ]);
   t.deepEqual(config.hostRoutes.policy.limits, { perPort: 256, total: 20000 });

@@ -194,7 +194,7 @@ function rehearsalConfig(config: TorConfig, prefix: Prefix): TorConfig {
             ...group,
             ...{ uplinks: [UPLINK], downlinks: DOWNLINKS, priority: [], minUplinks: 1, shut: 'all', enabled: true },
             ...{ upWhen: ['carrier'], deferDelay: 0, recoveryDelay: 0, startupDelay: 0, dryRun: false },
-            ...{ autoRecover: true, shutUplinks: false, direction: 'uplink' },
+            ...{ autoRecover: true, shutUplinks: false, direction: 'uplink', nexthops: [], allowManagementPort: false },
           },
         ]
       : [],

@@ -4,7 +4,7 @@ import { type Address, addressBytes, makePrefix, type Prefix, prefixContains } f
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { Announcer, ForeignClaim, LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
-import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
+import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
 import type { OspfOptions, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
 import { OspfSpeaker } from '../../ospf/index.ts';
@@ -45,9 +45,17 @@ export interface FabricOptions {
   readonly bgp: Settings<BgpOptions> | undefined;
   /** Makes the installer of one protocol's learned routes. */
   readonly installer: (protocol: 'ospf' | 'bgp') => LearnedRouteInstaller;
+  readonly outside: Outside | undefined;
   onForeignClaim(claim: ForeignClaim): void;
   /** A session came or went, or its routes are in the kernel: ask `ready` and `adjacency` again. */
   onChange(): void;
+}
+
+/** Another daemon that faces the gateway beside our own speakers, or instead of them (`kernel.handoffTable`). */
+export interface Outside {
+  readonly announcer: Announcer;
+  readiness(): Readiness;
+  defaultRoute(port: string): boolean;
 }
 
 export interface Readiness {
@@ -169,9 +177,9 @@ export class Fabric {
     }
   }
 
-  /** BGP first: it has done with a delta when its bytes are written, OSPF has books to keep then. */
+  /** BGP first: it has done with a delta when its bytes are written, OSPF has books to keep then. Who reads a table of ours comes last. */
   announcers(): Announcer[] {
-    return [this.bgp, this.ospf].filter((speaker) => speaker !== undefined);
+    return [this.bgp, this.ospf, this.#options.outside?.announcer].filter((speaker) => speaker !== undefined);
   }
 
   /** `restarted`: the kernel still had host routes of an earlier life. */
@@ -256,14 +264,17 @@ export class Fabric {
 
   /** Make-before-break: at least one protocol has a session, and what it learned there is in the kernel. */
   readiness(): Readiness {
-    if (!this.ospf && !this.bgp) return { ready: true, reason: 'no routing protocol is configured' };
+    const { outside } = this.#options;
+    if (!this.ospf && !this.bgp && !outside) return { ready: true, reason: 'no routing protocol is configured' };
     const reasons: string[] = [];
     for (const protocol of this.#tables.keys()) {
       const verdict = this.#protocolReadiness(protocol);
       if (verdict.ready) return verdict;
       reasons.push(verdict.reason);
     }
-    return { ready: false, reason: reasons.join('; ') };
+    const other = outside?.readiness();
+    if (other?.ready) return other;
+    return { ready: false, reason: [...reasons, ...(other ? [other.reason] : [])].join('; ') };
   }
 
   /** Whether a session stands on this interface: `upWhen: [adjacency]`. */
@@ -280,6 +291,17 @@ export class Fabric {
     return { ready: false, reason: 'no OSPF neighbour is Full and no BGP session is Established there' };
   }
 
+  /** Neighbours of ours on a port, sessions or not. */
+  neighboursOn(port: Port): Address[] {
+    const found: Address[] = [];
+    for (const { neighbor, interface: name } of this.bgp?.sessions() ?? []) {
+      if (name === port.name || (name === undefined && onLink(neighbor, port.addresses))) found.push(neighbor);
+    }
+    for (const { interface: name, address } of this.ospf?.neighbors() ?? [])
+      if (name === port.name) found.push(address);
+    return found;
+  }
+
   /** A default route learned through this interface is in the kernel: `upWhen: [default-route]`. */
   defaultRoute(port: string): Readiness {
     const local = this.#options.links.port(port);
@@ -292,6 +314,9 @@ export class Fabric {
         );
         if (through) return { ready: true, reason: 'a default route through it is installed' };
       }
+    }
+    if (this.#options.outside?.defaultRoute(port)) {
+      return { ready: true, reason: 'another daemon has installed a default route through it' };
     }
     return { ready: false, reason: 'no default route through it is installed' };
   }

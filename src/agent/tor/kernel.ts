@@ -45,6 +45,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     watchCarriers: (names) => kernel.watchCarriers(names),
     hostRoutes: (options) => kernel.hostRoutes(options),
     learnedRoutes: (options) => kernel.learnedRoutes(options),
+    gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     counters: () => ({
       ...kernel.counters(),

@@ -37,11 +37,12 @@ export interface PortGroupsOptions {
 export interface UplinkJudge {
   adjacency(port: string): Readiness;
   defaultRoute(port: string): Readiness;
+  nexthop(port: string): Readiness;
   readiness(): Readiness;
 }
 
 /** Conditions that nobody judges yet: they hold, with a warning, since a group must not shut ports for our ignorance. */
-const UNJUDGED: readonly Condition[] = ['nexthop', 'bfd'];
+const UNJUDGED: readonly Condition[] = ['bfd'];
 
 /** How long (ms) the kernel may take to report ports that it has acknowledged as shut. */
 const SEEN_WAIT = 5_000;
@@ -145,7 +146,9 @@ export class PortGroups {
             ? { ready: true, reason: `${condition} is not judged by this version` }
             : condition === 'adjacency'
               ? judge.adjacency(port)
-              : judge.defaultRoute(port);
+              : condition === 'nexthop'
+                ? judge.nexthop(port)
+                : judge.defaultRoute(port);
           verdicts.push({ type: 'verdict', port, condition, ok: verdict.ready, reason: verdict.reason });
         }
       }
@@ -261,6 +264,7 @@ function settingsOf({ name: _, ...group }: PortLinkGroup): Required<PortLinkSett
     uplinks: [...group.uplinks],
     downlinks: [...group.downlinks],
     upWhen: [...group.upWhen],
+    nexthops: [...group.nexthops],
     priority: [...group.priority],
     deferDelay: formatDuration(group.deferDelay),
     recoveryDelay: formatDuration(group.recoveryDelay),

@@ -28,6 +28,8 @@ export interface SwitchKernel
   readonly fdb: Pick<Kernel['fdb'], 'portOf'>;
   /** Where the ports can be lost from sight while the agent runs; called at once when they are. */
   onBlind?(listener: (blind: boolean, reason: string) => void): () => void;
+  /** Gateways of the routes through an interface, default routes first. */
+  gatewaysVia?(ifindex: number): Promise<readonly Address[]>;
   /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
 }
@@ -46,3 +48,4 @@ export interface Surroundings {
   readonly portState?: StateStore;
   readonly hostMemory?: MemoryStore;
 }
+  readonly hopMemory?: MemoryStore;

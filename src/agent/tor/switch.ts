@@ -15,7 +15,8 @@ import { Fabric } from './fabric.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
 import { unsupported } from './not-yet.ts';
-import { PortGroups } from './port-groups.ts';
+import { NextHops } from './next-hops.ts';
+import { PortGroups, type UplinkJudge } from './port-groups.ts';
 import { Projection } from './projection.ts';
 import { Reopening } from './reopening.ts';
 import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
@@ -53,6 +54,8 @@ export class TorSwitch {
   readonly groups: PortGroups;
   readonly fabric: Fabric;
   readonly #projection: Projection;
+  readonly #nextHops: NextHops;
+  readonly #judge: UplinkJudge;
   readonly #hostRoutes: HostRouteInstaller;
   readonly #startedAt: Instant;
   readonly #room: Room | undefined;
@@ -74,7 +77,7 @@ export class TorSwitch {
 
   private constructor(options: TorSwitchOptions, room: Room | undefined) {
     const { loaded, clock, log, kernel } = options;
-    const { transport, openPort, openOspfSocket, random, wallClock, portState, hostMemory } =
+    const { transport, openPort, openOspfSocket, random, wallClock, portState, hostMemory, hopMemory } =
       options.surroundings ?? {};
     const chance = random === undefined ? {} : { random };
     const { config } = loaded;
@@ -145,9 +148,30 @@ export class TorSwitch {
         this.hosts.foreignClaim(claim);
         if (claim.level === undefined) this.#reopening.unrivalled(claim.address);
       },
-      onChange: () => this.#judgeUplinks(),
+      onChange: () => this.#fabricChanged(),
     });
     this.#memory = new HostMemory({
+    this.#nextHops = new NextHops({
+      links: kernel,
+      clock,
+      log,
+      store: hopMemory ?? memoryFile(join(config.stateDirectory, 'nexthops.json')),
+      openUplink: openPort,
+      neighbours: (port) => this.fabric.neighboursOn(port),
+      routed: kernel.gatewaysVia && ((ifindex) => kernel.gatewaysVia!(ifindex)),
+      events: this.events,
+      onVerdict: (port, at, cause) => {
+        const judge = (): void => this.groups.judge(this.#judge);
+        if (cause === undefined) judge();
+        else this.#projection.inTurn(cause, at, port, judge);
+      },
+    });
+    this.#judge = {
+      adjacency: (port) => this.fabric.adjacency(port),
+      defaultRoute: (port) => this.fabric.defaultRoute(port),
+      nexthop: (port) => this.#nextHops.readiness(port),
+      readiness: () => this.fabric.readiness(),
+    };
       store: hostMemory ?? memoryFile(join(config.stateDirectory, 'hosts.json')),
       clock,
       log,
@@ -203,6 +227,8 @@ export class TorSwitch {
       ...(this.#room ? { 'waiting-room': { ...this.#room.counters() } } : {}),
       ...this.fabric.counters(),
     };
+      nexthops: this.#nextHops.counters(),
+      process: processCounters(),
   }
 
   /** What `reload` would change. */
@@ -229,7 +255,8 @@ export class TorSwitch {
         .catch((error: Error) => this.#failed('unreachable routes of the prefixes were not changed', error));
     }
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
-      this.groups.configure(config.portLink, this.fabric);
+      this.#nextHops.configure(config.portLink);
+      this.groups.configure(config.portLink, this.#judge);
     }
     if (diff.changes.length > 0) {
       this.events.record({
@@ -245,6 +272,7 @@ export class TorSwitch {
   async stop(): Promise<void> {
     this.#settleTimer?.cancel();
     this.hosts.stop();
+    this.#nextHops.close();
     await this.fabric.stop();
     await this.groups.stop();
     this.#memory.save();
@@ -259,7 +287,8 @@ export class TorSwitch {
     await this.#hostRoutes.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await this.#hostRoutes.adopt();
     this.kernel.onChange((change) => this.#portChanged(change));
-    await this.groups.start(holdAtBoot, this.fabric);
+    this.#nextHops.configure(config.portLink);
+    await this.groups.start(holdAtBoot, this.#judge);
     this.kernel.onBlind?.((blind, reason) => this.groups.blind(blind, reason));
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
@@ -317,6 +346,7 @@ export class TorSwitch {
     this.hosts.portChange(change);
     this.groups.portChanged(change);
     this.fabric.linkChanged(change);
+    this.#nextHops.portChanged(change);
   }
 
   #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
@@ -345,8 +375,13 @@ export class TorSwitch {
   }
 
   /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
+  #fabricChanged(): void {
+    this.#nextHops.refresh();
+    this.#judgeUplinks();
+  }
+
   #judgeUplinks(): void {
-    this.groups.judge(this.fabric);
+    this.groups.judge(this.#judge);
     const { ready, reason } = this.fabric.readiness();
     const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;
     if (text === this.#upstream) return;

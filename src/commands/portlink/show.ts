@@ -52,6 +52,7 @@ export default class PortLinkShow extends AgentCommand {
       ['direction', config.direction],
       ['minUplinks', config.minUplinks],
       ['upWhen', config.upWhen.join(', ')],
+      ['nexthops', config.nexthops.join(', ')],
       ['shut', config.shut],
       ['priority', config.priority.join(', ')],
       ['deferDelay', config.deferDelay],
@@ -60,6 +61,7 @@ export default class PortLinkShow extends AgentCommand {
       ['startupDelay', config.startupDelay],
       ['onStop', config.onStop],
       ['shutUplinks', yesNo(config.shutUplinks)],
+      ['allowManagementPort', yesNo(config.allowManagementPort)],
     ]);
     return group;
   }
