@@ -5,26 +5,18 @@
  * updates that come back on the wire before it returns, first of all effects; callbacks to the agent come after the
  * bytes. What the kernel does not take (ENOBUFS and the like) is counted, and stays on the retransmission lists.
  */
-import { SystemCallError } from 'linux-sockets';
-import {
-  type Authentication,
-  authenticationProblem,
-  decodePacket,
-  encodePacket,
-  MaxAge,
-  packUpdates,
-  type U32,
-} from 'node-ospf-lsa';
+import { authenticationProblem, type OspfPacket, type U32 } from 'node-ospf-lsa';
 import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixAddress, prefixLength } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
 import { isUp, type Port } from '../model/ports.ts';
+import type { Kept } from './codec/memory.ts';
 import type { InterfaceView, LsaView, NeighborView, OspfOptions, Speaker } from './face.ts';
-import { AllSPFRouters, type Effect, InfTransDelay, type Link, maskOf, type OspfEvent } from './machine/core.ts';
+import { type Effect, type Link, maskOf, type OspfEvent } from './machine/core.ts';
 import { OspfMachine } from './machine/machine.ts';
-import { PacedSender } from './pacing.ts';
-import { type OspfSocket, type Received, rawSocket } from './socket.ts';
+import { Memory } from './memory.ts';
 import { adjacencyUp, interfaceViews, lsaViews, neighborViews } from './views.ts';
+import { Wires } from './wires.ts';
 
 /** MinLSArrival guards against a storm, and a handful of instances is none. */
 const EARLY_ARRIVALS = 5;
@@ -37,22 +29,13 @@ export class OspfSpeaker implements Speaker {
   readonly name = 'ospf';
   readonly #options: OspfOptions;
   readonly #machine: OspfMachine;
-  readonly #sockets = new Map<string, OspfSocket>();
-  readonly #pacers = new Map<string, PacedSender>();
-  readonly #authentication = new Map<string, Authentication>();
-  readonly #texts = new Map<U32, string>();
+  readonly #wires: Wires;
+  readonly #memory: Memory | undefined;
   #unsubscribe: (() => void) | undefined;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #running = false;
   #stopping: Promise<void> | undefined;
-  #cryptoSequence = 0;
-  /** Interfaces where the kernel did not take everything of this event. */
-  readonly #refused = new Set<string>();
-  #packets = 0;
-  #firstByteAt: Instant | undefined;
-  #lastByteAt: Instant | undefined;
-
   /** @throws RangeError for options that cannot be spoken with, whatever the network does */
   constructor(options: OspfOptions) {
     checkOptions(options);
@@ -72,16 +55,44 @@ export class OspfSpeaker implements Speaker {
       random: options.random ?? Math.random,
       earlyArrivals: EARLY_ARRIVALS,
     });
-    for (const { name, authentication } of options.interfaces) {
-      this.#authentication.set(name, authentication ?? { type: 'none' });
-    }
+    const { clock, log } = options;
+    const { core } = this.#machine;
+    const count = (name: string, by?: number) => this.#count(name, by);
+    this.#wires = new Wires({
+      clock,
+      log,
+      core,
+      count,
+      netns: options.netns,
+      openSocket: options.openSocket,
+      seconds: options.wallClockSeconds ?? (() => Math.floor(Date.now() / 1000)),
+      receive: (name, source, destination, packet) => this.#receive(name, source, destination, packet),
+    });
+    const store = options.memory;
+    this.#memory = store && new Memory({ store, routerId: core.routerId, clock, log, core, count });
+    for (const { name, authentication } of options.interfaces) this.#wires.authenticate(name, authentication);
   }
 
   start(): void {
     if (this.#running) return;
     this.#running = true;
     this.#unsubscribe = this.#options.links.onChange(({ name, after }) => this.linkChanged(after, name));
+    const kept = this.#memory?.load();
+    if (kept) this.#resume(kept);
     for (const { name } of this.#options.interfaces) this.linkChanged(this.#options.links.port(name), name);
+    this.#memory?.begin();
+  }
+
+  #resume(kept: Kept): void {
+    this.#wires.cryptoSequence = kept.pulse.cryptoSequence;
+    if (kept.adjacencies.length === 0) return;
+    const links = new Map<string, Link>();
+    for (const { name } of this.#options.interfaces) {
+      const port = this.#options.links.port(name);
+      const link = port && isUp(port) ? linkOf(port) : undefined;
+      if (link && this.#wires.open(name, link)) links.set(name, link);
+    }
+    this.#handle({ kind: 'resume', kept, links });
   }
 
   stop(): Promise<void> {
@@ -100,6 +111,7 @@ export class OspfSpeaker implements Speaker {
       });
     }
     this.#handle({ kind: 'goodbye' });
+    this.#memory?.forget();
     this.abandon();
   }
 
@@ -108,20 +120,18 @@ export class OspfSpeaker implements Speaker {
     this.#running = false;
     this.#unsubscribe?.();
     this.#timer?.cancel();
-    for (const name of [...this.#sockets.keys()]) this.#close(name);
+    this.#wires.closeAll();
+    this.#memory?.leave();
   }
 
   apply(delta: HostDelta): WireReport {
-    this.#packets = 0;
-    this.#firstByteAt = undefined;
-    this.#lastByteAt = undefined;
+    const wires = this.#wires;
+    wires.beginReport();
     const [first, rest] = splitFirstPacket(delta);
     this.#handle({ kind: 'hosts', delta: first });
     if (rest) this.#handle({ kind: 'hosts', delta: rest });
-    const packets = this.#packets;
-    return this.#firstByteAt === undefined || this.#lastByteAt === undefined
-      ? { packets }
-      : { packets, firstByteAt: this.#firstByteAt, lastByteAt: this.#lastByteAt };
+    const { packets, firstByteAt, lastByteAt } = wires;
+    return firstByteAt === undefined || lastByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt };
   }
 
   settled(): void {
@@ -135,9 +145,9 @@ export class OspfSpeaker implements Speaker {
     const reopen = link && (!before || before.ifindex !== link.ifindex || before.address !== link.address);
     if (before && (!link || reopen)) {
       this.#handle({ kind: 'link', interface: name, link: undefined });
-      this.#close(name);
+      this.#wires.close(name);
     }
-    if (reopen && !this.#open(name, link)) return;
+    if (reopen && !this.#wires.open(name, link)) return;
     if (link) this.#handle({ kind: 'link', interface: name, link });
   }
 
@@ -169,54 +179,8 @@ export class OspfSpeaker implements Speaker {
     return adjacencyUp(this.#machine.core, interfaceName);
   }
 
-  // ---- sockets
-
-  #open(name: string, link: Link): boolean {
-    this.#close(name);
-    const { netns, log, openSocket = rawSocket } = this.#options;
-    let socket: OspfSocket | undefined;
-    try {
-      socket = openSocket(name, link.ifindex, link.address, netns);
-      socket.join(AllSPFRouters);
-    } catch (error) {
-      if (!(error instanceof SystemCallError)) throw error;
-      socket?.close();
-      this.#count('socket.open-failed');
-      log.error({ interface: name, code: error.code, syscall: error.syscall }, 'OSPF cannot open its socket');
-      return false;
-    }
-    socket.listen(
-      (packet) => this.#receive(name, packet),
-      () => this.#count('drop.ip-header'),
-      (error) => this.#count(`rx.${error.code}`),
-    );
-    const opened = socket;
-    this.#sockets.set(name, opened);
-    this.#pacers.set(
-      name,
-      new PacedSender(
-        this.#options.clock,
-        (to, packets) => this.#write(opened, name, to, packets, 'update'),
-        (packets) => this.#count('tx.queue-full', packets),
-      ),
-    );
-    return true;
-  }
-
-  #close(name: string): void {
-    this.#pacers.get(name)?.close();
-    this.#pacers.delete(name);
-    this.#sockets.get(name)?.close();
-    this.#sockets.delete(name);
-  }
-
-  #receive(name: string, { source, destination, bytes }: Received): void {
-    const decoded = decodePacket(bytes, { authentication: this.#authentication.get(name)! });
-    if (!decoded.ok) {
-      this.#count(`drop.${decoded.reason}`);
-      return;
-    }
-    this.#handle({ kind: 'packet', interface: name, source, destination, packet: decoded.value });
+  #receive(name: string, source: U32, destination: U32, packet: OspfPacket): void {
+    this.#handle({ kind: 'packet', interface: name, source, destination, packet });
   }
 
   // ---- effects
@@ -228,64 +192,23 @@ export class OspfSpeaker implements Speaker {
     }
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
-    for (const effect of effects) if (effect.kind === 'send' || effect.kind === 'update') this.#transmit(effect);
+    let helloSent = false;
+    let neighborsChanged = false;
+    for (const effect of effects) {
+      if (effect.kind === 'update') this.#wires.transmit(effect);
+      else if (effect.kind === 'send') {
+        this.#wires.transmit(effect);
+        helloSent ||= effect.packet.type === 1;
+      } else neighborsChanged ||= effect.kind === 'neighbor';
+    }
     this.#machine.complete(now);
-    for (const name of this.#refused) this.#machine.handle({ kind: 'send-failed', interface: name }, now);
-    this.#refused.clear();
+    const { refused } = this.#wires;
+    for (const name of refused) this.#machine.handle({ kind: 'send-failed', interface: name }, now);
+    refused.clear();
     for (const effect of effects) this.#perform(effect, now);
+    if (helloSent) this.#memory?.pulse(this.#wires.cryptoSequence);
+    else this.#memory?.changed(neighborsChanged);
     this.#arm();
-  }
-
-  #transmit(effect: Extract<Effect, { kind: 'send' | 'update' }>): void {
-    const socket = this.#sockets.get(effect.interface);
-    const iface = this.#machine.core.interfaces.get(effect.interface)!;
-    if (!socket) return;
-    const authentication = this.#authentication.get(effect.interface)!;
-    const to = this.#text(effect.to);
-    if (effect.kind === 'send') {
-      const packet = encodePacket(effect.packet, authentication, this.#nextCryptoSequence());
-      this.#write(socket, effect.interface, to, [packet], KINDS[effect.packet.type]);
-      return;
-    }
-    const header = {
-      routerId: this.#machine.core.routerId,
-      areaId: iface.area.id,
-      cryptoSequence: this.#nextCryptoSequence(),
-      transmitDelay: effect.flush ? MaxAge : InfTransDelay,
-    };
-    const room = (iface.link?.mtu ?? 1500) - 20;
-    this.#pacers.get(effect.interface)?.send(to, packUpdates(effect.lsas, room, header, authentication));
-  }
-
-  #write(socket: OspfSocket, name: string, to: string, packets: readonly Uint8Array[], kind: string): void {
-    const { clock } = this.#options;
-    let sent = 0;
-    let code = 'partial';
-    const before = clock.now();
-    try {
-      sent = socket.send(to, packets);
-    } catch (error) {
-      if (!(error instanceof SystemCallError)) throw error;
-      code = error.code;
-    }
-    if (sent > 0) {
-      this.#firstByteAt ??= before;
-      this.#lastByteAt = clock.now();
-      this.#packets += sent;
-    }
-    this.#count(`tx.${kind}`, sent);
-    if (sent === packets.length) return;
-    this.#count(`tx.${code}`, packets.length - sent);
-    this.#refused.add(name);
-  }
-
-  /** §D.3: never decreases, over restarts neither: seconds of the wall clock, several packets may share one. */
-  #nextCryptoSequence(): number {
-    // What waits in a queue was signed with the present number, and must not be overtaken by a higher one.
-    for (const pacer of this.#pacers.values()) if (pacer.waiting > 0) return this.#cryptoSequence;
-    const seconds = this.#options.wallClockSeconds?.() ?? Math.floor(Date.now() / 1000);
-    this.#cryptoSequence = Math.max(this.#cryptoSequence, seconds >>> 0);
-    return this.#cryptoSequence;
   }
 
   #perform(effect: Effect, now: Instant): void {
@@ -295,7 +218,7 @@ export class OspfSpeaker implements Speaker {
       case 'update':
         return;
       case 'membership':
-        this.#membership(effect.interface, effect.group, effect.joined);
+        this.#wires.membership(effect.interface, effect.group, effect.joined);
         return;
       case 'neighbor': {
         const { from, to, reason } = effect;
@@ -316,19 +239,6 @@ export class OspfSpeaker implements Speaker {
     }
   }
 
-  #membership(name: string, group: U32, joined: boolean): void {
-    const socket = this.#sockets.get(name);
-    if (!socket) return;
-    try {
-      if (joined) socket.join(group);
-      else socket.leave(group);
-    } catch (error) {
-      if (!(error instanceof SystemCallError)) throw error;
-      this.#count(`membership.${error.code}`);
-      this.#options.log.warn({ interface: name, code: error.code, joined }, 'OSPF multicast membership');
-    }
-  }
-
   #arm(): void {
     const next = this.#running ? this.#machine.nextDeadline() : undefined;
     if (next === this.#timerAt && this.#timer) return;
@@ -342,23 +252,11 @@ export class OspfSpeaker implements Speaker {
     });
   }
 
-  #text(address: U32): string {
-    let text = this.#texts.get(address);
-    if (text === undefined) {
-      if (this.#texts.size > 1024) this.#texts.clear();
-      text = ipv4FromNumber(address);
-      this.#texts.set(address, text);
-    }
-    return text;
-  }
-
   #count(name: string, by = 1): void {
     const { counters } = this.#machine.core;
     counters.set(name, (counters.get(name) ?? 0) + by);
   }
 }
-
-const KINDS = { 1: 'hello', 2: 'dd', 3: 'request', 4: 'update', 5: 'ack' } as const;
 
 function checkOptions({ announce, interfaces }: OspfOptions): void {
   for (const { name, area, authentication } of interfaces) {

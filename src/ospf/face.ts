@@ -4,6 +4,7 @@ import type { Clock, Instant } from '../model/clock.ts';
 import type { Announcer, ForeignClaim, HostDelta, LearnedRoute, WireReport } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { LinkState, Port } from '../model/ports.ts';
+import type { MemoryStore } from './memory.ts';
 import type { OpenOspfSocket } from './socket.ts';
 
 export type { Authentication } from 'node-ospf-lsa';
@@ -63,6 +64,8 @@ export interface OspfOptions {
   readonly netns?: string;
   /** Raw sockets when absent; simulations give their own. */
   readonly openSocket?: OpenOspfSocket;
+  /** Where adjacencies are kept for the next life; they begin anew after each start when absent. */
+  readonly memory?: MemoryStore;
   readonly clock: Clock;
   readonly log: Log;
   readonly links: LinkState;
@@ -137,7 +140,10 @@ export interface Speaker extends Announcer {
   settled(): void;
   /** The same as what `links.onChange` reports; idempotent, for a caller that orders its own reactions. */
   linkChanged(port: Port | undefined, name: string): void;
-  /** Planned work: our links to other routers at MaxLinkMetric (RFC 6987), so that nobody goes through us. */
+  /**
+   * Planned work: our links to other routers at MaxLinkMetric (RFC 6987), so that nobody goes through us, and our hosts
+   * at a metric that is worse than anybody's.
+   */
   drain(on: boolean): void;
   /** Kills the adjacency at once, e.g. because BFD says so; hellos bring it back. */
   neighborDown(address: Address, reason: string): void;

@@ -13,4 +13,5 @@ export type {
   OspfOptions,
   Speaker,
 } from './face.ts';
+export { type MemoryStore, memoryFile } from './memory.ts';
 export type { OpenOspfSocket, OspfSocket } from './socket.ts';

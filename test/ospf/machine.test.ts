@@ -377,7 +377,7 @@ test('§13.4 one router id used twice: the answers are bounded by MinLSInterval'
   t.true([one, two].some(({ machine }) => (machine.core.counters.get('drop.contested-lsa') ?? 0) > 0));
 });
 
-test('draining: the links to other routers at MaxLinkMetric, and back (RFC 6987)', (t) => {
+test('draining: the links to other routers at MaxLinkMetric, the hosts at a worse metric than anybody, and back (RFC 6987)', (t) => {
   const { world, g, a, b } = twoSwitches({ announce: { as: 'external', metric: 20, metricType: 1 } });
   a.announce(host('10.10.10.1'));
   world.until('Full everywhere', () => allFull(g, a, b));
@@ -389,11 +389,18 @@ test('draining: the links to other routers at MaxLinkMetric, and back (RFC 6987)
     const { body } = own.lsa;
     return body.kind === 'router' ? body.links.filter(({ type }) => type === 1).map(({ metric }) => metric) : [];
   };
-  t.deepEqual(links(), [10]);
+  const metric = () => {
+    const key = `5/${ip('10.10.10.1')}/${ip('10.255.0.1')}`;
+    const body = g.machine.core.external.entries.get(key)?.lsa.body;
+    return body?.kind === 'external' ? body.metric : undefined;
+  };
+  t.deepEqual([links(), metric()], [[10], 20]);
   a.handle({ kind: 'drain', on: true });
   t.deepEqual(links(), [0xffff]);
+  world.until('the gateway has heard it', () => metric() === 20 + 0xffff);
   a.handle({ kind: 'drain', on: false });
   t.deepEqual(links(), [10]);
+  world.until('and again', () => metric() === 20);
 });
 
 test('any packets in any order: nothing throws and the invariants hold', (t) => {

@@ -41,6 +41,7 @@ export function newNeighbor(core: Core, iface: Interface, routerId: U32, address
     retransmit: new Map(),
     offered: new Map(),
     cryptoSequence: undefined,
+    resumedAt: undefined,
     inactivityTimer: deadline((at) => core.neighborEvent(neighbor, 'InactivityTimer', at)),
     ddTimer: deadline((at) => {
       if (!neighbor.sentDd) return;

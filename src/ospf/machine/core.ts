@@ -8,6 +8,7 @@ import type { Authentication, Lsa, LsaHeader, LsaKey, OspfPacket, OutgoingPacket
 import type { Address, Prefix } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim, HostDelta, HostRoute, LearnedRoute } from '../../model/hosts.ts';
+import type { Kept } from '../codec/memory.ts';
 import type { InterfaceState, NeighborState, NetworkType, OspfAnnounce, OspfInterfaceOptions } from '../face.ts';
 import type { Claims } from './claims.ts';
 import type { Deadline, Deadlines } from './deadlines.ts';
@@ -67,6 +68,8 @@ export interface Neighbor {
   readonly offered: Map<LsdbEntry, Offered>;
   /** RFC 2328 §D.3: the highest sequence number seen; undefined before the first. */
   cryptoSequence: U32 | undefined;
+  /** Taken up from an earlier life of ours, see `resume.ts`. */
+  resumedAt: Instant | undefined;
   readonly inactivityTimer: Deadline;
   readonly ddTimer: Deadline;
   readonly lsrTimer: Deadline;
@@ -208,6 +211,12 @@ export type OspfEvent =
     }
   | { readonly kind: 'timer' }
   | { readonly kind: 'link'; readonly interface: string; readonly link: Link | undefined }
+  /** Once, before anything else: what an earlier life kept, and the links that are up now. */
+  | {
+      readonly kind: 'resume';
+      readonly kept: Pick<Kept, 'adjacencies' | 'lsas'>;
+      readonly links: ReadonlyMap<string, Link>;
+    }
   | { readonly kind: 'hosts'; readonly delta: HostDelta }
   | { readonly kind: 'settled' }
   | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }
@@ -274,6 +283,8 @@ export interface Core {
   effects: Effect[];
   /** Flushes that are in `effects` already, and still to be entered in the database and the lists. */
   readonly unbooked: LsdbEntry[];
+  /** LSAs that were installed or went since the driver last looked, for the memory; undefined: nobody keeps one. */
+  touched: Set<LsdbEntry> | undefined;
   /** Withdrawn hosts that are still in `hosts`. */
   readonly leavers: Address[];
   readonly settleTimer: Deadline;

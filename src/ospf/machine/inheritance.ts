@@ -82,7 +82,7 @@ function mayBeHost(core: Core, lsa: Lsa): boolean {
   );
 }
 
-function inheritStubs(core: Core, area: Area, received: Lsa): void {
+export function inheritStubs(core: Core, area: Area, received: Lsa): void {
   if (core.settled || core.options.announce.as !== 'stub-link' || received.body.kind !== 'router') return;
   for (const link of received.body.links) {
     if (link.type !== RouterLinkType.Stub || link.linkData !== HOST_MASK) continue;

@@ -59,7 +59,7 @@ function reset(core: Core, iface: Interface, now: Instant): void {
   iface.link = undefined;
 }
 
-function setInterfaceState(core: Core, iface: Interface, state: InterfaceState, now: Instant): void {
+export function setInterfaceState(core: Core, iface: Interface, state: InterfaceState, now: Instant): void {
   const from = iface.state;
   if (from === state) return;
   iface.state = state;

@@ -114,6 +114,7 @@ export function replace(core: Core, entry: LsdbEntry, lsa: Lsa, now: Instant, fl
 }
 
 function afterInstall(core: Core, entry: LsdbEntry, now: Instant): void {
+  core.touched?.add(entry);
   const age = lsaAge(entry.lsa.header);
   if (age >= MaxAge) {
     core.maxAged.add(entry);
@@ -121,8 +122,11 @@ function afterInstall(core: Core, entry: LsdbEntry, now: Instant): void {
     return;
   }
   core.maxAged.delete(entry);
-  // §12.4: refreshed every LSRefreshTime; the spread keeps a thousand of them from falling together for ever.
-  const life = entry.self ? LSRefreshTime - core.options.random() * 300 : MaxAge - age;
+  // §12.4: refreshed every LSRefreshTime; the spread keeps a thousand of them from falling together for ever. One of an
+  // earlier life may be that old already: it waits until it is known whether it is still wanted.
+  const life = entry.self
+    ? Math.max(30 + core.options.random() * 60, LSRefreshTime - age - core.options.random() * 300)
+    : MaxAge - age;
   core.deadlines.set(entry.timer, now + life * 1000);
 }
 
@@ -153,6 +157,7 @@ export function drop(core: Core, entry: LsdbEntry, now: Instant): void {
   core.maxAged.delete(entry);
   if (!entry.live) return;
   entry.live = false;
+  core.touched?.add(entry);
   entry.database.entries.delete(entry.key);
   core.size--;
   remember(core, entry, now);

@@ -48,6 +48,7 @@ import {
   refresh,
   routerChanged,
 } from './origination.ts';
+import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
 import { reportClaim, runSpf, scheduleSpf } from './routing.ts';
 import { RouteTable } from './spf.ts';
@@ -74,6 +75,9 @@ export class OspfMachine {
       case 'timer':
         for (let due = core.deadlines.takeDue(now); due; due = core.deadlines.takeDue(now)) due.run(now);
         break;
+      case 'resume':
+        resume(core, event.kept, event.links, now);
+        break;
       case 'link':
         linkEvent(core, event.interface, event.link, now);
         break;
@@ -93,6 +97,7 @@ export class OspfMachine {
       case 'drain':
         core.draining = event.on;
         for (const area of core.areas.values()) routerChanged(area, true);
+        for (const record of core.hosts.values()) announceHost(core, record, now);
         break;
       case 'leave':
         flushAll(core, now);
@@ -156,6 +161,7 @@ function createCore(options: MachineOptions): Core {
     draining: false,
     effects: [],
     unbooked: [],
+    touched: undefined,
     leavers: [],
     settleTimer: deadline((at) => settle(core, at)),
     spfTimer: deadline((at) => runSpf(core, at)),
@@ -361,6 +367,7 @@ function neighborChanged(
       core.deadlines.set(core.settleTimer, now + SettleTime);
     }
   }
+  if (from === 'Full' && isUnproven(neighbor, now)) resumptionFailed(core, neighbor, now);
   if (isExchanging(from) && !isExchanging(to)) sweepMaxAged(core, now);
   if (atLeast(from, '2-Way') !== atLeast(to, '2-Way')) core.interfaceEvent(iface, 'NeighborChange', now);
 }

@@ -11,6 +11,8 @@
 import {
   encodeLsa,
   InitialSequenceNumber,
+  LSInfinity,
+  type Lsa,
   type LsaBody,
   LsaType,
   lsaKeyText,
@@ -75,11 +77,23 @@ export function originate(
     return originate(core, database, type, linkStateId, options, body, now);
   }
   const lsa = encodeLsa({ age: 0, options, type, linkStateId, advertisingRouter: core.routerId, sequence }, body);
+  if (entry?.inherited && !isMaxAge(entry) && sameContents(entry.lsa, lsa)) {
+    // An earlier life has said just this, and it stands: §12.4 gives no reason to say it anew.
+    entry.inherited = false;
+    return entry;
+  }
   const installed = install(core, database, lsa, now, false);
   if (!installed) return undefined;
   installed.inherited = false;
   flood(core, installed, now);
   return installed;
+}
+
+/** The same words, whatever their sequence number and age. */
+export function sameContents(one: Lsa, other: Lsa): boolean {
+  return (
+    one.header.options === other.header.options && Buffer.compare(one.raw.subarray(20), other.raw.subarray(20)) === 0
+  );
 }
 
 /** §14.1, premature ageing: the current instance at MaxAge, at once. */
@@ -178,7 +192,7 @@ function ownershipChanged(core: Core, id: U32, now: Instant): void {
   if (core.claims.has(id)) scheduleSpf(core, now);
 }
 
-function announceHost(core: Core, record: HostRecord, now: Instant): void {
+export function announceHost(core: Core, record: HostRecord, now: Instant): void {
   if (core.leaving) return;
   ownershipChanged(core, record.id, now);
   const { as } = core.options.announce;
@@ -237,9 +251,14 @@ function hostBody(core: Core, route: HostRoute, forwardingAddress: U32): LsaBody
   };
 }
 
-/** The stronger the claim, the better the metric; 1 at the least, for 0 would tie with nothing below it. */
+/**
+ * The stronger the claim, the better the metric; 1 at the least, for 0 would tie with nothing below it. While draining it
+ * is worse than anybody's: MaxLinkMetric on our links (RFC 6987) says nothing of how far it is from the gateway to us.
+ */
 function hostMetric(core: Core, route: HostRoute): number {
-  return Math.max(1, core.options.announce.metric - route.level);
+  const { metric } = core.options.announce;
+  if (core.draining) return Math.min(LSInfinity - 1, metric + MaxLinkMetric);
+  return Math.max(1, metric - route.level);
 }
 
 function hostStubsChanged(core: Core, id: U32): void {
@@ -350,7 +369,10 @@ export function networkChanged(core: Core, iface: Interface, now: Instant): void
   const body: LsaBody = { kind: 'network', mask: maskOf(link.prefixLength), attachedRouters };
   if (entry && !isMaxAge(entry) && entry.lsa.body.kind === 'network') {
     const before = entry.lsa.body;
-    if (before.mask === body.mask && String(before.attachedRouters) === String(attachedRouters)) return;
+    if (before.mask === body.mask && String(before.attachedRouters) === String(attachedRouters)) {
+      entry.inherited = false;
+      return;
+    }
   }
   originate(core, area.database, LsaType.Network, link.address, areaOptions(area), body, now);
 }
