@@ -6,7 +6,7 @@
  * Link changes are not subscribed to here: the agent calls `portChange`, because the order matters (hosts are withdrawn
  * before the port-link groups decide).
  */
-import type { Address } from '../model/address.ts';
+import type { Address, Mac } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
 import { isUp, type Port, type PortChange } from '../model/ports.ts';
@@ -17,6 +17,7 @@ import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
 import { neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
 import { Snooping } from './sources/snooping.ts';
+import { StationWatch } from './sources/stations.ts';
 
 /** Counters of the table, of the decoders (by reason) and of the sockets, flat. */
 export type HostRoutesCounters = Readonly<Record<string, number>>;
@@ -26,6 +27,7 @@ export class HostRoutes {
   readonly #table: HostTable;
   readonly #placement: Placement;
   readonly #snooping: Snooping;
+  readonly #stations: StationWatch;
   #policy: HostPolicy;
   #timer: Timer | undefined;
   #timerAt: Instant = Number.POSITIVE_INFINITY;
@@ -39,14 +41,20 @@ export class HostRoutes {
     this.#policy = options.policy;
     this.#table = new HostTable(options.policy, options.random);
     this.#placement = new Placement(options.kernel, options.policy);
-    this.#snooping = new Snooping(options.policy, {
-      kernel: options.kernel,
+    const { kernel, clock } = options;
+    const shared = {
+      kernel,
       placement: this.#placement,
+      known: (mac: Mac) => this.#table.stationed(mac),
+      onEvidence: (events: HostEvent[]) => this.#feed(oneOf(events), clock.now()),
+    };
+    this.#snooping = new Snooping(options.policy, {
+      ...shared,
       netns: options.netns,
       log: options.log,
       openPort: options.openPort,
-      onEvidence: (events) => this.#feed(oneOf(events), options.clock.now()),
     });
+    this.#stations = new StationWatch({ ...shared, clock });
   }
 
   /** Opens the sockets of the ports that exist, looks for static hosts and takes the kernel's neighbours over. */
@@ -56,6 +64,7 @@ export class HostRoutes {
     this.configure(this.#policy);
     const { neighbours } = this.#options.kernel;
     this.#unsubscribe = neighbours.onNeighbour((event) => this.#neighbour(event));
+    this.#stations.start();
     this.#takeNeighbours();
     this.#adopt();
   }
@@ -65,6 +74,7 @@ export class HostRoutes {
     this.#running = false;
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
+    this.#stations.stop();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
@@ -175,7 +185,7 @@ export class HostRoutes {
     const flat: Record<string, number> = { ...table };
     for (const [port, count] of Object.entries(hostsByPort)) flat[`hosts.${port}`] = count;
     for (const [reason, count] of Object.entries(refused)) flat[`refused.${reason}`] = count;
-    return { ...flat, ...this.#snooping.counters() };
+    return { ...flat, ...this.#snooping.counters(), ...this.#stations.count };
   }
 
   #now(): Instant {
@@ -272,3 +282,4 @@ const oneOf = (events: readonly HostEvent[]): HostEvent =>
 
 const whyDown = (port: Port | undefined): string =>
   port === undefined ? 'interface removed' : port.adminUp ? 'carrier lost' : 'administratively down';
+      const now = this.#now();

@@ -4,7 +4,7 @@ import type { HostDelta } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { Port } from '../model/ports.ts';
 import type { PortSocket, PortSocketOptions } from '../netlink/frames/index.ts';
-import type { NeighbourEvent } from '../netlink/index.ts';
+import type { FdbEvent, NeighbourEvent } from '../netlink/index.ts';
 import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
 
 /** What hears and asks on one port. */
@@ -21,7 +21,11 @@ export interface HostKernel {
     all(ifindex?: number): Iterable<NeighbourEvent>;
     onNeighbour(listener: (event: NeighbourEvent) => void): () => void;
   };
-  readonly fdb: { portOf(mac: Mac, bridgeIfindex: number, vlan?: number): Port | undefined };
+  readonly fdb: {
+    portOf(mac: Mac, bridgeIfindex: number, vlan?: number): Port | undefined;
+    /** Absent: moves between the ports of a bridge are found by ARP alone. */
+    onFdb?(listener: (event: FdbEvent) => void): () => void;
+  };
 }
 
 export interface HostRoutesOptions {

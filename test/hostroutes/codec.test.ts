@@ -27,18 +27,30 @@ const GRATUITOUS = hex(`
   ffffffffffff 020000000002 0806
   0001 0800 06 04 0001 020000000002 0a0a0a02 ffffffffffff 0a0a0a02`);
 
+/** What QEMU sends for a VM that it has taken over (RFC 903 "request reverse", addresses zero), padded to 60 octets. */
+const REVERSE = Buffer.concat([
+  hex(`
+  ffffffffffff 020000000002 8035
+  0001 0800 06 04 0003 020000000002 00000000 020000000002 00000000`),
+  Buffer.alloc(18),
+]);
+
 /** Who speaks in a request, a reply, a gratuitous reply; what is no evidence; what is malformed. */
 const frames: [string, Buffer, object][] = [
-  ['gratuitous request', GRATUITOUS, { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: true } }],
+  [
+    'gratuitous request',
+    GRATUITOUS,
+    { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: true, how: 'arp-gratuitous' } },
+  ],
   [
     'request',
     hex('0200000000fe 020000000002 0806 0001 0800 06 04 0001 020000000002 0a0a0a02 000000000000 0a0a0afe'),
-    { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: false } },
+    { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: false, how: 'arp-request' } },
   ],
   [
     'reply',
     hex('0200000000fe 020000000002 0806 0001 0800 06 04 0002 020000000002 0a0a0a02 0200000000fe 0a0a0afe'),
-    { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: false } },
+    { speaker: { address: '10.10.10.2', mac: mac(2), gratuitous: false, how: 'arp-reply' } },
   ],
   [
     'ARP probe of RFC 5227',
@@ -52,6 +64,12 @@ const frames: [string, Buffer, object][] = [
   ['hardware length', changed(GRATUITOUS, 18, 8), { error: 'arp-lengths' }],
   ['protocol length', changed(GRATUITOUS, 19, 16), { error: 'arp-lengths' }],
   ['RARP operation', changed(GRATUITOUS, 21, 3), { error: 'arp-operation' }],
+  ['RARP for a VM that has moved', REVERSE, { station: mac(2) }],
+  ['RARP cut off', REVERSE.subarray(0, 41), { error: 'arp-short' }],
+  ['RARP reply', changed(REVERSE, 21, 4), { error: 'arp-operation' }],
+  ['RARP hardware type', changed(REVERSE, 15, 6), { error: 'arp-hardware' }],
+  ['RARP protocol type', changed(REVERSE, 16, 0x86), { error: 'arp-protocol' }],
+  ['RARP lengths', changed(REVERSE, 18, 8), { error: 'arp-lengths' }],
   ['another ethertype', changed(GRATUITOUS, 13, 0), { silent: 'not-ours' }],
 ];
 for (const [title, frame, expected] of frames) {
@@ -83,7 +101,7 @@ const ADVERTISEMENT: NdPacket = {
 
 test('R4.1 who speaks: an unsolicited neighbour advertisement', (t) => {
   t.deepEqual(whoSpeaks(ndFrame(ADVERTISEMENT)) as object, {
-    speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: true },
+    speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: true, how: 'nd-unsolicited' },
   });
 });
 
@@ -96,14 +114,14 @@ test('R4.1 who speaks: a solicitation with its source; DAD and link-local say no
     target: address('2001:db8::1'),
   };
   t.deepEqual(whoSpeaks(ndFrame(solicitation)) as object, {
-    speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: false },
+    speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: false, how: 'nd-solicitation' },
   });
   const { linkLayer: _, ...bare } = solicitation;
   t.deepEqual(whoSpeaks(ndFrame({ ...bare, source: address('::') })) as object, { silent: 'address-probe' });
   t.deepEqual(whoSpeaks(ndFrame({ ...bare, source: address('fe80::7') })) as object, { silent: 'link-local' });
   t.deepEqual(
     whoSpeaks(ndFrame(bare)) as object,
-    { speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: false } },
+    { speaker: { address: '2001:db8::7', mac: mac(7), gratuitous: false, how: 'nd-solicitation' } },
     'without the option the frame says who it is from',
   );
 });

@@ -2,32 +2,11 @@ import test from 'ava';
 import { HostRoutes, type HostRoutesOptions, type Report } from '../../src/hostroutes/index.ts';
 import { Placement } from '../../src/hostroutes/sources/placement.ts';
 import type { Address, Mac, Prefix } from '../../src/model/address.ts';
-import type { Clock, Instant } from '../../src/model/clock.ts';
+import type { Instant } from '../../src/model/clock.ts';
 import type { Port, PortChange } from '../../src/model/ports.ts';
 import type { NeighbourEvent } from '../../src/netlink/index.ts';
+import { VirtualClock } from './clock.ts';
 import { address, heard, mac, policy } from './helpers.ts';
-
-class VirtualClock implements Clock {
-  time = 0;
-  readonly timers = new Set<{ at: Instant; run: () => void }>();
-  now = () => this.time;
-  schedule(at: Instant, run: () => void) {
-    const timer = { at, run };
-    this.timers.add(timer);
-    return { cancel: () => this.timers.delete(timer) };
-  }
-  advance(ms: number): void {
-    const end = this.time + ms;
-    for (;;) {
-      const [next] = [...this.timers].sort((a, b) => a.at - b.at);
-      if (!next || next.at > end) break;
-      this.time = Math.max(this.time, next.at);
-      this.timers.delete(next);
-      next.run();
-    }
-    this.time = end;
-  }
-}
 
 const SILENT = () => undefined;
 const LOG = { debug: SILENT, info: SILENT, warn: SILENT, error: SILENT };

@@ -63,6 +63,11 @@ const simple: fc.Arbitrary<HostEvent> = fc.oneof(
   },
   fc.record({ type: fc.constant('lost' as const), source, address: host, port }),
   fc.record({ type: fc.constant('probeUnsent' as const), address: host, port }),
+  fc.record({ address: host, port, mac: fc.integer({ min: 0, max: 3 }) }).map((each): HostEvent => {
+    const { type: _, source: __, ...place } = heard('10.10.10.1', each.port, { ...each, mac: mac(each.mac) });
+    return { type: 'present', how: 'bridge', ...place };
+  }),
+  fc.record({ type: fc.constant('doubt' as const), address: host, port }),
   fc.record({ type: fc.constant('recall' as const), address: host, mac: fc.nat(3).map(mac), port }),
   fc.record({ type: fc.constant('portDown' as const), ports, reason: fc.constant('carrier lost') }),
   { weight: 2, arbitrary: fc.record({ type: fc.constant('portUp' as const), port }) },

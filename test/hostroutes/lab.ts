@@ -97,6 +97,15 @@ export class Lab {
     return socket;
   }
 
+  /** One frame out of an interface of the switch's own namespace. */
+  sendFrom(device: string, data: Uint8Array): void {
+    const socket = LinuxSocket.open({ family: AF.PACKET, type: SOCK.RAW, protocol: 0, netns: this.tor });
+    const ifindex = withNetns(this.tor, () => interfaceIndex(device));
+    socket.bind({ family: 'packet', ifindex, protocol: 0 });
+    socket.send({ data });
+    socket.close();
+  }
+
   at(text: string): { port: string | undefined; interface: string | undefined } {
     return { port: this.routes.find(address(text))?.port, interface: this.model.get(address(text))?.interface };
   }

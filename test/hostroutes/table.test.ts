@@ -30,14 +30,15 @@ test('R4.1 hosts are learned behind their ports, many behind one', (t) => {
 
 test('R4.1 a view says by whom a host is believed, the most trusted first', (t) => {
   const bench = new Bench();
-  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour' }));
+  bench.do(heard('10.10.10.1', 'A1', { source: 'neighbour', how: 'kernel-reachable' }));
   bench.now += 10;
-  bench.do(heard('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.1', 'A1', { how: 'arp-request' }));
+  bench.do(heard('10.10.10.1', 'A1', { how: 'arp-reply' }));
   const view = bench.table.find(address('10.10.10.1'))!;
   t.is(view.source, 'arp');
   t.deepEqual(view.sources, [
-    { source: 'arp', heardAt: 1010 },
-    { source: 'neighbour', heardAt: 1000 },
+    { source: 'arp', rank: 4, heardAt: 1010, how: 'arp-reply' },
+    { source: 'neighbour', rank: 5, heardAt: 1000, how: 'kernel-reachable' },
   ]);
   t.is(view.since, 1000);
   t.is(view.heardAt, 1010);

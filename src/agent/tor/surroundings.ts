@@ -25,7 +25,7 @@ export interface SwitchKernel
     | 'close'
   > {
   readonly neighbours: Pick<Kernel['neighbours'], 'all' | 'onNeighbour'>;
-  readonly fdb: Pick<Kernel['fdb'], 'portOf'>;
+  readonly fdb: Pick<Kernel['fdb'], 'portOf'> & Partial<Pick<Kernel['fdb'], 'onFdb'>>;
   /** Where the ports can be lost from sight while the agent runs; called at once when they are. */
   onBlind?(listener: (blind: boolean, reason: string) => void): () => void;
   /** Gateways of the routes through an interface, default routes first. */
@@ -47,5 +47,5 @@ export interface Surroundings {
   readonly wallClock?: () => number;
   readonly portState?: StateStore;
   readonly hostMemory?: MemoryStore;
-}
   readonly hopMemory?: MemoryStore;
+}

@@ -3,6 +3,7 @@ import {
   type ArpError,
   decodeArp,
   decodeNd,
+  decodeRarp,
   ETHERNET_HEADER,
   ETHERTYPE,
   ethertypeOf,
@@ -10,6 +11,7 @@ import {
   sourceMac,
   UNSPECIFIED,
 } from '../../netlink/frames/index.ts';
+import type { Evidence } from '../machine/types.ts';
 
 /** Who says of itself "I am this address", in either family. */
 export interface Speaker {
@@ -17,6 +19,7 @@ export interface Speaker {
   readonly mac: Mac;
   /** Said to all without being asked. */
   readonly gratuitous: boolean;
+  readonly how: Evidence;
 }
 
 /**
@@ -26,7 +29,12 @@ export interface Speaker {
 export type Silent = 'address-probe' | 'link-local' | 'not-ours';
 export type FrameError = 'frame-short' | ArpError | NdError;
 
-export type Spoken = { readonly speaker: Speaker } | { readonly silent: Silent } | { readonly error: FrameError };
+/** `station`: a MAC says that it is there, and no address (RARP). */
+export type Spoken =
+  | { readonly speaker: Speaker }
+  | { readonly station: Mac }
+  | { readonly silent: Silent }
+  | { readonly error: FrameError };
 
 /** `frame` starts at the Ethernet header; a VLAN tag was taken off by the kernel. */
 export function whoSpeaks(frame: Uint8Array): Spoken {
@@ -36,6 +44,8 @@ export function whoSpeaks(frame: Uint8Array): Spoken {
       return arpSpeaker(frame);
     case ETHERTYPE.ipv6:
       return ndSpeaker(frame);
+    case ETHERTYPE.rarp:
+      return rarpStation(frame);
     default:
       return { silent: 'not-ours' };
   }
@@ -45,13 +55,14 @@ function arpSpeaker(frame: Uint8Array): Spoken {
   const packet = decodeArp(frame.subarray(ETHERNET_HEADER));
   if (typeof packet === 'string') return { error: packet };
   if (packet.senderAddress === '0.0.0.0') return { silent: 'address-probe' };
-  return {
-    speaker: {
-      address: packet.senderAddress,
-      mac: packet.senderMac,
-      gratuitous: packet.senderAddress === packet.targetAddress,
-    },
-  };
+  const gratuitous = packet.senderAddress === packet.targetAddress;
+  const how = gratuitous ? 'arp-gratuitous' : packet.operation === 'reply' ? 'arp-reply' : 'arp-request';
+  return { speaker: { address: packet.senderAddress, mac: packet.senderMac, gratuitous, how } };
+}
+
+function rarpStation(frame: Uint8Array): Spoken {
+  const packet = decodeRarp(frame.subarray(ETHERNET_HEADER));
+  return typeof packet === 'string' ? { error: packet } : { station: packet.senderMac };
 }
 
 function ndSpeaker(frame: Uint8Array): Spoken {
@@ -61,7 +72,7 @@ function ndSpeaker(frame: Uint8Array): Spoken {
   const address = solicitation ? packet.source : packet.target;
   if (address === UNSPECIFIED) return { silent: 'address-probe' };
   if (/^fe[89ab]/.test(address)) return { silent: 'link-local' };
-  return {
-    speaker: { address, mac: packet.linkLayer ?? sourceMac(frame), gratuitous: !solicitation && !packet.solicited },
-  };
+  const gratuitous = !solicitation && !packet.solicited;
+  const how = solicitation ? 'nd-solicitation' : gratuitous ? 'nd-unsolicited' : 'nd-advertisement';
+  return { speaker: { address, mac: packet.linkLayer ?? sourceMac(frame), gratuitous, how } };
 }

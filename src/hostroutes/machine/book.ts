@@ -6,6 +6,7 @@ import { Host, RANK } from './host.ts';
 import { SPREAD } from './liveness.ts';
 import type { CompiledPolicy } from './policy.ts';
 import { PortState, Refusals } from './port-state.ts';
+import { Stations } from './stations.ts';
 import { Turn } from './turn.ts';
 import type { CauseKind, Heard, HostState, HostView, Memory, RefusalReason } from './types.ts';
 import { viewOf } from './views.ts';
@@ -26,6 +27,7 @@ export class Book {
   readonly ports = new Map<string, PortState>();
   readonly refusals = new Refusals();
   readonly claims = new ForeignClaims();
+  readonly stations = new Stations();
   live = 0;
   sweepAt: Instant = Number.POSITIVE_INFINITY;
   readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
@@ -83,6 +85,7 @@ export class Book {
       host = new Host(heard.address, heard);
       this.hosts.set(host.address, host);
     }
+    this.stations.put(host);
     this.live++;
     port.hosts.add(host);
     this.count.learned++;
@@ -101,10 +104,11 @@ export class Book {
       this.count.moved++;
     } else this.count.updated++;
     host.place(heard);
+    this.stations.put(host);
     host.elsewhere = undefined;
     this.#believe(host, heard, now);
     this.weighRivals(host, now);
-    this.changeState(host, 'reachable', moved ? `moved from ${from}` : 'MAC or interface changed');
+    this.changeState(host, 'reachable', moved ? movedFrom(from, heard) : 'MAC or interface changed');
     this.announce(host, moved ? 'moved' : 'updated', host.reason);
   }
 
@@ -180,6 +184,7 @@ export class Book {
     host.returns = memory.returns;
     host.memory = port.left;
     port.left.add(host);
+    this.stations.put(host);
     this.hosts.set(host.address, host);
     if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = now + SWEEP_MS;
   }
@@ -218,6 +223,7 @@ export class Book {
   #believe(host: Host, heard: Heard, now: Instant): void {
     host.heardBy.fill(-1);
     host.heardBy[RANK[heard.source]] = now;
+    host.evidence[RANK[heard.source]] = heard.how;
     if (this.rules.statics.has(host.address)) host.heardBy[RANK.static] = now;
     host.heardAt = now;
     host.since = now;
@@ -256,6 +262,13 @@ export class Book {
   #forget(host: Host): void {
     host.memory?.delete(host);
     host.memory = undefined;
+    this.stations.drop(host);
     this.hosts.delete(host.address);
   }
+}
+
+function movedFrom(port: string, { how, stale }: Heard): string {
+  if (stale) return `back from ${port}, where it did not answer`;
+  if (how === 'bridge') return `moved from ${port}: the bridge has heard its MAC here`;
+  return how === 'rarp' ? `moved from ${port}: RARP of its MAC was heard here` : `moved from ${port}`;
 }

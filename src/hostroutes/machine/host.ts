@@ -2,7 +2,7 @@ import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ClaimLevel, HostRoute } from '../../model/hosts.ts';
 import type { Sleeper } from './deadlines.ts';
-import type { Heard, HostState, Source } from './types.ts';
+import type { Evidence, Heard, HostState, Source } from './types.ts';
 
 /** From the most to the least trusted; the index is the rank. */
 export const SOURCES: readonly Source[] = ['static', 'bgp', 'kernel', 'arp', 'neighbour'];
@@ -39,6 +39,8 @@ export class Host implements Sleeper {
   heardAt: Instant = 0;
   /** Indexed by rank; -1: this source does not vouch. */
   readonly heardBy: number[] = [-1, -1, -1, -1, -1];
+  /** Likewise: by what. */
+  readonly evidence: (Evidence | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
 
   asking: Asking = 'no';
   attempts = 0;
@@ -64,6 +66,11 @@ export class Host implements Sleeper {
 
   /** The set that remembers it while gone. */
   memory: Set<Host> | undefined;
+
+  /** Neighbours in the list of its MAC. Owned by Stations. */
+  station: Mac | undefined;
+  nextOfStation: Host | undefined;
+  previousOfStation: Host | undefined;
 
   wakeAt: Instant = 0;
   heapIndex = -1;

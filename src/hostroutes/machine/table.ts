@@ -11,7 +11,7 @@
  *
  * `Book` holds the state, `Watch` acts when time passes, this file on what comes in.
  */
-import type { Address } from '../../model/address.ts';
+import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ClaimLevel, ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import { Book } from './book.ts';
@@ -33,6 +33,7 @@ import type {
   RememberedHost,
   Source,
 } from './types.ts';
+  Stationed,
 import { memoryOf, rememberedOf } from './views.ts';
 import { Watch } from './watch.ts';
 
@@ -86,6 +87,11 @@ export class HostTable {
 
   remembered(port: string): RememberedHost[] {
     return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
+  /** Those known with this MAC, the gone ones included. */
+  stationed(mac: Mac): readonly Stationed[] {
+    return Array.from(this.#book.stations.of(mac));
+  }
+
   }
 
   /** Announced ahead of their return to one of these ports. */
@@ -137,6 +143,12 @@ export class HostTable {
       case 'probeUnsent':
         this.#watch.probeUnsent(event.address);
         break;
+      case 'present':
+        this.#present(event, now);
+        break;
+      case 'doubt':
+        this.#doubt(event.address, event.port, now);
+        break;
       case 'portDown':
         this.#portDown(event.ports, event.reason, now);
         break;
@@ -181,13 +193,23 @@ export class HostTable {
       this.#heardElsewhere(host, heard, now);
     } else if (!heard.stale) {
       if (heard.vlan !== undefined) host.vlan = heard.vlan;
-      this.#refresh(host, heard.source, now);
+      this.#refresh(host, heard, now);
+    }
+  }
+
+  /** A hypervisor says for a VM that has moved no more than its MAC, and the bridge knows no more of anybody. */
+  #present(seen: Extract<HostEvent, { type: 'present' }>, now: Instant): void {
+    const host = this.#book.hosts.get(seen.address);
+    if (host?.mac !== seen.mac) return;
+    if (!host.live) {
+      if (!this.#refuses(seen)) this.#watch.searchFor(seen, now, true);
+      return;
     }
   }
 
   /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
-  #refresh(host: Host, source: Source, now: Instant): void {
-    const rank = RANK[source];
+  #refresh(host: Host, heard: Heard, now: Instant): void {
+    const rank = RANK[heard.source];
     host.heardBy[rank] = now;
     host.heardAt = now;
     if (rank < RANK.arp || host.asking === 'no') return;
@@ -206,12 +228,28 @@ export class HostTable {
       return;
     }
     if (heard.stale && book.rules.probing) {
+    if (host.port === seen.port) return;
+    const source = host.heardBy[RANK.arp]! >= 0 ? 'arp' : 'neighbour';
+    const { address, mac, port, interface: name, ifindex, vlan } = host;
+    const before = { address, mac, port, interface: name, ifindex, ...(vlan === undefined ? {} : { vlan }) };
+    this.#heardElsewhere(host, { ...seen, type: 'heard', source }, now);
+    if (host.port !== seen.port) return;
+    host.elsewhere = { type: 'heard', source, ...before, stale: true };
+    host.elsewhereAt = now;
+    this.#watch.doubt(host, 'verify', now);
+  }
+
+  #doubt(address: Address, port: string, now: Instant): void {
+    const host = this.#book.hosts.get(address);
+    if (!host?.live || host.port !== port || now - host.verifiedAt < this.#book.rules.damping.floor) return;
+    this.#watch.doubt(host, 'verify', now);
       this.#watch.searchFor(heard, now);
       return;
     }
     const expected = this.#returning.heard(known, port, now);
     const host = book.enter(known, heard, port, now);
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
+    host.evidence[rank] = heard.how;
     host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
     book.weighRivals(host, now);
     book.announce(host, 'heard', host.reason);
@@ -273,7 +311,9 @@ export class HostTable {
     const rank = RANK[source];
     // That the kernel had no answer is worth a question even if it was not the kernel that we believed.
     if (host.heardBy[rank]! < 0 && source !== 'neighbour') return;
-    const others = host.heardBy.some((at, other) => at >= 0 && other !== rank && other !== RANK.static);
+    const others = host.heardBy.some(
+      (at, other) => at >= 0 && other !== rank && other !== RANK.static && this.#vouches(other),
+    );
     // The kernel's table is hearsay (entries go by garbage collection too): the host itself has the last word.
     const asks = rank >= RANK.arp && this.#book.rules.probing;
     if (!others && !asks) {
@@ -320,6 +360,11 @@ export class HostTable {
     if (port?.down === undefined) return;
     port.down = undefined;
     port.upAt = now;
+  /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */
+  #vouches(rank: number): boolean {
+    return rank !== RANK.arp || this.#book.rules.enabled('arp');
+  }
+
     this.#returning.opened(name, now);
     this.#watch.searchPort(port, now);
   }

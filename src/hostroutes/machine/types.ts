@@ -5,6 +5,22 @@ import type { ClaimLevel, ForeignClaim, HostDelta, HostRoute } from '../../model
 /** Who says that an address is behind a port. */
 export type Source = 'arp' | 'neighbour' | 'static' | 'bgp' | 'kernel';
 
+/** What exactly a source has seen or heard. */
+export type Evidence =
+  | 'arp-request'
+  | 'arp-reply'
+  | 'arp-gratuitous'
+  | 'nd-solicitation'
+  | 'nd-advertisement'
+  | 'nd-unsolicited'
+  /** A RARP frame from its MAC: what a hypervisor sends for a VM that it has taken over. */
+  | 'rarp'
+  /** The bridge has heard its MAC on the port. */
+  | 'bridge'
+  /** The kernel's neighbour table has confirmed it, or has it and doesn't say how fresh it is. */
+  | 'kernel-reachable'
+  | 'kernel-stale';
+
 /** `shadow` is reserved for backups learned from the twin's announcements. */
 export type HostState = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'shadow';
 
@@ -84,6 +100,7 @@ export interface Heard {
   readonly interface: string;
   readonly ifindex: number;
   readonly gratuitous?: boolean;
+  readonly how?: Evidence;
   /** VLAN id of the frame on a bridge's port, 0 for none; absent: not known. Questions go out with the same tag. */
   readonly vlan?: number;
   /** Evidence of unknown age (a STALE neighbour): neither refreshes nor moves a host; an unknown one is asked first. */
@@ -94,6 +111,13 @@ export type HostEvent =
   | Heard
   /** Like `heard`, but with ARP snooping off: counts only for a host or a search we know of. */
   | (Omit<Heard, 'type' | 'source'> & { readonly type: 'probeReply' })
+  /**
+   * The MAC of a known host was seen on a port, the address itself wasn't: it is taken to be there at once, and asked;
+   * when it doesn't answer there, it is taken to be where it was, and asked again.
+   */
+  | (Omit<Heard, 'type' | 'source'> & { readonly type: 'present' })
+  /** Its MAC was seen where we don't look, or is not seen on its port any more: it is asked. */
+  | { readonly type: 'doubt'; readonly address: Address; readonly port: string }
   /** A host of an earlier run: it is asked, and believed once it answers. */
   | { readonly type: 'recall'; readonly address: Address; readonly mac: Mac; readonly port: string }
   /** The source does not vouch for the address any more. */
@@ -199,10 +223,28 @@ export interface HostView {
   readonly ifindex: number;
   readonly vlan?: number;
   readonly state: HostState;
+/** A host by its MAC. */
+export interface Stationed {
+  readonly address: Address;
+  readonly port: string;
+  readonly vlan: number | undefined;
+  readonly live: boolean;
+}
+
+export interface SourceView {
+  readonly source: Source;
+  /** From 1, the most trusted, to 5. */
+  readonly rank: number;
+  /** When it vouched last. */
+  readonly heardAt: Instant;
+  /** Absent: there is nothing to say beyond the name of the source. */
+  readonly how?: Evidence;
+}
+
   readonly level: ClaimLevel;
   /** The highest-ranking source that vouches for it now. */
   readonly source: Source;
-  readonly sources: readonly { readonly source: Source; readonly heardAt: Instant }[];
+  readonly sources: readonly SourceView[];
   /** At this port since. */
   readonly since: Instant;
   readonly heardAt: Instant;

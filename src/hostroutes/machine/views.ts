@@ -1,5 +1,5 @@
 import { type Host, SOURCES } from './host.ts';
-import type { HostView, Memory, RememberedHost } from './types.ts';
+import type { HostView, Memory, RememberedHost, Source, SourceView } from './types.ts';
 
 export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
   return {
@@ -12,14 +12,17 @@ export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
     state: host.state,
     level: host.level,
     source: SOURCES[host.rank()] ?? 'arp',
-    sources: SOURCES.map((source, rank) => ({ source, heardAt: host.heardBy[rank]! })).filter(
-      ({ heardAt }) => heardAt >= 0,
-    ),
+    sources: SOURCES.map((source, rank) => sourceView(host, source, rank)).filter(({ heardAt }) => heardAt >= 0),
     since: host.since,
     heardAt: host.heardAt,
     reason: host.reason,
     rivals,
   };
+}
+
+function sourceView(host: Host, source: Source, rank: number): SourceView {
+  const how = host.evidence[rank];
+  return { source, rank: rank + 1, heardAt: host.heardBy[rank]!, ...(how === undefined ? {} : { how }) };
 }
 
 export function memoryOf({ address, mac, port, interface: name, ifindex, returns }: Host): Memory {

@@ -98,9 +98,9 @@ export class Watch {
     this.searches.start(address, entry.mac, entry.port, now, { endless: true, limit: Number.POSITIVE_INFINITY });
   }
 
-  /** Evidence of unknown age: ask before believing. */
-  searchFor(heard: Pick<Heard, 'address' | 'mac' | 'port' | 'vlan'>, now: Instant): void {
-    if (this.searches.has(heard.address)) return;
+  /** Evidence of unknown age: ask before believing. `here`: rather than wherever else it is searched for. */
+  searchFor(heard: Pick<Heard, 'address' | 'mac' | 'port' | 'vlan'>, now: Instant, here = false): void {
+    if (!here && this.searches.has(heard.address)) return;
     const limit = this.#book.rules.policy.limits.total;
     if (!this.searches.start(heard.address, heard.mac, heard.port, now, { limit, vlan: heard.vlan })) {
       this.#book.refuse(heard, 'search-limit', now);
@@ -137,7 +137,10 @@ export class Watch {
     const kind = port ? 'moved' : host.asking === 'rival' ? 'rival' : 'silent';
     if (!this.#book.turn.allows(kind)) return false;
     if (port) {
-      this.#book.relocate(host, host.elsewhere!, port, now);
+      const place = host.elsewhere!;
+      this.#book.relocate(host, place, port, now);
+      // Nobody was heard there lately: it was there before.
+      if (place.stale) this.doubt(host, 'verify', now);
       return true;
     }
     const claimed = kind === 'rival' ? ', and another switch claims it' : '';

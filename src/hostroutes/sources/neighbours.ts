@@ -36,6 +36,7 @@ export function neighbourEvidence(
     interface: routed.name,
     ifindex: routed.ifindex,
     stale: (event.state & REACHABLE) === 0,
+    how: event.state & REACHABLE ? 'kernel-reachable' : 'kernel-stale',
   };
 }
 

@@ -32,6 +32,10 @@ export class Placement {
     this.#vlanInterfaces = undefined;
   }
 
+  isDownlink(name: string): boolean {
+    return this.#downlinks.has(name);
+  }
+
   isBridged(port: Port): boolean {
     return this.#bridgeOf(port) !== undefined;
   }

@@ -4,9 +4,10 @@ import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
 import { type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
 import { whoSpeaks } from '../codec/speaker.ts';
-import type { HostEvent, HostPolicy } from '../machine/types.ts';
+import type { HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
 import type { Placement } from './placement.ts';
+import { seenOn } from './stations.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
@@ -24,6 +25,8 @@ export interface SnoopingOptions {
   readonly netns: string | undefined;
   readonly log: Log;
   readonly openPort: OpenPort | undefined;
+  /** The hosts known with this MAC. */
+  known(mac: Mac): readonly Stationed[];
   /** What the frames of one port said, in the turn in which they were read. */
   onEvidence(events: HostEvent[]): void;
 }
@@ -147,8 +150,9 @@ export class Snooping {
       const spoken = whoSpeaks(bytes);
       if ('error' in spoken) this.#add(`frames.malformed.${spoken.error}`);
       else if ('silent' in spoken) this.#add(`frames.ignored.${spoken.silent}`);
+      else if ('station' in spoken) events.push(...this.#stationed(port, spoken.station, vlan));
       else {
-        const { address, mac, gratuitous } = spoken.speaker;
+        const { address, mac, gratuitous, how } = spoken.speaker;
         const routed = this.#options.placement.routedOn(port, address);
         const place = {
           address,
@@ -157,12 +161,20 @@ export class Snooping {
           interface: routed.name,
           ifindex: routed.ifindex,
           gratuitous,
+          how,
           ...(vlan === undefined ? {} : { vlan }),
         };
         events.push(arp ? { type: 'heard', source: 'arp', ...place } : { type: 'probeReply', ...place });
       }
     }
     return events;
+  }
+
+  #stationed(port: Port, mac: Mac, vlan: number | undefined): HostEvent[] {
+    this.#add('frames.rarp');
+    const { known, placement } = this.#options;
+    const hosts = known(mac).filter((host) => host.port !== port.name && (!host.vlan || !vlan || host.vlan === vlan));
+    return seenOn(port, mac, 'rarp', hosts, placement);
   }
 
   #add(key: string, amount = 1): void {

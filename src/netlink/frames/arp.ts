@@ -35,6 +35,22 @@ export function decodeArp(bytes: Uint8Array): ArpPacket | ArpError {
   };
 }
 
+/** RFC 903: a station's "reverse request" for its own address. Only its MAC matters here. */
+export interface RarpPacket {
+  readonly senderMac: Mac;
+}
+
+const REVERSE_REQUEST = 3;
+
+export function decodeRarp(bytes: Uint8Array): RarpPacket | ArpError {
+  if (bytes.length < ARP_LENGTH) return 'arp-short';
+  if (word(bytes, 0) !== ETHERNET) return 'arp-hardware';
+  if (word(bytes, 2) !== IPV4) return 'arp-protocol';
+  if (bytes[4] !== 6 || bytes[5] !== 4) return 'arp-lengths';
+  if (word(bytes, 6) !== REVERSE_REQUEST) return 'arp-operation';
+  return { senderMac: formatMac(bytes.subarray(8, 14)) };
+}
+
 /** Writes 28 octets at `offset`. */
 export function encodeArp(packet: ArpPacket, into: Uint8Array, offset: number): void {
   into.set([0, ETHERNET, IPV4 >> 8, IPV4 & 255, 6, 4, 0, packet.operation === 'request' ? REQUEST : REPLY], offset);

@@ -2,7 +2,7 @@ import type { Mac } from '../../model/address.ts';
 import { formatMac, macBytes } from '../../model/address.ts';
 
 export const ETHERNET_HEADER = 14;
-export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd } as const;
 const VLAN_TAG = 0x8100;
 
 /** The frame with an IEEE 802.1Q tag. */

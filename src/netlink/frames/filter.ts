@@ -54,7 +54,10 @@ export function neighbourFilter(tagged: boolean, hear: Hearing): FilterInstructi
           { code: LOAD_HALF, k: ARP_OPERATION_AT },
           { code: JUMP_EQUAL, k: ARP_REPLY, yes: ACCEPT as Target, no: DROP as Target },
         ]
-      : [{ code: JUMP_EQUAL, k: 0x0806, yes: ACCEPT as Target }]),
+      : [
+          { code: JUMP_EQUAL, k: 0x0806, yes: ACCEPT as Target },
+          { code: JUMP_EQUAL, k: 0x8035, yes: ACCEPT as Target },
+        ]),
     { code: JUMP_EQUAL, k: 0x86dd, no: DROP },
     { code: LOAD_BYTE, k: NEXT_HEADER_AT },
     { code: JUMP_EQUAL, k: 58, no: DROP },
