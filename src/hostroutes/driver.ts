@@ -270,6 +270,7 @@ export class HostRoutes {
     this.#timer = this.#options.clock.schedule(at, () => {
       this.#timer = undefined;
       this.#timerAt = Number.POSITIVE_INFINITY;
+      const now = this.#now();
       // An answer may wait behind this timer, the more so when the loop was busy.
       this.#snooping.drain();
       this.#feed({ type: 'tick' }, this.#now());
@@ -282,4 +283,3 @@ const oneOf = (events: readonly HostEvent[]): HostEvent =>
 
 const whyDown = (port: Port | undefined): string =>
   port === undefined ? 'interface removed' : port.adminUp ? 'carrier lost' : 'administratively down';
-      const now = this.#now();

@@ -47,5 +47,7 @@ export interface Surroundings {
   readonly wallClock?: () => number;
   readonly portState?: StateStore;
   readonly hostMemory?: MemoryStore;
+  /** Where OSPF's adjacencies are kept; with surroundings but without this they are not. */
+  readonly ospfMemory?: NonNullable<OspfOptions['memory']>;
   readonly hopMemory?: MemoryStore;
 }

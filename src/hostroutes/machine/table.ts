@@ -32,8 +32,8 @@ import type {
   Memory,
   RememberedHost,
   Source,
-} from './types.ts';
   Stationed,
+} from './types.ts';
 import { memoryOf, rememberedOf } from './views.ts';
 import { Watch } from './watch.ts';
 
@@ -79,6 +79,11 @@ export class HostTable {
     return host && this.#book.view(host);
   }
 
+  /** Those known with this MAC, the gone ones included. */
+  stationed(mac: Mac): readonly Stationed[] {
+    return Array.from(this.#book.stations.of(mac));
+  }
+
   announced(): HostRoute[] {
     const routes: HostRoute[] = [];
     for (const host of this.#book.hosts.values()) if (host.advertised) routes.push(host.advertised);
@@ -87,11 +92,6 @@ export class HostTable {
 
   remembered(port: string): RememberedHost[] {
     return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
-  /** Those known with this MAC, the gone ones included. */
-  stationed(mac: Mac): readonly Stationed[] {
-    return Array.from(this.#book.stations.of(mac));
-  }
-
   }
 
   /** Announced ahead of their return to one of these ports. */
@@ -134,6 +134,12 @@ export class HostTable {
           this.#heard({ ...event, type: 'heard', source: 'arp' }, now);
         }
         break;
+      case 'present':
+        this.#present(event, now);
+        break;
+      case 'doubt':
+        this.#doubt(event.address, event.port, now);
+        break;
       case 'recall':
         if (!this.#book.hosts.get(event.address)?.live && !this.#refuses(event)) this.#watch.searchFor(event, now);
         break;
@@ -142,12 +148,6 @@ export class HostTable {
         break;
       case 'probeUnsent':
         this.#watch.probeUnsent(event.address);
-        break;
-      case 'present':
-        this.#present(event, now);
-        break;
-      case 'doubt':
-        this.#doubt(event.address, event.port, now);
         break;
       case 'portDown':
         this.#portDown(event.ports, event.reason, now);
@@ -205,12 +205,28 @@ export class HostTable {
       if (!this.#refuses(seen)) this.#watch.searchFor(seen, now, true);
       return;
     }
+    if (host.port === seen.port) return;
+    const source = host.heardBy[RANK.arp]! >= 0 ? 'arp' : 'neighbour';
+    const { address, mac, port, interface: name, ifindex, vlan } = host;
+    const before = { address, mac, port, interface: name, ifindex, ...(vlan === undefined ? {} : { vlan }) };
+    this.#heardElsewhere(host, { ...seen, type: 'heard', source }, now);
+    if (host.port !== seen.port) return;
+    host.elsewhere = { type: 'heard', source, ...before, stale: true };
+    host.elsewhereAt = now;
+    this.#watch.doubt(host, 'verify', now);
+  }
+
+  #doubt(address: Address, port: string, now: Instant): void {
+    const host = this.#book.hosts.get(address);
+    if (!host?.live || host.port !== port || now - host.verifiedAt < this.#book.rules.damping.floor) return;
+    this.#watch.doubt(host, 'verify', now);
   }
 
   /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
   #refresh(host: Host, heard: Heard, now: Instant): void {
     const rank = RANK[heard.source];
     host.heardBy[rank] = now;
+    host.evidence[rank] = heard.how;
     host.heardAt = now;
     if (rank < RANK.arp || host.asking === 'no') return;
     host.asking = 'no';
@@ -228,28 +244,12 @@ export class HostTable {
       return;
     }
     if (heard.stale && book.rules.probing) {
-    if (host.port === seen.port) return;
-    const source = host.heardBy[RANK.arp]! >= 0 ? 'arp' : 'neighbour';
-    const { address, mac, port, interface: name, ifindex, vlan } = host;
-    const before = { address, mac, port, interface: name, ifindex, ...(vlan === undefined ? {} : { vlan }) };
-    this.#heardElsewhere(host, { ...seen, type: 'heard', source }, now);
-    if (host.port !== seen.port) return;
-    host.elsewhere = { type: 'heard', source, ...before, stale: true };
-    host.elsewhereAt = now;
-    this.#watch.doubt(host, 'verify', now);
-  }
-
-  #doubt(address: Address, port: string, now: Instant): void {
-    const host = this.#book.hosts.get(address);
-    if (!host?.live || host.port !== port || now - host.verifiedAt < this.#book.rules.damping.floor) return;
-    this.#watch.doubt(host, 'verify', now);
       this.#watch.searchFor(heard, now);
       return;
     }
     const expected = this.#returning.heard(known, port, now);
     const host = book.enter(known, heard, port, now);
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
-    host.evidence[rank] = heard.how;
     host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
     book.weighRivals(host, now);
     book.announce(host, 'heard', host.reason);
@@ -325,6 +325,11 @@ export class HostTable {
     else this.#watch.wake(host, now);
   }
 
+  /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */
+  #vouches(rank: number): boolean {
+    return rank !== RANK.arp || this.#book.rules.enabled('arp');
+  }
+
   #foreignClaim(claim: ForeignClaim, now: Instant): void {
     const { rules } = this.#book;
     if (claim.level !== undefined && rules.refuseAddress(claim.address) === 'outside-prefixes') return;
@@ -360,11 +365,6 @@ export class HostTable {
     if (port?.down === undefined) return;
     port.down = undefined;
     port.upAt = now;
-  /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */
-  #vouches(rank: number): boolean {
-    return rank !== RANK.arp || this.#book.rules.enabled('arp');
-  }
-
     this.#returning.opened(name, now);
     this.#watch.searchPort(port, now);
   }

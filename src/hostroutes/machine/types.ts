@@ -214,15 +214,6 @@ export type HostEffect =
     }
   | { readonly type: 'alarm'; readonly reason: string; readonly port?: string };
 
-/** A host as one may look at it. Instants are of the agent's clock. */
-export interface HostView {
-  readonly address: Address;
-  readonly mac: Mac;
-  readonly port: string;
-  readonly interface: string;
-  readonly ifindex: number;
-  readonly vlan?: number;
-  readonly state: HostState;
 /** A host by its MAC. */
 export interface Stationed {
   readonly address: Address;
@@ -241,6 +232,15 @@ export interface SourceView {
   readonly how?: Evidence;
 }
 
+/** A host as one may look at it. Instants are of the agent's clock. */
+export interface HostView {
+  readonly address: Address;
+  readonly mac: Mac;
+  readonly port: string;
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly vlan?: number;
+  readonly state: HostState;
   readonly level: ClaimLevel;
   /** The highest-ranking source that vouches for it now. */
   readonly source: Source;
