@@ -18,13 +18,13 @@ import type { Helper } from './helper.ts';
 import { gatewayFib, type Progress, teamFile, torSettings, waitForHome } from './lab.ts';
 import { monotonic } from './monotonic.ts';
 import type { Observation } from './observer/observer.ts';
-import type { ProbeResult } from './probe/prober.ts';
+import type { Endpoint, ProbeResult } from './probe/prober.ts';
 import { sleep, waitUntil } from './processes.ts';
 import type { AgentFailover, PhaseRun } from './results.ts';
 import type { LabState, TorKind } from './state.ts';
 import type { TeamRecord } from './team/driver.ts';
 import { splitFor } from './timeline.ts';
-import { SERVERS, TOR_NAMES } from './topology/plan.ts';
+import { TOR_NAMES } from './topology/plan.ts';
 import { agentFailovers } from './tor/peerless.ts';
 
 /** Time before the fault in each window, so that what is lost at the edge shows. */
@@ -58,6 +58,11 @@ export interface Tools {
   readonly onProblem: (problem: string) => void;
 }
 
+const endpointsOf = (labCase: LabCase | undefined): readonly Endpoint[] =>
+  hostsOf(labCase)
+    .filter(({ probed }) => probed)
+    .map(({ name, node, address, address6 }) => ({ name, node, address, address6 }));
+
 export async function measureBaseline(tools: Tools, milliseconds: number): Promise<{ sent: number; lost: number }> {
   await tools.probe.request('begin');
   await sleep(milliseconds);
@@ -72,20 +77,27 @@ export async function runCase(tools: Tools, labCase: LabCase, kind: TorKind): Pr
   const results: PhaseRun[] = [];
   try {
     await labCase.prepare?.(hands);
+    await tools.probe.request('endpoints', endpointsOf(labCase));
+    await tools.observer.request('home', homeFib(state.families, labCase));
     if (labCase.hosts) {
       await waitForHome(state, labCase);
       await sleep(CALM);
     }
     for (const phase of labCase.phases) results.push(await runPhase(tools, labCase, phase, hands));
-    if (!sameFib(await gatewayFib(state.name), homeFib([4], labCase))) {
+    if (!sameFib(await gatewayFib(state.name, state.families), homeFib(state.families, labCase))) {
       tools.onProblem(`${kind}: ${labCase.name}: the routes did not come home by themselves`);
       await waitForHome(state, labCase);
     }
     await waitForCalm(tools, labCase, kind);
   } finally {
+    if (labCase.hosts) await tools.probe.request('endpoints', endpointsOf(undefined));
     await labCase.restore?.(hands);
   }
-  if (labCase.hosts) await waitForHome(state);
+  if (labCase.hosts) {
+    await waitForHome(state, labCase.home ? { home: labCase.home } : undefined);
+    await tools.observer.request('home', homeFib(state.families));
+    await tools.observer.request('forgetClaims');
+  }
   return results;
 }
 
@@ -111,9 +123,9 @@ async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands:
   const { state, probe, observer, faults } = tools;
   const { kind } = hands;
   const where = `${kind}: ${labCase.name} (${phase.name})`;
-  const expected = expectedFib(labCase, phase);
+  const expected = expectedFib(labCase, phase, state.families);
   const asExpected = (fib: Fib): boolean => sameFib(withoutFree(fib, labCase, phase), expected);
-  const before = await gatewayFib(state.name);
+  const before = await gatewayFib(state.name, state.families);
   await observer.request('begin');
   await probe.request('begin');
   const wallClock = Date.now();
@@ -131,7 +143,7 @@ async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands:
     ...(await observer.request<Observation[]>('report')),
     ...(await teamObservations(state.name, windowStart)),
   ].toSorted((left, right) => left.at - right.at);
-  const after = await gatewayFib(state.name);
+  const after = await gatewayFib(state.name, state.families);
   const failovers = kind === 'peerless' ? await collectFailovers(state, wallClock) : [];
   if (tools.trace !== undefined) {
     const file = join(tools.trace, `${kind}-${labCase.name}-${phase.name}-${Math.round(from)}.json`);
@@ -186,9 +198,10 @@ export function judge(evidence: Evidence): PhaseRun {
       ? [seen.address]
       : [],
   );
-  const splits = SERVERS.filter(({ name }) => concerned(name)).flatMap((server) => {
-    const target = expected[server.address]?.[0];
-    const split = target && splitFor(observations, server, from, target);
+  const splits = hosts.flatMap((host) => {
+    const [address] = addressesOf(host, [4, 6]);
+    const target = address === undefined ? undefined : expected[address]?.[0];
+    const split = target && splitFor(observations, { node: host.node, address: address! }, from, target);
     return split ? [split] : [];
   });
   return {

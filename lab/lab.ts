@@ -1,7 +1,7 @@
 /** Brings a lab up, changes what its ToRs are, takes it down. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { LabCase } from './cases/case.ts';
-import { type Fib, homeFib, sameFib } from './cases/fib.ts';
+import { type Fib, homeFib, hostsOf, sameFib, withoutFree } from './cases/fib.ts';
 import { caseNamed } from './cases/index.ts';
 import { ensureImage } from './containers/image.ts';
 import { removeContainer, startContainer } from './containers/podman.ts';
@@ -10,8 +10,8 @@ import { startBird, startFrr } from './gateway/daemons.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { moduleCommand } from './helper.ts';
 import { placeOf } from './place.ts';
-import { run, startDetached, stop, waitUntil } from './processes.ts';
-import { letServersSpeak } from './servers.ts';
+import { type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
+import { letSpeak } from './servers.ts';
 import {
   checkName,
   directoryOf,
@@ -28,9 +28,13 @@ import { batch, buildTopology, type PortMode, removeTopology } from './topology/
 import {
   BRIDGE,
   downlinksOf,
+  type Family,
   namespaceOf,
   type Protocol,
   SERVERS,
+  type ServerName,
+  SUBNET,
+  SUBNET6,
   TOR_NAMES,
   TORS,
   type TorName,
@@ -49,6 +53,8 @@ export interface LabUpOptions {
   /** FRR's OSPF timers as G; default `fast`. */
   readonly lsaTimers?: LsaTimers;
   readonly ports?: PortMode;
+  /** IP versions of the servers and of the fabric; default IPv4 alone. IPv6 goes by BGP. */
+  readonly families?: readonly Family[];
   /** What the ToRs are at first; `labRun` changes it as it needs. Default `peerless`. */
   readonly tor?: TorKind;
   /** Milliseconds the servers' teams wait before they use a primary link that is back. Default 200. */
@@ -81,6 +87,10 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
   const { name = DEFAULT_NAME, onProgress = () => undefined } = options;
   checkName(name);
   await labDown({ name, onProgress });
+  const families = options.families ?? [4];
+  if (families.includes(6) && (options.protocol ?? 'ospf') === 'ospf') {
+    throw new Error('IPv6 goes by BGP alone (OSPF is OSPFv2 here): use protocol bgp or both');
+  }
   const state: LabState = {
     version: 1,
     name,
@@ -88,6 +98,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     gateway: options.gateway ?? 'frr',
     lsaTimers: options.lsaTimers ?? 'fast',
     ports: options.ports ?? 'routed',
+    families,
     containers: options.containers ? [] : undefined,
     updelay: options.updelay ?? 200,
     tor: undefined,
@@ -98,7 +109,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
   try {
     if (options.containers) await startContainers(state, options.image, onProgress);
     onProgress('building the topology: G, A, B, C1-C4, X');
-    await buildTopology(name, state.ports);
+    await buildTopology(name, state.ports, state.families);
     onProgress(`starting G (${state.gateway}, ${state.protocol})`);
     state.processes.push(...(await startGateway(state)));
     saveState(state);
@@ -115,7 +126,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
       protocol: state.protocol,
       gateway: state.gateway,
       tor,
-      fib: await gatewayFib(name),
+      fib: await gatewayFib(state.name, state.families),
     };
   } catch (error) {
     await labDown({ name });
@@ -157,19 +168,48 @@ async function startContainers(state: LabState, image: string | undefined, onPro
   }
 }
 
-const startGateway = (state: LabState) => {
+function startGateway(state: LabState, multipath = false): Promise<ProcessRecord[]> {
   const place = placeOf(state, 'G');
   const directory = nodeDirectory(state.name, 'G');
+  const options = { families: state.families, multipath };
   return state.gateway === 'bird'
-    ? startBird(place, directory, gatewayBird(state.protocol))
-    : startFrr(place, directory, gatewayFrr(state.protocol, state.lsaTimers));
-};
+    ? startBird(place, directory, gatewayBird(state.protocol, options))
+    : startFrr(place, directory, gatewayFrr(state.protocol, state.lsaTimers, options));
+}
 
-async function startTeam(state: LabState) {
+/** G with other settings: its daemons are ended and started anew. */
+async function changeGateway(state: LabState, multipath: boolean): Promise<void> {
+  const isGateways = ({ name }: ProcessRecord): boolean => name.startsWith('G ');
+  await stop(state.processes.filter(isGateways));
+  state.processes = state.processes.filter((record) => !isGateways(record));
+  saveState(state);
+  state.processes.push(...(await startGateway(state, multipath)));
+  saveState(state);
+}
+
+/** Servers whose both links carry at the same time; all others have an active-backup team. */
+async function changeTeam(state: LabState, activeActive: readonly ServerName[]): Promise<void> {
+  await stop(state.processes.filter(({ name }) => name === 'team'));
+  state.processes = state.processes.filter(({ name }) => name !== 'team');
+  saveState(state);
+  state.processes.push(await startTeam(state, activeActive));
+  saveState(state);
+}
+
+async function startTeam(state: LabState, activeActive: readonly ServerName[] = []): Promise<ProcessRecord> {
   const directory = nodeDirectory(state.name, 'team');
   const records = teamFile(state.name);
+  rmSync(`${records}.ready`, { force: true });
   const { file, nodeArguments } = moduleCommand('./team/main', import.meta.url);
-  const command = [process.execPath, ...nodeArguments, file, state.name, String(state.updelay), records];
+  const command = [
+    process.execPath,
+    ...nodeArguments,
+    file,
+    state.name,
+    String(state.updelay),
+    records,
+    ...activeActive,
+  ];
   const record = await startDetached('team', command, `${directory}/team.log`);
   if (!(await waitUntil(() => existsSync(`${records}.ready`), 10_000))) {
     throw new Error(`the servers' teams did not start: see ${directory}/team.log`);
@@ -186,6 +226,7 @@ export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
   directory: nodeDirectory(state.name, tor),
   protocol: state.protocol,
   ports: state.ports,
+  families: state.families,
 });
 
 /** Starts one ToR's programs and remembers them. */
@@ -212,6 +253,9 @@ export async function changeTors(
   await stop([...state.torProcesses.A, ...state.torProcesses.B]);
   state.torProcesses = { A: [], B: [] };
   state.tor = undefined;
+  const before = state.variant === undefined ? undefined : caseNamed(state.variant);
+  if (before?.multipath || variant?.multipath) await changeGateway(state, variant?.multipath === true);
+  if (before?.activeActive || variant?.activeActive) await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);
   for (const tor of TOR_NAMES) await emptyTor(state, tor);
@@ -219,20 +263,24 @@ export async function changeTors(
   state.tor = kind;
   saveState(state);
   onProgress("waiting for G's routes");
-  await waitForHome(state);
+  await waitForHome(state, variant?.home ? { home: variant.home } : undefined);
 }
 
 /** @throws Error that names the routes that are missing */
-export async function waitForHome(state: LabState, labCase?: LabCase, patience = 60_000): Promise<void> {
-  const lab = state.name;
-  const home = homeFib([4], labCase);
+export async function waitForHome(
+  state: LabState,
+  labCase?: Pick<LabCase, 'hosts' | 'home'>,
+  patience = 60_000,
+): Promise<void> {
+  const home = homeFib(state.families, labCase);
+  const nothing = { leads: {} };
   let fib: Fib = {};
   let round = 0;
   const there = await waitUntil(
     async () => {
-      if (round++ % 10 === 0) letServersSpeak(lab);
-      fib = await gatewayFib(lab);
-      return sameFib(fib, home);
+      if (round++ % 10 === 0) letSpeak(state.name, hostsOf(labCase), state.families);
+      fib = await gatewayFib(state.name, state.families);
+      return sameFib(withoutFree(fib, labCase ?? {}, nothing), home);
     },
     patience,
     200,
@@ -263,18 +311,20 @@ interface JsonRoute {
 }
 
 /** G's host routes as its kernel has them: address -> the ToRs they lead to, sorted. */
-export async function gatewayFib(lab: string): Promise<Fib> {
-  const routes = JSON.parse(await run(['ip', '-n', namespaceOf(lab, 'G'), '-j', 'route', 'show'])) as JsonRoute[];
+export async function gatewayFib(lab: string, families: readonly Family[] = [4]): Promise<Fib> {
   const torOf = new Map(TOR_NAMES.map((tor) => [TORS[tor].gatewayPort, tor]));
-  const hosts = new Set(SERVERS.map(({ address }) => address));
   const fib: Record<string, TorName[]> = {};
-  for (const { dst, dev, nexthops } of routes) {
-    if (!hosts.has(dst)) continue;
-    const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
-    fib[dst] = devices
-      .map((device) => torOf.get(device))
-      .filter((tor) => tor !== undefined)
-      .toSorted();
+  for (const family of families) {
+    const command = ['ip', '-n', namespaceOf(lab, 'G'), '-j', `-${family}`, 'route', 'show', 'table', 'main'];
+    const routes = JSON.parse(await run(command)) as JsonRoute[];
+    const inside = (family === 4 ? SUBNET : SUBNET6).replace(/[^.:]*\/\d+$/, '');
+    for (const { dst, dev, nexthops } of routes) {
+      if (!dst.startsWith(inside) || dst.includes('/')) continue;
+      const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
+      const tors = devices.map((device) => torOf.get(device)).filter((tor) => tor !== undefined);
+      // IPv6 shows each next hop of an address in a line of its own, unless they are one object.
+      fib[dst] = [...new Set([...(fib[dst] ?? []), ...tors])].toSorted();
+    }
   }
   return fib;
 }

@@ -51,11 +51,19 @@ export function listenLinks(
   return socket;
 }
 
-/** First the IPv4 routes as they are, then every change. */
-export function listenRoutes(netns: string, onMessage: (message: Message) => void): Listener {
-  const socket = subscribe(netns, RTNLGRP.IPV4_ROUTE, onMessage);
+/** First the routes of one IP version as they are, then every change. */
+export function listenRoutes(netns: string, onMessage: (message: Message) => void, family: 4 | 6 = 4): Listener {
+  const socket = subscribe(netns, family === 4 ? RTNLGRP.IPV4_ROUTE : RTNLGRP.IPV6_ROUTE, onMessage);
   // struct rtmsg of twelve octets, of which only the family matters.
-  dump(socket, RTM.GETROUTE, (writer) => twelveOctets(writer));
+  dump(socket, RTM.GETROUTE, (writer) => twelveOctets(writer, family === 4 ? AF.INET : AF.INET6));
+  return socket;
+}
+
+/** First the addresses of one IP version as they are, then every change. */
+export function listenAddresses(netns: string, onMessage: (message: Message) => void, family: 4 | 6): Listener {
+  const socket = subscribe(netns, family === 4 ? RTNLGRP.IPV4_IFADDR : RTNLGRP.IPV6_IFADDR, onMessage);
+  // struct ifaddrmsg of eight octets; what comes after is no attribute the kernel looks at.
+  dump(socket, RTM.GETADDR, (writer) => twelveOctets(writer, family === 4 ? AF.INET : AF.INET6));
   return socket;
 }
 
@@ -154,8 +162,8 @@ function dump(socket: LinuxSocket, type: number, body: (writer: MessageWriter) =
   socket.send({ data: writer.bytes() });
 }
 
-function twelveOctets(writer: MessageWriter): void {
-  writer.u32(AF.INET);
+function twelveOctets(writer: MessageWriter, family: number = AF.INET): void {
+  writer.u32(family);
   writer.u32(0);
   writer.u32(0);
 }

@@ -3,7 +3,7 @@ import type { CaseName, PhaseName } from './cases/case.ts';
 import type { TorKind } from './state.ts';
 import type { Spread } from './statistics.ts';
 import type { Split } from './timeline.ts';
-import type { Protocol } from './topology/plan.ts';
+import type { Family, Protocol } from './topology/plan.ts';
 
 /** One fault or one way back, once. */
 export interface PhaseRun {
@@ -74,6 +74,7 @@ export interface LabResult {
   readonly gateway: string;
   readonly containers: boolean;
   readonly ports: string;
+  readonly families: readonly Family[];
   readonly updelay: number;
   /** Packets sent and lost on the idle lab, before any case. */
   readonly baseline: readonly { readonly tor: TorKind; readonly sent: number; readonly lost: number }[];

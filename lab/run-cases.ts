@@ -39,8 +39,8 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const problems: string[] = [];
   const results: PhaseRun[] = [];
   const baseline: { tor: TorKind; sent: number; lost: number }[] = [];
-  const probe = Helper.start('./probe/main', import.meta.url, [name]);
-  const observer = Helper.start('./observer/main', import.meta.url, [name]);
+  const probe = Helper.start('./probe/main', import.meta.url, [name, state.families.join(',')]);
+  const observer = Helper.start('./observer/main', import.meta.url, [name, state.families.join(',')]);
   const faults = new Faults(name);
   let capture: Capture | undefined;
   try {
@@ -82,6 +82,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     gateway: state.gateway,
     containers: state.containers !== undefined,
     ports: state.ports,
+    families: state.families,
     updelay: state.updelay,
     baseline,
     floor: gatewayFloor(results),

@@ -5,7 +5,7 @@ import type { CaseName } from './cases/names.ts';
 import type { LsaTimers } from './gateway/frr.ts';
 import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
-import type { Protocol } from './topology/plan.ts';
+import type { Family, Protocol } from './topology/plan.ts';
 
 export type GatewayKind = 'frr' | 'bird';
 export type TorKind = 'peerless' | 'frr';
@@ -23,6 +23,7 @@ export interface LabState {
   readonly gateway: GatewayKind;
   readonly lsaTimers: LsaTimers;
   readonly ports: PortMode;
+  readonly families: readonly Family[];
   /** G, A and B, when they are containers. */
   containers: Container[] | undefined;
   /** Milliseconds that the team waits before it goes back to a primary link that has returned. */

@@ -39,7 +39,7 @@ export function renderTable(result: LabResult): string {
     stage(row.gateway),
   ]);
   return [
-    `${result.protocol}, G is ${result.gateway}${result.containers ? ' in containers' : ''}, ${result.ports} ports, updelay ${result.updelay} ms`,
+    `${result.protocol}, G is ${result.gateway}${result.containers ? ' in containers' : ''}, ${result.ports} ports, ${result.families.map((family) => `IPv${family}`).join(' and ')}, updelay ${result.updelay} ms`,
     ...result.baseline.map(({ tor, sent, lost }) => `idle lab, ${TOR_TITLE[tor]}: ${sent} packets, ${lost} lost`),
     '',
     ...columns([header, ...lines]),
@@ -81,7 +81,14 @@ function judgements(rows: readonly Row[]): string[] {
 }
 
 const movedText = (row: Row): string =>
-  row.moved.length === 0 ? '-' : row.moved.map((address) => `.${address.split('.')[3]}`).join(' ');
+  row.moved.length === 0
+    ? '-'
+    : row.moved.length > 8
+      ? `${row.moved.length} addresses`
+      : row.moved.map(shortOf).join(' ');
+
+/** `.2` for 10.10.10.2, `:2` for 2001:db8:10::2. */
+const shortOf = (address: string): string => address.slice(address.lastIndexOf(address.includes(':') ? ':' : '.'));
 
 const milliseconds = (value: number): string => (Math.abs(value) < 10 ? value.toFixed(2) : value.toFixed(1));
 const stage = (value: Spread | undefined): string => (value ? milliseconds(value.median) : '-');

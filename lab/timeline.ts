@@ -4,7 +4,7 @@
  * port), G's (announcement -> its FIB). Pure.
  */
 import type { Observation } from './observer/observer.ts';
-import type { Server, TorName } from './topology/plan.ts';
+import type { TorName } from './topology/plan.ts';
 
 /** Milliseconds; a stage that was not seen is absent. */
 export interface Split {
@@ -22,12 +22,12 @@ export interface Split {
  */
 export function splitFor(
   observations: readonly Observation[],
-  server: Server,
+  server: { readonly node: string; readonly address: string },
   from: number,
   target: TorName,
 ): Split | undefined {
   const after = observations.filter(({ at }) => at >= from);
-  const link = after.find((seen) => seen.kind === 'link' && seen.node === server.name);
+  const link = after.find((seen) => seen.kind === 'link' && seen.node === server.node);
   const arp = after.find(
     (seen) =>
       seen.kind === 'arp' && seen.tor === target && seen.address === server.address && seen.at >= (link?.at ?? 0),

@@ -10,7 +10,7 @@ import type { Hands } from '../hands.ts';
 import type { ProcessRecord } from '../processes.ts';
 import type { PhaseRun } from '../results.ts';
 import type { LabState, TorKind } from '../state.ts';
-import type { TorName } from '../topology/plan.ts';
+import type { ServerName, TorName } from '../topology/plan.ts';
 import type { AgentConfiguration } from '../tor/peerless.ts';
 import type { TorSettings } from '../tor/today.ts';
 import type { CaseName } from './names.ts';
@@ -28,10 +28,14 @@ export interface LabHost {
   readonly name: HostName;
   readonly address?: string;
   readonly address6?: string;
-  /** The ToRs that G's FIB names for it while nothing is broken; `[]`: it is not there yet. */
-  readonly home: readonly TorName[];
-  /** Namespace (of `namespaceOf`) from which the probe sends for it and in which it receives; without it it is not probed. */
-  readonly probedIn?: string;
+  readonly mac: string;
+  /** The ToRs that G's FIB names for it while nothing is broken; `[]`: it is not there yet; `any`: don't look. */
+  readonly home: readonly TorName[] | 'any';
+  /** Where it lives: the node (a name for `namespaceOf`) and the device that has the address. */
+  readonly node: string;
+  readonly device: string;
+  /** The probe sends to it and from it. */
+  readonly probed?: boolean;
 }
 
 export interface CasePhase {
@@ -74,12 +78,22 @@ export interface LabCase {
   readonly settings?: (configuration: AgentConfiguration, tor: TorName) => AgentConfiguration;
   /** Programs that run on each ToR beside the agent; started after it. */
   readonly daemons?: (settings: TorSettings) => Promise<ProcessRecord[]>;
+  /** Servers whose both links carry at the same time instead of one that stands by. */
+  readonly activeActive?: readonly ServerName[];
+  /** G uses equal routes of both ToRs side by side. */
+  readonly multipath?: boolean;
+  /** Where the servers lead while nothing is broken, when it isn't the worked example's home. */
+  readonly home?: Readonly<Partial<Record<ServerName, readonly TorName[]>>>;
   readonly prepare?: (hands: Hands) => void | Promise<void>;
   readonly restore?: (hands: Hands) => void | Promise<void>;
 }
 
 /** The ToRs have to be started anew for it. */
-export const isVariant = (labCase: LabCase): boolean => labCase.settings !== undefined || labCase.daemons !== undefined;
+export const isVariant = (labCase: LabCase): boolean =>
+  labCase.settings !== undefined ||
+  labCase.daemons !== undefined ||
+  labCase.activeActive !== undefined ||
+  labCase.multipath === true;
 
 export const fits = (labCase: LabCase, kind: TorKind): boolean =>
   labCase.tors?.includes(kind) ?? (kind === 'peerless' || !isVariant(labCase));

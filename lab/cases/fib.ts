@@ -1,8 +1,6 @@
 /** G's forwarding table as a case sees it: which ToRs a host's address leads to. Pure. */
-import { homeOf, SERVERS, type TorName } from '../topology/plan.ts';
+import { type Family, homeOf, SERVERS, type ServerName, type TorName } from '../topology/plan.ts';
 import type { CasePhase, LabCase, LabHost } from './case.ts';
-
-export type Family = 4 | 6;
 
 /** Address -> the ToRs that G's FIB names for it. */
 export type Fib = Readonly<Record<string, readonly TorName[]>>;
@@ -10,26 +8,31 @@ export type Fib = Readonly<Record<string, readonly TorName[]>>;
 export const addressesOf = (host: Pick<LabHost, 'address' | 'address6'>, families: readonly Family[]): string[] =>
   families.flatMap((family) => (family === 4 ? host.address : host.address6) ?? []);
 
-const SERVER_HOSTS: readonly LabHost[] = SERVERS.map((server) => ({ ...server, home: [homeOf(server)] }));
+const SERVER_HOSTS: readonly LabHost[] = SERVERS.map((server) => ({
+  ...server,
+  home: [homeOf(server)],
+  node: server.name,
+  device: 'bond0',
+  probed: true,
+}));
+
+type Hosts = Pick<LabCase, 'hosts' | 'home'>;
 
 /** The four servers, and those that the case brings. */
-export const hostsOf = (labCase?: Pick<LabCase, 'hosts'>): readonly LabHost[] => [
-  ...SERVER_HOSTS,
+export const hostsOf = (labCase?: Hosts): readonly LabHost[] => [
+  ...SERVER_HOSTS.map((server) => ({ ...server, home: labCase?.home?.[server.name as ServerName] ?? server.home })),
   ...(labCase?.hosts ?? []),
 ];
 
 /** Where everything leads while nothing is broken. */
-export const homeFib = (families: readonly Family[], labCase?: Pick<LabCase, 'hosts'>): Fib =>
+export const homeFib = (families: readonly Family[], labCase?: Hosts): Fib =>
   fibOf(hostsOf(labCase), families, (host) => host.home);
 
 export const HOME_FIB: Fib = homeFib([4]);
 
 /** Hosts that the phase doesn't name lead home. */
-export const expectedFib = (
-  labCase: Pick<LabCase, 'hosts'>,
-  phase: Pick<CasePhase, 'leads'>,
-  families: readonly Family[] = [4],
-): Fib => fibOf(hostsOf(labCase), families, (host) => phase.leads?.[host.name] ?? host.home);
+export const expectedFib = (labCase: Hosts, phase: Pick<CasePhase, 'leads'>, families: readonly Family[] = [4]): Fib =>
+  fibOf(hostsOf(labCase), families, (host) => phase.leads?.[host.name] ?? host.home);
 
 function fibOf(
   hosts: readonly LabHost[],
@@ -55,10 +58,10 @@ export function fibDifferences(left: Fib, right: Fib): string[] {
 }
 
 /** Without the addresses that may lead anywhere in this phase. */
-export function withoutFree(fib: Fib, labCase: Pick<LabCase, 'hosts'>, phase: Pick<CasePhase, 'leads'>): Fib {
+export function withoutFree(fib: Fib, labCase: Hosts, phase: Pick<CasePhase, 'leads'>): Fib {
   const free = new Set(
     hostsOf(labCase)
-      .filter(({ name }) => phase.leads?.[name] === 'any')
+      .filter(({ name, home }) => (phase.leads?.[name] ?? home) === 'any')
       .flatMap((host) => addressesOf(host, [4, 6])),
   );
   return Object.fromEntries(Object.entries(fib).filter(([address]) => !free.has(address)));

@@ -3,6 +3,7 @@ import { agentKill } from './agent-kill.ts';
 import type { LabCase } from './case.ts';
 import { CASE_NAMES, type CaseName } from './names.ts';
 import { nicDown } from './nic-down.ts';
+import { restart } from './restart.ts';
 import { serverLink } from './server-link.ts';
 import { torDeath } from './tor-death.ts';
 import { uplink } from './uplink.ts';
@@ -13,6 +14,7 @@ const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   uplink,
   'tor-death': torDeath,
   'agent-kill': agentKill,
+  restart,
 };
 
 export const CASES: readonly LabCase[] = CASE_NAMES.map((name) => BY_NAME[name]);

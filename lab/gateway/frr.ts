@@ -6,7 +6,7 @@
  * MinLSInterval 5 s and MinLSArrival 1 s, with which FRR 8.4 ignores the second router LSA that every returning
  * neighbour sends, and sees it 10 s later. Everything else is FRR's default, because the gateway is somebody else's.
  */
-import { GATEWAY, type Protocol, SUBNET, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
+import { type Family, GATEWAY, type Protocol, SUBNET, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
 
 export type LsaTimers = 'fast' | 'default';
 export type FrrDaemon = 'zebra' | 'ospfd' | 'bgpd';
@@ -24,9 +24,16 @@ const ospfInterface = (name: string) => `interface ${name}
 !
 `;
 
-export function gatewayFrr(protocol: Protocol, lsaTimers: LsaTimers): FrrConfiguration {
+export interface GatewayOptions {
+  readonly families?: readonly Family[];
+  /** Equal routes of both ToRs are used side by side, though their AS numbers differ. */
+  readonly multipath?: boolean;
+}
+
+export function gatewayFrr(protocol: Protocol, lsaTimers: LsaTimers, options: GatewayOptions = {}): FrrConfiguration {
+  const { families = [4], multipath = false } = options;
   return {
-    zebra: `${head('G')}ip forwarding\n`,
+    zebra: `${head('G')}ip forwarding\n${families.includes(6) ? 'ipv6 forwarding\n' : ''}`,
     ...(protocol === 'bgp'
       ? {}
       : {
@@ -44,22 +51,29 @@ ${lsaTimers === 'fast' ? FAST_LSA : ''} default-information originate always met
  bgp router-id ${GATEWAY.routerId}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
-${TOR_NAMES.map(
-  (tor) => ` neighbor ${TORS[tor].address} remote-as ${TORS[tor].asn}
- neighbor ${TORS[tor].address} timers 1 3
- neighbor ${TORS[tor].address} timers connect 1
-`,
-).join('')} address-family ipv4 unicast
-${TOR_NAMES.map(
-  (tor) => `  neighbor ${TORS[tor].address} activate
-  neighbor ${TORS[tor].address} default-originate
-`,
-).join('')} exit-address-family
-!
+${multipath ? ' bgp bestpath as-path multipath-relax\n' : ''}${families.map(gatewayNeighbours).join('')}${families.map(gatewayFamily).join('')}!
 `,
         }),
   };
 }
+
+const torAddress = (tor: TorName, family: Family): string => (family === 4 ? TORS[tor].address : TORS[tor].address6);
+
+const gatewayNeighbours = (family: Family): string =>
+  TOR_NAMES.map(
+    (tor) => ` neighbor ${torAddress(tor, family)} remote-as ${TORS[tor].asn}
+ neighbor ${torAddress(tor, family)} timers 1 3
+ neighbor ${torAddress(tor, family)} timers connect 1
+`,
+  ).join('');
+
+const gatewayFamily = (family: Family): string => ` address-family ipv${family} unicast
+${TOR_NAMES.map(
+  (tor) => `  neighbor ${torAddress(tor, family)} activate
+  neighbor ${torAddress(tor, family)} default-originate
+`,
+).join('')} exit-address-family
+`;
 
 /** Today's practice: host routes that a redistributor put into the kernel, redistributed. */
 export function torFrr(tor: TorName, protocol: Protocol): FrrConfiguration {

@@ -15,14 +15,18 @@ import {
   SOL,
 } from 'linux-sockets';
 import { decodeRoute, Malformed, type Route, RTM } from 'rtnetlink-ts';
+import { type Fib, homeFib } from '../cases/fib.ts';
 import { monotonic, realtimeOffset } from '../monotonic.ts';
 import { isUsable, type Listener, listenLinks, listenRoutes } from '../netlink.ts';
+import { discoverySpeaker } from '../team/neighbour-discovery.ts';
 import {
   CABLES,
-  homeOf,
+  type Family,
   type NodeName,
   namespaceOf,
   SERVERS,
+  SUBNET,
+  SUBNET6,
   TOR_NAMES,
   TORS,
   type TorName,
@@ -57,16 +61,23 @@ const LD_HALF_INDEXED = 0x48;
 const LD_BYTE_INDEXED = 0x50;
 const LDX_HEADER_LENGTH = 0xb1;
 const JUMP_EQUAL = 0x15;
+const JUMP_GREATER = 0x25;
 const RETURN = 0x06;
 
-const ONLY_ARP: readonly FilterInstruction[] = [
+/** ARP, and neighbour discovery (ICMPv6 types from 135). */
+const ONLY_NEIGHBOURS: readonly FilterInstruction[] = [
   { code: LD_HALF, jt: 0, jf: 0, k: SKF_AD_PROTOCOL },
-  { code: JUMP_EQUAL, jt: 0, jf: 1, k: ETH_P.ARP },
+  { code: JUMP_EQUAL, jt: 5, jf: 0, k: ETH_P.ARP },
+  { code: JUMP_EQUAL, jt: 0, jf: 5, k: ETH_P.IPV6 },
+  { code: LD_BYTE, jt: 0, jf: 0, k: 6 },
+  { code: JUMP_EQUAL, jt: 0, jf: 3, k: 58 },
+  { code: LD_BYTE, jt: 0, jf: 0, k: 40 },
+  { code: JUMP_GREATER, jt: 0, jf: 1, k: 134 },
   { code: RETURN, jt: 0, jf: 0, k: 64 },
   { code: RETURN, jt: 0, jf: 0, k: 0 },
 ];
 
-/** OSPF link state updates, and TCP from or to port 179. */
+/** OSPF link state updates, and TCP from or to port 179 over IPv4. */
 const ONLY_ROUTING: readonly FilterInstruction[] = [
   { code: LD_HALF, jt: 0, jf: 0, k: SKF_AD_PROTOCOL },
   { code: JUMP_EQUAL, jt: 0, jf: 11, k: ETH_P.IP },
@@ -84,23 +95,40 @@ const ONLY_ROUTING: readonly FilterInstruction[] = [
   { code: RETURN, jt: 0, jf: 0, k: 0 },
 ];
 
+/** TCP from or to port 179 over IPv6. */
+const ONLY_ROUTING6: readonly FilterInstruction[] = [
+  { code: LD_HALF, jt: 0, jf: 0, k: SKF_AD_PROTOCOL },
+  { code: JUMP_EQUAL, jt: 0, jf: 7, k: ETH_P.IPV6 },
+  { code: LD_BYTE, jt: 0, jf: 0, k: 6 },
+  { code: JUMP_EQUAL, jt: 0, jf: 5, k: 6 },
+  { code: LD_HALF, jt: 0, jf: 0, k: 40 },
+  { code: JUMP_EQUAL, jt: 2, jf: 0, k: 179 },
+  { code: LD_HALF, jt: 0, jf: 0, k: 42 },
+  { code: JUMP_EQUAL, jt: 0, jf: 1, k: 179 },
+  { code: RETURN, jt: 0, jf: 0, k: 0xffff },
+  { code: RETURN, jt: 0, jf: 0, k: 0 },
+];
+
 export class Observer {
   readonly #lab: string;
   readonly #observations: Observation[] = [];
   readonly #listeners: Listener[] = [];
   readonly #claims = new Map<string, boolean>();
   readonly #fib = new Map<string, readonly TorName[]>();
+  #home: Fib;
   #realtime = realtimeOffset();
   #overflow = false;
 
-  constructor(lab: string) {
+  constructor(lab: string, families: readonly Family[]) {
     this.#lab = lab;
+    this.#home = homeFib(families);
     for (const node of ['A', 'B', 'G', ...SERVERS.map(({ name }) => name)] as const) this.#watchLinks(node);
     for (const tor of TOR_NAMES) {
       this.#watchArp(tor);
-      this.#watchRouting(tor);
+      this.#watchRouting(tor, ONLY_ROUTING);
+      if (families.includes(6)) this.#watchRouting(tor, ONLY_ROUTING6);
     }
-    this.#watchFib();
+    for (const family of families) this.#watchFib(family);
   }
 
   begin(): void {
@@ -117,11 +145,16 @@ export class Observer {
 
   /** Host routes that a ToR other than the server's own has announced and not withdrawn: `TOR PROTOCOL ADDRESS`. */
   strayClaims(): string[] {
-    const home = new Map<string, TorName>(SERVERS.map((server) => [server.address, homeOf(server)]));
     return [...this.#claims].flatMap(([claim, stands]) => {
       const [tor, , address] = claim.split(' ');
-      return stands && home.get(address!) !== tor ? [claim] : [];
+      const home = this.#home[address!];
+      return stands && home && !home.includes(tor as TorName) ? [claim] : [];
     });
+  }
+
+  /** Where everything leads while nothing is broken, for `strayClaims`; addresses that it doesn't name are nobody's. */
+  home(home: Fib): void {
+    this.#home = home;
   }
 
   /** Other ToRs stand there now: what the former ones announced went with them, without a word. */
@@ -165,16 +198,16 @@ export class Observer {
   /** One tap for all ports of a ToR, before its bridge (if it has one) takes the frames. */
   #watchArp(tor: TorName): void {
     const ports = new Map(CABLES.filter(({ near }) => near.node === tor).map(({ near }) => [near.ifindex, near.port]));
-    this.#tap(namespaceOf(this.#lab, tor), 0, ONLY_ARP, (message, at) => {
+    this.#tap(namespaceOf(this.#lab, tor), 0, ONLY_NEIGHBOURS, (message, at) => {
       const port = message.from?.family === 'packet' ? ports.get(message.from.ifindex) : undefined;
-      const address = arpSender(message.data);
+      const address = arpSender(message.data) ?? discoverySpeaker(message.data);
       if (port !== undefined && address !== undefined) this.#add({ at, kind: 'arp', tor, port, address });
     });
   }
 
-  #watchRouting(tor: TorName): void {
+  #watchRouting(tor: TorName, filter: readonly FilterInstruction[]): void {
     const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
-    this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, ONLY_ROUTING, (message, at) => {
+    this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, filter, (message, at) => {
       for (const { kind, protocol, address, origin } of routeSightings(message.data)) {
         const { routerId, asn } = TORS[tor];
         // What a ToR passes on is not its own claim; over BGP it takes the place of one (FRR gives G's routes back to G).
@@ -212,26 +245,32 @@ export class Observer {
     return realtime - this.#realtime;
   }
 
-  #watchFib(): void {
+  #watchFib(family: Family): void {
     const ports = new Map(
       CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node]),
     );
-    const hosts = new Set(SERVERS.map(({ address }) => `${address}/32`));
+    const [subnet, bits] = family === 4 ? [SUBNET, '/32'] : [SUBNET6, '/128'];
+    const inside = subnet.replace(/[^.:]*\/\d+$/, '');
     this.#listeners.push(
-      listenRoutes(namespaceOf(this.#lab, 'G'), (message) => {
-        if (message.type !== RTM.NEWROUTE && message.type !== RTM.DELROUTE) return;
-        const route: Route | Malformed = decodeRoute(message);
-        if (route instanceof Malformed || !hosts.has(route.destination) || route.table !== 254) return;
-        const address = route.destination.slice(0, -3);
-        const via =
-          message.type === RTM.DELROUTE
-            ? []
-            : route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
-        // A replaced route is told once, an added and deleted one (another metric) in two messages: what is deleted
-        // counts only if it is what we believe in.
-        this.#fib.set(address, via.toSorted());
-        this.#add({ at: monotonic(), kind: 'fib', address, via: via.toSorted() });
-      }),
+      listenRoutes(
+        namespaceOf(this.#lab, 'G'),
+        (message) => {
+          if (message.type !== RTM.NEWROUTE && message.type !== RTM.DELROUTE) return;
+          const route: Route | Malformed = decodeRoute(message);
+          if (route instanceof Malformed || route.table !== 254) return;
+          if (!route.destination.startsWith(inside) || !route.destination.endsWith(bits)) return;
+          const address = route.destination.slice(0, -bits.length);
+          const named = route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
+          const known = this.#fib.get(address) ?? [];
+          // IPv4 tells a replaced route once. IPv6 may tell the new one before the old one is deleted, and one next hop
+          // of several at a time: what is deleted counts only as far as it is what we believe in.
+          const left = family === 4 || named.length === 0 ? [] : known.filter((tor) => !named.includes(tor as TorName));
+          const via = message.type === RTM.DELROUTE ? left : named.toSorted();
+          this.#fib.set(address, via);
+          this.#add({ at: monotonic(), kind: 'fib', address, via });
+        },
+        family,
+      ),
     );
   }
 }

@@ -3,6 +3,8 @@
  * does this ARP speak for. Not the product's codecs on purpose: a measurement must not share the mistakes of what it
  * measures.
  */
+import { addressText } from '../team/neighbour-discovery.ts';
+
 export interface RouteSighting {
   readonly protocol: 'ospf' | 'bgp';
   readonly kind: 'announce' | 'withdraw';
@@ -23,8 +25,12 @@ export function arpSender(payload: Buffer): string | undefined {
   return quad(payload, 14);
 }
 
-/** @param packet an IPv4 packet, without link-layer header */
+/** @param packet an IPv4 or IPv6 packet, without link-layer header */
 export function routeSightings(packet: Buffer): RouteSighting[] {
+  if (packet.length >= 60 && packet[0]! >> 4 === 6 && packet[6] === 6) {
+    const segment = packet.subarray(40, Math.min(packet.length, 40 + packet.readUInt16BE(4)));
+    return bgpSightings(segment.subarray((segment[12]! >> 4) * 4));
+  }
   if (packet.length < 20 || packet[0]! >> 4 !== 4) return [];
   const header = (packet[0]! & 15) * 4;
   const payload = packet.subarray(header, Math.min(packet.length, packet.readUInt16BE(2)));
@@ -120,22 +126,28 @@ function pathAttributes(bytes: Buffer): PathAttribute[] {
 const originOf = (path: Buffer): string | undefined =>
   path.length >= 6 && path.length === 2 + path[1]! * 4 ? String(path.readUInt32BE(path.length - 4)) : undefined;
 
-/** RFC 4760, IPv4 unicast, which some speakers prefer to the fields of RFC 4271. */
+/** RFC 4760: IPv6 unicast, and IPv4 unicast, which some speakers prefer to the fields of RFC 4271. */
 function multiprotocolHosts(attributes: readonly PathAttribute[], type: number): RouteSighting[] {
   const value = attributes.find((attribute) => attribute.type === type)?.value;
-  if (value === undefined || value.length < 3 || value.readUInt16BE(0) !== 1 || value[2] !== 1) return [];
-  if (type === MP_UNREACH_NLRI) return hostsIn(value.subarray(3), 'withdraw');
-  return value.length >= 5 ? hostsIn(value.subarray(5 + value[3]!), 'announce') : [];
+  if (value === undefined || value.length < 3 || value[2] !== 1) return [];
+  const family = value.readUInt16BE(0);
+  if (family !== 1 && family !== 2) return [];
+  const bits = family === 1 ? 32 : 128;
+  if (type === MP_UNREACH_NLRI) return hostsIn(value.subarray(3), 'withdraw', bits);
+  return value.length >= 5 ? hostsIn(value.subarray(5 + value[3]!), 'announce', bits) : [];
 }
 
-function hostsIn(prefixes: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] {
+function hostsIn(prefixes: Buffer, kind: 'announce' | 'withdraw', host: 32 | 128 = 32): RouteSighting[] {
   const found: RouteSighting[] = [];
   let at = 0;
   while (at < prefixes.length) {
     const bits = prefixes[at]!;
     const octets = (bits + 7) >> 3;
-    if (bits > 32 || at + 1 + octets > prefixes.length) break;
-    if (bits === 32) found.push({ protocol: 'bgp', kind, address: quad(prefixes, at + 1) });
+    if (bits > host || at + 1 + octets > prefixes.length) break;
+    if (bits === host) {
+      const address = host === 32 ? quad(prefixes, at + 1) : addressText(prefixes.subarray(at + 1, at + 17));
+      found.push({ protocol: 'bgp', kind, address });
+    }
     at += 1 + octets;
   }
   return found;

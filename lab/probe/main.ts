@@ -1,12 +1,14 @@
 import { setPriority } from 'node:os';
 import { serveHelper } from '../helper.ts';
-import { Prober } from './prober.ts';
+import { familiesFrom } from '../topology/plan.ts';
+import { type Endpoint, Prober } from './prober.ts';
 
 // A measurement that waits for its subject measures the waiting.
 setPriority(-10);
-const prober = new Prober(process.argv[2]!);
+const prober = new Prober(process.argv[2]!, familiesFrom(process.argv[3]));
 prober.start();
 serveHelper({
   begin: () => prober.begin(),
+  endpoints: (endpoints: readonly Endpoint[]) => prober.endpoints(endpoints),
   end: (settle: number) => prober.end(settle),
 });

@@ -1,17 +1,30 @@
 /**
- * One UDP packet a millisecond from the client to every server and back from every server to the client. Sockets are
+ * One UDP packet a millisecond from the client to every server (each of its addresses) and back from every server to
+ * the client. Sockets are
  * opened in the nodes' namespaces; packets that fall due while the process was not scheduled go out as soon as it is,
  * with the time they really left.
  */
 import { AF, LinuxSocket, type OutgoingMessage, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
 import { monotonic } from '../monotonic.ts';
-import { CLIENT, namespaceOf, SERVERS, type ServerName } from '../topology/plan.ts';
+import { CLIENT, type Family, namespaceOf, SERVERS } from '../topology/plan.ts';
 import { judgeStream, type StreamResult } from './streams.ts';
 
 export type Direction = 'to-server' | 'from-server';
 
+/** Who is probed. */
+export interface Endpoint {
+  /** What the results call it. */
+  readonly name: string;
+  /** The node in whose namespace it is. */
+  readonly node: string;
+  readonly address?: string | undefined;
+  readonly address6?: string | undefined;
+}
+
 export interface ProbeResult extends StreamResult {
-  readonly server: ServerName;
+  /** The endpoint's name. */
+  readonly server: string;
+  readonly family: Family;
   readonly direction: Direction;
   /** Packets that the sender's own kernel refused (no route, no carrier); they count as sent and lost. */
   readonly refused: number;
@@ -27,9 +40,10 @@ const MAGIC = 0x70726f62;
 const SIZE = 24;
 
 interface Stream {
-  readonly server: ServerName;
+  readonly server: string;
+  readonly family: Family;
   readonly direction: Direction;
-  readonly to: { family: 'ipv4'; address: string; port: number };
+  readonly to: { family: 'ipv4' | 'ipv6'; address: string; port: number };
   readonly sentAt: Float64Array;
   readonly arrivals: Uint8Array;
   sent: number;
@@ -38,28 +52,45 @@ interface Stream {
   refused: number;
 }
 
-interface Endpoint {
+interface End {
   readonly socket: LinuxSocket;
   readonly streams: readonly number[];
 }
 
 export class Prober {
-  readonly #streams: Stream[] = [];
-  readonly #endpoints: Endpoint[] = [];
+  readonly #lab: string;
+  readonly #families: readonly Family[];
+  #streams: Stream[] = [];
+  #ends: End[] = [];
   #window = 0;
   #counting = false;
   #nextDue = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(lab: string) {
-    const client = this.#open(namespaceOf(lab, 'X'));
-    const fromClient: number[] = [];
-    for (const server of SERVERS) {
-      fromClient.push(this.#addStream(server.name, 'to-server', server.address));
-      const back = this.#addStream(server.name, 'from-server', CLIENT.address);
-      this.#endpoints.push({ socket: this.#open(namespaceOf(lab, server.name)), streams: [back] });
+  constructor(lab: string, families: readonly Family[]) {
+    this.#lab = lab;
+    this.#families = families;
+    this.endpoints(SERVERS.map(({ name, address, address6 }) => ({ name, node: name, address, address6 })));
+  }
+
+  /** From now on these are probed, and nobody else. What was counted is forgotten. */
+  endpoints(endpoints: readonly Endpoint[]): void {
+    for (const { socket } of this.#ends) socket.close();
+    this.#streams = [];
+    this.#ends = [];
+    this.#counting = false;
+    for (const family of this.#families) {
+      const client = family === 4 ? CLIENT.address : CLIENT.address6;
+      const fromClient: number[] = [];
+      for (const { name, node, address, address6 } of endpoints) {
+        const own = family === 4 ? address : address6;
+        if (own === undefined) continue;
+        fromClient.push(this.#addStream(name, family, 'to-server', own));
+        const back = this.#addStream(name, family, 'from-server', client);
+        this.#ends.push({ socket: this.#open(namespaceOf(this.#lab, node), family, own), streams: [back] });
+      }
+      this.#ends.push({ socket: this.#open(namespaceOf(this.#lab, 'X'), family, client), streams: fromClient });
     }
-    this.#endpoints.push({ socket: client, streams: fromClient });
   }
 
   start(): void {
@@ -86,6 +117,7 @@ export class Prober {
     await new Promise((resolve) => setTimeout(resolve, settle));
     return this.#streams.map((stream) => ({
       server: stream.server,
+      family: stream.family,
       direction: stream.direction,
       refused: stream.refused,
       ...judgeStream(stream, INTERVAL),
@@ -94,14 +126,15 @@ export class Prober {
 
   close(): void {
     clearTimeout(this.#timer);
-    for (const { socket } of this.#endpoints) socket.close();
+    for (const { socket } of this.#ends) socket.close();
   }
 
-  #addStream(server: ServerName, direction: Direction, address: string): number {
+  #addStream(server: string, family: Family, direction: Direction, address: string): number {
     this.#streams.push({
       server,
+      family,
       direction,
-      to: { family: 'ipv4', address, port: PORT },
+      to: { family: `ipv${family}`, address, port: PORT },
       sentAt: new Float64Array(CAPACITY),
       arrivals: new Uint8Array(CAPACITY),
       sent: 0,
@@ -112,10 +145,15 @@ export class Prober {
     return this.#streams.length - 1;
   }
 
-  #open(netns: string): LinuxSocket {
-    const socket = LinuxSocket.open({ family: AF.INET, type: SOCK.DGRAM, protocol: 0, netns });
+  #open(netns: string, family: Family, address: string): LinuxSocket {
+    const socket = LinuxSocket.open({
+      family: family === 4 ? AF.INET : AF.INET6,
+      type: SOCK.DGRAM,
+      protocol: 0,
+      netns,
+    });
     socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 4 << 20);
-    socket.bind({ family: 'ipv4', address: '0.0.0.0', port: PORT });
+    socket.bind({ family: `ipv${family}`, address, port: PORT });
     return socket;
   }
 
@@ -128,13 +166,13 @@ export class Prober {
     }
     if (due > 0) {
       this.#nextDue += due * INTERVAL;
-      for (const endpoint of this.#endpoints) this.#send(endpoint, due);
+      for (const endpoint of this.#ends) this.#send(endpoint, due);
     }
-    for (const endpoint of this.#endpoints) this.#receive(endpoint);
+    for (const endpoint of this.#ends) this.#receive(endpoint);
     this.#timer = setTimeout(() => this.#tick(), INTERVAL);
   }
 
-  #send(endpoint: Endpoint, count: number): void {
+  #send(endpoint: End, count: number): void {
     const messages: OutgoingMessage[] = [];
     const owners: Stream[] = [];
     for (let round = 0; round < count; round++) {
@@ -164,7 +202,7 @@ export class Prober {
     }
   }
 
-  #receive(endpoint: Endpoint): void {
+  #receive(endpoint: End): void {
     for (;;) {
       const messages = endpoint.socket.receiveBatch();
       for (const { data } of messages) {

@@ -8,14 +8,20 @@
  *   not flooded to. A port whose carrier is back is put to forwarding by the kernel in any case; until the `standby` of
  *   the machine takes that back, this keeps the server from answering on both links. Only a broadcast that the server
  *   itself begins in that millisecond would leave by both.
+ *
+ * An active-active server has no standby: both ports forward and learn, so that what it answers leaves by the link on
+ * which it was asked, and the loss of one link leaves the other.
+ *
+ * A link that takes over tells all addresses that the server has at the moment, as the kernel does (NETDEV_NOTIFY_PEERS).
  */
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
-import { BR_STATE, type LinkChange } from 'rtnetlink-ts';
+import { BR_STATE, decodeInterfaceAddress, type LinkChange, Malformed, type Message, RTM } from 'rtnetlink-ts';
 import { monotonic } from '../monotonic.ts';
-import { isUsable, LinkSetter, type Listener, listenLinks } from '../netlink.ts';
+import { isUsable, LinkSetter, type Listener, listenAddresses, listenLinks } from '../netlink.ts';
 import type { NicName, Server, ServerName } from '../topology/plan.ts';
 import { gratuitousArp } from './arp.ts';
 import { type TeamEffect, TeamMachine } from './machine.ts';
+import { unsolicitedAdvertisement } from './neighbour-discovery.ts';
 
 /** `at` in milliseconds of CLOCK_MONOTONIC. */
 export interface TeamRecord {
@@ -34,9 +40,12 @@ export class Team {
   readonly #record: (record: TeamRecord) => void;
   readonly #setter: LinkSetter;
   readonly #links: Listener;
+  readonly #addresses: readonly Listener[];
+  readonly #activeActive: boolean;
   readonly #ifindex: Record<NicName, number>;
   readonly #sender: LinuxSocket;
-  readonly #garp: Buffer;
+  /** By address: what tells it. */
+  readonly #announcements = new Map<string, Buffer>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -45,14 +54,19 @@ export class Team {
     updelay: number,
     record: (record: TeamRecord) => void,
     onReady: () => void = () => undefined,
+    activeActive = false,
   ) {
     this.#server = server;
     this.#machine = new TeamMachine(server.primary, updelay);
     this.#record = record;
-    this.#garp = gratuitousArp(server.mac, server.address);
+    this.#activeActive = activeActive;
     this.#sender = LinuxSocket.open({ family: AF.PACKET, type: SOCK.RAW, protocol: 0, netns });
     this.#setter = new LinkSetter(netns, (errno) => this.#note('refused', undefined, `errno ${errno}`));
     this.#ifindex = withNetns(netns, () => ({ 'eth-a': interfaceIndex('eth-a'), 'eth-b': interfaceIndex('eth-b') }));
+    const bond = withNetns(netns, () => interfaceIndex('bond0'));
+    this.#addresses = ([4, 6] as const).map((family) =>
+      listenAddresses(netns, (message) => this.#addressIs(message, bond), family),
+    );
     const atStart = { 'eth-a': false, 'eth-b': false };
     let started = false;
     this.#links = listenLinks(
@@ -65,7 +79,8 @@ export class Team {
       },
       () => {
         started = true;
-        for (const effect of this.#machine.start(atStart)) this.#perform(effect);
+        if (activeActive) for (const nic of NICS) this.#linkIs(nic, atStart[nic]);
+        else for (const effect of this.#machine.start(atStart)) this.#perform(effect);
         onReady();
       },
     );
@@ -74,14 +89,37 @@ export class Team {
   close(): void {
     clearTimeout(this.#timer);
     this.#links.close();
+    for (const listener of this.#addresses) listener.close();
     this.#setter.close();
     this.#sender.close();
+  }
+
+  #addressIs(message: Message, bond: number): void {
+    if (message.type !== RTM.NEWADDR && message.type !== RTM.DELADDR) return;
+    const entry = decodeInterfaceAddress(message);
+    if (entry instanceof Malformed || entry.ifindex !== bond) return;
+    const text = String(entry.address);
+    if (message.type === RTM.DELADDR) this.#announcements.delete(text);
+    else if (!text.includes(':')) this.#announcements.set(text, gratuitousArp(this.#server.mac, text));
+    else if (!text.startsWith('fe80:')) this.#announcements.set(text, unsolicitedAdvertisement(this.#server.mac, text));
+  }
+
+  /** Both links of an active-active server, each for itself. */
+  #both(nic: NicName, up: boolean): void {
+    if (!up) return;
+    const port = { family: AF.BRIDGE, ifindex: this.#ifindex[nic] };
+    const flood = { unicastFlood: true, multicastFlood: true, broadcastFlood: true };
+    const change = { ...port, bridgePort: { locked: false, learning: true, ...flood, state: BR_STATE.FORWARDING } };
+    this.#setter.apply([change]);
+    this.#announce(nic);
   }
 
   #linkIs(nic: NicName, up: boolean): void {
     if (this.#machine.isUp(nic) === up) return;
     const at = monotonic();
-    for (const effect of this.#machine.link(nic, up, at)) this.#perform(effect);
+    const effects = this.#machine.link(nic, up, at);
+    if (this.#activeActive) this.#both(nic, up);
+    else for (const effect of effects) this.#perform(effect);
     this.#record({ at, server: this.#server.name, event: up ? 'link-back' : 'link-lost', nic });
     this.#arm();
   }
@@ -89,7 +127,7 @@ export class Team {
   #arm(): void {
     clearTimeout(this.#timer);
     const deadline = this.#machine.nextDeadline();
-    if (deadline === undefined) return;
+    if (deadline === undefined || this.#activeActive) return;
     this.#timer = setTimeout(
       () => {
         for (const effect of this.#machine.tick(monotonic())) this.#perform(effect);
@@ -120,6 +158,13 @@ export class Team {
     });
   }
 
+  #announce(nic: NicName): void {
+    const to = { family: 'packet' as const, ifindex: this.#ifindex[nic], protocol: ETH_P.ALL };
+    const messages = [...this.#announcements.values()].map((data) => ({ data, to }));
+    for (let sent = 0; sent < messages.length; ) sent += this.#sender.sendBatch(messages.slice(sent));
+    this.#note('garp', nic);
+  }
+
   #perform(effect: TeamEffect): void {
     if (effect.kind === 'none') {
       this.#note('no-link');
@@ -131,10 +176,6 @@ export class Team {
     }
     const standby: NicName = effect.to === 'eth-a' ? 'eth-b' : 'eth-a';
     this.#setter.apply([...this.#role(effect.to, true), ...this.#role(standby, false)]);
-    this.#sender.send({
-      data: this.#garp,
-      to: { family: 'packet', ifindex: this.#ifindex[effect.to], protocol: ETH_P.ARP },
-    });
-    this.#note('garp', effect.to);
+    this.#announce(effect.to);
   }
 }

@@ -1,13 +1,15 @@
 /** Makes the plan real with iproute2, and takes away what it made. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { run } from '../processes.ts';
 import {
   BRIDGE,
   CABLES,
   CLIENT,
   downlinksOf,
+  type Family,
   GATEWAY,
   GATEWAY_ADDRESS,
+  GATEWAY_ADDRESS6,
   GATEWAY_MAC,
   NODES,
   namespaceOf,
@@ -26,23 +28,23 @@ export type PortMode = 'routed' | 'bridge';
 const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
 
 /** Namespaces that exist already (a container's, linked into /run/netns) are used as they are. */
-export async function buildTopology(lab: string, ports: PortMode): Promise<void> {
+export async function buildTopology(lab: string, ports: PortMode, families: readonly Family[] = [4]): Promise<void> {
+  const six = families.includes(6);
   const names = [...NODES, 'wires'] as const;
   for (const node of names) {
     const namespace = namespaceOf(lab, node);
     if (!existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'add', namespace]);
     await sysctl(namespace, [
-      // The lab is IPv4; router solicitations and MLD would only be noise in the captures.
-      'net.ipv6.conf.all.disable_ipv6=1',
-      'net.ipv6.conf.default.disable_ipv6=1',
+      ...(six ? IPV6_SYSCTLS : NO_IPV6_SYSCTLS),
       'net.ipv4.conf.all.rp_filter=0',
       'net.ipv4.conf.default.rp_filter=0',
-      ...(node === 'G' || node === 'A' || node === 'B' ? ROUTER_SYSCTLS : []),
+      ...(isRouter(node) ? ROUTER_SYSCTLS : []),
+      ...(six && isRouter(node) ? ['net.ipv6.conf.all.forwarding=1'] : []),
     ]);
   }
   await layCables(lab);
-  for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports);
-  await furnishGateway(lab);
+  for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports, six);
+  await furnishGateway(lab, six);
   for (const server of SERVERS) {
     await batch(namespaceOf(lab, server.name), [
       'link set lo up',
@@ -63,6 +65,7 @@ export async function buildTopology(lab: string, ports: PortMode): Promise<void>
       'link set bond0 up',
       `address add ${server.address}/24 dev bond0`,
       `route add default via ${GATEWAY_ADDRESS}`,
+      ...(six ? hostAddress6(server.address6, 'bond0') : []),
     ]);
   }
   await batch(namespaceOf(lab, 'X'), [
@@ -70,8 +73,31 @@ export async function buildTopology(lab: string, ports: PortMode): Promise<void>
     'link set eth0 up',
     `address add ${CLIENT.address}/${CLIENT.prefixLength} dev eth0`,
     `route add default via ${CLIENT.gateway}`,
+    ...(six ? [`address add ${CLIENT.address6}/64 dev eth0 nodad`, `route add ::/0 via ${CLIENT.gateway6}`] : []),
   ]);
 }
+
+const isRouter = (node: string): boolean => node === 'G' || node === 'A' || node === 'B';
+
+/** Router solicitations and MLD would only be noise in the captures. */
+const NO_IPV6_SYSCTLS = ['net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1'];
+
+/**
+ * Addresses by hand and at once, and kept while a port is shut: without `keep_addr_on_down` the kernel forgets the
+ * gateway's address of every port that a group shuts.
+ */
+const IPV6_SYSCTLS = ['all', 'default'].flatMap((which) => [
+  `net.ipv6.conf.${which}.accept_dad=0`,
+  `net.ipv6.conf.${which}.accept_ra=0`,
+  `net.ipv6.conf.${which}.keep_addr_on_down=1`,
+]);
+
+/** On-link is the gateway alone, as where a router's advertisement has no L flag: neighbours are behind two switches. */
+export const hostAddress6 = (address: string, device: string): string[] => [
+  `address add ${address}/64 dev ${device} nodad noprefixroute`,
+  `route add ${GATEWAY_ADDRESS6}/128 dev ${device}`,
+  `route add ::/0 via ${GATEWAY_ADDRESS6} dev ${device}`,
+];
 
 const ROUTER_SYSCTLS = [
   'net.ipv4.ip_forward=1',
@@ -110,15 +136,16 @@ const redirect = (from: string, to: string): string[] => [
   `filter add dev ${from} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev ${to}\n`,
 ];
 
-async function furnishTor(lab: string, tor: TorName, ports: PortMode): Promise<void> {
+async function furnishTor(lab: string, tor: TorName, ports: PortMode, six: boolean): Promise<void> {
   const namespace = namespaceOf(lab, tor);
-  const { routerId, uplink, address } = TORS[tor];
+  const { routerId, uplink, address, address6 } = TORS[tor];
   const downlinks = downlinksOf(tor);
   const gateways = ports === 'bridge' ? [BRIDGE] : downlinks;
   await batch(namespace, [
     'link set lo up',
     `address add ${routerId}/32 dev lo`,
     `address add ${address}/30 dev ${uplink}`,
+    ...(six ? [`address add ${address6}/64 dev ${uplink} nodad`] : []),
     `link set ${uplink} up`,
     ...(ports === 'bridge'
       ? [
@@ -129,6 +156,7 @@ async function furnishTor(lab: string, tor: TorName, ports: PortMode): Promise<v
       : downlinks.map((port) => `link set ${port} address ${GATEWAY_MAC}`)),
     // A /32: the ToR has no connected subnet that it might announce or believe in.
     ...gateways.map((name) => `address add ${GATEWAY_ADDRESS}/32 dev ${name}`),
+    ...(six ? gateways.map((name) => `address add ${GATEWAY_ADDRESS6}/128 dev ${name} nodad`) : []),
     ...downlinks.map((port) => `link set ${port} up`),
   ]);
   await sysctl(
@@ -143,24 +171,26 @@ async function furnishTor(lab: string, tor: TorName, ports: PortMode): Promise<v
   );
 }
 
-async function furnishGateway(lab: string): Promise<void> {
+async function furnishGateway(lab: string, six: boolean): Promise<void> {
   await batch(namespaceOf(lab, 'G'), [
     'link set lo up',
     `address add ${GATEWAY.routerId}/32 dev lo`,
     ...TOR_NAMES.flatMap((tor) => [
       `address add ${TORS[tor].peer}/30 dev ${TORS[tor].gatewayPort}`,
+      ...(six ? [`address add ${TORS[tor].peer6}/64 dev ${TORS[tor].gatewayPort} nodad`] : []),
       `link set ${TORS[tor].gatewayPort} up`,
     ]),
     `address add ${CLIENT.gateway}/${CLIENT.prefixLength} dev GX`,
+    ...(six ? [`address add ${CLIENT.gateway6}/64 dev GX nodad`] : []),
     'link set GX up',
   ]);
 }
 
-/** Removes every namespace of the lab, and with it every device. */
+/** Removes every namespace of the lab, a case's own among them, and with it every device. */
 export async function removeTopology(lab: string): Promise<void> {
-  for (const node of [...NODES, 'wires'] as const) {
-    const namespace = namespaceOf(lab, node);
-    if (existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'delete', namespace]);
+  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
+  for (const namespace of namespaces) {
+    if (namespace.startsWith(namespaceOf(lab, ''))) await run(['ip', 'netns', 'delete', namespace]);
   }
 }
 

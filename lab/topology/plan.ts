@@ -24,10 +24,12 @@ export type TorName = 'A' | 'B';
 export type NodeName = 'G' | TorName | ServerName | 'X';
 export type NicName = 'eth-a' | 'eth-b';
 export type Protocol = 'ospf' | 'bgp' | 'both';
+export type Family = 4 | 6;
 
 export interface Server {
   readonly name: ServerName;
   readonly address: string;
+  readonly address6: string;
   /** MAC of the team. */
   readonly mac: string;
   readonly primary: NicName;
@@ -44,26 +46,93 @@ export interface Cable {
 }
 
 export const SERVERS: readonly Server[] = [
-  { name: 'C3', address: '10.10.10.1', mac: '02:00:00:00:00:03', primary: 'eth-a', slot: 1 },
-  { name: 'C4', address: '10.10.10.2', mac: '02:00:00:00:00:04', primary: 'eth-a', slot: 2 },
-  { name: 'C1', address: '10.10.10.4', mac: '02:00:00:00:00:01', primary: 'eth-b', slot: 3 },
-  { name: 'C2', address: '10.10.10.5', mac: '02:00:00:00:00:02', primary: 'eth-b', slot: 4 },
+  {
+    name: 'C3',
+    address: '10.10.10.1',
+    address6: '2001:db8:10::1',
+    mac: '02:00:00:00:00:03',
+    primary: 'eth-a',
+    slot: 1,
+  },
+  {
+    name: 'C4',
+    address: '10.10.10.2',
+    address6: '2001:db8:10::2',
+    mac: '02:00:00:00:00:04',
+    primary: 'eth-a',
+    slot: 2,
+  },
+  {
+    name: 'C1',
+    address: '10.10.10.4',
+    address6: '2001:db8:10::4',
+    mac: '02:00:00:00:00:01',
+    primary: 'eth-b',
+    slot: 3,
+  },
+  {
+    name: 'C2',
+    address: '10.10.10.5',
+    address6: '2001:db8:10::5',
+    mac: '02:00:00:00:00:02',
+    primary: 'eth-b',
+    slot: 4,
+  },
 ];
 
 export const SUBNET = '10.10.10.0/24';
+export const SUBNET6 = '2001:db8:10::/64';
 export const GATEWAY_ADDRESS = '10.10.10.254';
+export const GATEWAY_ADDRESS6 = '2001:db8:10::fe';
 /** Both ToRs answer for the gateway with one MAC, so that a server that moves needs no new neighbour entry. */
 export const GATEWAY_MAC = '00:00:5e:00:01:0a';
 /** Name of the SVI with `ports: bridge`. */
 export const BRIDGE = 'br0';
 
-export const CLIENT = { address: '198.51.100.10', prefixLength: 24, gateway: '198.51.100.1' } as const;
+export const CLIENT = {
+  address: '198.51.100.10',
+  prefixLength: 24,
+  gateway: '198.51.100.1',
+  address6: '2001:db8:51::10',
+  gateway6: '2001:db8:51::1',
+} as const;
 
 export const TORS: Readonly<
-  Record<TorName, { routerId: string; asn: number; uplink: string; address: string; peer: string; gatewayPort: string }>
+  Record<
+    TorName,
+    {
+      routerId: string;
+      asn: number;
+      uplink: string;
+      address: string;
+      peer: string;
+      /** The uplink's IPv6 addresses, ours and G's, in a /64. */
+      address6: string;
+      peer6: string;
+      gatewayPort: string;
+    }
+  >
 > = {
-  A: { routerId: '10.255.0.1', asn: 65001, uplink: 'A0', address: '192.0.2.2', peer: '192.0.2.1', gatewayPort: 'GA' },
-  B: { routerId: '10.255.0.2', asn: 65002, uplink: 'B0', address: '192.0.2.6', peer: '192.0.2.5', gatewayPort: 'GB' },
+  A: {
+    routerId: '10.255.0.1',
+    asn: 65001,
+    uplink: 'A0',
+    address: '192.0.2.2',
+    peer: '192.0.2.1',
+    address6: '2001:db8:a::2',
+    peer6: '2001:db8:a::1',
+    gatewayPort: 'GA',
+  },
+  B: {
+    routerId: '10.255.0.2',
+    asn: 65002,
+    uplink: 'B0',
+    address: '192.0.2.6',
+    peer: '192.0.2.5',
+    address6: '2001:db8:b::2',
+    peer6: '2001:db8:b::1',
+    gatewayPort: 'GB',
+  },
 };
 
 export const GATEWAY = { routerId: '10.255.0.254', asn: 65000 } as const;
@@ -99,6 +168,9 @@ export function cableAt(port: string): Cable {
   if (!cable) throw new Error(`no cable at port ${port}`);
   return cable;
 }
+
+/** An argument of the lab's programs: `4`, `6` or `4,6`. */
+export const familiesFrom = (text = '4'): Family[] => text.split(',').map((family) => (family === '6' ? 6 : 4));
 
 /** The ToR that a server's primary link leads to. */
 export const homeOf = (server: Server): TorName => (server.primary === 'eth-a' ? 'A' : 'B');

@@ -9,7 +9,7 @@ import { PROJECT } from '../containers/podman.ts';
 import { moduleCommand } from '../helper.ts';
 import { startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
-import { downlinksOf, GATEWAY, SUBNET, TORS } from '../topology/plan.ts';
+import { downlinksOf, GATEWAY, SUBNET, SUBNET6, TORS } from '../topology/plan.ts';
 import type { TorSettings } from './today.ts';
 
 export const socketOf = (directory: string): string => join(directory, 'control.sock');
@@ -24,13 +24,17 @@ export interface AgentConfiguration {
 }
 
 export function agentConfiguration(settings: TorSettings): AgentConfiguration {
-  const { tor, directory, protocol } = settings;
-  const { routerId, asn, uplink, peer } = TORS[tor];
+  const { tor, directory, protocol, families } = settings;
+  const { routerId, asn, uplink, peer, peer6 } = TORS[tor];
   const downlinks = downlinksOf(tor);
   return {
     role: 'tor',
     routerId,
-    hostRoutes: { prefixes: [SUBNET], ports: downlinks, returning: { mode: 'always' } },
+    hostRoutes: {
+      prefixes: families.map((family) => (family === 4 ? SUBNET : SUBNET6)),
+      ports: downlinks,
+      returning: { mode: 'always' },
+    },
     portLink: [{ name: 'fabric', uplinks: [uplink], downlinks, recoveryDelay: '1s', startupDelay: '1s' }],
     ...(protocol === 'bgp'
       ? {}
@@ -45,7 +49,11 @@ export function agentConfiguration(settings: TorSettings): AgentConfiguration {
       : {
           bgp: {
             asn,
-            neighbors: [{ address: peer, remoteAs: GATEWAY.asn, timers: { keepalive: '1s', hold: '3s' } }],
+            neighbors: families.map((family) => ({
+              address: family === 4 ? peer : peer6,
+              remoteAs: GATEWAY.asn,
+              timers: { keepalive: '1s', hold: '3s' },
+            })),
           },
         }),
     control: { socket: socketOf(directory), metrics: null },

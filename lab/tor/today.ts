@@ -6,7 +6,7 @@ import { moduleCommand } from '../helper.ts';
 import type { Place } from '../place.ts';
 import { type ProcessRecord, startDetached } from '../processes.ts';
 import type { PortMode } from '../topology/build.ts';
-import { BRIDGE, downlinksOf, type Protocol, TORS, type TorName } from '../topology/plan.ts';
+import { BRIDGE, downlinksOf, type Family, type Protocol, TORS, type TorName } from '../topology/plan.ts';
 
 export interface TorSettings {
   readonly lab: string;
@@ -16,6 +16,7 @@ export interface TorSettings {
   readonly directory: string;
   readonly protocol: Protocol;
   readonly ports: PortMode;
+  readonly families: readonly Family[];
 }
 
 export async function startToday(settings: TorSettings): Promise<ProcessRecord[]> {

@@ -47,7 +47,7 @@ test('a route that is missing and one that leads nowhere are the same', (t) => {
   t.deepEqual(fibDifferences({ '10.10.10.1': ['A', 'B'] }, { '10.10.10.1': ['A'] }), ['10.10.10.1']);
 });
 
-const C4 = SERVERS.find(({ name }) => name === 'C4')!;
+const C4 = { node: 'C4', address: SERVERS.find(({ name }) => name === 'C4')!.address };
 
 const failover: readonly Observation[] = [
   { at: 90, kind: 'announce', tor: 'B', protocol: 'ospf', address: '10.10.10.2' },
@@ -74,6 +74,7 @@ test('no split without G, and no stage that was not seen', (t) => {
 
 const streamOf = (server: ProbeResult['server'], lost: number): ProbeResult => ({
   server,
+  family: 4,
   direction: 'to-server',
   sent: 100,
   received: 100 - lost,

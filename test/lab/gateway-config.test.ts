@@ -9,6 +9,7 @@ import { gatewayFrr, torFrr } from '../../lab/gateway/frr.ts';
 import { TOR_NAMES } from '../../lab/topology/plan.ts';
 
 const execute = promisify(execFile);
+const DUAL = { families: [4, 6], multipath: true } as const;
 const PROTOCOLS = ['ospf', 'bgp', 'both'] as const;
 
 /** Rejects when the program doesn't like the text. */
@@ -30,10 +31,11 @@ const frr = (text: string) => check(text, (file) => ['vtysh', '-C', '-f', file])
 for (const protocol of PROTOCOLS) {
   test(`BIRD accepts G's configuration (${protocol})`, async (t) => {
     await t.notThrowsAsync(bird(gatewayBird(protocol)));
+    await t.notThrowsAsync(bird(gatewayBird(protocol, DUAL)));
   });
 
   test(`FRR accepts G's and the ToRs' configuration (${protocol})`, async (t) => {
-    const all = [gatewayFrr(protocol, 'fast'), gatewayFrr(protocol, 'default')];
+    const all = [gatewayFrr(protocol, 'fast'), gatewayFrr(protocol, 'default'), gatewayFrr(protocol, 'fast', DUAL)];
     for (const tor of TOR_NAMES) all.push(torFrr(tor, protocol));
     for (const configuration of all) {
       t.deepEqual('ospfd' in configuration, protocol !== 'bgp');

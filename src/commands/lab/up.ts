@@ -30,6 +30,11 @@ network namespaces of this machine (--containers: G, A and B in podman container
       options: ['routed', 'bridge'],
       default: 'routed',
     }),
+    family: Flags.string({
+      description: 'IP versions; IPv6 needs BGP',
+      options: ['4', '6', 'both'],
+      default: '4',
+    }),
     updelay: Flags.integer({
       description: 'milliseconds that a server waits before it uses a primary link that is back',
       default: 200,
@@ -56,6 +61,7 @@ network namespaces of this machine (--containers: G, A and B in podman container
       gateway: flags.gateway as 'frr' | 'bird',
       protocol: flags.protocol as 'ospf' | 'bgp' | 'both',
       ports: flags.ports as 'routed' | 'bridge',
+      families: flags.family === 'both' ? [4, 6] : [flags.family === '6' ? 6 : 4],
       updelay: flags.updelay,
       lsaTimers: flags['lsa-timers'] as 'fast' | 'default',
       containers: flags.containers,
@@ -64,7 +70,8 @@ network namespaces of this machine (--containers: G, A and B in podman container
     };
     const result = await labUp(options);
     this.log(`Lab ${result.name} is up (${result.gateway}, ${result.protocol}). Routes at G:`);
-    for (const [address, tors] of Object.entries(result.fib)) this.log(`  ${address}/32 by ${tors.join(' and ')}`);
+    for (const [address, tors] of Object.entries(result.fib))
+      this.log(`  ${address}/${address.includes(':') ? 128 : 32} by ${tors.join(' and ')}`);
     this.log(`Namespaces: ${result.namespaces.join(' ')}`);
     return result;
   }
