@@ -133,6 +133,11 @@ export class Kernel implements LinkState, PortDriver {
       if (port) known.push(port);
       else errors.push(new PortError(name, 'no such port'));
     }
+  /** Called when the ports are lost from sight (notifications overflowed, the socket failed) and when they are back. */
+  onBlind(listener: (blind: boolean, reason: string) => void): () => void {
+    return this.#links.onBlind(listener);
+  }
+
     errors.push(...(await this.#shutting.set(known, up)));
     if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
   }

@@ -81,6 +81,22 @@ export class Links implements LinkState {
     return this.#subscription.onResync(listener);
   }
 
+  /**
+   * Notifications were lost: until the second call, after everything was read again and the differences told, what is
+   * known of the ports is not the truth.
+   */
+  onBlind(listener: (blind: boolean, reason: string) => void): () => void {
+    const lost = (reason: string): void => listener(true, `${reason}; the ports are read anew`);
+    if (this.#subscription.lost !== undefined) lost(this.#subscription.lost);
+    const ends = [
+      this.#subscription.onLost(lost),
+      this.#subscription.onResync(() => listener(false, 'the ports were read again')),
+    ];
+    return () => {
+      for (const end of ends) end();
+    };
+  }
+
   /** Takes in what the kernel has notified up to now, in this turn. */
   readNow(): void {
     this.#subscription.readNow();

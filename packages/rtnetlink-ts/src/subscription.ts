@@ -6,10 +6,12 @@
  * anew: what was lost happened before the dump, what happens from now on is notified. Objects that a notification
  * touches while the dump runs keep what the notification said (the dump may be older), all others are compared with the
  * dump, and each difference is delivered as a change like any other. Nothing is missed in the end. Another overrun
- * meanwhile spoils the dump, and it is made again. The first picture at the start comes the same way.
+ * meanwhile spoils the dump, and it is made again. The first picture at the start comes the same way. A socket that fails
+ * otherwise is replaced by a new one, with a dump. From the loss until the dump is compared the table is not the truth:
+ * `onLost` and `onResync` tell.
  */
-import { type LinuxSocket, NETLINK, SOL, SystemCallError } from 'linux-sockets';
-import { AF, NLM_F, RTM, RTNLGRP } from './codec/constants.ts';
+import { type LinuxSocket, SystemCallError } from 'linux-sockets';
+import { AF, NLM_F, RTM } from './codec/constants.ts';
 import { decodeInterfaceAddress } from './codec/interface-address.ts';
 import { decodeLink } from './codec/link.ts';
 import { Malformed, type Message } from './codec/message.ts';
@@ -17,15 +19,9 @@ import { decodeNeighbour } from './codec/neighbour.ts';
 import { decodeNextHop } from './codec/nexthop.ts';
 import { decodeRoute, type Route } from './codec/route.ts';
 import { decodeRule } from './codec/rule.ts';
+import { openSubscribed, READ } from './kinds.ts';
 import { type Kind, keyOf, merged, type ObjectOf, routeSlot, sameValue } from './mirror.ts';
-import {
-  countMalformed,
-  newReceiveCounters,
-  openRouteSocket,
-  type ReceiveCounters,
-  receive,
-  type SocketOptions,
-} from './receive.ts';
+import { countMalformed, newReceiveCounters, type ReceiveCounters, receive, type SocketOptions } from './receive.ts';
 import { Rtnetlink } from './rtnetlink.ts';
 
 export { type Kind, neighbourKey, type ObjectOf } from './mirror.ts';
@@ -53,31 +49,6 @@ export interface SubscriptionOptions extends SocketOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-const GROUPS: Record<Kind, readonly number[]> = {
-  link: [RTNLGRP.LINK],
-  address: [RTNLGRP.IPV4_IFADDR, RTNLGRP.IPV6_IFADDR],
-  neighbour: [RTNLGRP.NEIGH],
-  fdb: [RTNLGRP.NEIGH],
-  route: [RTNLGRP.IPV4_ROUTE, RTNLGRP.IPV6_ROUTE],
-  rule: [RTNLGRP.IPV4_RULE, RTNLGRP.IPV6_RULE],
-  nexthop: [RTNLGRP.NEXTHOP],
-};
-
-const READ: { readonly [K in Kind]: (rtnetlink: Rtnetlink) => Promise<ObjectOf[K][]> } = {
-  link: (rtnetlink) => rtnetlink.dumpLinks(),
-  address: (rtnetlink) => rtnetlink.dumpAddresses(),
-  neighbour: (rtnetlink) => rtnetlink.dumpNeighbours(),
-  fdb: (rtnetlink) => rtnetlink.dumpFdb(),
-  route: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRoutes({ family })),
-  rule: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRules({ family })),
-  nexthop: (rtnetlink) => rtnetlink.dumpNextHops(),
-};
-
-async function bothFamilies<T>(read: (family: number) => Promise<T[]>): Promise<T[]> {
-  return [...(await read(AF.INET)), ...(await read(AF.INET6))];
-}
-
-const DEFAULT_RECEIVE_BUFFER = 8 << 20;
 /** System calls of one turn, each of up to 64 notifications: other sockets have their turn too. */
 const ROUNDS_PER_TURN = 4;
 const COMPARED_PER_TURN = 2000;
@@ -94,7 +65,7 @@ interface Resync {
 
 export class Subscription {
   readonly counters: ReceiveCounters & { resyncs: number } = { ...newReceiveCounters(), resyncs: 0 };
-  readonly #socket: LinuxSocket;
+  #socket: LinuxSocket;
   readonly #rtnetlink: Rtnetlink;
   readonly #options: SubscriptionOptions;
   readonly #now: () => number;
@@ -111,9 +82,15 @@ export class Subscription {
   readonly #routeSlots = new Map<string, Set<string>>();
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #resyncListeners = new Set<() => void>();
+  readonly #lostListeners = new Set<(reason: string) => void>();
   readonly #kinds: ReadonlySet<Kind>;
   readonly #idle: (() => void)[] = [];
   #lost = true;
+  /** Told to `onLost`, and not yet to `onResync`. */
+  #blind: string | undefined;
+  /** The socket failed; a new one is due. */
+  #broken = false;
+  #unreferenced = false;
   #resync: Resync | undefined;
   #retry = FIRST_RETRY;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -131,11 +108,8 @@ export class Subscription {
     this.#options = options;
     this.#kinds = new Set(options.kinds);
     this.#now = options.now ?? (() => performance.now());
-    this.#socket = openRouteSocket({ ...options, receiveBuffer: options.receiveBuffer ?? DEFAULT_RECEIVE_BUFFER });
+    this.#socket = openSubscribed(options);
     try {
-      for (const group of new Set(options.kinds.flatMap((kind) => GROUPS[kind]))) {
-        this.#socket.setOption(SOL.NETLINK, NETLINK.ADD_MEMBERSHIP, group);
-      }
       this.#rtnetlink = Rtnetlink.open({ netns: options.netns });
     } catch (error) {
       this.#socket.close();
@@ -166,6 +140,20 @@ export class Subscription {
     return () => this.#resyncListeners.delete(listener);
   }
 
+  /**
+   * Runs when notifications were lost, before anything else is read: until the next `onResync` the tables may be wrong.
+   * Returns the unsubscriber.
+   */
+  onLost(listener: (reason: string) => void): () => void {
+    this.#lostListeners.add(listener);
+    return () => this.#lostListeners.delete(listener);
+  }
+
+  /** Why the tables may be wrong now. */
+  get lost(): string | undefined {
+    return this.#blind;
+  }
+
   /** Resolves when no resync is wanted or under way. */
   synchronized(): Promise<void> {
     if (!this.#lost && !this.#resync) return Promise.resolve();
@@ -174,10 +162,11 @@ export class Subscription {
 
   /** Reads what has arrived, in this turn, instead of waiting to be told that the socket is readable. */
   readNow(): void {
-    if (!this.#closed) this.#readable();
+    if (!this.#closed && !this.#broken) this.#readable();
   }
 
   unref(): void {
+    this.#unreferenced = true;
     this.#socket.unref();
   }
 
@@ -196,26 +185,61 @@ export class Subscription {
     try {
       for (let round = 0; round < ROUNDS_PER_TURN && outcome === 'overrun' && !this.#closed; round++) {
         outcome = receive(this.#socket, this.counters, ROUNDS_PER_TURN, (message) => this.#notified(message, at));
-        if (outcome === 'overrun') this.#overrun();
+        if (outcome === 'overrun') this.#overrun('the kernel dropped notifications');
       }
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      this.#overrun();
-      this.#options.onError?.(error);
+      this.#fail(error);
     }
-    if (this.#closed) return;
+    if (this.#closed || this.#broken) return;
     // Nothing more may come to tell us that the socket is empty now.
     if (outcome !== 'empty' && this.#lost) {
       this.#continuation ??= setImmediate(() => {
         this.#continuation = undefined;
-        if (!this.#closed) this.#readable();
+        if (!this.#closed && !this.#broken) this.#readable();
       });
     } else if (outcome === 'empty' && this.#lost && !this.#resync && !this.#retryTimer) this.#startResync();
   }
 
-  #overrun(): void {
+  #overrun(reason: string): void {
     this.#lost = true;
     if (this.#resync) this.#resync.spoiled = true;
+    if (this.#blind !== undefined) return;
+    this.#blind = reason;
+    for (const listener of this.#lostListeners) guarded(listener, reason);
+  }
+
+  /** Nothing more will come from this socket. */
+  #fail(error: SystemCallError): void {
+    this.#broken = true;
+    this.#socket.close();
+    this.#overrun(`the socket failed: ${error.code}`);
+    this.#options.onError?.(error);
+    this.#tryAgain();
+  }
+
+  #tryAgain(): void {
+    if (this.#retryTimer || this.#closed) return;
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      if (this.#broken && !this.#reopen()) this.#tryAgain();
+      else this.#readable();
+    }, this.#retry);
+    if (this.#unreferenced) this.#retryTimer.unref();
+    this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+  }
+
+  #reopen(): boolean {
+    try {
+      this.#socket = openSubscribed(this.#options);
+    } catch (error) {
+      this.#options.onError?.(error);
+      return false;
+    }
+    this.#broken = false;
+    if (this.#unreferenced) this.#socket.unref();
+    this.#socket.onReadable(() => this.#readable());
+    return true;
   }
 
   #startResync(): void {
@@ -244,15 +268,12 @@ export class Subscription {
     this.#resync = undefined;
     if (resync.spoiled) {
       this.#lost = true;
-      this.#retryTimer = setTimeout(() => {
-        this.#retryTimer = undefined;
-        this.#readable();
-      }, this.#retry);
-      this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+      this.#tryAgain();
       return;
     }
     this.#retry = FIRST_RETRY;
     this.counters.resyncs++;
+    this.#blind = undefined;
     for (const listener of this.#resyncListeners) guarded(listener);
     for (const resolve of this.#idle.splice(0)) resolve();
   }

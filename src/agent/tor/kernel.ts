@@ -3,6 +3,7 @@ import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { Kernel } from '../../netlink/index.ts';
 import { isSonic, openSonicPorts, type SonicPorts } from '../../portlink/drivers/index.ts';
+import { anyBlind } from './sight.ts';
 import type { SwitchKernel } from './surroundings.ts';
 
 interface KernelNeeds {
@@ -40,7 +41,10 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     portByIndex: (ifindex) => ports.portByIndex(ifindex),
     ports: () => ports.ports(),
     onChange: (listener) => ports.onChange(listener),
-    onBlind: (listener) => ports.onBlind(listener),
+    onBlind: anyBlind(
+      (listener) => kernel.onBlind(listener),
+      (listener) => ports.onBlind(listener),
+    ),
     setAdmin: (names, up) => ports.setAdmin(names, up),
     watchCarriers: (names) => kernel.watchCarriers(names),
     hostRoutes: (options) => kernel.hostRoutes(options),

@@ -23,6 +23,7 @@ import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
 import { Waiting } from './waiting.ts';
 
 /** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
+import { Sight } from './sight.ts';
 const SETTLE_AFTER = 3_000;
 
 export interface TorSwitchOptions {
@@ -60,6 +61,9 @@ export class TorSwitch {
   readonly #startedAt: Instant;
   readonly #room: Room | undefined;
   readonly #reopening: Reopening;
+  readonly #sight: Sight;
+  readonly #handoff: Handoff;
+  readonly #projection: Projection;
   readonly #memory: HostMemory;
   #loaded: Loaded & { readonly config: TorConfig };
   #loadedAt: Instant;
@@ -150,7 +154,7 @@ export class TorSwitch {
       },
       onChange: () => this.#fabricChanged(),
     });
-    this.#memory = new HostMemory({
+    this.#sight = new Sight(this.events, (blind, reason) => this.groups.blind(blind, reason));
     this.#nextHops = new NextHops({
       links: kernel,
       clock,
@@ -235,6 +239,7 @@ export class TorSwitch {
   preview(loaded: Loaded): ConfigDiff {
     return diffConfig(this.#loaded, loaded);
   }
+      ...this.#sight.warnings(),
 
   /** Applies what differs; sections that are read at the start only are named in the answer. */
   reload(loaded: Loaded & { readonly config: TorConfig }): ConfigDiff {
@@ -249,6 +254,7 @@ export class TorSwitch {
       this.fabric.configure({ ...config.bgp, prefixes, servers: announcingServers(config) });
     }
     if (diff.hostPolicy) {
+      sight: this.#sight.counters(),
       this.hosts.configure(this.#policy());
       this.#hostRoutes
         .ensureUnreachable(config.hostRoutes.policy.prefixes)
@@ -289,7 +295,7 @@ export class TorSwitch {
     this.kernel.onChange((change) => this.#portChanged(change));
     this.#nextHops.configure(config.portLink);
     await this.groups.start(holdAtBoot, this.#judge);
-    this.kernel.onBlind?.((blind, reason) => this.groups.blind(blind, reason));
+    this.kernel.onBlind?.(this.#sight.changed);
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
     this.fabric.start(adopted.length > 0);
