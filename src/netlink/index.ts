@@ -44,11 +44,11 @@ export interface KernelOptions {
 
 const DEFAULT_RECEIVE_BUFFER = 8 << 20;
 const DEFAULT_HOST_PROTOCOL = 201;
+const MAIN_TABLE = 254;
 
 interface Parts {
   readonly rtnetlink: Rtnetlink;
   readonly links: Links;
-const MAIN_TABLE = 254;
   readonly neighbourhood: Subscription;
   readonly clock: Clock;
   readonly idleCarrierInterval: number | undefined;
@@ -121,6 +121,11 @@ export class Kernel implements LinkState, PortDriver {
     return this.#links.onChange(listener);
   }
 
+  /** Called when the ports are lost from sight (notifications overflowed, the socket failed) and when they are back. */
+  onBlind(listener: (blind: boolean, reason: string) => void): () => void {
+    return this.#links.onBlind(listener);
+  }
+
   /**
    * By admin state or protodown, see shutting.ts. The kernel has done it when this returns; the promise carries what it said. It rejects with an AggregateError that
    * names each port that is unknown or was refused, after the others were set.
@@ -133,11 +138,6 @@ export class Kernel implements LinkState, PortDriver {
       if (port) known.push(port);
       else errors.push(new PortError(name, 'no such port'));
     }
-  /** Called when the ports are lost from sight (notifications overflowed, the socket failed) and when they are back. */
-  onBlind(listener: (blind: boolean, reason: string) => void): () => void {
-    return this.#links.onBlind(listener);
-  }
-
     errors.push(...(await this.#shutting.set(known, up)));
     if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
   }
@@ -166,18 +166,6 @@ export class Kernel implements LinkState, PortDriver {
     return installer;
   }
 
-  /** See WaitingRoom.open. */
-  waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
-    const netns = this.#netns === undefined ? {} : { netns: this.#netns };
-    return WaitingRoom.open({ rtnetlink: this.rtnetlink, onArrival, ...netns });
-  }
-
-  /** What was lost and made right again, and what could not be read. */
-  counters(): Readonly<Record<string, number>> {
-    const counters: Record<string, number> = {
-      carrierRounds: this.#carriers.counters.rounds,
-      carrierFoundLate: this.#carriers.counters.foundLate,
-    };
   /**
    * Gateways of the main table's routes through an interface, default routes first, without repetition. The kernel
    * filters, but walks the whole table: nothing for a hot path.
@@ -199,9 +187,8 @@ export class Kernel implements LinkState, PortDriver {
     return [...gateways];
   }
 
-  /** `watch` of `watchRoutes`: what others take out of the table is put back at once. */
-  handoffTable(options: HandoffOptions, watch?: RouteWatch): HandoffTable {
-    const table = new HandoffTable(this.rtnetlink, this.#links, this.#clock, options, watch);
+  handoffTable(options: HandoffOptions): HandoffTable {
+    const table = new HandoffTable(this.rtnetlink, this.#links, this.#clock, options);
     this.#installers.push(table);
     return table;
   }
@@ -219,6 +206,18 @@ export class Kernel implements LinkState, PortDriver {
     return watch;
   }
 
+  /** See WaitingRoom.open. */
+  waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
+    const netns = this.#netns === undefined ? {} : { netns: this.#netns };
+    return WaitingRoom.open({ rtnetlink: this.rtnetlink, onArrival, ...netns });
+  }
+
+  /** What was lost and made right again, and what could not be read. */
+  counters(): Readonly<Record<string, number>> {
+    const counters: Record<string, number> = {
+      carrierRounds: this.#carriers.counters.rounds,
+      carrierFoundLate: this.#carriers.counters.foundLate,
+    };
     const sockets = {
       links: this.#links.counters,
       neighbours: this.#neighbourhood.counters,

@@ -14,16 +14,16 @@ import { Failovers } from '../failovers.ts';
 import { Fabric } from './fabric.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
-import { unsupported } from './not-yet.ts';
 import { NextHops } from './next-hops.ts';
+import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
 import { Projection } from './projection.ts';
 import { Reopening } from './reopening.ts';
+import { Sight } from './sight.ts';
 import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
 import { Waiting } from './waiting.ts';
 
 /** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
-import { Sight } from './sight.ts';
 const SETTLE_AFTER = 3_000;
 
 export interface TorSwitchOptions {
@@ -54,16 +54,16 @@ export class TorSwitch {
   readonly hosts: HostRoutes;
   readonly groups: PortGroups;
   readonly fabric: Fabric;
-  readonly #projection: Projection;
+  readonly drain: Drain;
   readonly #nextHops: NextHops;
   readonly #judge: UplinkJudge;
+  readonly #sight: Sight;
+  readonly #handoff: Handoff;
+  readonly #projection: Projection;
   readonly #hostRoutes: HostRouteInstaller;
   readonly #startedAt: Instant;
   readonly #room: Room | undefined;
   readonly #reopening: Reopening;
-  readonly #sight: Sight;
-  readonly #handoff: Handoff;
-  readonly #projection: Projection;
   readonly #memory: HostMemory;
   #loaded: Loaded & { readonly config: TorConfig };
   #loadedAt: Instant;
@@ -118,6 +118,22 @@ export class TorSwitch {
       state: portState,
       wallClock,
       onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
+      onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
+    });
+    const onForeignClaim = (claim: ForeignClaim): void => {
+      this.hosts.foreignClaim(claim);
+      this.drain.claimed(claim);
+      if (claim.level === undefined) this.#reopening.unrivalled(claim.address);
+    };
+    this.#handoff = new Handoff({
+      config: () => this.#loaded.config,
+      kernel,
+      hosts: this.hosts,
+      clock,
+      log,
+      onForeignClaim,
+      onFabricChange: () => this.#fabricChanged(),
+      onError: (what, error) => this.#failed(what, error),
     });
     const { prefixes } = config.hostRoutes.policy;
     this.fabric = new Fabric({
@@ -148,10 +164,8 @@ export class TorSwitch {
           table,
           metric: name === 'ospf' ? 110 : 20,
         }),
-      onForeignClaim: (claim) => {
-        this.hosts.foreignClaim(claim);
-        if (claim.level === undefined) this.#reopening.unrivalled(claim.address);
-      },
+      outside: this.#handoff.outside(),
+      onForeignClaim,
       onChange: () => this.#fabricChanged(),
     });
     this.#sight = new Sight(this.events, (blind, reason) => this.groups.blind(blind, reason));
@@ -176,6 +190,7 @@ export class TorSwitch {
       nexthop: (port) => this.#nextHops.readiness(port),
       readiness: () => this.fabric.readiness(),
     };
+    this.#memory = new HostMemory({
       store: hostMemory ?? memoryFile(join(config.stateDirectory, 'hosts.json')),
       clock,
       log,
@@ -218,6 +233,7 @@ export class TorSwitch {
     const missing = this.#ports().filter((name) => this.kernel.port(name) === undefined);
     return [
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
+      ...this.#sight.warnings(),
       ...this.groups.warnings(),
       ...unsupported(config),
     ];
@@ -230,16 +246,18 @@ export class TorSwitch {
       'kernel.hosts': { ...this.#hostRoutes.counters() },
       ...(this.#room ? { 'waiting-room': { ...this.#room.counters() } } : {}),
       ...this.fabric.counters(),
-    };
+      ...this.#handoff.counters(),
       nexthops: this.#nextHops.counters(),
+      drain: this.drain.counters(),
+      sight: this.#sight.counters(),
       process: processCounters(),
+    };
   }
 
   /** What `reload` would change. */
   preview(loaded: Loaded): ConfigDiff {
     return diffConfig(this.#loaded, loaded);
   }
-      ...this.#sight.warnings(),
 
   /** Applies what differs; sections that are read at the start only are named in the answer. */
   reload(loaded: Loaded & { readonly config: TorConfig }): ConfigDiff {
@@ -254,7 +272,6 @@ export class TorSwitch {
       this.fabric.configure({ ...config.bgp, prefixes, servers: announcingServers(config) });
     }
     if (diff.hostPolicy) {
-      sight: this.#sight.counters(),
       this.hosts.configure(this.#policy());
       this.#hostRoutes
         .ensureUnreachable(config.hostRoutes.policy.prefixes)
@@ -277,8 +294,9 @@ export class TorSwitch {
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
     this.#settleTimer?.cancel();
-    this.hosts.stop();
     this.#nextHops.close();
+    this.drain.close();
+    this.hosts.stop();
     await this.fabric.stop();
     await this.groups.stop();
     this.#memory.save();
@@ -294,7 +312,8 @@ export class TorSwitch {
     const adopted = await this.#hostRoutes.adopt();
     this.kernel.onChange((change) => this.#portChanged(change));
     this.#nextHops.configure(config.portLink);
-    await this.groups.start(holdAtBoot, this.#judge);
+    await this.groups.start(holdAtBoot, this.#judge, this.drain.restore());
+    this.drain.started();
     this.kernel.onBlind?.(this.#sight.changed);
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
@@ -351,8 +370,9 @@ export class TorSwitch {
   #react(change: PortChange): void {
     this.hosts.portChange(change);
     this.groups.portChanged(change);
-    this.fabric.linkChanged(change);
+    this.drain.portChanged(change);
     this.#nextHops.portChanged(change);
+    this.fabric.linkChanged(change);
   }
 
   #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
@@ -380,12 +400,12 @@ export class TorSwitch {
     return answer;
   }
 
-  /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
   #fabricChanged(): void {
     this.#nextHops.refresh();
     this.#judgeUplinks();
   }
 
+  /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
   #judgeUplinks(): void {
     this.groups.judge(this.#judge);
     const { ready, reason } = this.fabric.readiness();
