@@ -3,7 +3,6 @@
  * at once or refused, as rtnetlink does; what happens is notified to whoever subscribed (`face.ts`).
  */
 import {
-  AF,
   decodeNeighbour,
   decodeRoute,
   forEachMessage,
@@ -25,11 +24,16 @@ export interface BoxPort {
   readonly ifindex: number;
   readonly mac: Mac;
   readonly addresses: Port['addresses'];
+  readonly kind: string | undefined;
+  /** The bridge that it is a member of: ifindex, or 0. */
+  readonly master: number;
   adminUp: boolean;
   /** The medium and the other end. */
   cable: boolean;
   /** Shut by an operator, and known as such. */
   operator: boolean;
+  /** Shut by an agent, of this life or an earlier one. */
+  byAgent: boolean;
   /** Opened by an operator while the agent had it shut: it stays open until all is well again. */
   overridden: boolean;
 }
@@ -39,6 +43,8 @@ export type Errno = 'ENOBUFS' | 'ENOMEM' | 'EBUSY' | 'ENETDOWN' | 'ENODEV' | 'ES
 export interface BoxEvents {
   link(before: Port | undefined, after: Port | undefined): void;
   neighbour(entry: Neighbour, deleted: boolean): void;
+  /** A bridge has heard a MAC on another port, or has forgotten it (`ifindex` undefined). */
+  fdb(mac: Mac, ifindex: number | undefined): void;
   /** Routes changed. */
   routes(): void;
 }
@@ -56,6 +62,8 @@ export class Box {
   readonly ports = new Map<string, BoxPort>();
   readonly routes = new Map<string, Route>();
   readonly neighbours = new Map<string, Neighbour>();
+  /** Of its one bridge: MAC to ifindex of the port. */
+  readonly fdb = new Map<Mac, number>();
   /** The agent's side, while one lives. */
   listener: BoxEvents | undefined;
   /** A port's own state changed: servers and G look again. */
@@ -69,15 +77,23 @@ export class Box {
     this.onLink = onLink;
   }
 
-  addPort(name: string, mac: Mac, addresses: Port['addresses']): BoxPort {
+  addPort(
+    name: string,
+    mac: Mac,
+    addresses: Port['addresses'],
+    { kind, master = 0 }: { kind?: string; master?: number } = {},
+  ): BoxPort {
     const port = {
       name,
       ifindex: this.#nextIfindex++,
       mac,
       addresses,
+      kind,
+      master,
       adminUp: true,
       cable: true,
       operator: false,
+      byAgent: false,
       overridden: false,
     };
     this.ports.set(name, port);
@@ -101,8 +117,8 @@ export class Box {
   }
 
   shown(port: BoxPort): Port {
-    const { name, ifindex, mac, adminUp, addresses } = port;
-    return { name, ifindex, mac, mtu: 1500, adminUp, carrier: isOn(port), master: 0, kind: undefined, addresses };
+    const { name, ifindex, mac, adminUp, addresses, master, kind } = port;
+    return { name, ifindex, mac, mtu: 1500, adminUp, carrier: isOn(port), master, kind, addresses };
   }
 
   setAdmin(port: BoxPort, up: boolean): void {
@@ -126,9 +142,25 @@ export class Box {
     // Set down, an interface loses its routes without a word; without carrier it keeps them. Neighbours go either way.
     if (before.adminUp && !after.adminUp) this.#flush(port.ifindex, true);
     else if (before.carrier && !after.carrier) this.#flush(port.ifindex, false);
+    if (before.carrier && !after.carrier) this.#unlearn(port.ifindex);
     if (before.adminUp !== after.adminUp || before.carrier !== after.carrier) {
       this.listener?.link(before, after);
       this.onLink(port.name);
+    }
+    // A bridge has carrier while one of its ports has.
+    const bridge = this.byIndex(port.master);
+    if (bridge)
+      this.setCable(
+        bridge,
+        [...this.ports.values()].some((each) => each.master === bridge.ifindex && isOn(each)),
+      );
+  }
+
+  #unlearn(ifindex: number): void {
+    for (const [mac, at] of this.fdb) {
+      if (at !== ifindex) continue;
+      this.fdb.delete(mac);
+      this.listener?.fdb(mac, undefined);
     }
   }
 
@@ -145,6 +177,7 @@ export class Box {
   }
 
   byIndex(ifindex: number | undefined): BoxPort | undefined {
+    if (!ifindex) return undefined;
     for (const port of this.ports.values()) if (port.ifindex === ifindex) return port;
     return undefined;
   }
@@ -230,17 +263,25 @@ export class Box {
     this.listener?.neighbour({ ...entry, state: NUD.FAILED }, true);
   }
 
-  /** An ARP was heard: an entry that is there takes the MAC over, none is made. */
-  arpHeard(ifindex: number, address: Address, mac: Mac): void {
+  /** A frame came in on a port: its bridge learns where the sender is. */
+  frameHeard(port: BoxPort, mac: Mac): void {
+    if (port.master === 0 || this.fdb.get(mac) === port.ifindex) return;
+    this.fdb.set(mac, port.ifindex);
+    this.listener?.fdb(mac, port.ifindex);
+  }
+
+  /** ARP or ND was heard: an entry that is there takes the MAC over, none is made. */
+  speakerHeard(port: BoxPort, address: Address, mac: Mac): void {
+    const ifindex = port.master || port.ifindex;
     const known = this.neighbours.get(`${ifindex} ${address}`);
     if (known && known.linkAddress !== mac) this.learn({ ...known, linkAddress: mac, state: NUD.STALE });
   }
 
-  /** The /32s of the agent's protocol number: address and port name. */
+  /** The /32s and /128s of the agent's protocol number: address and port name. */
   hostRoutes(protocol: number): Map<string, string> {
     const routes = new Map<string, string>();
     for (const route of this.routes.values()) {
-      if (route.protocol !== protocol || route.type !== RTN.UNICAST || route.family !== AF.INET) continue;
+      if (route.protocol !== protocol || route.type !== RTN.UNICAST) continue;
       routes.set(route.destination.split('/')[0]!, this.byIndex(route.nextHops[0]?.ifindex)?.name ?? 'nowhere');
     }
     return routes;

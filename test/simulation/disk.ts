@@ -1,29 +1,64 @@
-/** The disk of one switch: what the agent keeps there outlives a crash; a snapshot that was being written does not. */
+/**
+ * The disk of one switch: what the agent keeps there outlives a crash; a snapshot that was being written does not, nor
+ * does the line of the journal at which it died. It may be full for a while.
+ */
 import type { MemoryStore } from '../../src/agent/tor/host-memory.ts';
+import type { OspfOptions } from '../../src/ospf/index.ts';
 import type { LoadedState, StateStore, StoredPort, StoredState } from '../../src/portlink/index.ts';
+import type { Call, Fault, Weather } from './calls.ts';
 import type { LifeClock } from './clock.ts';
 import type { Random } from './random.ts';
 
+type OspfMemory = NonNullable<OspfOptions['memory']>;
+
+export interface DiskUser {
+  readonly clock: LifeClock;
+  readonly random: Random;
+  readonly weather: Weather;
+  enter(call: Call): void;
+  hit(call: Call, fault: Fault): void;
+}
+
 export class Disk {
+  /** Ports that were shut while nothing could be written, and not written down since. */
+  readonly unrecorded = new Set<string>();
+  /** How often the machine was booted. */
+  boots = 1;
+  #adjacencies: Uint8Array | undefined;
   #snapshot: StoredState = { ports: [], holds: {} };
   #intents: StoredPort[] = [];
-  #hosts: string | undefined;
+  readonly #texts = new Map<string, string>();
 
   get shutPorts(): string[] {
     return [...this.#snapshot.ports, ...this.#intents].map(({ port }) => port);
   }
 
-  portState(clock: LifeClock, random: Random): StateStore {
-    let saving: Promise<void> | undefined;
+  portState(user: DiskUser): StateStore {
+    const { clock, random, weather, enter } = user;
+    const full = (call: Call): boolean => {
+      if (!random.chance(weather.error)) return false;
+      user.hit(call, 'error');
+      return true;
+    };
+    let saving: Promise<void> = Promise.resolve();
     let pending: StoredState | undefined;
+    const pause = (): Promise<void> => {
+      const late = random.chance(weather.delay);
+      if (late) user.hit('disk: save', 'delay');
+      return new Promise((resolve) => clock.after(late ? random.between(15, 400) : random.between(0.5, 15), resolve));
+    };
     const write = async (): Promise<void> => {
-      await new Promise<void>((resolve) => clock.after(random.between(0.5, 15), resolve));
+      await pause();
       const state = pending!;
       pending = undefined;
       const intents = this.#intents.length;
-      await new Promise<void>((resolve) => clock.after(random.between(0.5, 15), resolve));
+      enter('disk: save');
+      await pause();
+      if (full('disk: save')) throw new Error('ENOSPC: no space left on device');
       this.#snapshot = structuredClone(state);
+      this.unrecorded.clear();
       if (this.#intents.length === intents) this.#intents = [];
+      enter('disk: save');
     };
     return {
       load: (): LoadedState => {
@@ -31,25 +66,84 @@ export class Disk {
         return { ports: [...ports.values()], holds: this.#snapshot.holds, problems: [] };
       },
       intend: (ports) => {
-        if (!clock.dead) this.#intents.push(...ports);
+        enter('disk: intend');
+        if (clock.dead) return;
+        if (full('disk: intend')) {
+          for (const { port } of ports) this.unrecorded.add(port);
+          throw new Error('ENOSPC: no space left on device');
+        }
+        for (const { port } of ports) this.unrecorded.delete(port);
+        this.#intents.push(...ports);
+        enter('disk: intend');
       },
       save: (state) => {
         const waits = pending !== undefined;
         pending = state;
-        if (!waits || !saving) saving = (saving ?? Promise.resolve()).then(write);
+        if (!waits) saving = saving.then(write, write);
         return saving;
       },
-      close: async () => {
-        await saving;
-      },
+      close: () => saving.catch(() => undefined),
     };
   }
 
-  hostMemory(clock: LifeClock): MemoryStore {
+  /** What OSPF keeps of its adjacencies; void after each boot. */
+  adjacencies({ clock, random, weather, enter, hit }: DiskUser): OspfMemory {
+    const broken = (call: Call): void => {
+      if (!random.chance(weather.error)) return;
+      hit(call, 'error');
+      throw new Error('EIO: i/o error');
+    };
     return {
-      read: () => this.#hosts,
+      boot: String(this.boots),
+      read: () => {
+        broken('disk: memory read');
+        return this.#adjacencies && Uint8Array.from(this.#adjacencies);
+      },
+      replace: (bytes) => {
+        enter('disk: memory write');
+        if (clock.dead) return;
+        broken('disk: memory write');
+        this.#adjacencies = Uint8Array.from(bytes);
+        enter('disk: memory write');
+      },
+      write: (bytes, at) => {
+        if (clock.dead) return;
+        broken('disk: memory write');
+        // Killed in the midst of it: the head is written, the rest is as it was.
+        enter('disk: memory write');
+        const written = clock.dead ? bytes.subarray(0, random.integer(0, bytes.length)) : bytes;
+        const file = new Uint8Array(Math.max(this.#adjacencies?.length ?? 0, at + written.length));
+        file.set(this.#adjacencies ?? []);
+        file.set(written, at);
+        this.#adjacencies = file;
+      },
+      remove: () => {
+        if (clock.dead) return;
+        broken('disk: memory write');
+        this.#adjacencies = undefined;
+      },
+      close: () => {},
+    };
+  }
+
+  memory({ clock, random, weather, enter, hit }: DiskUser, name: string): MemoryStore {
+    return {
+      read: () => {
+        if (random.chance(weather.error)) {
+          hit('disk: memory read', 'error');
+          throw new Error('EIO: i/o error');
+        }
+        return this.#texts.get(name);
+      },
       write: (text) => {
-        if (!clock.dead) this.#hosts = text;
+        enter('disk: memory write');
+        if (clock.dead) return;
+        if (random.chance(weather.error)) {
+          hit('disk: memory write', 'error');
+          throw new Error('ENOSPC: no space left on device');
+        }
+        this.#texts.set(name, text);
+        enter('disk: memory write');
       },
     };
   }

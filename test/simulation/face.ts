@@ -1,8 +1,9 @@
 /**
  * What one life of an agent sees of its box: the answers of the kernel, which may fail or be late, and its
  * notifications, which come in order but late, or are lost, followed by a resync (see rtnetlink-ts, Subscription). With
- * the agent's death everything that is under way here ends.
+ * the agent's death everything that is under way here ends; each call may be the one of which it dies (`enter`).
  */
+import { SystemCallError } from 'linux-sockets';
 import {
   AF,
   type BatchResult,
@@ -16,9 +17,9 @@ import {
   RTM,
   requests,
 } from 'rtnetlink-ts';
-import type { SwitchKernel } from '../../src/agent/tor/surroundings.ts';
+import type { Room, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
-import { type Address, parseAddress, parseMac } from '../../src/model/address.ts';
+import { type Address, type Mac, parseAddress, parseMac } from '../../src/model/address.ts';
 import { type Port, type PortChange, PortError } from '../../src/model/ports.ts';
 import type { Frame } from '../../src/netlink/frames/index.ts';
 import {
@@ -33,24 +34,21 @@ import {
 import { onLink } from '../../src/netlink/links.ts';
 import { Listeners } from '../../src/netlink/listeners.ts';
 import { type Box, type BoxEvents, type BoxPort, isOn } from './box.ts';
+import type { Call, Fault, Weather } from './calls.ts';
 import type { LifeClock } from './clock.ts';
+import { Notices } from './notices.ts';
 import type { Random } from './random.ts';
-
-/** How faulty the kernel is now: probabilities. */
-export interface Weather {
-  refuse: number;
-  lateAnswer: number;
-  lateNotice: number;
-  lostNotice: number;
-  unsent: number;
-  lostFrame: number;
-}
 
 export interface FaceOptions {
   readonly box: Box;
   readonly clock: LifeClock;
   readonly random: Random;
   readonly weather: Weather;
+  /** A call begins, or has been carried out: the agent may die of it. */
+  enter(call: Call): void;
+  hit(call: Call, fault: Fault): void;
+  /** It is about to shut ports. */
+  shuts(ports: readonly string[]): void;
   /** Frames that the agent sends out of a port. */
   transmit(port: BoxPort, frame: Uint8Array): void;
   routesChanged(): void;
@@ -61,10 +59,11 @@ export interface FaceOptions {
 const DOOR = 'plhold0';
 /** What the dead get. */
 const NEVER = new Promise<never>(() => {});
+const ENOBUFS = 105;
 
 export class KernelFace implements SwitchKernel {
   readonly neighbours: SwitchKernel['neighbours'];
-  readonly fdb: SwitchKernel['fdb'] = { portOf: () => undefined };
+  readonly fdb: SwitchKernel['fdb'];
   readonly #options: FaceOptions;
   readonly #seen = new Map<string, Port>();
   readonly #changes = new Listeners<PortChange>();
@@ -73,10 +72,10 @@ export class KernelFace implements SwitchKernel {
   readonly #neighbourEvents = new Listeners<NeighbourEvent>();
   #own = 201;
   readonly #ears = new Map<string, Ear>();
-  /** Notifications come in order. */
-  readonly #arrival = { link: 0, neighbour: 0 };
-  readonly #lost = { link: false, neighbour: false };
+  readonly #links: Notices;
+  readonly #neighbourhood: Notices;
   #seenNeighbours = new Map<string, Neighbour>();
+  #seenFdb = new Map<Mac, number>();
   #arrived: ((address: Address) => void) | undefined;
   #door: { interface: string; ifindex: number } | undefined;
 
@@ -85,13 +84,22 @@ export class KernelFace implements SwitchKernel {
     const { box } = options;
     for (const port of box.ports.values()) this.#seen.set(port.name, box.shown(port));
     this.#seenNeighbours = new Map(box.neighbours);
+    this.#seenFdb = new Map(box.fdb);
+    this.#links = new Notices(options, 'link', () => this.#resyncLinks());
+    this.#neighbourhood = new Notices(options, 'neighbour', () => this.#resyncNeighbours());
     this.neighbours = {
       all: () => [...this.#seenNeighbours.values()].flatMap((entry) => this.#event(entry, false) ?? []),
       onNeighbour: (listener) => this.#neighbourEvents.add(listener),
     };
+    this.fdb = {
+      portOf: (mac) => this.portByIndex(this.#seenFdb.get(mac) ?? 0),
+    };
     const events: BoxEvents = {
-      link: (before, after) => this.#notify('link', () => this.#portSeen(after ?? before!, after === undefined)),
-      neighbour: (entry, deleted) => this.#notify('neighbour', () => this.#neighbourSeen(entry, deleted)),
+      link: (before, after) =>
+        this.#links.tell('link notification', () => this.#portSeen(after ?? before!, after === undefined)),
+      neighbour: (entry, deleted) =>
+        this.#neighbourhood.tell('neighbour notification', () => this.#neighbourSeen(entry, deleted)),
+      fdb: (mac, ifindex) => this.#neighbourhood.tell('fdb notification', () => this.#fdbSeen(mac, ifindex)),
       routes: () => options.routesChanged(),
     };
     box.listener = events;
@@ -119,24 +127,29 @@ export class KernelFace implements SwitchKernel {
   watchCarriers(): void {}
 
   setAdmin(ports: readonly string[], up: boolean): Promise<void> {
-    if (this.#options.clock.dead) return NEVER;
-    const { box, random, weather, story, violation } = this.#options;
+    const { box, story, violation, enter, clock } = this.#options;
+    const call = up ? 'ports: open' : 'ports: shut';
+    enter(call);
+    if (clock.dead) return NEVER;
+    if (!up) this.#options.shuts(ports);
     const errors: Error[] = [];
     for (const name of ports) {
       const port = box.ports.get(name);
       if (!port || !this.#seen.has(name)) errors.push(new PortError(name, 'no such port'));
-      else if (random.chance(weather.refuse)) errors.push(new PortError(name, 'RTM_SETLINK: EBUSY'));
+      else if (this.#fails(call)) errors.push(new PortError(name, 'RTM_SETLINK: EBUSY'));
       else {
         if (up && port.operator) violation(`${box.name} opens ${name}, which an operator has shut`);
         // Shut by both: from now on nobody can tell whose it is.
         if (!up && !port.adminUp) port.operator = false;
+        port.byAgent = !up;
         box.setAdmin(port, up);
       }
     }
     story(
       `${box.name} ${up ? 'opens' : 'shuts'} ${ports.join(' ')}${errors.length > 0 ? ` (${errors.length} refused)` : ''}`,
     );
-    return this.#answer(() => {
+    enter(call);
+    return this.#answer([call], () => {
       if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
     });
   }
@@ -152,9 +165,13 @@ export class KernelFace implements SwitchKernel {
     return new LearnedRouteInstaller(this.#socket, this.#table, this.#options.clock, options);
   }
 
-  async waitingRoom(onArrival: (address: Address) => void) {
-    const { box } = this.#options;
-    await this.#answer(() => undefined);
+  async waitingRoom(onArrival: (address: Address) => void): Promise<Room> {
+    const { box, enter, clock } = this.#options;
+    enter('waiting room');
+    if (clock.dead) return NEVER;
+    await this.#answer(['waiting room'], () => {
+      if (this.#fails('waiting room')) throw new SystemCallError('socket', ENOBUFS);
+    });
     const door = box.makeDoor(DOOR);
     this.#door = door;
     this.#arrived = onArrival;
@@ -163,13 +180,15 @@ export class KernelFace implements SwitchKernel {
       deliver: () => {},
       forward: () => {},
       counters: () => ({}),
-      close: async () => box.removePort(DOOR),
+      close: async () => {
+        if (!clock.dead) box.removePort(DOOR);
+      },
     };
   }
 
   /** G sends packets for these addresses here: those that wait at the door are seen to arrive. */
   traffic(addresses: Iterable<string>): void {
-    if (!this.#door || !this.#arrived) return;
+    if (!this.#door || !this.#arrived || this.#options.clock.dead) return;
     const routes = this.#options.box.hostRoutes(this.#own);
     for (const address of addresses) if (routes.get(address) === DOOR) this.#arrived(address as Address);
   }
@@ -186,18 +205,26 @@ export class KernelFace implements SwitchKernel {
   // ---- frames
 
   readonly openPort: OpenPort = ({ name, ifindex, bridged, multicast }, onReadable): PortEar => {
-    const { box, random, weather, transmit } = this.#options;
+    const { box, random, weather, transmit, enter, hit, clock } = this.#options;
+    enter('packet socket: open');
+    if (this.#fails('packet socket: open')) throw new SystemCallError('socket', ENOBUFS);
     const ear: Ear = { ifindex, bridged, multicast, queue: [], onReadable: () => onReadable(face) };
     const face: PortEar = {
       ifindex,
       bridged,
       multicast,
-      receive: () => ear.queue.splice(0, 64),
+      receive: () => {
+        if (this.#fails('packet socket: receive')) throw new SystemCallError('recvmmsg', ENOBUFS);
+        return ear.queue.splice(0, 64);
+      },
       send: (frame) => {
+        enter('packet socket: send');
         const port = box.ports.get(name);
-        if (this.#options.clock.dead || !port?.adminUp) return 'ENETDOWN';
-        if (random.chance(weather.unsent)) return 'ENOBUFS';
-        if (port.cable) transmit(port, Uint8Array.from(frame));
+        if (clock.dead || !port?.adminUp) return 'ENETDOWN';
+        if (this.#fails('packet socket: send')) return 'ENOBUFS';
+        if (random.chance(weather.lostFrame)) hit('packet socket: send', 'lost');
+        else if (port.cable) transmit(port, Uint8Array.from(frame));
+        enter('packet socket: send');
         return undefined;
       },
       dropped: () => 0,
@@ -209,13 +236,18 @@ export class KernelFace implements SwitchKernel {
 
   /** A frame came in on a port. */
   heard(port: BoxPort, bytes: Uint8Array): void {
+    const { clock, random, weather, hit } = this.#options;
     const ear = this.#ears.get(port.name);
     if (!ear || ear.ifindex !== port.ifindex || !isOn(port)) return;
-    ear.queue.push({ bytes });
-    if (ear.queue.length === 1)
-      this.#options.clock.after(this.#options.random.between(0, 0.05), () => {
-        if (ear.queue.length > 0) ear.onReadable();
-      });
+    // A group that nobody has joined: the network card drops the frame.
+    if (bytes[0] === 0x33 && !ear.multicast) return;
+    ear.queue.push(ear.bridged ? { bytes, vlan: 0 } : { bytes });
+    if (ear.queue.length > 1) return;
+    const late = random.chance(weather.delay);
+    if (late) hit('packet socket: receive', 'delay');
+    clock.after(late ? random.between(0.5, 20) : random.between(0, 0.05), () => {
+      if (ear.queue.length > 0) ear.onReadable();
+    });
   }
 
   // ---- how the kernel tells
@@ -230,87 +262,92 @@ export class KernelFace implements SwitchKernel {
 
   readonly #socket: RouteSocket = {
     sendNow: (batch) => {
-      if (this.#options.clock.dead) return NEVER;
+      const { enter, clock } = this.#options;
+      const calls = [...new Set(batch.map(({ type }) => NAMES[type]!))];
+      for (const call of calls) enter(call);
+      if (clock.dead) return NEVER;
       const refused = batch.flatMap((request, index) => {
-        const refusal = this.#request(request);
+        const refusal = this.#request(request, NAMES[request.type]!);
         return refusal ? [{ index, refusal }] : [];
       });
-      return this.#answer((): BatchResult => ({ sent: batch.length, refused }));
+      for (const call of calls) enter(call);
+      return this.#answer(calls, (): BatchResult => ({ sent: batch.length, refused }));
     },
     setRoute: (route) => {
-      if (this.#options.clock.dead) return NEVER;
-      const refusal = this.#request(requests.setRoute(route));
-      return this.#answer(() => {
+      const { enter, clock } = this.#options;
+      enter('unreachable route');
+      if (clock.dead) return NEVER;
+      const refusal = this.#request(requests.setRoute(route), 'unreachable route');
+      enter('unreachable route');
+      return this.#answer(['unreachable route'], () => {
         if (refusal) throw new NetlinkError(refusal);
       });
     },
     dumpRoutes: (filter: RouteFilter) =>
-      this.#dump(() => [...this.#options.box.routes.values()].filter((route) => fits(route, filter))),
-    dumpNeighbours: () => this.#dump(() => [...this.#options.box.neighbours.values()]),
+      this.#dump('dump routes', () => [...this.#options.box.routes.values()].filter((route) => fits(route, filter))),
+    dumpNeighbours: () => this.#dump('dump neighbours', () => [...this.#options.box.neighbours.values()]),
   };
 
-  #request(request: Request): Refusal | undefined {
-    const { box, random, weather } = this.#options;
-    const code = random.chance(weather.refuse) ? 'ENOBUFS' : box.request(request);
+  #request(request: Request, call: Call): Refusal | undefined {
+    const code = this.#fails(call) ? 'ENOBUFS' : this.#options.box.request(request);
     return code && { code, errno: 1, extack: undefined, request: NAMES[request.type] ?? 'RTM_?' };
   }
 
-  #dump<T>(read: () => T[]): Promise<T[]> {
-    const { clock, random, weather } = this.#options;
+  #dump<T>(call: Call, read: () => T[]): Promise<T[]> {
+    const { clock, random, enter, hit, weather } = this.#options;
+    enter(call);
+    if (clock.dead) return NEVER;
+    const late = random.chance(weather.delay);
+    if (late) hit(call, 'delay');
     return new Promise((resolve, reject) => {
-      clock.after(random.between(0.05, 2), () => {
-        if (random.chance(weather.refuse / 4))
-          reject(new NetlinkError({ code: 'ENOBUFS', errno: 105, extack: undefined, request: 'RTM_GETROUTE' }));
+      clock.after(late ? random.between(1, 60) : random.between(0.05, 2), () => {
+        if (this.#fails(call, 0.25))
+          reject(new NetlinkError({ code: 'ENOBUFS', errno: ENOBUFS, extack: undefined, request: 'RTM_GETROUTE' }));
         else resolve(read());
       });
     });
   }
 
+  #fails(call: Call, share = 1): boolean {
+    const { random, weather, hit } = this.#options;
+    if (!random.chance(weather.error * share)) return false;
+    hit(call, 'error');
+    return true;
+  }
+
   /** Most answers are there at once, some take their time; the dead get none. */
-  #answer<T>(say: () => T): Promise<T> {
-    const { clock, random, weather } = this.#options;
+  #answer<T>(calls: readonly Call[], say: () => T): Promise<T> {
+    const { clock, random, weather, hit } = this.#options;
     return new Promise((resolve, reject) => {
       const run = (): void => {
+        if (clock.dead) return;
         try {
           resolve(say());
         } catch (error) {
           reject(error);
         }
       };
-      if (!random.chance(weather.lateAnswer)) run();
-      else clock.after(random.between(0.5, 40), run);
+      if (!random.chance(weather.delay)) {
+        run();
+        return;
+      }
+      for (const call of calls) hit(call, 'delay');
+      clock.after(random.between(0.5, 40), run);
     });
   }
 
-  #notify(socket: 'link' | 'neighbour', tell: () => void): void {
-    const { clock, random, weather, story, box } = this.#options;
-    if (clock.dead || this.#lost[socket]) return;
-    if (random.chance(weather.lostNotice)) {
-      this.#lost[socket] = true;
-      story(`${box.name} loses ${socket} notifications`);
-      clock.after(random.between(5, 300), () => this.#resync(socket));
-      return;
-    }
-    const delay = random.chance(weather.lateNotice) ? random.between(1, 40) : random.between(0.02, 0.3);
-    const at = Math.max(this.#arrival[socket], clock.now() + delay);
-    this.#arrival[socket] = at;
-    clock.schedule(at, tell);
+  /** What is, compared with what was seen. */
+  #resyncLinks(): void {
+    const { box } = this.#options;
+    for (const port of box.ports.values()) this.#portSeen(box.shown(port));
+    for (const [name, port] of [...this.#seen]) if (!box.ports.has(name)) this.#portSeen(port, true);
+    this.#resyncs.tell();
   }
 
-  /** What is, compared with what was seen, after those that were on their way. */
-  #resync(socket: 'link' | 'neighbour'): void {
-    const { box, clock } = this.#options;
-    if (this.#arrival[socket] > clock.now()) {
-      clock.schedule(this.#arrival[socket], () => this.#resync(socket));
-      return;
-    }
-    this.#lost[socket] = false;
-    if (socket === 'link') {
-      for (const port of box.ports.values()) this.#portSeen(box.shown(port));
-      for (const [name, port] of [...this.#seen]) if (!box.ports.has(name)) this.#portSeen(port, true);
-      this.#resyncs.tell();
-      return;
-    }
+  #resyncNeighbours(): void {
+    const { box } = this.#options;
+    for (const [mac, ifindex] of box.fdb) this.#fdbSeen(mac, ifindex);
+    for (const mac of [...this.#seenFdb.keys()]) if (!box.fdb.has(mac)) this.#fdbSeen(mac, undefined);
     for (const [key, entry] of box.neighbours)
       if (this.#seenNeighbours.get(key) !== entry) this.#neighbourSeen(entry, false);
     for (const [key, entry] of [...this.#seenNeighbours])
@@ -327,6 +364,11 @@ export class KernelFace implements SwitchKernel {
     const change = { name: after.name, before, after: gone ? undefined : after, at };
     this.#changes.tell(change);
     this.#afterwards.tell(change);
+  }
+
+  #fdbSeen(mac: Mac, ifindex: number | undefined): void {
+    if (ifindex === undefined) this.#seenFdb.delete(mac);
+    else this.#seenFdb.set(mac, ifindex);
   }
 
   #neighbourSeen(entry: Neighbour, deleted: boolean): void {
@@ -361,7 +403,7 @@ interface Ear {
   readonly onReadable: () => void;
 }
 
-const NAMES: Record<number, string> = {
+const NAMES: Record<number, 'RTM_NEWROUTE' | 'RTM_DELROUTE' | 'RTM_NEWNEIGH' | 'RTM_DELNEIGH'> = {
   [RTM.NEWROUTE]: 'RTM_NEWROUTE',
   [RTM.DELROUTE]: 'RTM_DELROUTE',
   [RTM.NEWNEIGH]: 'RTM_NEWNEIGH',

@@ -1,15 +1,19 @@
 /** What befalls them, by the seed. Every fault is mended by `mendAll`, so that a quiet end can be asked for. */
 import { NUD } from 'rtnetlink-ts';
+import { Operator } from './operator.ts';
+import { SLOTS } from './scene.ts';
 import { other, SIDES, type Side, type Vm } from './server.ts';
-import { SLOTS, type World } from './world.ts';
+import type { World } from './world.ts';
 
 export class Faults {
   readonly #world: World;
+  readonly #operator: Operator;
   #over = false;
   #rogues = 0;
 
   constructor(world: World) {
     this.#world = world;
+    this.#operator = new Operator(world, (least, most, run) => this.#later(least, most, run));
   }
 
   begin(): void {
@@ -27,10 +31,11 @@ export class Faults {
 
   #one(): void {
     const world = this.#world;
-    const { random } = world;
+    const { random, scene } = world;
     const side = random.pick(SIDES);
     const slot = random.pick(SLOTS);
-    switch (random.integer(0, 20)) {
+    const uplink = random.pick(scene.uplinks);
+    switch (random.integer(0, 22)) {
       case 0:
       case 1:
       case 2:
@@ -43,15 +48,15 @@ export class Faults {
         break;
       case 3:
       case 4:
-        world.story(`uplink ${side} breaks`);
-        world.cable(side, 0, 'fault', true);
-        this.#later(5, 8_000, () => this.#uplinkBack(side));
+      case 21:
+        this.#uplinkBreaks(side, uplink);
+        if (random.chance(0.4)) this.#later(0, 1_500, () => this.#uplinkBreaks(side, random.pick(scene.uplinks)));
         break;
       case 5:
-        world.story(`uplink ${side} is silent`);
-        world.tors[side].silent = true;
+        world.story(`uplink ${side}${uplink} is silent`);
+        world.tors[side].silent.add(uplink);
         this.#later(200, 6_000, () => {
-          world.tors[side].silent = false;
+          world.tors[side].silent.delete(uplink);
         });
         break;
       case 6: {
@@ -86,45 +91,49 @@ export class Faults {
         world.gateway.die();
         this.#later(300, 4_000, () => this.#gatewayBack());
         break;
-      case 12:
-        world.story(`G resets ${side}`);
-        world.gateway.reset(side);
+      case 12: {
+        const link = random.pick(world.linksOf(side));
+        world.story(`G resets ${link.name}`);
+        world.gateway.reset(link);
         break;
+      }
       case 13:
       case 14:
         world.story(`${side} bad weather`);
         world.weather(side, {
-          refuse: random.pick([0, 0.05, 0.3]),
-          lateAnswer: random.pick([0.1, 0.6]),
-          lateNotice: random.pick([0.1, 0.6]),
+          error: random.pick([0, 0.05, 0.3]),
+          delay: random.pick([0.1, 0.6]),
           lostNotice: random.pick([0, 0.05, 0.3]),
-          unsent: random.pick([0, 0.1]),
           lostFrame: random.pick([0, 0, 0.2]),
+          lostPacket: random.pick([0, 0.02, 0.2]),
         });
         this.#later(500, 5_000, () => world.weather(side, {}));
         break;
       case 15:
-        world.crash(side);
-        this.#later(100, 5_000, () => world.startAgent(side));
+        world.agents.crash(side);
+        this.#later(100, 5_000, () => world.agents.start(side));
+        break;
+      case 22:
+        world.tors[side].doom = random.integer(1, 60);
         break;
       case 16:
-        if (random.chance(0.5)) world.restart(side);
+        if (random.chance(0.5)) world.agents.restart(side);
         else {
-          world.powerOff(side);
-          this.#later(500, 5_000, () => world.powerOn(side));
+          world.agents.powerOff(side);
+          this.#later(500, 5_000, () => world.agents.powerOn(side));
         }
         break;
       case 17:
-        this.#operator(side, random.chance(0.2) ? 0 : slot);
+        this.#operator.port(side, random.chance(0.2) ? uplink : slot);
         break;
       case 18:
-        this.#reload(side);
+        this.#operator.reload(side);
         break;
       case 19:
         this.#neighbours(side);
         break;
       case 20:
-        this.#hold(side);
+        this.#operator.hold(side);
         break;
     }
   }
@@ -143,20 +152,22 @@ export class Faults {
     vm.server.announce(vm);
   }
 
-  #uplinkBack(side: Side): void {
+  #uplinkBreaks(side: Side, slot: number): void {
     const world = this.#world;
-    world.story(`uplink ${side} mended`);
-    world.cable(side, 0, 'fault', false);
+    world.story(`uplink ${side}${slot} breaks`);
+    world.cable(side, slot, 'fault', true);
+    this.#later(5, 8_000, () => {
+      world.story(`uplink ${side}${slot} mended`);
+      world.cable(side, slot, 'fault', false);
+    });
   }
 
   /** Just when the ports open, or wait for the fabric to turn before they do. */
   #opening(side: Side): void {
-    const world = this.#world;
-    if (!world.random.chance(0.2)) return;
+    const { random, scene } = this.#world;
+    if (!random.chance(0.2)) return;
     this.#later(0, 320, () => {
-      world.story(`uplink ${side} breaks again`);
-      world.cable(side, 0, 'fault', true);
-      this.#later(1_000, 8_000, () => this.#uplinkBack(side));
+      for (const slot of scene.uplinks) this.#uplinkBreaks(side, slot);
     });
   }
 
@@ -195,87 +206,6 @@ export class Faults {
     if (index >= 0) this.#world.vms.splice(index, 1);
   }
 
-  /** Only what the agent can know to be the operator's: a port that was open, and nothing of it on the way. */
-  #operator(side: Side, slot: number): void {
-    const world = this.#world;
-    const tor = world.tors[side];
-    const port = world.port(side, slot);
-    const agent = tor.life?.agent;
-    if (!tor.powered || port.operator) return;
-    if (!port.adminUp) {
-      if (!agent) return;
-      world.story(`operator opens ${port.name}`);
-      port.overridden = true;
-      tor.box.setAdmin(port, true);
-      return;
-    }
-    const seen = tor.life?.face.port(port.name);
-    const remembered = tor.disk.shutPorts.includes(port.name);
-    const ours = agent?.groups.views()[0]?.downlinks.some((each) => each.port === port.name && each.shutByUs) ?? false;
-    if (remembered || ours || (tor.life && (!agent || seen?.adminUp !== true))) return;
-    world.story(`operator shuts ${port.name}`);
-    port.operator = true;
-    tor.box.setAdmin(port, false);
-    if (world.random.chance(0.8)) this.#later(100, 8_000, () => this.#operatorOpens(side, slot));
-  }
-
-  #operatorOpens(side: Side, slot: number): void {
-    const world = this.#world;
-    const port = world.port(side, slot);
-    if (port.adminUp) return;
-    world.story(`operator opens ${port.name}`);
-    port.overridden = !port.operator;
-    port.operator = false;
-    world.tors[side].box.setAdmin(port, true);
-  }
-
-  #reload(side: Side): void {
-    const world = this.#world;
-    const { random } = world;
-    const changes = [
-      { recoveryDelay: random.pick([0, 300, 2_000]) },
-      { probe: { interval: random.pick([500, 3_000]), retries: 1, timeout: 100 } },
-      { prefix: random.pick(['10.10.10.0/25', '10.10.10.0/24']) },
-      { enabled: random.chance(0.5) },
-      {
-        ports: random.pick([
-          [1, 2, 3],
-          [1, 2, 3, 4],
-          [2, 4],
-        ]),
-      },
-      { upWhen: random.pick([['carrier'], ['carrier', 'adjacency']]) },
-      { returning: random.pick(['learned', 'always', 'never'] as const) },
-      { hold: random.pick([3, 6]) },
-      { communities: random.pick([['65001:100'], ['no-export']]) },
-      { restartTime: random.pick([undefined, 1, 5]) },
-    ];
-    world.reload(side, random.pick(changes));
-    this.#later(500, 6_000, () => world.reload(side, { ...world.base }));
-  }
-
-  #hold(side: Side): void {
-    const world = this.#world;
-    const { life } = world.tors[side];
-    if (!life?.agent || life.stopping) return;
-    const state = world.random.pick(['open', 'shut'] as const);
-    world.story(`operator holds ${side} ${state}`);
-    life.agent.groups.hold('fabric', state);
-    this.#later(100, 4_000, () => this.#release(side));
-  }
-
-  #release(side: Side): void {
-    const world = this.#world;
-    world.story(`operator releases ${side}`);
-    // A dead agent is told when it lives again.
-    const tell = (): void => {
-      const { life } = world.tors[side];
-      if (life?.agent && !life.stopping) life.agent.groups.release('fabric');
-      else world.clock.after(500, tell);
-    };
-    tell();
-  }
-
   /** The kernel checks an entry by itself, or makes one. */
   #neighbours(side: Side): void {
     const world = this.#world;
@@ -285,15 +215,16 @@ export class Faults {
     if (entries.length === 0) return;
     const entry = random.pick(entries);
     const port = box.byIndex(entry.ifindex);
-    const slot = Number(port?.name.slice(1));
-    const answers = world.vms.some(
-      (vm) =>
+    const answers = world.vms.some((vm) => {
+      const behind = world.port(side, vm.server.slot);
+      return (
         vm.alive &&
         vm.address === entry.destination &&
-        vm.server.slot === slot &&
         vm.server.active === side &&
-        port?.cable,
-    );
+        (behind === port || behind.master === port?.ifindex) &&
+        behind.cable
+      );
+    });
     if (answers) box.learn({ ...entry, state: random.pick([NUD.REACHABLE, NUD.STALE]) });
     else box.forget(entry);
   }
@@ -302,26 +233,29 @@ export class Faults {
   mendAll(): void {
     this.#over = true;
     const world = this.#world;
+    const { scene, agents } = world;
     world.story('--- peace');
     for (const side of SIDES) {
       const tor = world.tors[side];
       world.weather(side, {});
-      tor.silent = false;
-      for (const slot of [0, ...SLOTS]) world.cable(side, slot, 'fault', false);
-      world.powerOn(side);
-      world.startAgent(side);
-      this.#release(side);
-      for (const slot of [0, ...SLOTS]) if (slot === 0 || world.random.chance(0.7)) this.#operatorOpensOwn(side, slot);
-      world.reload(side, { ...world.base });
+      tor.silent.clear();
+      tor.doom = undefined;
+      for (const slot of [...scene.uplinks, ...SLOTS]) world.cable(side, slot, 'fault', false);
+      agents.powerOn(side);
+      agents.start(side);
+      this.#operator.release(side);
+      for (const slot of scene.uplinks) this.#giveBack(side, slot);
+      for (const slot of SLOTS) if (world.random.chance(0.7)) this.#giveBack(side, slot);
+      agents.reload(side, { ...world.base });
     }
     this.#gatewayBack();
     for (const vm of [...world.vms]) {
-      if (Number.parseInt(vm.mac.slice(-2), 16) >= 0x80 && vm.address.startsWith('10.')) this.#end(vm);
+      if (Number.parseInt(vm.mac.slice(-2), 16) >= 0x80) this.#end(vm);
       else if (!vm.alive && world.random.chance(0.5)) this.#wake(vm);
     }
   }
 
-  #operatorOpensOwn(side: Side, slot: number): void {
-    if (this.#world.port(side, slot).operator) this.#operatorOpens(side, slot);
+  #giveBack(side: Side, slot: number): void {
+    if (this.#world.port(side, slot).operator) this.#operator.opens(side, slot);
   }
 }

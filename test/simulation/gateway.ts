@@ -1,335 +1,141 @@
-/**
- * G, small: two BGP sessions, one table. It does what an unmodified router does as far as the switches can tell: best
- * path by ORIGIN and then age, a default route and the other switch's best routes to each switch, nothing back to the
- * switch it came from, sessions that fall with their link. By the seed it helps a switch that restarts (RFC 4724 §4.2),
- * as FRR does unless told otherwise.
- */
-import { Framer } from '../../src/bgp/codec/framer.ts';
-import type { OpenMessage, PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
-import { parseMessage } from '../../src/bgp/codec/parser.ts';
-import { endOfRib, serialize, serializeUpdate } from '../../src/bgp/codec/serializer.ts';
-import type { Connection } from '../../src/bgp/transport.ts';
+/** G as the switches and the invariants see it: BGP, OSPF or both, and one forwarding table out of what they say. */
 import type { Address, Prefix } from '../../src/model/address.ts';
-import type { Timer } from '../../src/model/clock.ts';
+import { BgpGateway } from './bgp-gateway.ts';
+import type { Call, Fault, Weather } from './calls.ts';
 import type { VirtualClock } from './clock.ts';
+import { OspfGateway } from './ospf-gateway.ts';
+import { OspfWire } from './ospf-wire.ts';
 import type { Random } from './random.ts';
+import type { Link, Scene } from './scene.ts';
+import { SIDES, type Side } from './server.ts';
 import type { Tcp } from './tcp.ts';
 
-export interface GatewayPeer {
-  readonly tor: string;
-  readonly asn: number;
-  /** Our address on the link and theirs. */
-  readonly local: Address;
-  readonly remote: Address;
+export interface GatewayOptions {
+  readonly clock: VirtualClock;
+  readonly random: Random;
+  readonly scene: Scene;
+  readonly links: readonly Link[];
+  readonly tcp: Tcp;
+  /** The cable has carrier. */
+  isOn(link: Link): boolean;
+  /** And what is sent over it arrives. */
+  passes(link: Link): boolean;
+  weather(link: Link): Weather;
+  hit(call: Call, fault: Fault): void;
+  story(what: string): void;
+  onAnnouncement(side: Side, prefix: Prefix): void;
+  onTable(): void;
 }
-
-interface Path {
-  readonly origin: number;
-  readonly attributes: PathAttributes;
-  readonly at: number;
-  /** Kept for a switch that restarts. */
-  readonly stale: boolean;
-}
-
-interface Session {
-  readonly connection: Connection;
-  readonly framer: Framer;
-  opened: boolean;
-  /** Milliseconds that the switch asked for, should it restart. */
-  restartTime: number | undefined;
-  heardAt: number;
-  /** What it was told, by prefix. */
-  readonly told: Map<Prefix, string>;
-}
-
-const ASN = 65000;
-const HOLD = 3_000;
-/** We help, and do not restart gracefully ourselves. */
-const HELPER = { code: 'graceful-restart', restarting: false, restartTime: 120, families: [] } as const;
 
 export class Gateway {
-  readonly peers: readonly GatewayPeer[];
-  /** By switch: what it announces now. */
-  readonly received = new Map<string, Map<Prefix, Path>>();
-  /** Forwarding table: where packets for a /32 go. */
-  readonly table = new Map<Prefix, string>();
-  readonly #sessions = new Map<string, Session>();
-  readonly #clock: VirtualClock;
-  readonly #random: Random;
-  readonly #tcp: Tcp;
-  readonly #dirty = new Set<Prefix>();
-  readonly #helps: boolean;
-  readonly #staleTimers = new Map<string, Timer>();
-  readonly #onReceived: (tor: string, message: UpdateMessage) => void;
-  readonly #onTable: () => void;
-  #running = false;
-  #life = 0;
-  #deciding = false;
+  readonly bgp: BgpGateway | undefined;
+  readonly ospf: OspfGateway | undefined;
+  readonly wire: OspfWire;
+  readonly #options: GatewayOptions;
 
-  constructor(options: {
-    clock: VirtualClock;
-    random: Random;
-    tcp: Tcp;
-    helps: boolean;
-    peers: readonly GatewayPeer[];
-    onReceived(tor: string, message: UpdateMessage): void;
-    onTable(): void;
-  }) {
-    this.#clock = options.clock;
-    this.#random = options.random;
-    this.#tcp = options.tcp;
-    this.#helps = options.helps;
-    this.peers = options.peers;
-    this.#onReceived = options.onReceived;
-    this.#onTable = options.onTable;
-    for (const { tor } of this.peers) this.received.set(tor, new Map());
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    const { clock, random, scene, links, tcp, story, onTable } = options;
+    this.wire = new OspfWire({
+      ...options,
+      toGateway: (link, packet) => this.ospf?.receive(link, packet),
+    });
+    if (scene.protocol !== 'ospf') {
+      this.bgp = new BgpGateway({
+        clock,
+        random,
+        tcp,
+        helps: scene.helps,
+        echoes: scene.echoes,
+        peers: links.map(({ name, side, peer, local, peer6 }) => ({
+          tor: name,
+          asn: side === 'A' ? 65001 : scene.asnOfB,
+          local: peer as Address,
+          remote: local as Address,
+          local6: scene.six ? (peer6 as Address) : undefined,
+        })),
+        onReceived: (tor, { reach, withdrawn, attributes }) => {
+          const prefixes = reach.flatMap((each) => each.prefixes);
+          for (const prefix of prefixes) options.onAnnouncement(tor[0] as Side, prefix);
+          const level = 2 - (attributes.origin ?? 2);
+          const what = [
+            ...withdrawn.map((prefix) => `-${short(prefix)}`),
+            ...prefixes.map((prefix) => `+${short(prefix)}${level > 0 ? `^${level}` : ''}`),
+          ].join(' ');
+          if (what !== '') story(`G hears ${tor} ${what}`);
+        },
+        onTable,
+      });
+    }
+    if (scene.protocol !== 'bgp') {
+      this.ospf = new OspfGateway({
+        ...options,
+        transmit: (link, destination, bytes) => this.wire.fromGateway(link, destination, bytes),
+        onHeard: (_side, what) => story(`G's OSPF: ${what}`),
+      });
+    }
   }
 
   start(): void {
-    this.#running = true;
-    const life = ++this.#life;
-    for (const peer of this.peers) {
-      this.#tcp
-        .transport(peer.local, () => this.#running && this.#life === life)
-        .listen({ address: peer.local, port: 179, peers: [] }, (connection) => this.#accept(peer, connection));
-    }
-    this.#keepalive(life);
+    this.bgp?.start();
+    this.ospf?.start();
   }
 
-  /** Power off: nothing is said, the kernel ends the connections, the table is gone. */
   die(): void {
-    this.#running = false;
-    for (const peer of this.peers) {
-      this.#tcp.died(peer.local);
-      this.#lose(peer.tor, false);
+    this.bgp?.die();
+    this.ospf?.die();
+  }
+
+  linkChanged(link: Link): void {
+    if (!this.#options.isOn(link)) this.bgp?.linkDown(link.name);
+    this.ospf?.linkChanged(link);
+  }
+
+  reset(link: Link): void {
+    this.bgp?.reset(link.name);
+    this.ospf?.reset(link);
+  }
+
+  #linksOf(side: Side): Link[] {
+    return this.#options.links.filter((link) => link.side === side);
+  }
+
+  /** What the switch has G believe by BGP: prefix to the level of the claim. `fresh`: without what is kept for a restart. */
+  byBgp(side: Side, fresh = false): Map<Prefix, number> {
+    const hosts = new Map<Prefix, number>();
+    for (const { name } of this.bgp ? this.#linksOf(side) : []) {
+      for (const [prefix, path] of this.bgp!.received.get(name)!)
+        if (!fresh || !path.stale) hosts.set(prefix, Math.max(hosts.get(prefix) ?? 0, 2 - path.origin));
     }
-    this.table.clear();
-    this.#dirty.clear();
-    this.#onTable();
+    return hosts;
   }
 
-  established(tor: string): boolean {
-    return this.#sessions.get(tor)?.opened === true;
+  /** What leads G to a switch, by either protocol: prefix to the level of the claim. */
+  believed(side: Side): Map<Prefix, number> {
+    const hosts = this.byBgp(side);
+    const adjacent = this.#linksOf(side).some((link) => this.ospf?.isFull(link));
+    for (const [prefix, level] of adjacent ? this.ospf!.hosts(side) : [])
+      hosts.set(prefix, Math.max(hosts.get(prefix) ?? 0, level));
+    return hosts;
   }
 
-  linkDown(tor: string): void {
-    this.reset(tor, false);
+  /** To which switches G's table leads; BGP's routes go before OSPF's. */
+  leadsTo(prefix: Prefix): Side[] {
+    const link = this.bgp?.table.get(prefix);
+    const links = link === undefined ? (this.ospf?.table.get(prefix) ?? []) : [link];
+    return SIDES.filter((side) => links.some((name) => name[0] === side));
   }
 
-  reset(tor: string, notify = true): void {
-    const session = this.#sessions.get(tor);
-    if (!session) {
-      this.#flushStale(tor);
-      return;
-    }
-    if (notify)
-      session.connection.write(serialize({ type: 'NOTIFICATION', code: 6, subcode: 4, data: new Uint8Array(0) }));
-    session.connection.close();
-    this.#lose(tor, false);
-  }
-
-  #accept(peer: GatewayPeer, connection: Connection) {
-    if (!this.#running || connection.remoteAddress !== peer.remote) return undefined;
-    const before = this.#sessions.get(peer.tor);
-    before?.connection.close();
-    // The switch has forgotten the session that we still have (RFC 4724 §4.2).
-    if (before?.opened) this.#lose(peer.tor, true);
-    const session: Session = {
-      connection,
-      framer: new Framer(),
-      opened: false,
-      restartTime: undefined,
-      heardAt: this.#clock.now(),
-      told: new Map(),
-    };
-    this.#sessions.set(peer.tor, session);
-    connection.write(
-      serialize({
-        type: 'OPEN',
-        version: 4,
-        myAs: ASN,
-        holdTime: HOLD / 1000,
-        identifier: '10.255.0.254' as Address,
-        capabilities: [
-          { code: 'multiprotocol', afi: 1, safi: 1 },
-          { code: 'four-octet-as', asn: ASN },
-          ...(this.#helps ? [HELPER] : []),
-        ],
-      }),
+  /** Every host in the table. */
+  prefixes(): Prefix[] {
+    return [...new Set([...(this.bgp?.table.keys() ?? []), ...(this.ospf?.table.keys() ?? [])])].filter((prefix) =>
+      /\/(32|128)$/.test(prefix),
     );
-    const mine = (): boolean => this.#sessions.get(peer.tor) === session;
-    return {
-      onOpen: () => {},
-      onDrain: () => {},
-      onData: (data: Uint8Array) => mine() && this.#data(peer, session, data),
-      onClose: () => {
-        if (mine()) this.#lose(peer.tor, true);
-      },
-    };
-  }
-
-  #data(peer: GatewayPeer, session: Session, data: Uint8Array): void {
-    const context = { fourOctetAs: true, families: new Set([4] as const), external: true, remoteAs: peer.asn };
-    session.heardAt = this.#clock.now();
-    for (const frame of session.framer.push(data)) {
-      if ('code' in frame) throw new Error(`G can not read ${peer.tor}: ${frame.reason}`);
-      const message = parseMessage(frame, context);
-      if (message.type === 'ERROR') throw new Error(`G can not read ${peer.tor}: ${message.reason}`);
-      if (message.type === 'OPEN') {
-        this.#opening(peer, session, message);
-        session.connection.write(serialize({ type: 'KEEPALIVE' }));
-      }
-      if (message.type === 'KEEPALIVE' && !session.opened) this.#opened(peer, session);
-      else if (message.type === 'NOTIFICATION') {
-        session.connection.close();
-        this.#lose(peer.tor, false);
-        return;
-      } else if (message.type === 'UPDATE') this.#update(peer, message);
-    }
-  }
-
-  #opening(peer: GatewayPeer, session: Session, open: OpenMessage): void {
-    const restart = open.capabilities.find((capability) => capability.code === 'graceful-restart');
-    const family = restart?.families.find(({ afi, safi }) => afi === 1 && safi === 1);
-    session.restartTime = this.#helps && family ? restart!.restartTime * 1000 : undefined;
-    if (!family?.forwarding) this.#flushStale(peer.tor);
-  }
-
-  /** What a switch that restarted has not said again. */
-  #flushStale(tor: string): void {
-    this.#staleTimers.get(tor)?.cancel();
-    this.#staleTimers.delete(tor);
-    const paths = this.received.get(tor)!;
-    for (const [prefix, path] of paths) {
-      if (!path.stale) continue;
-      paths.delete(prefix);
-      this.#dirty.add(prefix);
-    }
-    if (this.#running && this.#dirty.size > 0) this.#decideSoon();
-  }
-
-  #opened(peer: GatewayPeer, session: Session): void {
-    session.opened = true;
-    this.#staleTimers.get(peer.tor)?.cancel();
-    this.#clock.after(this.#random.between(0, 100), () => {
-      if (this.#sessions.get(peer.tor) !== session) return;
-      this.#tell(peer, session, ['0.0.0.0/0' as Prefix, ...this.#prefixes()]);
-      session.connection.write(endOfRib(4));
-    });
-  }
-
-  #update(peer: GatewayPeer, message: UpdateMessage): void {
-    const paths = this.received.get(peer.tor)!;
-    for (const prefix of message.withdrawn) {
-      if (paths.delete(prefix)) this.#dirty.add(prefix);
-    }
-    for (const { prefixes } of message.reach) {
-      for (const prefix of prefixes) {
-        const origin = message.attributes.origin ?? 2;
-        paths.set(prefix, { origin, attributes: message.attributes, at: this.#clock.now(), stale: false });
-        this.#dirty.add(prefix);
-      }
-    }
-    if (message.endOfRib) this.#flushStale(peer.tor);
-    this.#onReceived(peer.tor, message);
-    this.#decideSoon();
-  }
-
-  #lose(tor: string, silently: boolean): void {
-    const session = this.#sessions.get(tor);
-    this.#sessions.delete(tor);
-    const paths = this.received.get(tor)!;
-    if (silently && session?.restartTime !== undefined) {
-      for (const [prefix, path] of paths) paths.set(prefix, { ...path, stale: true });
-      this.#staleTimers.get(tor)?.cancel();
-      const flush = () => this.#flushStale(tor);
-      this.#staleTimers.set(tor, this.#clock.after(session.restartTime, flush));
-      return;
-    }
-    // A connection that never became a session says nothing of the routes of the one before.
-    if (silently && session && !session.opened) return;
-    for (const prefix of paths.keys()) this.#dirty.add(prefix);
-    paths.clear();
-    if (this.#running) this.#decideSoon();
-  }
-
-  #decideSoon(): void {
-    if (this.#deciding) return;
-    this.#deciding = true;
-    const life = this.#life;
-    this.#clock.after(this.#random.between(0.1, 60), () => {
-      this.#deciding = false;
-      if (this.#running && this.#life === life) this.#decide();
-      else if (this.#running) this.#decideSoon();
-    });
-  }
-
-  #decide(): void {
-    const prefixes = [...this.#dirty];
-    this.#dirty.clear();
-    for (const prefix of prefixes) {
-      const best = this.best(prefix);
-      if (best) this.table.set(prefix, best);
-      else this.table.delete(prefix);
-    }
-    for (const peer of this.peers) {
-      const session = this.#sessions.get(peer.tor);
-      if (session?.opened && session.told.size > 0) this.#tell(peer, session, prefixes);
-    }
-    this.#onTable();
-  }
-
-  /** Lowest ORIGIN, then the oldest. */
-  best(prefix: Prefix): string | undefined {
-    let best: { tor: string; path: Path } | undefined;
-    for (const [tor, paths] of this.received) {
-      const path = paths.get(prefix);
-      if (!path) continue;
-      const better =
-        !best || path.origin < best.path.origin || (path.origin === best.path.origin && path.at < best.path.at);
-      if (better) best = { tor, path };
-    }
-    return best?.tor;
-  }
-
-  #prefixes(): Prefix[] {
-    return [...new Set([...this.received.values()].flatMap((paths) => [...paths.keys()]))];
-  }
-
-  #tell(peer: GatewayPeer, session: Session, prefixes: readonly Prefix[]): void {
-    for (const prefix of prefixes) {
-      const best = this.best(prefix);
-      const path = best === undefined || best === peer.tor ? undefined : this.received.get(best)!.get(prefix);
-      const own = prefix === '0.0.0.0/0';
-      if (!path && !own) {
-        if (session.told.delete(prefix))
-          session.connection.write(
-            serializeUpdate({ type: 'UPDATE', withdrawn: [prefix], reach: [], attributes: {} }, true),
-          );
-        continue;
-      }
-      const asns = [ASN, ...(path?.attributes.asPath ?? []).flatMap((segment) => segment.asns)];
-      const attributes: PathAttributes = {
-        origin: (path?.attributes.origin ?? 0) as 0 | 1 | 2,
-        asPath: [{ type: 'AS_SEQUENCE', asns }],
-        ...(path?.attributes.largeCommunities ? { largeCommunities: path.attributes.largeCommunities } : {}),
-      };
-      const text = JSON.stringify(attributes);
-      if (session.told.get(prefix) === text) continue;
-      session.told.set(prefix, text);
-      const reach = [{ family: 4 as const, nextHop: peer.local, prefixes: [prefix] }];
-      session.connection.write(serializeUpdate({ type: 'UPDATE', withdrawn: [], reach, attributes }, true));
-    }
-  }
-
-  #keepalive(life: number): void {
-    this.#clock.after(1_000, () => {
-      if (!this.#running || this.#life !== life) return;
-      for (const [tor, session] of [...this.#sessions]) {
-        if (this.#clock.now() - session.heardAt >= HOLD) this.reset(tor, true);
-        else if (session.opened) session.connection.write(serialize({ type: 'KEEPALIVE' }));
-      }
-      this.#keepalive(life);
-    });
   }
 }
+
+const short = (prefix: string): string =>
+  prefix
+    .replace('10.10.10.', '.')
+    .replace('2001:db8:10::', '::')
+    .replace(/\/(32|128)$/, '');

@@ -3,10 +3,10 @@ import test from 'ava';
 import { World } from './world.ts';
 
 function calmWorld(): World {
-  const world = new World(1);
-  world.settings.A = { ...world.settings.A, upWhen: ['adjacency'], recoveryDelay: 3_000, startupDelay: 500 };
+  const scene = { protocol: 'bgp', uplinks: [0], bridged: false, sonic: false } as const;
+  const world = new World(1, { scene, base: { upWhen: ['adjacency'], recoveryDelay: 3_000, startupDelay: 500 } });
   world.gateway.start();
-  world.startAgent('A');
+  world.agents.start('A');
   return world;
 }
 
@@ -14,7 +14,7 @@ test('R4.6 a reload that resets the session to the gateway shuts no port', async
   const world = calmWorld();
   await world.run(10_000);
   const from = world.lines.length;
-  world.reload('A', { hold: 9 });
+  world.agents.reload('A', { hold: 9 });
   await world.run(20_000);
   const since = world.lines.slice(from);
   t.true(
@@ -25,33 +25,33 @@ test('R4.6 a reload that resets the session to the gateway shuts no port', async
     since.filter((line) => line.includes('A shuts')),
     [],
   );
-  world.crash('A');
+  world.agents.crash('A');
 });
 
 test('R4.6 a session that a reload reset, and that does not come back, shuts the ports after all', async (t) => {
   const world = calmWorld();
   await world.run(10_000);
   const at = world.clock.now();
-  world.tors.A.silent = true;
-  world.reload('A', { hold: 9 });
+  world.tors.A.silent.add(0);
+  world.agents.reload('A', { hold: 9 });
   await world.run(20_000);
   const shut = world.lines.filter((line) => line.includes('A shuts') && Number.parseFloat(line) >= at);
   t.is(shut.length, 1);
   t.true(Number.parseFloat(shut[0]!) >= at + 10_000);
-  world.crash('A');
+  world.agents.crash('A');
 });
 
 test('R4.6 the uplink that breaks while its session is being reset by a reload shuts the ports at once', async (t) => {
   const world = calmWorld();
   await world.run(10_000);
   const at = world.clock.now();
-  world.tors.A.silent = true;
-  world.reload('A', { hold: 9 });
+  world.tors.A.silent.add(0);
+  world.agents.reload('A', { hold: 9 });
   await world.run(1_000);
   world.cable('A', 0, 'test', true);
   await world.run(1_000);
   const shut = world.lines.filter((line) => line.includes('A shuts') && Number.parseFloat(line) >= at);
   t.is(shut.length, 1);
   t.true(Number.parseFloat(shut[0]!) >= at + 1_000);
-  world.crash('A');
+  world.agents.crash('A');
 });

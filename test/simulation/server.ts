@@ -1,31 +1,21 @@
 /** A server with a link to each switch, in active-backup, and the virtual machines on it. */
-
 import type { Address, Mac } from '../../src/model/address.ts';
 import type { Timer } from '../../src/model/clock.ts';
-import {
-  BROADCAST,
-  decodeArp,
-  ETHERNET_HEADER,
-  ETHERTYPE,
-  encodeArp,
-  ethertypeOf,
-  makeFrame,
-} from '../../src/netlink/frames/index.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
+import { answerOf, asksGateway, gratuitous } from './speech.ts';
 
 export type Side = 'A' | 'B';
 export const SIDES: readonly Side[] = ['A', 'B'];
 export const other = (side: Side): Side => (side === 'A' ? 'B' : 'A');
 
+/** One address; several of one machine share the MAC, and move together. */
 export interface Vm {
   readonly address: Address;
   readonly mac: Mac;
   server: Server;
   alive: boolean;
 }
-
-const GATEWAY = '10.10.10.254' as Address;
 
 export interface Cabling {
   /** The link of this server on that side has carrier. */
@@ -71,24 +61,21 @@ export class Server {
   /** All that it says, it says on the active link. */
   announce(vm: Vm): void {
     if (!vm.alive || !this.vms.has(vm) || this.active === undefined) return;
-    this.#cabling.send(this.slot, this.active, arp('reply', vm, vm.address, BROADCAST));
+    this.#cabling.send(this.slot, this.active, gratuitous(vm));
   }
 
   /** Daily life: it asks for its gateway. */
   chat(vm: Vm): void {
     if (!vm.alive || !this.vms.has(vm) || this.active === undefined) return;
-    this.#cabling.send(this.slot, this.active, arp('request', vm, GATEWAY, BROADCAST));
+    this.#cabling.send(this.slot, this.active, asksGateway(vm));
   }
 
   /** A frame came from a switch. */
   hears(side: Side, frame: Uint8Array): void {
-    if (side !== this.active || ethertypeOf(frame) !== ETHERTYPE.arp) return;
-    const packet = decodeArp(frame.subarray(ETHERNET_HEADER));
-    if (typeof packet === 'string' || packet.operation !== 'request') return;
-    const to = macOf(frame);
+    if (side !== this.active) return;
     for (const vm of this.vms) {
-      if (!vm.alive || vm.address !== packet.targetAddress || (to !== BROADCAST && to !== vm.mac)) continue;
-      this.#cabling.send(this.slot, side, arp('reply', vm, packet.senderAddress, packet.senderMac));
+      const answer = vm.alive ? answerOf(vm, frame) : undefined;
+      if (answer) this.#cabling.send(this.slot, side, answer);
     }
   }
 
@@ -121,26 +108,4 @@ export class Server {
       });
     }
   }
-}
-
-function macOf(frame: Uint8Array): Mac {
-  return Buffer.from(frame.subarray(0, 6))
-    .toString('hex')
-    .replace(/(..)(?!$)/g, '$1:') as Mac;
-}
-
-function arp(operation: 'request' | 'reply', vm: Vm, target: Address, to: Mac): Uint8Array {
-  const frame = makeFrame(to, vm.mac, ETHERTYPE.arp, 28);
-  encodeArp(
-    {
-      operation,
-      senderMac: vm.mac,
-      senderAddress: vm.address,
-      targetMac: operation === 'request' ? ('00:00:00:00:00:00' as Mac) : to,
-      targetAddress: target,
-    },
-    frame,
-    ETHERNET_HEADER,
-  );
-  return frame;
 }

@@ -1,10 +1,12 @@
 /** One seed from beginning to end. */
+import type { Coverage } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Monitor } from './invariants.ts';
+import { quietEnd } from './quiet-end.ts';
 import { SIDES } from './server.ts';
 import { World } from './world.ts';
 
-const CALM_START = 4_000;
+const CALM_START = 5_000;
 const TROUBLE = 30_000;
 /** Longer than everything that has to come to an end by itself: probes, settling, searches, damping, daily chatter. */
 const PEACE = 60_000;
@@ -15,14 +17,17 @@ export interface Outcome {
   readonly story: readonly string[];
   readonly digest: string;
   readonly happenings: number;
+  readonly coverage: Coverage;
 }
 
 export async function play(seed: number): Promise<Outcome> {
   const world = new World(seed);
+  world.story(JSON.stringify(world.scene));
+  world.story(JSON.stringify(world.base));
   const monitor = new Monitor(world);
   const faults = new Faults(world);
   world.gateway.start();
-  for (const side of SIDES) world.startAgent(side);
+  for (const side of SIDES) world.agents.start(side);
   monitor.begin();
   await world.run(CALM_START);
   if (world.violations.length === 0) {
@@ -33,14 +38,15 @@ export async function play(seed: number): Promise<Outcome> {
     faults.mendAll();
     await world.run(PEACE);
   }
-  if (world.violations.length === 0) monitor.quietEnd();
+  if (world.violations.length === 0) quietEnd(world);
   const outcome = {
     seed,
     violations: world.violations,
     story: world.lines,
     digest: world.digest(),
     happenings: world.happenings,
+    coverage: world.coverage,
   };
-  for (const side of SIDES) world.crash(side);
+  for (const side of SIDES) world.agents.crash(side);
   return outcome;
 }

@@ -1,10 +1,19 @@
 import type { Accept, Connection, ConnectionHandlers, Transport } from '../../src/bgp/transport.ts';
 import type { Address } from '../../src/model/address.ts';
+import type { Call, Fault, Weather } from './calls.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
 
 /** How a path between two addresses is now; the ends hear nothing of a path that is broken. */
 type Path = (one: Address, other: Address) => boolean;
+
+/** One process that speaks TCP; `enter`: it calls the kernel, and may die of it. */
+export interface TcpUser {
+  alive(): boolean;
+  enter?(call: Call): void;
+  hit?(call: Call, fault: Fault): void;
+  weather?: Weather;
+}
 
 /** TCP resends what a broken path swallowed; this often, in ms. */
 const RESEND = 220;
@@ -30,18 +39,33 @@ export class Tcp {
     return this.#open.size;
   }
 
-  /** What a process on the box with these addresses sees; `alive` false: it is gone and hears nothing. */
-  transport(local: Address, alive: () => boolean): Transport {
+  /** What a process on the box with these addresses sees; `towards`: the address that it speaks to another with. */
+  transport(towards: (peer: Address) => Address, locals: readonly Address[], user: TcpUser): Transport {
     return {
       connect: (target, handlers) => {
-        const near = new End(this, local, target.address, handlers, alive);
+        const local = towards(target.address);
+        const near = new End(this, local, target.address, handlers, user);
+        user.enter?.('TCP: connect');
         this.#open.add(near);
-        this.#through(local, target.address, () => this.#syn(near));
+        if (user.weather && this.#random.chance(user.weather.error)) {
+          user.hit?.('TCP: connect', 'error');
+          this.#clock.after(this.latency(), () => near.fail('connect: ENETUNREACH'));
+        } else if (user.weather && this.#random.chance(user.weather.lostPacket)) user.hit?.('TCP: connect', 'lost');
+        else {
+          const late = user.weather && this.#random.chance(user.weather.delay);
+          if (late) user.hit?.('TCP: connect', 'delay');
+          this.#through(local, target.address, () => this.#syn(near), late ? RESEND : 0);
+        }
         return near;
       },
-      listen: (_target, accept) => {
-        this.#listeners.set(local, accept);
-        return { close: () => this.#listeners.get(local) === accept && this.#listeners.delete(local) };
+      listen: (target, accept) => {
+        const mine = locals.includes(target.address) ? [target.address] : locals;
+        for (const local of mine) this.#listeners.set(local, accept);
+        return {
+          close: () => {
+            for (const local of mine) if (this.#listeners.get(local) === accept) this.#listeners.delete(local);
+          },
+        };
       },
     };
   }
@@ -73,7 +97,7 @@ export class Tcp {
       this.#through(near.remoteAddress, near.localAddress, () => near.fail('connection refused'));
       return;
     }
-    const far = new End(this, near.remoteAddress, near.localAddress, undefined, () => true);
+    const far = new End(this, near.remoteAddress, near.localAddress, undefined, { alive: () => true });
     far.peer = near;
     near.peer = far;
     this.#open.add(far);
@@ -84,10 +108,22 @@ export class Tcp {
   }
 
   /** One packet that nobody resends here: lost when the path is broken now (the caller tries again, or gives up). */
-  #through(from: Address, to: Address, run: () => void): void {
-    this.#clock.after(this.latency(), () => {
+  #through(from: Address, to: Address, run: () => void, late = 0): void {
+    this.#clock.after(late + this.latency(), () => {
       if (this.#path(from, to)) run();
     });
+  }
+
+  /** What is lost comes a resending later. */
+  #trouble({ weather, hit }: TcpUser): number {
+    if (!weather) return 0;
+    if (this.#random.chance(weather.lostPacket)) {
+      hit?.('TCP: write', 'lost');
+      return RESEND;
+    }
+    if (!this.#random.chance(weather.delay)) return 0;
+    hit?.('TCP: write', 'delay');
+    return this.#random.between(1, 40);
   }
 
   latency(): number {
@@ -96,7 +132,7 @@ export class Tcp {
 
   /** In order behind what went before; held while the path is broken. */
   carry(end: End, run: () => void): void {
-    end.arrival = Math.max(end.arrival, this.#clock.now() + this.latency());
+    end.arrival = Math.max(end.arrival, this.#clock.now() + this.latency() + this.#trouble(end.user));
     const attempt = (): void => {
       if (this.#path(end.localAddress, end.remoteAddress)) end.flush();
       else this.#clock.after(RESEND, attempt);
@@ -115,20 +151,14 @@ class End implements Connection {
   handlers: ConnectionHandlers | undefined;
   #closed = false;
   readonly #tcp: Tcp;
-  readonly #alive: () => boolean;
+  readonly user: TcpUser;
 
-  constructor(
-    tcp: Tcp,
-    local: Address,
-    remote: Address,
-    handlers: ConnectionHandlers | undefined,
-    alive: () => boolean,
-  ) {
+  constructor(tcp: Tcp, local: Address, remote: Address, handlers: ConnectionHandlers | undefined, user: TcpUser) {
     this.#tcp = tcp;
     this.localAddress = local;
     this.remoteAddress = remote;
     this.handlers = handlers;
-    this.#alive = alive;
+    this.user = user;
   }
 
   backlog(): number {
@@ -136,10 +166,12 @@ class End implements Connection {
   }
 
   write(data: Uint8Array): void {
-    if (this.#closed || !this.#alive()) return;
+    if (this.#closed || !this.user.alive()) return;
+    this.user.enter?.('TCP: write');
     const copy = Uint8Array.from(data);
     const { peer } = this;
-    if (peer) this.deliver(() => peer.handlers?.onData(copy));
+    if (peer && this.user.alive()) this.deliver(() => peer.handlers?.onData(copy));
+    this.user.enter?.('TCP: write');
   }
 
   close(done?: () => void): void {
@@ -154,7 +186,7 @@ class End implements Connection {
     const { handlers } = this;
     this.forget();
     this.#tcp.dropped(this);
-    if (this.#alive()) handlers?.onClose(reason);
+    if (this.user.alive()) handlers?.onClose(reason);
   }
 
   forget(): void {

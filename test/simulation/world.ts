@@ -4,150 +4,96 @@
  * (promises, immediates) is run to its end, always in the same order.
  */
 import { createHash } from 'node:crypto';
-import { TorSwitch } from '../../src/agent/tor/switch.ts';
-import type { Loaded, TorConfig } from '../../src/config/index.ts';
-import { formatProblem, parseConfig } from '../../src/config/index.ts';
+import { whoSpeaks } from '../../src/hostroutes/codec/speaker.ts';
 import type { Address, Mac, Prefix } from '../../src/model/address.ts';
-import type { Log } from '../../src/model/log.ts';
-import { Box, type BoxPort, isOn } from './box.ts';
-import { LifeClock, VirtualClock } from './clock.ts';
-import { Disk } from './disk.ts';
-import { KernelFace, type Weather } from './face.ts';
+import { Agents } from './agents.ts';
+import { type BoxPort, isOn } from './box.ts';
+import { type Call, Coverage, type Fault, FINE, type Weather } from './calls.ts';
+import { VirtualClock } from './clock.ts';
 import { Gateway } from './gateway.ts';
 import { Random } from './random.ts';
-import { type Cabling, other, Server, SIDES, type Side, type Vm } from './server.ts';
+import { drawScene, drawSettings, type Link, linksOf, type Scene, type Settings, SLOTS } from './scene.ts';
+import { type Cabling, Server, SIDES, type Side, type Vm } from './server.ts';
+import { answerOf } from './speech.ts';
 import { Tcp } from './tcp.ts';
+import { makeTor, type Tor } from './tor.ts';
 
-export const SLOTS = [1, 2, 3, 4] as const;
-const LINKS: Record<Side, { routerId: string; local: Address; peer: Address }> = {
-  A: { routerId: '10.255.0.1', local: '192.0.2.2' as Address, peer: '192.0.2.1' as Address },
-  B: { routerId: '10.255.0.2', local: '192.0.2.6' as Address, peer: '192.0.2.5' as Address },
-};
-const EPOCH = 1_700_000_000_000;
-const FINE: Weather = { refuse: 0, lateAnswer: 0.05, lateNotice: 0.05, lostNotice: 0, unsent: 0, lostFrame: 0 };
 /** More happenings at one instant than any story needs. */
 const STANDSTILL = 2_000;
 const CHAT = { least: 4_000, most: 9_000 };
-
-export interface Settings {
-  recoveryDelay: number;
-  startupDelay: number;
-  probe: { interval: number; retries: number; timeout: number };
-  returning: 'learned' | 'always' | 'never';
-  wait: number;
-  upWhen: string[];
-  prefix: string;
-  enabled: boolean;
-  ports: readonly number[];
-  hold: number;
-  communities: readonly string[];
-  restartTime: number | undefined;
-}
-
-/** One life of an agent. */
-export interface Life {
-  readonly clock: LifeClock;
-  readonly face: KernelFace;
-  agent: TorSwitch | undefined;
-  readonly bornAt: number;
-  stopping: boolean;
-}
-
-/** One switch: what outlives its agent, and the agent. */
-export interface Tor {
-  readonly side: Side;
-  readonly box: Box;
-  readonly disk: Disk;
-  readonly weather: Weather;
-  /** Packets to and from G vanish, and no carrier tells. */
-  silent: boolean;
-  powered: boolean;
-  life: Life | undefined;
-  /** Why a cable is broken now. */
-  readonly broken: Map<string, Set<string>>;
-}
+const FIRST_ADDRESSES = [1, 2, 3, 4, 5, 130, 131, 200];
 
 export class World {
   readonly seed: number;
   readonly random: Random;
+  readonly scene: Scene;
   readonly clock = new VirtualClock();
+  readonly links: readonly Link[];
   readonly tors: Record<Side, Tor>;
   readonly gateway: Gateway;
   readonly tcp: Tcp;
+  readonly agents: Agents;
   readonly servers: Server[];
   readonly vms: Vm[] = [];
   readonly base: Settings;
   readonly settings: Record<Side, Settings>;
-  readonly asns: Record<Side, number>;
+  readonly coverage = new Coverage();
   readonly lines: string[] = [];
   readonly violations: string[] = [];
   gatewayUp = true;
-  /** G keeps the routes of a switch whose agent died, for a while. */
-  readonly helps: boolean;
   /** What an agent tells its operator. */
   readonly listeners: ((side: Side, event: { type: string; message: string }) => void)[] = [];
+  /** An uplink's cable, or the port itself, changed. */
+  readonly uplinkListeners: ((side: Side) => void)[] = [];
   onAnnouncement: (side: Side, prefix: Prefix) => void = () => {};
+  /** An agent is about to shut ports. */
+  onShut: (side: Side, ports: readonly string[]) => void = () => {};
   readonly #hash = createHash('sha256');
-  readonly #configs = new Map<string, Loaded & { config: TorConfig }>();
   happenings = 0;
 
-  constructor(seed: number) {
+  /** `scene`, `base`: instead of what the seed would draw. */
+  constructor(seed: number, { scene, base }: { scene?: Partial<Scene>; base?: Partial<Settings> } = {}) {
     this.seed = seed;
     const random = new Random(seed);
     this.random = random;
-    this.base = {
-      recoveryDelay: random.pick([0, 500, 1_000, 3_000]),
-      startupDelay: random.pick([0, 500, 2_000]),
-      probe: { interval: random.pick([1_000, 2_000, 5_000]), retries: random.integer(1, 3), timeout: 200 },
-      returning: random.pick(['learned', 'always', 'never'] as const),
-      wait: random.pick([300, 1_000]),
-      upWhen: random.pick([['carrier'], ['carrier'], ['carrier', 'adjacency'], ['carrier', 'default-route']]),
-      prefix: '10.10.10.0/24',
-      enabled: true,
-      ports: SLOTS,
-      hold: 3,
-      communities: [],
-      restartTime: random.pick([undefined, 2, 5]),
-    };
+    this.scene = { ...drawScene(random), ...scene };
+    this.base = { ...drawSettings(random, this.scene), ...base };
     this.settings = { A: { ...this.base }, B: { ...this.base } };
-    this.helps = random.chance(0.5);
-    this.asns = { A: 65001, B: random.pick([65001, 65002]) };
-    this.tors = { A: this.#tor('A', 100), B: this.#tor('B', 200) };
+    this.links = linksOf(this.scene);
+    this.tors = { A: this.#tor('A'), B: this.#tor('B') };
     this.tcp = new Tcp(this.clock, random, (one, two) => this.#path(one, two));
     this.gateway = new Gateway({
       clock: this.clock,
       random,
+      scene: this.scene,
+      links: this.links,
       tcp: this.tcp,
-      helps: this.helps,
-      peers: SIDES.map((side) => ({
-        tor: side,
-        asn: this.asns[side],
-        local: LINKS[side].peer,
-        remote: LINKS[side].local,
-      })),
-      onReceived: (tor, message) => {
-        const reach = message.reach.flatMap(({ prefixes }) => prefixes);
-        for (const prefix of reach) this.onAnnouncement(tor as Side, prefix);
-        const level = 2 - (message.attributes.origin ?? 2);
-        const what = [
-          ...message.withdrawn.map((prefix) => `-${short(prefix)}`),
-          ...reach.map((prefix) => `+${short(prefix)}${level > 0 ? `^${level}` : ''}`),
-        ].join(' ');
-        if (what !== '') this.story(`G hears ${tor} ${what}`);
-      },
+      isOn: (link) => this.gatewayUp && isOn(this.port(link.side, link.slot)),
+      passes: (link) => this.passes(link),
+      weather: ({ side }) => this.tors[side].weather,
+      hit: this.hit,
+      story: (what) => this.story(what),
+      onAnnouncement: (side, prefix) => this.onAnnouncement(side, prefix),
       onTable: () => this.traffic(),
     });
+    this.agents = new Agents(this);
     const cabling: Cabling = {
       on: (slot, side) => isOn(this.port(side, slot)),
       send: (slot, side, frame) => this.#toSwitch(slot, side, frame),
     };
     this.servers = SLOTS.map((slot) => new Server(slot, slot <= 2 ? 'A' : 'B', this.clock, random, cabling));
-    for (const [index, last] of [1, 2, 3, 4, 5, 130, 131, 200].entries()) {
-      this.addVm(`10.10.10.${last}` as Address, index + 1, this.servers[index % 4]!);
+    for (const [index, last] of FIRST_ADDRESSES.entries()) {
+      const server = this.servers[index % 4]!;
+      this.addVm(`10.10.10.${last}` as Address, index + 1, server);
+      if (this.scene.six && index < 6) this.addVm(`2001:db8:10::${last.toString(16)}` as Address, index + 1, server);
     }
+    // Another address of a machine that has one already.
+    this.addVm('10.10.10.77' as Address, 1, this.servers[0]!);
     // Of another subnet, on the same wires: never ours.
     this.addVm('10.99.0.7' as Address, 99, this.servers[0]!);
   }
+
+  readonly hit = (call: Call, fault: Fault): void => this.coverage.hit(call, fault);
 
   // ---- the fabric
 
@@ -155,45 +101,34 @@ export class World {
     return this.tors[side].box.ports.get(`${side}${slot}`)!;
   }
 
-  #tor(side: Side, ifindex: number): Tor {
-    const box = new Box(side, ifindex, (name) => this.#linkChanged(side, name));
-    const { local } = LINKS[side];
-    box.addPort(`${side}0`, `02:aa:00:00:0${side === 'A' ? 1 : 2}:00` as Mac, [{ address: local, prefixLength: 30 }]);
-    for (const slot of SLOTS) {
-      const mac = `02:aa:00:00:0${side === 'A' ? 1 : 2}:0${slot}` as Mac;
-      box.addPort(`${side}${slot}`, mac, [{ address: '10.10.10.254' as Address, prefixLength: 24 }]);
-    }
-    return {
-      side,
-      box,
-      disk: new Disk(),
-      weather: { ...FINE },
-      silent: false,
-      powered: true,
-      life: undefined,
-      broken: new Map(),
-    };
+  linksOf(side: Side): Link[] {
+    return this.links.filter((link) => link.side === side);
+  }
+
+  #tor(side: Side): Tor {
+    return makeTor(side, this.scene, (name) => this.#linkChanged(side, name));
+  }
+
+  /** Packets go over it, both ways. */
+  passes({ side, slot }: Link): boolean {
+    const { silent, powered } = this.tors[side];
+    return isOn(this.port(side, slot)) && !silent.has(slot) && powered;
   }
 
   #path(one: Address, two: Address): boolean {
-    const side = SIDES.find((each) => {
-      const { local, peer } = LINKS[each];
-      return (local === one && peer === two) || (local === two && peer === one);
-    });
-    return side !== undefined && isOn(this.port(side, 0)) && !this.tors[side].silent && this.tors[side].powered;
+    const link = this.links.find(
+      ({ local, peer }) => (local === one && peer === two) || (local === two && peer === one),
+    );
+    return link !== undefined && this.passes(link);
   }
 
   #linkChanged(side: Side, name: string): void {
     const slot = Number(name.slice(1));
-    if (!Number.isInteger(slot)) return;
-    if (slot === 0) {
-      if (!isOn(this.port(side, 0))) this.gateway.linkDown(side);
-    } else this.servers[slot - 1]?.carrierChanged(side);
-  }
-
-  /** The path to G is sound. */
-  hears(side: Side): boolean {
-    return this.#path(LINKS[side].local, LINKS[side].peer);
+    const link = this.links.find((each) => each.name === name);
+    if (link) {
+      this.gateway.linkChanged(link);
+      for (const listener of this.uplinkListeners) listener(side);
+    } else if (Number.isInteger(slot)) this.servers[slot - 1]?.carrierChanged(side);
   }
 
   /** A cable is whole when no fault is left on it. */
@@ -207,17 +142,46 @@ export class World {
     tor.box.setCable(this.port(side, slot), faults.size === 0);
   }
 
+  /** The agent sent a frame out of a port. */
+  fromSwitch(side: Side, port: BoxPort, frame: Uint8Array): void {
+    const { weather } = this.tors[side];
+    const late = this.random.chance(weather.delay);
+    if (late) this.hit('packet socket: send', 'delay');
+    this.clock.after(late ? this.random.between(1, 30) : this.random.between(0.02, 0.3), () => {
+      const link = this.links.find(({ name }) => name === port.name);
+      if (link) this.#gatewayHears(link, frame);
+      else if (isOn(port)) this.servers[Number(port.name.slice(1)) - 1]?.hears(side, frame);
+    });
+  }
+
+  /** G answers for its own addresses. */
+  #gatewayHears(link: Link, frame: Uint8Array): void {
+    const { side, slot, peer, peer6 } = link;
+    if (!this.gatewayUp || !this.passes(link)) return;
+    for (const address of [peer, peer6] as Address[]) {
+      const answer = answerOf({ address, mac: `02:ff:00:00:00:${side === 'A' ? 1 : 2}${slot}` as Mac }, frame);
+      if (!answer) continue;
+      this.clock.after(this.random.between(0.02, 0.3), () => {
+        if (this.passes(link) && !this.random.chance(this.tors[side].weather.lostFrame))
+          this.tors[side].life?.face.heard(this.port(side, slot), answer);
+      });
+    }
+  }
+
   #toSwitch(slot: number, side: Side, frame: Uint8Array): void {
     const { box } = this.tors[side];
     this.clock.after(this.random.between(0.02, 0.3), () => {
       const port = this.port(side, slot);
-      if (!isOn(port) || this.random.chance(this.tors[side].weather.lostFrame)) return;
-      const packet = frame.subarray(14);
-      const address = [...packet.subarray(14, 18)].join('.') as Address;
-      const mac = Buffer.from(packet.subarray(8, 14))
-        .toString('hex')
-        .replace(/(..)(?!$)/g, '$1:') as Mac;
-      box.arpHeard(port.ifindex, address, mac);
+      if (!isOn(port)) return;
+      if (this.random.chance(this.tors[side].weather.lostFrame)) {
+        this.hit('packet socket: receive', 'lost');
+        return;
+      }
+      const spoken = whoSpeaks(frame);
+      if (!('speaker' in spoken)) throw new Error(`a server says what cannot be read: ${JSON.stringify(spoken)}`);
+      const { address, mac } = spoken.speaker;
+      box.frameHeard(port, mac);
+      box.speakerHeard(port, address, mac);
       this.tors[side].life?.face.heard(port, frame);
     });
   }
@@ -225,10 +189,11 @@ export class World {
   /** G forwards what comes for its hosts all the time. */
   traffic(): void {
     for (const side of SIDES) {
-      const addresses = [...this.gateway.table]
-        .filter(([, tor]) => tor === side)
-        .map(([prefix]) => prefix.slice(0, prefix.indexOf('/')));
-      if (addresses.length > 0 && isOn(this.port(side, 0)) && !this.tors[side].silent)
+      const addresses = this.gateway
+        .prefixes()
+        .filter((prefix) => this.gateway.leadsTo(prefix).includes(side))
+        .map((prefix) => prefix.slice(0, prefix.indexOf('/')));
+      if (addresses.length > 0 && this.linksOf(side).some((link) => this.passes(link)))
         this.clock.after(this.random.between(0.1, 5), () => this.tors[side].life?.face.traffic(addresses));
     }
   }
@@ -248,11 +213,15 @@ export class World {
     return vm;
   }
 
-  moveVm(vm: Vm, server: Server): void {
-    vm.server.vms.delete(vm);
-    vm.server = server;
-    server.vms.add(vm);
-    this.clock.after(this.random.between(0, 50), () => server.announce(vm));
+  /** With all its addresses. */
+  moveVm(moving: Vm, server: Server): void {
+    for (const vm of this.vms) {
+      if (vm.mac !== moving.mac) continue;
+      vm.server.vms.delete(vm);
+      vm.server = server;
+      server.vms.add(vm);
+      this.clock.after(this.random.between(0, 50), () => server.announce(vm));
+    }
   }
 
   /** Where an address is alive behind an up port. */
@@ -265,171 +234,6 @@ export class World {
     return places;
   }
 
-  // ---- agents
-
-  config(side: Side): Loaded & { config: TorConfig } {
-    const settings = this.settings[side];
-    const text = JSON.stringify({
-      role: 'tor',
-      routerId: LINKS[side].routerId,
-      hostRoutes: {
-        prefixes: [settings.prefix],
-        ports: settings.ports.map((slot) => `${side}${slot}`),
-        probe: {
-          interval: `${settings.probe.interval}ms`,
-          retries: settings.probe.retries,
-          timeout: `${settings.probe.timeout}ms`,
-        },
-        returning: { mode: settings.returning, wait: `${settings.wait}ms` },
-      },
-      portLink: [
-        {
-          name: 'fabric',
-          enabled: settings.enabled,
-          uplinks: [`${side}0`],
-          downlinks: SLOTS.map((slot) => `${side}${slot}`),
-          upWhen: settings.upWhen,
-          recoveryDelay: `${settings.recoveryDelay}ms`,
-          startupDelay: `${settings.startupDelay}ms`,
-        },
-      ],
-      bgp: {
-        asn: this.asns[side],
-        gracefulRestart:
-          settings.restartTime === undefined ? { enabled: false } : { restartTime: `${settings.restartTime}s` },
-        announce: { communities: settings.communities },
-        neighbors: [
-          { address: LINKS[side].peer, remoteAs: 65000, timers: { keepalive: '1s', hold: `${settings.hold}s` } },
-        ],
-      },
-      control: { metrics: null },
-    });
-    const known = this.#configs.get(text);
-    if (known) return known;
-    const loaded = parseConfig(text, 'simulated.yaml');
-    if (!loaded.ok) throw new Error(loaded.problems.map(formatProblem).join('\n'));
-    if (loaded.config.role !== 'tor') throw new Error('no switch');
-    const config = { ...loaded, config: loaded.config };
-    this.#configs.set(text, config);
-    return config;
-  }
-
-  startAgent(side: Side, holdAtBoot = false): void {
-    const tor = this.tors[side];
-    if (tor.life || !tor.powered) return;
-    const clock = new LifeClock(this.clock);
-    const face = new KernelFace({
-      box: tor.box,
-      clock,
-      random: this.random,
-      weather: tor.weather,
-      transmit: (port, frame) =>
-        this.clock.after(this.random.between(0.02, 0.3), () => {
-          if (isOn(port) && !this.random.chance(tor.weather.lostFrame))
-            this.servers[Number(port.name.slice(1)) - 1]?.hears(side, frame);
-        }),
-      routesChanged: () => this.clock.after(0.01, () => this.traffic()),
-      story: (what) => this.story(what),
-      violation: (what) => this.violation(what),
-    });
-    const life: Life = { clock, face, agent: undefined, bornAt: this.clock.now(), stopping: false };
-    tor.life = life;
-    this.story(`${side} agent starts${holdAtBoot ? ', ports held' : ''}`);
-    const loaded = this.config(side);
-    TorSwitch.start({
-      loaded,
-      clock,
-      log: this.#log(side, clock),
-      kernel: face,
-      holdAtBoot,
-      surroundings: {
-        transport: this.tcp.transport(LINKS[side].local, () => !clock.dead),
-        openPort: face.openPort,
-        random: this.random.next,
-        wallClock: () => EPOCH + this.clock.now(),
-        portState: tor.disk.portState(clock, this.random),
-        hostMemory: tor.disk.hostMemory(clock),
-      },
-    }).then(
-      (agent) => {
-        life.agent = agent;
-        if (this.config(side) !== loaded) agent.reload(this.config(side));
-        agent.events.follow((event) => {
-          this.#remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`);
-          if (!clock.dead) for (const listener of this.listeners) listener(side, event);
-        });
-      },
-      (error: Error) => {
-        this.story(`${side} agent can not start: ${error.message}`);
-        if (clock.dead) return;
-        this.crash(side);
-        this.clock.after(1_000, () => this.startAgent(side, holdAtBoot));
-      },
-    );
-  }
-
-  /** SIGKILL: no word, no file, no timer. */
-  crash(side: Side): void {
-    const tor = this.tors[side];
-    if (!tor.life) return;
-    this.story(`${side} agent dies`);
-    tor.life.face.close();
-    tor.life = undefined;
-    this.tcp.died(LINKS[side].local);
-  }
-
-  /** SIGTERM, and started again. */
-  restart(side: Side): void {
-    const tor = this.tors[side];
-    const { life } = tor;
-    if (!life?.agent || life.stopping) return;
-    life.stopping = true;
-    this.story(`${side} agent stops`);
-    const over = (error?: Error): void => {
-      if (error) this.story(`${side} agent could not leave cleanly: ${error.message}`);
-      if (tor.life !== life) return;
-      tor.life = undefined;
-      life.face.close();
-      this.tcp.died(LINKS[side].local);
-      this.clock.after(this.random.between(10, 1_000), () => this.startAgent(side));
-    };
-    life.agent.stop().then(() => over(), over);
-  }
-
-  /** The whole switch is dark; its kernel forgets everything. */
-  powerOff(side: Side): void {
-    const tor = this.tors[side];
-    if (!tor.powered) return;
-    this.crash(side);
-    this.story(`${side} loses power`);
-    tor.powered = false;
-    for (const slot of [0, ...SLOTS]) this.cable(side, slot, 'power', true);
-    tor.box.removePort('plhold0');
-    tor.box.routes.clear();
-    tor.box.neighbours.clear();
-  }
-
-  powerOn(side: Side): void {
-    const tor = this.tors[side];
-    if (tor.powered) return;
-    this.story(`${side} boots`);
-    tor.powered = true;
-    for (const slot of [0, ...SLOTS]) {
-      const port = this.port(side, slot);
-      port.operator = false;
-      tor.box.setAdmin(port, true);
-      this.cable(side, slot, 'power', false);
-    }
-    this.startAgent(side, this.random.chance(0.7));
-  }
-
-  reload(side: Side, change: Partial<Settings>): void {
-    this.settings[side] = { ...this.settings[side], ...change };
-    const agent = this.tors[side].life?.agent;
-    this.story(`${side} is configured: ${JSON.stringify(change)}`);
-    if (agent && !this.tors[side].life!.stopping) agent.reload(this.config(side));
-  }
-
   weather(side: Side, weather: Partial<Weather>): void {
     Object.assign(this.tors[side].weather, FINE, weather);
   }
@@ -439,7 +243,7 @@ export class World {
   story(what: string): void {
     const line = `${this.clock.now().toFixed(2)} ${what}`;
     this.lines.push(line);
-    this.#remember(line);
+    this.remember(line);
   }
 
   violation(what: string): void {
@@ -452,24 +256,9 @@ export class World {
     return this.#hash.copy().digest('hex');
   }
 
-  #remember(line: string): void {
+  remember(line: string): void {
     this.#hash.update(line).update('\n');
     if (process.env.STORY === 'all') console.log(line);
-  }
-
-  #log(side: Side, clock: LifeClock): Log {
-    const quiet = (): void => {};
-    return {
-      debug: quiet,
-      info: quiet,
-      warn: quiet,
-      error: (fields, message) => {
-        const event = (fields as { event?: string }).event;
-        if (clock.dead || event === 'agent.error' || event === 'kernel.error') return;
-        const error = (fields as { err?: Error }).err;
-        this.violation(`${side} logs an error: ${message} ${error?.stack ?? JSON.stringify(fields)}`);
-      },
-    };
   }
 
   /** Lets `ms` of virtual time pass. */
@@ -497,7 +286,3 @@ export class World {
 
 /** Promises and immediates that one happening set off. */
 const drained = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-const short = (prefix: string): string => prefix.replace('10.10.10.', '.').replace('/32', '');
-
-export { other };

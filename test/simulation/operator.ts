@@ -1,0 +1,114 @@
+/** The people: they shut and open ports, hold groups, change the configuration. */
+import { type GroupSettings, HOSTS_4, type Settings } from './scene.ts';
+import type { Side } from './server.ts';
+import type { World } from './world.ts';
+
+export class Operator {
+  readonly #world: World;
+  readonly #later: (least: number, most: number, run: () => void) => void;
+
+  constructor(world: World, later: (least: number, most: number, run: () => void) => void) {
+    this.#world = world;
+    this.#later = later;
+  }
+
+  /** Only what the agent can know to be the operator's: a port that was open, and nothing of it on the way. */
+  port(side: Side, slot: number): void {
+    const world = this.#world;
+    const tor = world.tors[side];
+    const port = world.port(side, slot);
+    const agent = tor.life?.agent;
+    if (!tor.powered || port.operator) return;
+    if (!port.adminUp) {
+      if (!agent) return;
+      world.story(`operator opens ${port.name}`);
+      port.overridden = true;
+      tor.box.setAdmin(port, true);
+      return;
+    }
+    const seen = tor.life?.face.port(port.name);
+    const remembered = tor.disk.shutPorts.includes(port.name);
+    const ours =
+      agent?.groups
+        .views()
+        .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs)) ?? port.byAgent;
+    if (remembered || ours || (tor.life && (!agent || seen?.adminUp !== true))) return;
+    world.story(`operator shuts ${port.name}`);
+    port.operator = true;
+    tor.box.setAdmin(port, false);
+    if (world.random.chance(0.8)) this.#later(100, 8_000, () => this.opens(side, slot));
+  }
+
+  opens(side: Side, slot: number): void {
+    const world = this.#world;
+    const port = world.port(side, slot);
+    if (port.adminUp) return;
+    world.story(`operator opens ${port.name}`);
+    port.overridden = !port.operator;
+    port.operator = false;
+    world.tors[side].box.setAdmin(port, true);
+  }
+
+  /** SIGHUP, the file differs a little; after a while it is as it was. */
+  reload(side: Side): void {
+    const world = this.#world;
+    const { random } = world;
+    const change = { ...random.pick(this.#changes()), ...(random.chance(0.3) ? random.pick(this.#changes()) : {}) };
+    world.agents.reload(side, change);
+    this.#later(500, 6_000, () => world.agents.reload(side, { ...world.base }));
+  }
+
+  #changes(): Partial<Settings>[] {
+    const { random, base } = this.#world;
+    const each = (change: Partial<GroupSettings>): Partial<Settings> => ({
+      groups: base.groups.map((group) => ({ ...group, ...change })),
+    });
+    return [
+      { recoveryDelay: random.pick([0, 300, 2_000]) },
+      { probe: { interval: random.pick([500, 3_000]), retries: 1, timeout: 100 } },
+      { prefix: random.pick(['10.10.10.0/25', HOSTS_4]) },
+      { enabled: random.chance(0.5) },
+      {
+        ports: random.pick([
+          [1, 2, 3],
+          [1, 2, 3, 4],
+          [2, 4],
+        ]),
+      },
+      { upWhen: random.pick([['carrier'], ['carrier', 'adjacency'], ['carrier', 'nexthop']]) },
+      { returning: random.pick(['learned', 'always', 'never'] as const) },
+      { hold: random.pick([3, 6]) },
+      { communities: random.pick([['65001:100'], ['no-export']]) },
+      { restartTime: random.pick([undefined, 1, 5]) },
+      each({ minUplinks: random.pick([1, base.groups[0]!.uplinks.length]) }),
+      each({ shut: random.pick(['all', 1, '30%'] as const), priority: random.pick([[], [2]]) }),
+      each({ deferDelay: random.pick([0, 200, 1_500]) }),
+      each({ dryRun: true }),
+      { groups: base.groups.slice(0, -1) },
+      { groups: base.groups.map((group) => ({ ...group, downlinks: group.downlinks.slice(1) })) },
+    ];
+  }
+
+  hold(side: Side): void {
+    const world = this.#world;
+    const { life } = world.tors[side];
+    if (!life?.agent || life.stopping) return;
+    const { name } = world.random.pick(world.base.groups);
+    const state = world.random.pick(['open', 'shut'] as const);
+    world.story(`operator holds ${name} of ${side} ${state}`);
+    life.agent.groups.hold(name, state);
+    this.#later(100, 4_000, () => this.release(side));
+  }
+
+  release(side: Side): void {
+    const world = this.#world;
+    world.story(`operator releases ${side}`);
+    // A dead agent is told when it lives again.
+    const tell = (): void => {
+      const { life } = world.tors[side];
+      if (life?.agent && !life.stopping) for (const { name } of world.base.groups) life.agent.groups.release(name);
+      else world.clock.after(500, tell);
+    };
+    tell();
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * What must hold of ports. The rules are worked out here from the groups' settings and from the cables as they are, not
+ * from what the agent thinks of them; only what it has learned of the fabric is asked of it.
+ */
+import { isOn } from './box.ts';
+import { type GroupSettings, levelOf, SLOTS, shutOn } from './scene.ts';
+import type { Side } from './server.ts';
+import type { Life } from './tor.ts';
+import type { World } from './world.ts';
+
+/** See invariants.ts. */
+const SLACK = 2_500;
+
+export class PortRules {
+  readonly #world: World;
+  /** Port: nothing speaks for keeping it shut since. */
+  readonly #free = new Map<string, number>();
+  /** Port: its group must have it shut since. */
+  readonly #due = new Map<string, number>();
+  /** Port: it is shut, and the agent says that it isn't its doing, since. */
+  readonly #unowned = new Map<string, number>();
+  /** Group: its uplinks were shut by us, and are not counted as lost until. */
+  readonly #grace = new Map<string, number>();
+
+  constructor(world: World) {
+    this.#world = world;
+    world.onShut = (side, ports) => this.#reasons(side, ports);
+    // Between two looks the reason can come and go again.
+    world.uplinkListeners.push((side) => this.#anew(side));
+    world.listeners.push((side, { type, message }) => {
+      if (type === 'portlink.state' || type === 'config.changed') this.#anew(side);
+      else if (type === 'upstream' && message.includes('not ready')) this.#anew(side);
+    });
+  }
+
+  #anew(side: Side): void {
+    for (const port of this.#free.keys()) if (port.startsWith(side)) this.#free.delete(port);
+  }
+
+  look(side: Side): void {
+    const { tors, scene } = this.#world;
+    const { life } = tors[side];
+    const agent = life && !life.stopping ? life.agent : undefined;
+    for (const slot of [...SLOTS, ...scene.uplinks]) this.#ownership(side, slot, agent ? life : undefined);
+    for (const slot of SLOTS) this.#groupOf(side, slot, agent ? life : undefined);
+  }
+
+  /** A port is shut: by an operator, or by a group that says so. */
+  #ownership(side: Side, slot: number, life: Life | undefined): void {
+    const world = this.#world;
+    const now = world.clock.now();
+    const port = world.port(side, slot);
+    const ours = world.scene.uplinks.includes(slot)
+      ? port.byAgent
+      : life?.agent?.groups
+          .views()
+          .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
+    if (!life || port.adminUp || port.operator || ours) {
+      this.#unowned.delete(port.name);
+      return;
+    }
+    const since = this.#unowned.get(port.name) ?? now;
+    this.#unowned.set(port.name, since);
+    if (now - since > SLACK) world.violation(`${port.name} is shut, and no group says why`);
+  }
+
+  #groupOf(side: Side, slot: number, life: Life | undefined): void {
+    const world = this.#world;
+    const now = world.clock.now();
+    const port = world.port(side, slot);
+    const settings = world.settings[side];
+    const group = settings.groups.find(({ downlinks }) => downlinks.includes(slot));
+    const view = group && life?.agent?.groups.view(group.name);
+    const startedUp =
+      life !== undefined && now - life.bornAt > Math.max(settings.startupDelay, world.base.startupDelay);
+    const acts = view !== undefined && view.held === undefined && startedUp && settings.enabled && !group!.dryRun;
+    if (!port.adminUp || !view || view.state === 'up') port.overridden = false;
+    if (group?.uplinks.some((each) => world.port(side, each).byAgent))
+      this.#grace.set(`${side} ${group.name}`, now + settings.recoveryDelay + SLACK);
+    const grace = (this.#grace.get(`${side} ${group?.name}`) ?? 0) > now;
+
+    const carriers = group?.uplinks.filter((each) => isOn(world.port(side, each))).length ?? 0;
+    const due = acts && !grace && shutOn(group!, levelOf(group!, carriers)).has(slot);
+    this.#count(this.#due, port.name, due && port.adminUp && !port.overridden && !port.operator);
+    const late = now - (this.#due.get(port.name) ?? now);
+    if (late > (group?.deferDelay ?? 0) + 2 * SLACK)
+      world.violation(`${port.name} is open, and its group has had ${carriers} uplinks for ${late.toFixed(0)} ms`);
+
+    const up =
+      group?.uplinks.filter((each) => isOn(world.port(side, each)) && this.#holds(life, side, each)).length ?? 0;
+    const free =
+      life !== undefined &&
+      startedUp &&
+      view?.held === undefined &&
+      !port.adminUp &&
+      !port.operator &&
+      life.agent!.fabric.readiness().ready &&
+      !(group && settings.enabled && shutOn(group, levelOf(group, up)).has(slot));
+    this.#count(this.#free, port.name, free);
+    const bound = Math.max(world.base.recoveryDelay, settings.recoveryDelay, 2_000) + 300 + 2 * SLACK;
+    const waited = now - (this.#free.get(port.name) ?? now);
+    if (waited > bound) world.violation(`${port.name} is still shut ${waited.toFixed(0)} ms after its reason has gone`);
+  }
+
+  #count(since: Map<string, number>, port: string, holds: boolean): void {
+    if (!holds) since.delete(port);
+    else if (!since.has(port)) since.set(port, this.#world.clock.now());
+  }
+
+  /** The conditions of an uplink beside its carrier, as the agent's own fabric has them. */
+  #holds(life: Life | undefined, side: Side, slot: number): boolean {
+    const fabric = life?.agent?.fabric;
+    return this.#world.settings[side].upWhen.every((condition) => {
+      if (condition === 'adjacency') return fabric?.adjacency(`${side}${slot}`).ready;
+      if (condition === 'nexthop') return this.#reaches(life, side, slot);
+      if (condition === 'default-route') return fabric?.defaultRoute(`${side}${slot}`).ready;
+      return true;
+    });
+  }
+
+  #reaches(life: Life | undefined, side: Side, slot: number): boolean {
+    const uplinks = (life?.agent?.groups.views() ?? []).flatMap((view) => view.uplinks);
+    const verdicts = uplinks.find(({ port }) => port === `${side}${slot}`)?.verdicts ?? [];
+    return verdicts.some(({ condition, ok }) => condition === 'nexthop' && ok);
+  }
+
+  /** The agent is shutting ports now: each has its group's reason, as the agent sees the ports. */
+  #reasons(side: Side, ports: readonly string[]): void {
+    const world = this.#world;
+    const { life } = world.tors[side];
+    // At its start it may be told to keep them shut, and takes over what an earlier life had shut.
+    if (!life?.agent || life.stopping) return;
+    for (const name of ports) {
+      const slot = Number(name.slice(1));
+      const groups = world.settings[side].groups;
+      if (!groups.some((group) => this.#reason(side, life, group, slot)))
+        world.violation(`${side} shuts ${name}, and no group has a reason`);
+    }
+  }
+
+  #reason(side: Side, life: Life, group: GroupSettings, slot: number): boolean {
+    const { upWhen, enabled } = this.#world.settings[side];
+    const view = life.agent!.groups.view(group.name);
+    if (!view || !enabled || group.dryRun) return false;
+    const sees = (each: number): boolean => {
+      const port = life.face.port(`${side}${each}`);
+      return port?.adminUp === true && port.carrier;
+    };
+    if (group.downlinks.includes(slot)) {
+      if (view.held === 'shut') return true;
+      const up = group.uplinks.filter((each) =>
+        upWhen.length === 1 ? sees(each) : view.uplinks.find(({ port }) => port === `${side}${each}`)?.up,
+      );
+      return shutOn(group, levelOf(group, up.length)).has(slot);
+    }
+    const mapped = group.uplinks.includes(slot) && group.direction !== 'uplink' && group.shutUplinks;
+    return mapped && !group.downlinks.some(sees);
+  }
+}

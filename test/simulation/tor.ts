@@ -1,0 +1,66 @@
+/** One switch: what outlives its agent, and the agent. */
+import type { TorSwitch } from '../../src/agent/tor/switch.ts';
+import type { Address, Mac } from '../../src/model/address.ts';
+import { Box } from './box.ts';
+import { FINE, type Weather } from './calls.ts';
+import type { LifeClock } from './clock.ts';
+import { Disk } from './disk.ts';
+import type { KernelFace } from './face.ts';
+import { linksOf, type Scene, SLOTS } from './scene.ts';
+import type { Side } from './server.ts';
+import { GATEWAY_4, GATEWAY_6 } from './speech.ts';
+
+/** One life of an agent. */
+export interface Life {
+  readonly clock: LifeClock;
+  readonly face: KernelFace;
+  agent: TorSwitch | undefined;
+  readonly bornAt: number;
+  /** It was told to begin with all ports shut. */
+  readonly heldAtBoot: boolean;
+  stopping: boolean;
+}
+
+export interface Tor {
+  readonly side: Side;
+  readonly box: Box;
+  readonly disk: Disk;
+  readonly weather: Weather;
+  /** Uplinks on which packets vanish, and no carrier tells. */
+  readonly silent: Set<number>;
+  powered: boolean;
+  life: Life | undefined;
+  /** So many calls until the agent dies in the midst of one. */
+  doom: number | undefined;
+  /** Why a cable is broken now. */
+  readonly broken: Map<string, Set<string>>;
+}
+
+export function makeTor(side: Side, scene: Scene, onLink: (name: string) => void): Tor {
+  const box = new Box(side, side === 'A' ? 100 : 200, onLink);
+  const mac = (last: number): Mac => `02:aa:00:00:0${side === 'A' ? 1 : 2}:0${last}` as Mac;
+  for (const { slot, local, local6, ...link } of linksOf(scene)) {
+    if (link.side !== side) continue;
+    const six = scene.six ? [{ address: local6 as Address, prefixLength: 64 }] : [];
+    box.addPort(link.name, mac(slot), [{ address: local as Address, prefixLength: 30 }, ...six]);
+  }
+  const gateway = [
+    { address: GATEWAY_4, prefixLength: 24 },
+    ...(scene.six ? [{ address: GATEWAY_6, prefixLength: 64 }] : []),
+  ];
+  // Every port answers for the gateway; on a bridge it is the bridge that does.
+  const bridge = scene.bridged ? box.addPort(`${side}br`, mac(8), gateway, { kind: 'bridge' }) : undefined;
+  const member = bridge ? { master: bridge.ifindex } : {};
+  for (const slot of SLOTS) box.addPort(`${side}${slot}`, mac(slot), bridge ? [] : gateway, member);
+  return {
+    side,
+    box,
+    disk: new Disk(),
+    weather: { ...FINE },
+    silent: new Set(),
+    powered: true,
+    life: undefined,
+    doom: undefined,
+    broken: new Map(),
+  };
+}
