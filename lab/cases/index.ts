@@ -1,12 +1,20 @@
 /** The registry of the lab's cases, in the order in which they are driven and shown. */
+import { activeActive } from './active-active.ts';
 import { agentKill } from './agent-kill.ts';
 import type { LabCase } from './case.ts';
+import { drain } from './drain.ts';
+import { duplicate } from './duplicate.ts';
+import { failbackStale } from './failback-stale.ts';
+import { many } from './many.ts';
 import { CASE_NAMES, type CaseName } from './names.ts';
 import { nicDown } from './nic-down.ts';
 import { restart } from './restart.ts';
 import { serverLink } from './server-link.ts';
+import { silentUplink } from './silent-uplink.ts';
 import { torDeath } from './tor-death.ts';
 import { uplink } from './uplink.ts';
+import { vmLink } from './vm-link.ts';
+import { vmMove } from './vm-move.ts';
 
 const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   'server-link': serverLink,
@@ -14,7 +22,15 @@ const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   uplink,
   'tor-death': torDeath,
   'agent-kill': agentKill,
+  'vm-link': vmLink,
+  'vm-move': vmMove,
+  'failback-stale': failbackStale,
+  duplicate,
+  many,
+  'active-active': activeActive,
   restart,
+  'silent-uplink': silentUplink,
+  drain,
 };
 
 export const CASES: readonly LabCase[] = CASE_NAMES.map((name) => BY_NAME[name]);

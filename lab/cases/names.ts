@@ -1,3 +1,18 @@
 /** Every case by name: apart from the cases themselves, so that the command line need not load the lab to know them. */
-export const CASE_NAMES = ['server-link', 'nic-down', 'uplink', 'tor-death', 'agent-kill', 'restart'] as const;
+export const CASE_NAMES = [
+  'server-link',
+  'nic-down',
+  'uplink',
+  'tor-death',
+  'agent-kill',
+  'vm-link',
+  'vm-move',
+  'failback-stale',
+  'duplicate',
+  'many',
+  'active-active',
+  'restart',
+  'silent-uplink',
+  'drain',
+] as const;
 export type CaseName = (typeof CASE_NAMES)[number];

@@ -24,6 +24,8 @@ const EARLY_ARRIVALS = 5;
 /** How long `stop` waits for the flushes to be acknowledged (ms): MinLSArrival of the neighbour and its delayed ack. */
 const LeaveTimeout = 2500;
 const LeavePoll = 20;
+/** How long `pause` waits for its Grace-LSAs to be acknowledged (ms): neighbours may delay that by a second and more. */
+const PauseTimeout = 1200;
 
 export class OspfSpeaker implements Speaker {
   readonly name = 'ospf';
@@ -92,7 +94,7 @@ export class OspfSpeaker implements Speaker {
       const link = port && isUp(port) ? linkOf(port) : undefined;
       if (link && this.#wires.open(name, link)) links.set(name, link);
     }
-    this.#handle({ kind: 'resume', kept, links });
+    this.#handle({ kind: 'resume', kept, links, grace: kept.pulse.graceUntil > 0 });
   }
 
   stop(): Promise<void> {
@@ -105,14 +107,28 @@ export class OspfSpeaker implements Speaker {
     this.#handle({ kind: 'leave' });
     const { clock } = this.#options;
     const deadline = clock.now() + LeaveTimeout;
-    while (this.#machine.unacknowledged() > 0 && clock.now() < deadline) {
-      await new Promise<void>((resolve) => {
-        clock.schedule(clock.now() + LeavePoll, resolve);
-      });
-    }
+    while (this.#machine.unacknowledged() > 0 && clock.now() < deadline) await this.#delay(LeavePoll);
     this.#handle({ kind: 'goodbye' });
     this.#memory?.forget();
     this.abandon();
+  }
+
+  async pause(): Promise<void> {
+    if (!this.#running) return;
+    const { clock, gracePeriod = 0 } = this.#options;
+    const grace = Math.floor(gracePeriod / 1000);
+    this.#handle({ kind: 'pause', grace });
+    if (grace > 0) this.#memory?.grace(clock.now() + gracePeriod);
+    const deadline = clock.now() + PauseTimeout;
+    while (this.#machine.ungranted() > 0 && clock.now() < deadline) await this.#delay(LeavePoll);
+    this.abandon();
+  }
+
+  #delay(ms: number): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      clock.schedule(clock.now() + ms, resolve);
+    });
   }
 
   /** Stops without a word on the wire, as a crash would; neighbours notice after RouterDeadInterval. */

@@ -66,6 +66,8 @@ export interface OspfOptions {
   readonly openSocket?: OpenOspfSocket;
   /** Where adjacencies are kept for the next life; they begin anew after each start when absent. */
   readonly memory?: MemoryStore;
+  /** Milliseconds, whole seconds: how long neighbours are asked to wait in a planned restart (RFC 3623); not when absent or 0. */
+  readonly gracePeriod?: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly links: LinkState;
@@ -135,6 +137,11 @@ export interface Speaker extends Announcer {
   start(): void;
   /** Withdraws everything, waits briefly for acknowledgements, leaves. Idempotent. */
   stop(): Promise<void>;
+  /**
+   * Ends for a restart: nothing is withdrawn, the neighbours are asked to wait, and what the next life needs to go on
+   * unnoticed is in `memory` when this resolves. The adjacencies last for RouterDeadInterval from here, or `gracePeriod`.
+   */
+  pause(): Promise<void>;
   apply(delta: HostDelta): WireReport;
   /** The host table is complete: LSAs of ours from an earlier life that it does not back are flushed now, not after 5 s. */
   settled(): void;

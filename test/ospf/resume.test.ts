@@ -31,7 +31,7 @@ function nextLife(world: World, dead: Router, kept: Kept | undefined, options: R
         { ifindex: index + 1, mtu: mtu ?? 1500, address: ip(address), prefixLength },
       ]),
     );
-    again.handle({ kind: 'resume', kept, links });
+    again.handle({ kind: 'resume', kept, links, grace: kept.pulse.graceUntil > 0 });
   }
   return again;
 }
@@ -151,7 +151,7 @@ test('R4.7 hosts that went while it was away are flushed when the table has sett
   early.handle({ kind: 'hosts', delta: { withdrawn: [], announced: [host('10.10.10.1'), host('10.10.10.3', 1)] } });
   const link = { ifindex: 1, mtu: 1500, address: ip('192.0.2.2'), prefixLength: 30 };
   const seen = g.effects.length;
-  early.handle({ kind: 'resume', kept, links: new Map([['i0', link]]) });
+  early.handle({ kind: 'resume', kept, links: new Map([['i0', link]]), grace: false });
   world.run(100);
   t.is(g.routes.get(H(3))!.metric, 19, 'what is said otherwise now is said');
   t.true(g.routes.has(H(2)), 'not settled yet');
@@ -256,7 +256,7 @@ test('another address, area or interval than before: nothing is taken up', (t) =
       {},
     );
     const link = { ifindex: 1, mtu: 1500, address: ip('192.0.2.2'), prefixLength: 30 };
-    again.handle({ kind: 'resume', kept: other, links: new Map([['i0', link]]) });
+    again.handle({ kind: 'resume', kept: other, links: new Map([['i0', link]]), grace: true });
     t.deepEqual(again.states(), [], JSON.stringify(change));
     t.is(again.machine.core.size, 1, 'its own router LSA and nothing else');
     t.is(again.machine.core.counters.get('resume.not-the-same'), 1);

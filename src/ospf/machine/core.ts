@@ -216,7 +216,11 @@ export type OspfEvent =
       readonly kind: 'resume';
       readonly kept: Pick<Kept, 'adjacencies' | 'lsas'>;
       readonly links: ReadonlyMap<string, Link>;
+      /** The neighbours were asked to wait. */
+      readonly grace: boolean;
     }
+  /** We end in a moment, for the next life to take up; neighbours are asked to wait `grace` seconds. */
+  | { readonly kind: 'pause'; readonly grace: number }
   | { readonly kind: 'hosts'; readonly delta: HostDelta }
   | { readonly kind: 'settled' }
   | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }

@@ -33,12 +33,14 @@ import {
 import { Deadlines, deadline, isSet } from './deadlines.ts';
 import { receiveDd } from './exchange.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate, sendDelayedAcks } from './flooding.ts';
+import { endGrace, pause, ungranted } from './grace.ts';
 import { receiveHello, sendGoodbye, sendHello } from './hello.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
 import { newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
 import {
+  announceHost,
   applyHosts,
   bookFlushes,
   flushAll,
@@ -77,6 +79,12 @@ export class OspfMachine {
         break;
       case 'resume':
         resume(core, event.kept, event.links, now);
+        for (const iface of core.interfaces.values()) {
+          if (event.grace && iface.neighbors.size > 0) endGrace(core, iface, now);
+        }
+        break;
+      case 'pause':
+        pause(core, event.grace, now);
         break;
       case 'link':
         linkEvent(core, event.interface, event.link, now);
@@ -123,6 +131,11 @@ export class OspfMachine {
 
   nextDeadline(): Instant | undefined {
     return this.core.deadlines.next();
+  }
+
+  /** Requests to wait, of a `pause`, that some neighbour has not acknowledged. */
+  ungranted(): number {
+    return ungranted(this.core);
   }
 
   /** LSAs that some neighbour has not acknowledged. */
