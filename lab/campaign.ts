@@ -73,7 +73,7 @@ export async function measureBaseline(tools: Tools, milliseconds: number): Promi
 /** All phases of a case. The lab is at home before and, unless a problem is told, after. */
 export async function runCase(tools: Tools, labCase: LabCase, kind: TorKind): Promise<PhaseRun[]> {
   const { state } = tools;
-  const hands = handsOf(state, kind, tools.faults);
+  const hands = handsOf(state, kind, tools.faults, () => tools.observer.request<string[]>('strayClaims'));
   const results: PhaseRun[] = [];
   try {
     await labCase.prepare?.(hands);
@@ -218,6 +218,9 @@ export function judge(evidence: Evidence): PhaseRun {
     duplicates: sum(streams, (stream) => stream.duplicates),
     moved: fibDifferences(withoutFree(before, labCase, phase), after),
     unexpected: fibDifferences(expected, after),
+    updates: observations.filter(
+      (seen) => (seen.kind === 'announce' || seen.kind === 'withdraw') && addresses.includes(seen.address),
+    ).length,
     flickered: [...new Set(flickered)],
     converged: last && last.at - from,
     splits,

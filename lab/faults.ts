@@ -56,10 +56,11 @@ export class Faults {
       ...(silent && kind === 'server' ? [`qdisc replace dev ${name} clsact\n`] : []),
       ...hooks.map((hook) =>
         silent
-          ? `filter add dev ${name} ${hook} pref 1 protocol all u32 match u32 0 0 action drop\n`
+          ? `filter add dev ${name} ${hook} pref 1 protocol all u32 match u32 0 0 action mirred egress redirect dev ${SINK}\n`
           : `filter del dev ${name} ${hook} pref 1\n`,
       ),
     ]);
+    if (silent) await makeSink(namespace);
     const at = monotonic();
     await run(['tc', '-n', namespace, '-batch', '-'], lines.join(''));
     return at;
@@ -96,6 +97,15 @@ export class Faults {
       this.#refused.push(`link in ${node}: errno ${errno}`),
     );
   }
+}
+
+/** A device that stays down: what is led there is gone. (Not every kernel has the action `drop`.) */
+const SINK = 'sink';
+
+async function makeSink(namespace: string): Promise<void> {
+  const links = JSON.parse(await run(['ip', '-n', namespace, '-j', 'link', 'show'])) as { ifname: string }[];
+  if (links.some(({ ifname }) => ifname === SINK)) return;
+  await batch(namespace, [`link add ${SINK} index 1911 type veth peer name ${SINK}1 index 1912`]);
 }
 
 const portsOf = (tor: TorName): string[] => CABLES.filter(({ near }) => near.node === tor).map(({ near }) => near.port);

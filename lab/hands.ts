@@ -26,13 +26,21 @@ export interface Hands {
   readonly state: LabState;
   readonly kind: TorKind;
   readonly faults: Faults;
+  /** Host routes that a ToR other than the host's home has announced and not withdrawn: `TOR PROTOCOL ADDRESS`. */
+  strayClaims(): Promise<string[]>;
   tor(name: TorName): Tor;
 }
 
-export const handsOf = (state: LabState, kind: TorKind, faults: Faults): Hands => ({
+export const handsOf = (
+  state: LabState,
+  kind: TorKind,
+  faults: Faults,
+  strayClaims: () => Promise<string[]>,
+): Hands => ({
   state,
   kind,
   faults,
+  strayClaims,
   tor: (name) => torOf(state, kind, name),
 });
 

@@ -29,6 +29,8 @@ export interface PhaseRun {
   readonly moved: readonly string[];
   /** Addresses that moved and should not have, or should have and did not. */
   readonly unexpected: readonly string[];
+  /** What the fabric was told of the concerned hosts: announcements and withdrawals at G's ports, of both ToRs. */
+  readonly updates: number;
   /** Addresses that changed for a moment only and should not have. */
   readonly flickered: readonly string[];
   /** From the fault to the last change of G's FIB for a concerned server, ms. */

@@ -25,7 +25,7 @@ export type PortMode = 'routed' | 'bridge';
  * No STP, no IGMP snooping: a team and a plain access switch have neither. Without a forward delay no timer moves a
  * port from listening, where the team has put it, to forwarding.
  */
-const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
+export const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
 
 /** Namespaces that exist already (a container's, linked into /run/netns) are used as they are. */
 export async function buildTopology(lab: string, ports: PortMode, families: readonly Family[] = [4]): Promise<void> {
@@ -35,7 +35,7 @@ export async function buildTopology(lab: string, ports: PortMode, families: read
     const namespace = namespaceOf(lab, node);
     if (!existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'add', namespace]);
     await sysctl(namespace, [
-      ...(six ? IPV6_SYSCTLS : NO_IPV6_SYSCTLS),
+      ...familySysctls(families),
       'net.ipv4.conf.all.rp_filter=0',
       'net.ipv4.conf.default.rp_filter=0',
       ...(isRouter(node) ? ROUTER_SYSCTLS : []),
@@ -91,6 +91,9 @@ const IPV6_SYSCTLS = ['all', 'default'].flatMap((which) => [
   `net.ipv6.conf.${which}.accept_ra=0`,
   `net.ipv6.conf.${which}.keep_addr_on_down=1`,
 ]);
+
+export const familySysctls = (families: readonly Family[]): readonly string[] =>
+  families.includes(6) ? IPV6_SYSCTLS : NO_IPV6_SYSCTLS;
 
 /** On-link is the gateway alone, as where a router's advertisement has no L flag: neighbours are behind two switches. */
 export const hostAddress6 = (address: string, device: string): string[] => [
@@ -198,5 +201,5 @@ export async function removeTopology(lab: string): Promise<void> {
 export const batch = (namespace: string, lines: readonly string[]): Promise<string> =>
   run(['ip', '-n', namespace, '-batch', '-'], `${lines.join('\n')}\n`);
 
-const sysctl = (namespace: string, settings: readonly string[]): Promise<string> =>
+export const sysctl = (namespace: string, settings: readonly string[]): Promise<string> =>
   run(['ip', 'netns', 'exec', namespace, 'sysctl', '-q', '-w', ...settings]);
