@@ -28,6 +28,7 @@ export function check(settings: Partly): Finding[] {
   const findings: Finding[] = [];
   if (settings.role === 'tor') {
     if (settings.hostRoutes) findings.push(...checkHostRoutes(settings.hostRoutes, settings.bgp));
+    findings.push(...checkKernelSource(settings));
     if (settings.portLink) findings.push(...checkPortLink(settings.portLink, settings));
     if (settings.shadow?.twin !== undefined && settings.shadow.twin === settings.routerId) {
       findings.push({
@@ -366,6 +367,26 @@ function checkBgp(settings: BgpSettings): Finding[] {
   return findings;
 }
 
+/** A table that we write ourselves would tell us our own hosts back, for ever. */
+function checkKernelSource({ hostRoutes, kernel }: Extract<Partly, { role: 'tor' }>): Finding[] {
+  const source = hostRoutes?.sources.kernel;
+  if (!source || !kernel) return [];
+  const { table } = source;
+  const path = ['hostRoutes', 'sources', 'kernel', 'table'];
+  if (table === 255) {
+    return [{ path, message: "255 is the kernel's own local table", remedy: 'Choose another table.' }];
+  }
+  const own = (['table', 'handoffTable'] as const).find((key) => kernel[key] === table);
+  if (!own) return [];
+  return [
+    {
+      path,
+      message: `${table} is kernel.${own} too`,
+      remedy: 'Have the other program write into a table of its own: into ours we write ourselves.',
+    },
+  ];
+}
+
 function checkKernel(settings: TorSettings['kernel']): Finding[] {
   const findings: Finding[] = [];
   for (const key of ['table', 'handoffTable'] as const) {
@@ -376,6 +397,13 @@ function checkKernel(settings: TorSettings['kernel']): Finding[] {
         remedy: 'Choose another (254 is main).',
       });
     }
+  }
+  if (settings.handoffTable === 254 && settings.table !== 254) {
+    findings.push({
+      path: ['kernel', 'handoffTable'],
+      message: '254 is the main table, by which the box forwards',
+      remedy: 'Choose a table that nobody else uses, such as 100.',
+    });
   }
   if (settings.handoffTable === settings.table) {
     findings.push({

@@ -259,6 +259,9 @@ const control = z
     metrics: listenAddress().nullable().default('127.0.0.1:9470'),
   })
   .prefault({});
+    handoffReader: anyOf(['bird', 'zebra'])
+      .default('bird')
+      .meta({ description: 'Who reads it; `zebra`: FRR by `ip import-table`, which needs some things its own way.' }),
 
 const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/var/lib/peerless');
 

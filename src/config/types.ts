@@ -129,7 +129,12 @@ export interface CommonConfig {
   readonly ospf?: OspfConfig;
   readonly bgp?: BgpConfig;
   readonly bfd: { readonly interval: number; readonly multiplier: number };
-  readonly kernel: { readonly table: number; readonly protocol: number; readonly handoffTable: number | null };
+  readonly kernel: {
+    readonly table: number;
+    readonly protocol: number;
+    readonly handoffTable: number | null;
+    readonly handoffReader: 'bird' | 'zebra';
+  };
   readonly control: {
     readonly socket: string;
     readonly metrics: { readonly host: string; readonly port: number } | null;

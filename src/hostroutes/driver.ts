@@ -136,6 +136,15 @@ export class HostRoutes {
     const at = this.#now();
     const down = policy.ports.filter((name) => !isUp(this.#options.kernel.port(name)));
     const events: HostEvent[] = [{ type: 'configure', policy }];
+  /** Its MAC is not known: it is asked for on `port` until it answers, or is not sought any more. */
+  seek(address: Address, port: string): void {
+    this.#feed({ type: 'seek', address, port }, this.#now());
+  }
+
+  unseek(address: Address): void {
+    this.#feed({ type: 'unseek', address }, this.#now());
+  }
+
     if (down.length > 0) events.push({ type: 'portDown', ports: down, reason: 'not up' });
     this.#feed({ type: 'batch', events }, at);
     if (!this.#running) return;

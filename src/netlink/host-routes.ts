@@ -31,7 +31,15 @@ import {
   RTN,
   requests,
 } from 'rtnetlink-ts';
-import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
+import {
+  type Address,
+  type Family,
+  familyOf,
+  hostPrefix,
+  type Prefix,
+  parseAddress,
+  prefixLength,
+} from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
@@ -51,7 +59,7 @@ export interface HostRouteOptions {
   /** Default 254 (main). */
   readonly table?: number;
   /** Default 1. */
-  readonly metric?: number;
+  readonly metric?: number | Readonly<Record<Family, number>>;
 }
 
 const RETRY = 1000;
@@ -70,7 +78,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #clock: Clock;
   readonly #protocol: number;
   readonly #table: number;
-  readonly #metric: number;
+  readonly #metric: Readonly<Record<Family, number>>;
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
@@ -89,7 +97,8 @@ export class HostRouteInstaller implements Announcer {
     this.#clock = clock;
     this.#protocol = options.protocol ?? 201;
     this.#table = options.table ?? 254;
-    this.#metric = options.metric ?? 1;
+    const { metric = 1 } = options;
+    this.#metric = typeof metric === 'number' ? { 4: metric, 6: metric } : metric;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
   }
@@ -172,7 +181,7 @@ export class HostRouteInstaller implements Announcer {
     const stillStale = (route: Route) => {
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
-      return !host || host.ifindex !== route.nextHops[0]!.ifindex || route.metric !== this.#metric;
+      return !host || host.ifindex !== route.nextHops[0]!.ifindex || route.metric !== this.#metricOf(host.address);
     };
     // Missing ones first: a host that stands on the wrong port is replaced without a gap.
     const failed =
@@ -301,7 +310,7 @@ export class HostRouteInstaller implements Announcer {
       destination: hostPrefix(host.address),
       table: this.#table,
       protocol: this.#protocol,
-      metric: this.#metric,
+      metric: this.#metricOf(host.address),
       nextHops: [{ ifindex: host.ifindex }],
     });
   }
@@ -309,6 +318,10 @@ export class HostRouteInstaller implements Announcer {
   /** For a deletion: where a replacement was refused, the route still leads to where the host was before. */
   #slotOf(host: HostRoute): Route {
     return { ...this.#routeOf(host), nextHops: [] };
+  }
+
+  #metricOf(address: Address): number {
+    return this.#metric[familyOf(address)];
   }
 
   #unreachable(prefix: Prefix, metric: number): Route {
@@ -330,10 +343,10 @@ export class HostRouteInstaller implements Announcer {
       if (route.type === RTN.UNREACHABLE) continue;
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
-      if (host && host.ifindex === route.nextHops[0]!.ifindex && route.metric === this.#metric)
-        present.add(host.address);
+      const inPlace = host && route.metric === this.#metricOf(host.address);
+      if (inPlace && host.ifindex === route.nextHops[0]!.ifindex) present.add(host.address);
       // A replaced route needs no deletion: same prefix, same metric.
-      else if (!host || route.metric !== this.#metric) stale.push(route);
+      else if (!inPlace) stale.push(route);
     }
     return { present, stale };
   }

@@ -12,18 +12,22 @@ import type { Log } from '../model/log.ts';
 import { type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import { CarrierWatch } from './carrier-watch.ts';
 import { ForwardingDatabase } from './fdb.ts';
+import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
 import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
 import { Neighbours } from './neighbours.ts';
+import { RouteWatch } from './route-watch.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
+export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
+export { type RouteEvent, RouteWatch } from './route-watch.ts';
 export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
 export { type Door, WaitingRoom } from './waiting-room.ts';
 
@@ -54,6 +58,8 @@ interface Parts {
   readonly idleCarrierInterval: number | undefined;
   readonly netns: string | undefined;
   readonly shutting: ShuttingOptions | undefined;
+  readonly receiveBuffer: number;
+  readonly onError: (error: unknown) => void;
 }
 
 export class Kernel implements LinkState, PortDriver {
@@ -66,6 +72,8 @@ export class Kernel implements LinkState, PortDriver {
   readonly #shutting: Shutting;
   readonly #clock: Clock;
   readonly #netns: string | undefined;
+  readonly #receiveBuffer: number;
+  readonly #onError: (error: unknown) => void;
   readonly #installers: { close(): void }[] = [];
 
   /** Sockets opened, groups joined and the first picture read. */
@@ -85,7 +93,8 @@ export class Kernel implements LinkState, PortDriver {
         onError,
       });
       const { idleCarrierInterval, shutting } = options;
-      return new Kernel({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns, shutting });
+      const rest = { clock, idleCarrierInterval, netns, shutting, receiveBuffer, onError };
+      return new Kernel({ rtnetlink, links, neighbourhood, ...rest });
     } catch (error) {
       links?.close();
       rtnetlink.close();
@@ -93,12 +102,15 @@ export class Kernel implements LinkState, PortDriver {
     }
   }
 
-  private constructor({ rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns, shutting }: Parts) {
+  private constructor(parts: Parts) {
+    const { rtnetlink, links, neighbourhood, clock, idleCarrierInterval, netns, shutting } = parts;
     this.rtnetlink = rtnetlink;
     this.#links = links;
     this.#neighbourhood = neighbourhood;
     this.#clock = clock;
     this.#netns = netns;
+    this.#receiveBuffer = parts.receiveBuffer;
+    this.#onError = parts.onError;
     this.#shutting = new Shutting(rtnetlink, links, shutting);
     this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
     this.fdb = new ForwardingDatabase(neighbourhood, links);

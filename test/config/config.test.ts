@@ -95,7 +95,7 @@ test('every key of the firm surface is taken and resolved', (t) => {
     routerId: '10.255.0.1',
     shadow: { enabled: false, twin: '10.255.0.2', repair: true },
     bfd: { interval: 100, multiplier: 3 },
-    kernel: { table: 254, protocol: 201, handoffTable: null },
+    kernel: { table: 254, protocol: 201, handoffTable: null, handoffReader: 'bird' },
     control: { socket: '/run/peerless/peerless.sock', metrics: { host: '127.0.0.1', port: 9470 } },
     stateDirectory: '/var/lib/peerless',
   });

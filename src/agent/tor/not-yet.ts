@@ -4,8 +4,6 @@ import type { TorConfig } from '../../config/index.ts';
 export function unsupported(config: TorConfig): string[] {
   const named: [boolean, string][] = [
     [config.shadow.enabled, 'shadow.enabled'],
-    [config.kernel.handoffTable !== null, 'kernel.handoffTable'],
-    [config.hostRoutes.policy.sources.kernel, 'hostRoutes.sources.kernel'],
     [config.ospf?.interfaces.some((entry) => entry.bfd) === true, 'ospf.interfaces[].bfd'],
     [config.bgp?.neighbors.some((entry) => entry.bfd) === true, 'bgp.neighbors[].bfd'],
   ];

@@ -1,7 +1,7 @@
 import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
-import type { Kernel, WaitingRoom } from '../../netlink/index.ts';
+import type { HandoffOptions, HandoffTable, Kernel, RouteWatch, WaitingRoom } from '../../netlink/index.ts';
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { MemoryStore } from './host-memory.ts';
@@ -36,6 +36,9 @@ export interface SwitchKernel
 
 /**
  * Everything else of the machine that decides what the agent does, so that a simulation can replay it: TCP, packet
+  /** Where another daemon can be handed the hosts, and its routes seen. */
+  handoffTable?(options: HandoffOptions): HandoffTable;
+  watchRoutes?(): Promise<RouteWatch>;
  * and raw sockets, chance, the date, the disk. What is absent is the machine's own.
  */
 export interface Surroundings {

@@ -5,7 +5,7 @@ import { type ConfigDiff, diffConfig } from '../../config/index.ts';
 import { type HostCause, type HostPolicy, HostRoutes } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
-import type { HostDelta } from '../../model/hosts.ts';
+import type { ForeignClaim, HostDelta } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type PortChange } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
@@ -15,6 +15,7 @@ import { Fabric } from './fabric.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
 import { NextHops } from './next-hops.ts';
+import { Handoff, hostMetric } from './handoff.ts';
 import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
 import { Projection } from './projection.ts';
@@ -104,7 +105,10 @@ export class TorSwitch {
       ...chance,
       ...(openPort === undefined ? {} : { openPort }),
       onDelta: (delta, cause, at) => this.#onDelta(delta, cause, at),
-      onEvent: (effect) => this.events.record(hostEvent(effect)),
+      onEvent: (effect) => {
+        this.events.record(hostEvent(effect));
+        if (effect.type === 'changed') this.#handoff.hostChanged(effect.address);
+      },
     });
     this.groups = new PortGroups({
       groups: config.portLink,
@@ -303,6 +307,7 @@ export class TorSwitch {
     await this.#hostRoutes.leave();
     await this.#room?.close();
     this.kernel.close();
+    this.#handoff.configure();
   }
 
   async #start(holdAtBoot: boolean): Promise<void> {
@@ -320,6 +325,7 @@ export class TorSwitch {
     this.fabric.start(adopted.length > 0);
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
     this.events.record({
+    await this.#handoff.stop();
       type: 'agent.started',
       message: `switch role started with ${adopted.length} host routes of an earlier run`,
       fields: { routerId: config.routerId, adopted: adopted.length, holdAtBoot },
@@ -344,6 +350,7 @@ export class TorSwitch {
     this.events.record({ type: 'agent.error', severity: 'error', message: `${what}: ${error.message}` });
   }
 
+    await this.#handoff.start();
   #portChanged(change: PortChange): void {
     const wasUp = isUp(change.before);
     const up = isUp(change.after);
@@ -351,6 +358,7 @@ export class TorSwitch {
     if (wasUp && !up) {
       const lost = change.after === undefined ? 'is gone' : change.after.adminUp ? 'lost carrier' : 'was shut';
       const cause = `${name} ${lost}`;
+    this.#handoff.configure();
       this.#projection.inTurn(cause, at, name, () => this.#react(change));
       if (this.#concerns(name))
         this.events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
@@ -362,6 +370,7 @@ export class TorSwitch {
       this.events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) {
+    this.#handoff.settle(this.hosts.announced());
       this.hosts.configure(this.#policy());
     }
   }
@@ -407,6 +416,7 @@ export class TorSwitch {
 
   /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
   #judgeUplinks(): void {
+    this.#handoff.linkChanged(change);
     this.groups.judge(this.#judge);
     const { ready, reason } = this.fabric.readiness();
     const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;

@@ -152,6 +152,12 @@ export class HostTable {
       case 'portDown':
         this.#portDown(event.ports, event.reason, now);
         break;
+      case 'seek':
+        this.#seek(event.address, event.port, now);
+        break;
+      case 'unseek':
+        if (!this.#book.rules.statics.has(event.address)) this.#watch.searches.stop(event.address);
+        break;
       case 'portUp':
         this.#portUp(event.port, now);
         break;
@@ -323,6 +329,17 @@ export class HostTable {
     if (others) host.heardBy[rank] = -1;
     if (asks) this.#watch.doubt(host, 'verify', now);
     else this.#watch.wake(host, now);
+  #seek(address: Address, port: string, now: Instant): void {
+    const { rules, ports } = this.#book;
+    const refusal =
+      rules.refuseAddress(address) ??
+      (ports.get(port)?.downlink ? undefined : 'not-a-downlink') ??
+      // A static host is looked for where the configuration says.
+      (rules.statics.has(address) ? 'static-elsewhere' : undefined) ??
+      (this.#watch.seek(address, port, now) ? undefined : 'search-limit');
+    if (refusal) this.#book.refuse({ address, port }, refusal, now);
+  }
+
   }
 
   /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */

@@ -122,6 +122,9 @@ export type HostEvent =
   | { readonly type: 'recall'; readonly address: Address; readonly mac: Mac; readonly port: string }
   /** The source does not vouch for the address any more. */
   | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
+  /** Somebody says that the address is behind that port, but not its MAC: it is looked for until it answers or `unseek`. */
+  | { readonly type: 'seek'; readonly address: Address; readonly port: string }
+  | { readonly type: 'unseek'; readonly address: Address }
   /** The probe could not be sent (local error): the attempt does not count against the host. */
   | { readonly type: 'probeUnsent'; readonly address: Address; readonly port: string }
   | { readonly type: 'portDown'; readonly ports: readonly string[]; readonly reason: string }

@@ -115,6 +115,13 @@ export class Watch {
     }
     if (isHeld(host) && host.heldUntil <= now) this.#holdEnds(host, now);
     if (host.settleAt <= now) {
+  /** Without an end, as for a static host. false: there are too many searches. */
+  seek(address: Address, port: string, now: Instant): boolean {
+    if (this.searches.has(address)) return true;
+    const limit = this.#book.rules.policy.limits.total;
+    return this.searches.start(address, undefined, port, now, { endless: true, limit });
+  }
+
       if (!this.#book.turn.allows('settled') || !this.#takePace(now)) return false;
       host.settleAt = Number.POSITIVE_INFINITY;
       host.level = 0;

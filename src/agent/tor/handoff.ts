@@ -1,0 +1,147 @@
+/**
+ * What passes through the kernel's tables between us and other programs of the box: hosts that we hand to a routing
+ * daemon (`kernel.handoffTable`), what that daemon learns of the fabric, and hosts that we are told of by a table
+ * (`hostRoutes.sources.kernel`).
+ */
+import type { TorConfig } from '../../config/index.ts';
+import type { HostRoutes } from '../../hostroutes/index.ts';
+import type { Address, Family } from '../../model/address.ts';
+import type { Clock } from '../../model/clock.ts';
+import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import type { Log } from '../../model/log.ts';
+import type { PortChange } from '../../model/ports.ts';
+import type { HandoffTable, RouteWatch } from '../../netlink/index.ts';
+import type { Outside } from './fabric.ts';
+import { KernelHosts } from './kernel-hosts.ts';
+import { OutsideRoutes } from './outside-routes.ts';
+import type { SwitchKernel } from './surroundings.ts';
+
+export interface HandoffOptions {
+  readonly config: () => TorConfig;
+  readonly kernel: SwitchKernel;
+  readonly hosts: HostRoutes;
+  readonly clock: Clock;
+  readonly log: Log;
+  onForeignClaim(claim: ForeignClaim): void;
+  onFabricChange(): void;
+  onError(what: string, error: Error): void;
+}
+
+/**
+ * zebra takes every route of the main table that isn't its own for one of administrative distance 0, better than any
+ * that it imports from another table. The top octet of the metric is the distance, so with 254 there it imports ours.
+ * That is for IPv4: of IPv6 zebra (8.4) imports no tables.
+ */
+const BEHIND_IMPORTED = 254 * 2 ** 24 + 1;
+
+export function hostMetric({
+  kernel,
+}: {
+  readonly kernel: Pick<TorConfig['kernel'], 'handoffTable' | 'handoffReader'>;
+}): Readonly<Record<Family, number>> {
+  const zebra = kernel.handoffTable !== null && kernel.handoffReader === 'zebra';
+  return { 4: zebra ? BEHIND_IMPORTED : 1, 6: 1 };
+}
+
+export class Handoff {
+  readonly #options: HandoffOptions;
+  readonly #table: HandoffTable | undefined;
+  readonly #kernelHosts: KernelHosts;
+  #watch: Promise<RouteWatch> | undefined;
+  #routes: OutsideRoutes | undefined;
+
+  constructor(options: HandoffOptions) {
+    const { config, kernel, hosts, clock, log } = options;
+    this.#options = options;
+    const { handoffTable, handoffReader, protocol } = config().kernel;
+    if (handoffTable !== null) {
+      this.#table = kernel.handoffTable?.({ table: handoffTable, protocol, reader: handoffReader });
+    }
+    this.#kernelHosts = new KernelHosts({
+      watch: () => this.#openWatch(),
+      hosts,
+      links: kernel,
+      clock,
+      log,
+      limit: () => config().hostRoutes.policy.limits.total,
+    });
+  }
+
+  /** For the fabric; undefined: nothing is handed over. */
+  outside(): Outside | undefined {
+    if (!this.#table) return undefined;
+    return {
+      announcer: this.#table,
+      readiness: () => this.#routes?.readiness() ?? { ready: false, reason: 'handoff: not started yet' },
+      defaultRoute: (port) => this.#routes?.defaultRoute(port) === true,
+    };
+  }
+
+  /** What an earlier life left in the table stays until `settle`. */
+  async start(): Promise<void> {
+    if (!this.#table) return;
+    const { config, kernel, clock, log, onForeignClaim, onFabricChange } = this.#options;
+    const { protocol } = config().kernel;
+    const watch = await this.#openWatch();
+    this.#table.follow(watch);
+    await this.#table.adopt();
+    this.#routes = new OutsideRoutes({
+      watch,
+      links: kernel,
+      clock,
+      log,
+      prefixes: () => config().hostRoutes.policy.prefixes,
+      downlinks: () => config().hostRoutes.policy.ports,
+      uplinks: () => [...new Set(config().portLink.flatMap(({ uplinks }) => uplinks))],
+      own: new Set([protocol, protocol + 1, protocol + 2]),
+      onForeignClaim,
+      onChange: onFabricChange,
+    });
+  }
+
+  /** To be called at the start, when the host table runs, and whenever the configuration has changed. */
+  configure(): void {
+    const { config, onError } = this.#options;
+    this.#kernelHosts
+      .configure(config().hostRoutes.kernel?.table)
+      .catch((error: Error) => onError('the table of hostRoutes.sources.kernel was not read', error));
+  }
+
+  linkChanged(change: PortChange): void {
+    this.#routes?.linkChanged(change);
+    this.#kernelHosts.linkChanged(change);
+  }
+
+  hostChanged(address: Address): void {
+    this.#kernelHosts.hostChanged(address);
+  }
+
+  /** The host table is complete. */
+  settle(announced: readonly HostRoute[]): void {
+    this.#table
+      ?.reconcile(announced)
+      .catch((error: Error) => this.#options.onError('the handoff table was not reconciled', error));
+  }
+
+  async stop(): Promise<void> {
+    this.#kernelHosts.close();
+    this.#routes?.close();
+    await this.#table?.leave();
+    (await this.#watch?.catch(() => undefined))?.close();
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    const { config } = this.#options;
+    return {
+      ...(this.#table ? { handoff: { ...this.#table.counters(), ...this.#routes?.counters() } } : {}),
+      ...(config().hostRoutes.kernel ? { 'kernel.source': { ...this.#kernelHosts.counters() } } : {}),
+    };
+  }
+
+  #openWatch(): Promise<RouteWatch> {
+    const { kernel } = this.#options;
+    if (!kernel.watchRoutes) return Promise.reject(new Error("this box's routes can not be watched"));
+    this.#watch ??= kernel.watchRoutes();
+    return this.#watch;
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * `hostRoutes.sources.kernel`: host routes that somebody else keeps in a kernel table (a container engine, an
+ * orchestrator, an operator) are a source of hosts. `ip route add 10.10.10.7/32 dev A3 table 100` says that 10.10.10.7 is
+ * behind A3; with `via 10.10.10.2` it is behind that server, and its frames go to the server's MAC.
+ *
+ * A route names no MAC, and the host table takes nobody without one. So an address that is not known yet is looked for
+ * on its port until it answers, as a static host is, and from then on the route vouches for it: it is asked no more,
+ * outweighs what is merely heard, and follows the route when that turns to another port.
+ */
+import { AF, type Route, RTN } from 'rtnetlink-ts';
+import type { HostRoutes } from '../../hostroutes/index.ts';
+import { type Address, type Prefix, parseAddress, prefixAddress, prefixLength } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import { isOpen, type LinkState, type PortChange } from '../../model/ports.ts';
+import type { RouteWatch } from '../../netlink/index.ts';
+
+/** A port that is set down loses its routes without a word: when it is up again, the table is read (ms later). */
+const READ_AGAIN = 50;
+const RETRY = 1000;
+
+interface Place {
+  readonly device: string;
+  readonly ifindex: number;
+  readonly via: Address | undefined;
+}
+
+export interface KernelHostsOptions {
+  readonly watch: () => Promise<RouteWatch>;
+  readonly hosts: Pick<HostRoutes, 'find' | 'locate' | 'report' | 'retract' | 'seek' | 'unseek'>;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limit: () => number;
+}
+
+export class KernelHosts {
+  readonly #options: KernelHostsOptions;
+  readonly #places = new Map<Address, Place>();
+  /** Who is behind a server, by the server's address. */
+  readonly #behind = new Map<Address, Set<Address>>();
+  readonly #count = { unusable: 0, overLimit: 0 };
+  #table: number | undefined;
+  #watch: RouteWatch | undefined;
+  #unsubscribe: (() => void) | undefined;
+  #timer: Timer | undefined;
+  /** Changes of the table since it was last asked for. */
+  #changes = 0;
+
+  constructor(options: KernelHostsOptions) {
+    this.#options = options;
+  }
+
+  /** undefined: the source is off. What the former table said goes. */
+  async configure(table: number | undefined): Promise<void> {
+    if (table === this.#table) return;
+    this.#table = table;
+    for (const address of [...this.#places.keys()]) this.#forget(address);
+    if (table === undefined) {
+      this.close();
+      return;
+    }
+    this.#watch ??= await this.#options.watch();
+    this.#unsubscribe ??= this.#watch.onRoute(({ before, after }) => {
+      if ((after ?? before)!.table !== this.#table) return;
+      this.#changes++;
+      if (before) this.#gone(before, after);
+      if (after) this.#came(after);
+    });
+    await this.#read();
+  }
+
+  /** The host table has heard of a host, or lost one. */
+  hostChanged(address: Address): void {
+    if (this.#places.size === 0) return;
+    if (this.#places.has(address)) this.#vouch(address);
+    for (const other of this.#behind.get(address) ?? []) this.#vouch(other);
+  }
+
+  linkChanged({ before, after }: PortChange): void {
+    if (this.#table !== undefined && after && isOpen(after) !== (before !== undefined && isOpen(before))) {
+      this.#readLater(READ_AGAIN);
+    }
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { routes: this.#places.size, ...this.#count };
+  }
+
+  close(): void {
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #readLater(delay: number): void {
+    const { clock, log } = this.#options;
+    this.#timer ??= clock.schedule(clock.now() + delay, () => {
+      this.#timer = undefined;
+      this.#read().catch((error: Error) => {
+        log.warn({ err: error }, 'the table of hostRoutes.sources.kernel could not be read, it is tried again');
+        this.#readLater(RETRY);
+      });
+    });
+  }
+
+  async #read(): Promise<void> {
+    if (this.#table === undefined || !this.#watch) return;
+    const changes = this.#changes;
+    const routes = await this.#watch.routes(this.#table);
+    // What was told meanwhile is newer than what was read.
+    if (changes !== this.#changes) {
+      this.#readLater(READ_AGAIN);
+      return;
+    }
+    const present = new Set(routes.map((route) => hostOf(route)));
+    for (const address of [...this.#places.keys()]) if (!present.has(address)) this.#forget(address);
+    for (const route of routes) this.#came(route);
+  }
+
+  #came(route: Route): void {
+    const address = hostOf(route);
+    const [hop, ...more] = route.nextHops;
+    const device = hop?.ifindex === undefined ? undefined : this.#options.links.portByIndex(hop.ifindex)?.name;
+    if (!address || !hop || !device || more.length > 0) {
+      this.#count.unusable++;
+      return;
+    }
+    const known = this.#places.get(address);
+    const via = hop.gateway === undefined ? undefined : parseAddress(hop.gateway);
+    if (!known && this.#places.size >= this.#options.limit()) {
+      this.#count.overLimit++;
+      return;
+    }
+    if (known && (known.device !== device || known.via !== via)) this.#unlist(address, known);
+    this.#places.set(address, { device, ifindex: hop.ifindex!, via });
+    if (via !== undefined) this.#behind.set(via, (this.#behind.get(via) ?? new Set()).add(address));
+    this.#vouch(address);
+  }
+
+  /** Gone, or replaced by `after`. */
+  #gone(route: Route, after: Route | undefined): void {
+    const address = hostOf(route);
+    if (!address || (after && hostOf(after) === address)) return;
+    const place = this.#places.get(address);
+    // A second route of another metric may have taken its place before it went.
+    if (place && place.ifindex === route.nextHops[0]?.ifindex) this.#forget(address);
+  }
+
+  #forget(address: Address): void {
+    const place = this.#places.get(address)!;
+    const { hosts } = this.#options;
+    this.#places.delete(address);
+    this.#unlist(address, place);
+    const port = hosts.find(address)?.port ?? place.device;
+    hosts.retract({ source: 'kernel', address, port });
+  }
+
+  #unlist(address: Address, { via }: Place): void {
+    if (via === undefined) {
+      this.#options.hosts.unseek(address);
+      return;
+    }
+    const others = this.#behind.get(via);
+    others?.delete(address);
+    if (others?.size !== 0) return;
+    this.#behind.delete(via);
+    this.#options.hosts.unseek(via);
+  }
+
+  #vouch(address: Address): void {
+    const { device, ifindex, via } = this.#places.get(address)!;
+    const { hosts } = this.#options;
+    const known = hosts.locate(via ?? address);
+    const vouched = hosts.find(address)?.sources.some(({ source }) => source === 'kernel') === true;
+    if (!known) hosts.seek(via ?? address, device);
+    else if (via !== undefined || known.port === device || known.interface === device) {
+      const here = hosts.find(address);
+      if (vouched && here?.port === known.port && here.mac === known.mac) return;
+      hosts.report({ source: 'kernel', address, ...known });
+    } else hosts.report({ source: 'kernel', address, mac: known.mac, port: device, interface: device, ifindex });
+  }
+}
+
+function hostOf(route: Route): Address | undefined {
+  const bits = route.family === AF.INET ? 32 : 128;
+  const prefix = route.destination as Prefix;
+  return route.type === RTN.UNICAST && prefixLength(prefix) === bits ? parseAddress(prefixAddress(prefix)) : undefined;
+}

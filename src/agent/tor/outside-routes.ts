@@ -1,0 +1,243 @@
+/**
+ * What can be seen of the fabric when another daemon speaks to it: the routes that it puts into the kernel.
+ *
+ * - A host route inside our prefixes through the fabric is a claim of somebody else, as one that our own speakers hear.
+ *   Its level is what its metric is below HANDOFF_METRIC, if it is that; a daemon that writes no such metrics claims at 0.
+ *   A daemon shows only what it would use, so while it prefers our own route the other's claim is hidden, unless it is
+ *   told to show all in a table beside (bird.conf of the examples does).
+ * - That it has learned any route through the fabric says that its session stands.
+ */
+import { AF, type Route, RT_TABLE, RTN, RTPROT } from 'rtnetlink-ts';
+import {
+  type Address,
+  type Prefix,
+  parseAddress,
+  prefixAddress,
+  prefixContains,
+  prefixLength,
+} from '../../model/address.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import type { ClaimLevel, ForeignClaim } from '../../model/hosts.ts';
+import type { Log } from '../../model/log.ts';
+import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
+import { HANDOFF_METRIC, type RouteWatch } from '../../netlink/index.ts';
+import type { Readiness } from './fabric.ts';
+
+/** A gateway that tells the daemon nothing counts as ready this long (ms) after an uplink has come up. */
+const NO_ROUTES_WAIT = 10_000;
+/** The kernel removes routes of a port that is set down without a word: they are read when it is up (ms later). */
+const READ_AGAIN = 50;
+const RETRY = 1000;
+/** Of others' host routes and learned routes each; more only go unnoticed. */
+const REMEMBERED = 100_000;
+
+interface Hop {
+  readonly ifindex: number;
+  readonly from: Address;
+}
+
+interface Known {
+  readonly hops: readonly Hop[];
+  /** Absent: no host of ours. */
+  readonly claim?: { readonly address: Address; readonly level: ClaimLevel };
+}
+
+export interface OutsideRoutesOptions {
+  readonly watch: RouteWatch;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly prefixes: () => readonly Prefix[];
+  readonly downlinks: () => readonly string[];
+  readonly uplinks: () => readonly string[];
+  /** Protocol numbers by which our own routes are known. */
+  readonly own: ReadonlySet<number>;
+  onForeignClaim(claim: ForeignClaim): void;
+  /** Ask `readiness` and `defaultRoute` again. */
+  onChange(): void;
+}
+
+export class OutsideRoutes {
+  readonly #options: OutsideRoutesOptions;
+  readonly #routes = new Map<string, Known>();
+  readonly #claimants = new Map<Address, Set<Known>>();
+  /** Claims as told: `address from` and the level. */
+  readonly #claims = new Map<string, ClaimLevel>();
+  readonly #unsubscribe: () => void;
+  #upSince: Instant;
+  #timer: Timer | undefined;
+  #readiness: Timer | undefined;
+  #changes = 0;
+
+  constructor(options: OutsideRoutesOptions) {
+    this.#options = options;
+    this.#upSince = options.clock.now();
+    this.#unsubscribe = options.watch.onRoute(({ before, after }) => {
+      this.#changes++;
+      if (before) this.#remove(keyOf(before));
+      if (after) this.#add(after);
+    });
+    this.#readLater(0);
+    this.#judgeLater();
+  }
+
+  linkChanged({ name, before, after }: PortChange): void {
+    if (isUp(before) === isUp(after)) return;
+    const { ifindex } = (after ?? before)!;
+    if (!isUp(after)) {
+      for (const [key, { hops }] of [...this.#routes]) {
+        if (hops.some((hop) => hop.ifindex === ifindex)) this.#remove(key);
+      }
+      return;
+    }
+    this.#readLater(READ_AGAIN);
+    if (!this.#options.uplinks().includes(name)) return;
+    this.#upSince = this.#options.clock.now();
+    this.#judgeLater();
+  }
+
+  readiness(): Readiness {
+    const { clock, links, uplinks } = this.#options;
+    const up = uplinks().filter((name) => isUp(links.port(name)));
+    if (up.length === 0) return { ready: false, reason: 'handoff: no uplink is up' };
+    const learned = this.#learnedThrough();
+    if (up.some((name) => learned.has(links.port(name)!.ifindex))) {
+      return { ready: true, reason: 'handoff: the other daemon has learned routes' };
+    }
+    return clock.now() - this.#upSince >= NO_ROUTES_WAIT
+      ? { ready: true, reason: 'handoff: the other daemon has learned no routes, and is waited for no longer' }
+      : { ready: false, reason: 'handoff: waiting for the other daemon to learn a route' };
+  }
+
+  defaultRoute(port: string): boolean {
+    const ifindex = this.#options.links.port(port)?.ifindex;
+    for (const [key, { hops }] of this.#routes) {
+      if (/ (0\.0\.0\.0|::)\/0 /.test(key) && hops.some((hop) => hop.ifindex === ifindex)) return true;
+    }
+    return false;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { learned: this.#routes.size, claims: this.#claims.size };
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#timer?.cancel();
+    this.#readiness?.cancel();
+  }
+
+  #judgeLater(): void {
+    const { clock, onChange } = this.#options;
+    this.#readiness?.cancel();
+    this.#readiness = clock.schedule(this.#upSince + NO_ROUTES_WAIT, onChange);
+  }
+
+  #readLater(delay: number): void {
+    const { clock, log } = this.#options;
+    this.#timer ??= clock.schedule(clock.now() + delay, () => {
+      this.#timer = undefined;
+      this.#read().catch((error: Error) => {
+        log.warn({ err: error }, "the kernel's routes could not be read, it is tried again");
+        this.#readLater(RETRY);
+      });
+    });
+  }
+
+  async #read(): Promise<void> {
+    const changes = this.#changes;
+    const routes = await this.#options.watch.routes();
+    // What was told meanwhile is newer than what was read.
+    if (changes !== this.#changes) {
+      this.#readLater(READ_AGAIN);
+      return;
+    }
+    const present = new Set(routes.map(keyOf));
+    for (const key of [...this.#routes.keys()]) if (!present.has(key)) this.#remove(key);
+    for (const route of routes) this.#add(route);
+  }
+
+  #add(route: Route): void {
+    const known = this.#knownOf(route);
+    const key = keyOf(route);
+    if (!known) {
+      this.#remove(key);
+      return;
+    }
+    const before = this.#routes.get(key);
+    if (!before && this.#routes.size >= REMEMBERED) return;
+    this.#routes.set(key, known);
+    this.#index(before, known);
+    if (before) this.#tell(before);
+    this.#tell(known);
+    if (!before && !known.claim) this.#options.onChange();
+  }
+
+  #remove(key: string): void {
+    const known = this.#routes.get(key);
+    if (!known) return;
+    this.#routes.delete(key);
+    this.#index(known, undefined);
+    this.#tell(known);
+    if (!known.claim) this.#options.onChange();
+  }
+
+  /** The claims of a route that came or went, as they are now. */
+  #tell({ claim, hops }: Known): void {
+    if (!claim) return;
+    for (const { from } of hops) {
+      const name = `${claim.address} ${from}`;
+      const level = this.#strongest(claim.address, from);
+      if (this.#claims.get(name) === level) continue;
+      if (level === undefined) this.#claims.delete(name);
+      else this.#claims.set(name, level);
+      this.#options.onForeignClaim({ address: claim.address, level, from });
+    }
+  }
+
+  /** The same claim may stand in several tables. */
+  #strongest(address: Address, from: Address): ClaimLevel | undefined {
+    let best: ClaimLevel | undefined;
+    for (const { claim, hops } of this.#claimants.get(address) ?? []) {
+      if (!claim || !hops.some((hop) => hop.from === from)) continue;
+      if (best === undefined || claim.level > best) best = claim.level;
+    }
+    return best;
+  }
+
+  #index(before: Known | undefined, after: Known | undefined): void {
+    const left = before?.claim && this.#claimants.get(before.claim.address);
+    if (before && left?.delete(before) && left.size === 0) this.#claimants.delete(before.claim!.address);
+    if (!after?.claim) return;
+    const claimants = this.#claimants.get(after.claim.address);
+    if (claimants) claimants.add(after);
+    else this.#claimants.set(after.claim.address, new Set([after]));
+  }
+
+  #learnedThrough(): Set<number> {
+    const through = new Set<number>();
+    for (const { hops } of this.#routes.values()) for (const { ifindex } of hops) through.add(ifindex);
+    return through;
+  }
+
+  #knownOf(route: Route): Known | undefined {
+    const { links, own, prefixes, downlinks } = this.#options;
+    const { protocol, table, type } = route;
+    if (type !== RTN.UNICAST || table === RT_TABLE.LOCAL || own.has(protocol) || protocol <= RTPROT.STATIC) return;
+    const servers = downlinks();
+    const hops = route.nextHops.flatMap((hop): Hop[] => {
+      const from = parseAddress(hop.gateway ?? '');
+      const port = hop.ifindex === undefined ? undefined : links.portByIndex(hop.ifindex);
+      return from && port && isUp(port) && !servers.includes(port.name) ? [{ ifindex: port.ifindex, from }] : [];
+    });
+    if (hops.length === 0) return undefined;
+    const bits = route.family === AF.INET ? 32 : 128;
+    const prefix = route.destination as Prefix;
+    const address = prefixLength(prefix) === bits ? parseAddress(prefixAddress(prefix)) : undefined;
+    if (!address || !prefixes().some((each) => prefixContains(each, address))) return { hops };
+    const above = HANDOFF_METRIC - (route.metric ?? 0);
+    return { hops, claim: { address, level: above === 1 || above === 2 ? above : 0 } };
+  }
+}
+
+const keyOf = (route: Route): string => `${route.table} ${route.destination} ${route.metric ?? 0} ${route.protocol}`;
