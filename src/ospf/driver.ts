@@ -11,7 +11,7 @@ import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
 import { isUp, type Port } from '../model/ports.ts';
 import type { Kept } from './codec/memory.ts';
-import type { InterfaceView, LsaView, NeighborView, OspfOptions, Speaker } from './face.ts';
+import type { InterfaceView, LsaView, NeighborView, OspfOptions, OspfSettings, Speaker } from './face.ts';
 import { type Effect, type Link, maskOf, type OspfEvent } from './machine/core.ts';
 import { OspfMachine } from './machine/machine.ts';
 import { Memory } from './memory.ts';
@@ -24,12 +24,14 @@ const EARLY_ARRIVALS = 5;
 /** How long `stop` waits for the flushes to be acknowledged (ms): MinLSArrival of the neighbour and its delayed ack. */
 const LeaveTimeout = 2500;
 const LeavePoll = 20;
+/** An interface whose socket could not be opened is tried again after this long (ms). */
+const OpenAgain = 1000;
 /** How long `pause` waits for its Grace-LSAs to be acknowledged (ms): neighbours may delay that by a second and more. */
 const PauseTimeout = 1200;
 
 export class OspfSpeaker implements Speaker {
   readonly name = 'ospf';
-  readonly #options: OspfOptions;
+  #options: OspfOptions;
   readonly #machine: OspfMachine;
   readonly #wires: Wires;
   readonly #memory: Memory | undefined;
@@ -38,6 +40,8 @@ export class OspfSpeaker implements Speaker {
   #timerAt = Number.POSITIVE_INFINITY;
   #running = false;
   #stopping: Promise<void> | undefined;
+  /** Interfaces whose socket could not be opened. */
+  readonly #reopenings = new Map<string, Timer>();
   /** @throws RangeError for options that cannot be spoken with, whatever the network does */
   constructor(options: OspfOptions) {
     checkOptions(options);
@@ -136,6 +140,7 @@ export class OspfSpeaker implements Speaker {
     this.#running = false;
     this.#unsubscribe?.();
     this.#timer?.cancel();
+    for (const timer of this.#reopenings.values()) timer.cancel();
     this.#wires.closeAll();
     this.#memory?.leave();
   }
@@ -148,6 +153,18 @@ export class OspfSpeaker implements Speaker {
     if (rest) this.#handle({ kind: 'hosts', delta: rest });
     const { packets, firstByteAt, lastByteAt } = wires;
     return firstByteAt === undefined || lastByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt };
+  }
+
+  configure({ interfaces, announce, prefixes }: OspfSettings): void {
+    const settings: OspfSettings = { interfaces, announce, prefixes };
+    checkOptions(settings);
+    const { core } = this.#machine;
+    const before = new Map(core.interfaces);
+    this.#options = { ...this.#options, ...settings };
+    this.#handle({ kind: 'configure', settings });
+    for (const [name, iface] of before) if (core.interfaces.get(name) !== iface) this.#wires.close(name);
+    for (const { name, authentication } of interfaces) this.#wires.authenticate(name, authentication);
+    for (const name of core.interfaces.keys()) this.linkChanged(this.#options.links.port(name), name);
   }
 
   settled(): void {
@@ -163,8 +180,20 @@ export class OspfSpeaker implements Speaker {
       this.#handle({ kind: 'link', interface: name, link: undefined });
       this.#wires.close(name);
     }
-    if (reopen && !this.#wires.open(name, link)) return;
+    this.#reopenings.get(name)?.cancel();
+    this.#reopenings.delete(name);
+    if (reopen && !this.#wires.open(name, link)) {
+      this.#openLater(name);
+      return;
+    }
     if (link) this.#handle({ kind: 'link', interface: name, link });
+  }
+
+  /** No memory, say: no link change will come that would make up for it. */
+  #openLater(name: string): void {
+    const { clock, links } = this.#options;
+    const again = () => this.linkChanged(links.port(name), name);
+    this.#reopenings.set(name, clock.schedule(clock.now() + OpenAgain, again));
   }
 
   drain(on: boolean): void {
@@ -204,7 +233,7 @@ export class OspfSpeaker implements Speaker {
   #handle(event: OspfEvent): void {
     if (!this.#running) {
       // Hosts are taken at any time; before start there is no one to tell.
-      if (event.kind !== 'hosts' && event.kind !== 'settled' && event.kind !== 'drain') return;
+      if (!['hosts', 'settled', 'drain', 'configure'].includes(event.kind)) return;
     }
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
@@ -274,7 +303,7 @@ export class OspfSpeaker implements Speaker {
   }
 }
 
-function checkOptions({ announce, interfaces }: OspfOptions): void {
+function checkOptions({ announce, interfaces }: OspfSettings): void {
   for (const { name, area, authentication } of interfaces) {
     const problem = authentication && authenticationProblem(authentication);
     if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);

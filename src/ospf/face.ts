@@ -52,12 +52,16 @@ export interface NeighborChange {
   readonly at: Instant;
 }
 
-export interface OspfOptions {
-  readonly routerId: Address;
+/** What can change while the speaker runs. */
+export interface OspfSettings {
   readonly interfaces: readonly OspfInterfaceOptions[];
   readonly announce: OspfAnnounce;
   /** Where hosts of ours and of the twin live; foreign claims are reported inside these only. */
   readonly prefixes: readonly Prefix[];
+}
+
+export interface OspfOptions extends OspfSettings {
+  readonly routerId: Address;
   /** Further prefixes of ours (a loopback), as stub links in the router LSA; metric 0 when absent. */
   readonly stubNetworks?: readonly { readonly prefix: Prefix; readonly metric?: number }[];
   /** Tests only: name in /run/netns or absolute path. */
@@ -142,6 +146,12 @@ export interface Speaker extends Announcer {
    * unnoticed is in `memory` when this resolves. The adjacencies last for RouterDeadInterval from here, or `gracePeriod`.
    */
   pause(): Promise<void>;
+  /**
+   * Changes what differs and nothing else: adjacencies begin anew only where the area or the kind of network changed.
+   *
+   * @throws RangeError for settings that cannot be spoken with; nothing has changed then
+   */
+  configure(settings: OspfSettings): void;
   apply(delta: HostDelta): WireReport;
   /** The host table is complete: LSAs of ours from an earlier life that it does not back are flushed now, not after 5 s. */
   settled(): void;

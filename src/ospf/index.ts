@@ -11,6 +11,7 @@ export type {
   OspfAnnounce,
   OspfInterfaceOptions,
   OspfOptions,
+  OspfSettings,
   Speaker,
 } from './face.ts';
 export { type MemoryStore, memoryFile } from './memory.ts';

@@ -28,20 +28,44 @@ interface Claim {
 }
 
 export class Claims {
-  readonly #announce: OspfAnnounce;
-  readonly #prefixes: readonly { readonly network: number; readonly mask: number }[];
-  readonly #claims = new Map<U32, Map<U32, Claim>>();
+  #announce: OspfAnnounce;
+  #prefixes: readonly { readonly network: number; readonly mask: number }[];
+  #claims = new Map<U32, Map<U32, Claim>>();
   readonly #unreachable = new Set<U32>();
 
   constructor(announce: OspfAnnounce, prefixes: readonly Prefix[]) {
     this.#announce = announce;
-    this.#prefixes = prefixes
-      .filter((prefix) => familyOf(prefix) === 4)
-      .map((prefix) => {
-        const length = prefixLength(prefix);
-        const mask = length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0;
-        return { network: ipv4ToNumber(prefixAddress(prefix)), mask };
-      });
+    this.#prefixes = networksOf(prefixes);
+  }
+
+  /** Other prefixes, or other metrics of ours to compare with: all claims are read anew, and what differs is reported. */
+  configure(
+    announce: OspfAnnounce,
+    prefixes: readonly Prefix[],
+    others: Iterable<{ readonly key: string; readonly lsa: Lsa }>,
+    report: (claim: ForeignClaim) => void,
+  ): void {
+    const before = this.#claims;
+    const unreachable = [...this.#unreachable];
+    this.#announce = announce;
+    this.#prefixes = networksOf(prefixes);
+    this.#claims = new Map();
+    const unheard = () => {};
+    for (const { key, lsa } of others) this.lsaChanged(key, undefined, lsa, unheard);
+    for (const router of unreachable) this.#unreachable.add(router);
+    for (const [router, claims] of before) {
+      for (const [id, { address, reported }] of claims) {
+        const claim = this.#claims.get(router)?.get(id);
+        if (claim) claim.reported = reported;
+        else if (reported !== undefined) report({ address, level: undefined, from: ipv4FromNumber(router) });
+      }
+    }
+    for (const [router, claims] of this.#claims) {
+      for (const [id, claim] of claims) {
+        if (!before.get(router)?.has(id)) claim.reported = undefined;
+        this.#report(claim, report);
+      }
+    }
   }
 
   /** An instance replaces another in the database; either may be missing. `key` names the LSA. */
@@ -142,4 +166,14 @@ export class Claims {
   #inside(id: U32): boolean {
     return this.#prefixes.some(({ network, mask }) => (id & mask) >>> 0 === network);
   }
+}
+
+function networksOf(prefixes: readonly Prefix[]): { network: number; mask: number }[] {
+  return prefixes
+    .filter((prefix) => familyOf(prefix) === 4)
+    .map((prefix) => {
+      const length = prefixLength(prefix);
+      const mask = length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0;
+      return { network: ipv4ToNumber(prefixAddress(prefix)), mask };
+    });
 }

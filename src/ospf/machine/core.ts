@@ -95,13 +95,13 @@ export interface Interface {
   readonly name: string;
   readonly area: Area;
   readonly network: NetworkType;
-  readonly cost: number;
-  readonly priority: number;
+  cost: number;
+  priority: number;
   /** Whole seconds, as on the wire. */
-  readonly helloInterval: number;
-  readonly deadInterval: number;
+  helloInterval: number;
+  deadInterval: number;
   /** Milliseconds. */
-  readonly rxmtInterval: number;
+  rxmtInterval: number;
   readonly authentication: Authentication;
   link: Link | undefined;
   state: InterfaceState;
@@ -221,6 +221,8 @@ export type OspfEvent =
     }
   /** We end in a moment, for the next life to take up; neighbours are asked to wait `grace` seconds. */
   | { readonly kind: 'pause'; readonly grace: number }
+  /** The configuration was read anew; all of it comes, what differs is changed. */
+  | { readonly kind: 'configure'; readonly settings: MachineSettings }
   | { readonly kind: 'hosts'; readonly delta: HostDelta }
   | { readonly kind: 'settled' }
   | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }
@@ -231,11 +233,15 @@ export type OspfEvent =
   /** After `leave` has been acknowledged or given up: everything down, hellos without neighbours. */
   | { readonly kind: 'goodbye' };
 
-export interface MachineOptions {
-  readonly routerId: U32;
+/** What can change while the machine runs. */
+export interface MachineSettings {
   readonly interfaces: readonly OspfInterfaceOptions[];
   readonly announce: OspfAnnounce;
   readonly prefixes: readonly Prefix[];
+}
+
+export interface MachineOptions extends MachineSettings {
+  readonly routerId: U32;
   readonly stubNetworks: readonly { readonly network: U32; readonly mask: U32; readonly metric: number }[];
   readonly random: () => number;
   /** Milliseconds; RFC 2328's MinLSArrival when absent. */
@@ -261,7 +267,8 @@ export type NeighborEvent =
 export type InterfaceEvent = 'InterfaceUp' | 'WaitTimer' | 'BackupSeen' | 'NeighborChange' | 'InterfaceDown';
 
 export interface Core {
-  readonly options: MachineOptions;
+  /** Those of now, see `reconfigure.ts`. */
+  options: MachineOptions;
   readonly routerId: U32;
   readonly minLsArrival: number;
   readonly earlyArrivals: number;

@@ -11,14 +11,13 @@
  * `exchanging` counts the neighbours in Exchange and Loading; every effect list ends with the event.
  */
 import type { U32 } from 'node-ospf-lsa';
-import { ipv4ToNumber } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { NeighborState, OspfInterfaceOptions } from '../face.ts';
+import type { NeighborState } from '../face.ts';
+import { addInterface } from './areas.ts';
 import { Claims } from './claims.ts';
 import { act } from './conversation.ts';
 import {
   AllDRouters,
-  type Area,
   atLeast,
   type Core,
   count,
@@ -32,9 +31,9 @@ import {
 } from './core.ts';
 import { Deadlines, deadline, isSet } from './deadlines.ts';
 import { receiveDd } from './exchange.ts';
-import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate, sendDelayedAcks } from './flooding.ts';
+import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate } from './flooding.ts';
 import { endGrace, pause, ungranted } from './grace.ts';
-import { receiveHello, sendGoodbye, sendHello } from './hello.ts';
+import { receiveHello, sendGoodbye } from './hello.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
 import { newDatabase, sweepMaxAged } from './lsdb.ts';
@@ -46,10 +45,10 @@ import {
   flushAll,
   networkChanged,
   originateDirty,
-  originateRouterLsa,
   refresh,
   routerChanged,
 } from './origination.ts';
+import { reconfigure } from './reconfigure.ts';
 import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
 import { reportClaim, runSpf, scheduleSpf } from './routing.ts';
@@ -85,6 +84,9 @@ export class OspfMachine {
         break;
       case 'pause':
         pause(core, event.grace, now);
+        break;
+      case 'configure':
+        reconfigure(core, event.settings, now);
         break;
       case 'link':
         linkEvent(core, event.interface, event.link, now);
@@ -194,58 +196,6 @@ function createCore(options: MachineOptions): Core {
   };
   for (const each of options.interfaces) addInterface(core, each);
   return core;
-}
-
-function addInterface(core: Core, options: OspfInterfaceOptions): void {
-  const areaId = ipv4ToNumber(options.area);
-  let area = core.areas.get(areaId);
-  if (!area) {
-    const created: Area = {
-      id: areaId,
-      address: options.area,
-      // §3.6: the backbone cannot be a stub area of any kind.
-      nssa: core.options.announce.as === 'nssa' && areaId !== 0,
-      interfaces: [],
-      database: newDatabase('area', options.area),
-      routerLsaDirty: false,
-      routerLsaUrgent: false,
-      routerLsaAt: Number.NEGATIVE_INFINITY,
-      routerLsaTimer: deadline((at) => {
-        if (!core.leaving) originateRouterLsa(core, created, at);
-      }),
-      inheritedStubs: new Map(),
-    };
-    area = created;
-    core.areas.set(areaId, area);
-  }
-  const iface: Interface = {
-    name: options.name,
-    area,
-    network: options.network,
-    cost: options.cost ?? 10,
-    priority: options.priority ?? 1,
-    helloInterval: Math.max(1, Math.round(options.hello / 1000)),
-    deadInterval: Math.max(1, Math.round(options.dead / 1000)),
-    rxmtInterval: options.retransmit ?? 5000,
-    authentication: options.authentication ?? { type: 'none' },
-    link: undefined,
-    state: 'Down',
-    designatedRouter: 0,
-    backupDesignatedRouter: 0,
-    neighbors: new Map(),
-    database: newDatabase('link', options.name),
-    floodQueue: new Set(),
-    delayedAcks: [],
-    lastHelloAt: Number.NEGATIVE_INFINITY,
-    helloTimer: deadline((at) => {
-      core.deadlines.set(iface.helloTimer, at + iface.helloInterval * 1000);
-      sendHello(core, iface, at);
-    }),
-    waitTimer: deadline((at) => core.interfaceEvent(iface, 'WaitTimer', at)),
-    ackTimer: deadline(() => sendDelayedAcks(core, iface)),
-  };
-  area.interfaces.push(iface);
-  core.interfaces.set(iface.name, iface);
 }
 
 // ---- packets

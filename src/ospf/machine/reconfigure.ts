@@ -1,0 +1,74 @@
+/**
+ * The configuration read anew, while everything runs. What differs is changed, and nothing else is touched: an adjacency
+ * begins anew only where area, kind of network, or stub nature of the area say that it is another one. Intervals are in the
+ * next hello; a neighbour that is not changed within RouterDeadInterval will no longer agree.
+ */
+import { ipv4ToNumber } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { OspfInterfaceOptions } from '../face.ts';
+import { addInterface, DEFAULT, isNssa, removeInterface, wholeSeconds } from './areas.ts';
+import type { Core, Interface, LsdbEntry, MachineSettings } from './core.ts';
+import { announceHost, flush, originateRouterLsa, routerChanged } from './origination.ts';
+import { reportClaim, scheduleSpf } from './routing.ts';
+
+export function reconfigure(core: Core, settings: MachineSettings, now: Instant): void {
+  const { announce } = core.options;
+  core.options = { ...core.options, ...settings };
+  const wanted = new Map(settings.interfaces.map((each) => [each.name, each]));
+  for (const iface of [...core.interfaces.values()]) {
+    const options = wanted.get(iface.name);
+    if (options && isSameNetwork(core, iface, options)) adjust(core, iface, options, now);
+    else removeInterface(core, iface, now);
+  }
+  for (const each of settings.interfaces) if (!core.interfaces.has(each.name)) addInterface(core, each);
+  if (announce.as !== settings.announce.as) announceOtherwise(core, now);
+  else if (announce.metric !== settings.announce.metric || announce.metricType !== settings.announce.metricType) {
+    for (const record of core.hosts.values()) announceHost(core, record, now);
+  }
+  const others = [core.external, ...Array.from(core.areas.values(), (area) => area.database)].flatMap(({ entries }) =>
+    [...entries.values()].filter(({ self }) => !self),
+  );
+  core.claims.configure(settings.announce, settings.prefixes, others, reportClaim(core));
+  scheduleSpf(core, now);
+}
+
+function isSameNetwork(core: Core, iface: Interface, options: OspfInterfaceOptions): boolean {
+  const { area, network } = iface;
+  return area.id === ipv4ToNumber(options.area) && network === options.network && area.nssa === isNssa(core, area.id);
+}
+
+function adjust(core: Core, iface: Interface, options: OspfInterfaceOptions, now: Instant): void {
+  const cost = options.cost ?? DEFAULT.cost;
+  if (iface.cost !== cost) {
+    iface.cost = cost;
+    routerChanged(iface.area, true);
+  }
+  iface.rxmtInterval = options.retransmit ?? DEFAULT.retransmit;
+  const hello = wholeSeconds(options.hello);
+  const dead = wholeSeconds(options.dead);
+  const priority = options.priority ?? DEFAULT.priority;
+  const intervals = iface.helloInterval !== hello || iface.deadInterval !== dead;
+  const elections = iface.priority !== priority;
+  if (!intervals && !elections) return;
+  iface.helloInterval = hello;
+  iface.deadInterval = dead;
+  iface.priority = priority;
+  if (iface.state === 'Down') return;
+  if (intervals) {
+    for (const { inactivityTimer } of iface.neighbors.values()) core.deadlines.set(inactivityTimer, now + dead * 1000);
+  }
+  if (elections && iface.network === 'broadcast') core.interfaceEvent(iface, 'NeighborChange', now);
+  core.deadlines.set(iface.helloTimer, now);
+}
+
+/** In another kind of LSA: the new ones first, so that nobody is without an announcement in between. */
+function announceOtherwise(core: Core, now: Instant): void {
+  const former: LsdbEntry[] = [];
+  for (const record of core.hosts.values()) {
+    former.push(...record.entries);
+    record.entries = [];
+    announceHost(core, record, now);
+  }
+  for (const area of core.areas.values()) originateRouterLsa(core, area, now);
+  for (const entry of former) flush(core, entry, now);
+}
