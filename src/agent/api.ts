@@ -22,6 +22,10 @@ import type {
  * | DELETE /v1/portlink/NAME (remove)         | dryRun                   |                     | ChangeResult      |
  * | POST /v1/portlink/NAME/hold               | dryRun                   | HoldRequest         | ChangeResult      |
  * | POST /v1/portlink/NAME/release            | dryRun                   |                     | ChangeResult      |
+ * | GET /v1/drain                             |                          |                     | DrainView         |
+ * | POST /v1/drain                            | dryRun                   | DrainRequest        | DrainView, DrainPlan |
+ * | POST /v1/drain/stop                       |                          |                     | DrainView         |
+ * | POST /v1/undrain                          |                          | DrainRequest        | DrainView         |
  * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |
  * | GET /v1/bgp/summary, neighbors, routes    | routes: prefix           |                     | Bgp*View          |
  * | GET /v1/events                            | since, follow            |                     | EventView[]       |
@@ -61,6 +65,8 @@ export interface StatusView {
   readonly sessions: readonly SessionView[];
   readonly hosts: { readonly total: number; readonly byState: Readonly<Partial<Record<HostStateName, number>>> };
   readonly lastFailover?: FailoverView;
+  /** Present while ports are, or are being, drained. */
+  readonly drain?: DrainView;
   /** Things that need the operator, in plain words. */
   readonly warnings: readonly string[];
 }
@@ -150,6 +156,8 @@ export interface GroupView {
     readonly adminUp: boolean;
     readonly carrier: boolean;
     readonly shutByUs: boolean;
+    /** Shut for planned work (`peerless drain`), whatever the group says. */
+    readonly drained?: true;
     /** When we shut it; present with `shutByUs`. */
     readonly since?: IsoTime;
   }[];
@@ -167,6 +175,56 @@ export interface ChangeResult {
   readonly actions: readonly string[];
   /** The group afterwards (with `dryRun`: as it is); null when it is gone. */
   readonly group: GroupView | null;
+}
+
+// ------------------------------------------------------------------ drain
+
+/** `partial`: some ports are shut, some are not, and nothing is going on; `reason` says why. */
+export type DrainPhaseName = 'none' | 'draining' | 'drained' | 'partial' | 'undraining';
+
+/** Durations as text (`1s`). Without `ports` and `groups`: all ports towards servers. */
+export interface DrainRequest {
+  readonly ports?: readonly string[];
+  readonly groups?: readonly string[];
+  readonly pause?: string;
+  readonly timeout?: string;
+  readonly force?: boolean;
+}
+
+export interface DrainPortStatus {
+  readonly port: string;
+  /** `waiting` for its turn, `moving`, `shut`, `returning`, `open` again, or `kept`: not drained, `reason` says why. */
+  readonly state: 'waiting' | 'moving' | 'shut' | 'returning' | 'open' | 'kept';
+  /** Hosts that were there; how many of them were seen to be announced by somebody else; how many are back. */
+  readonly hosts: number;
+  readonly moved: number;
+  readonly returned: number;
+  /** Not seen anywhere else. */
+  readonly unmoved: readonly Address[];
+  /** From its beginning until it was shut or open. */
+  readonly ms?: number;
+  readonly reason: string;
+}
+
+export interface DrainView {
+  readonly phase: DrainPhaseName;
+  readonly since?: IsoTime;
+  readonly reason: string;
+  /** Of all that is announced: GRACEFUL_SHUTDOWN (RFC 8326) and the worst metric while `lowered`. */
+  readonly preference: 'normal' | 'lowered';
+  readonly settings: { readonly pauseMs: number; readonly timeoutMs: number; readonly force: boolean };
+  readonly ports: readonly DrainPortStatus[];
+}
+
+/** What a drain would do, in its order. */
+export interface DrainPlan {
+  readonly preference: 'lowered' | 'unchanged';
+  readonly ports: readonly {
+    readonly port: string;
+    /** `otherPath`: who else announces it now. Empty is normal for a server with a standby link. */
+    readonly hosts: readonly { readonly address: Address; readonly otherPath: readonly string[] }[];
+  }[];
+  readonly warnings: readonly string[];
 }
 
 // ------------------------------------------------------------------ OSPF and BGP

@@ -2,7 +2,7 @@ import type { Address, Family } from '../model/address.ts';
 import { addressBytes } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
 import { writeAttributes } from './codec/attributes.ts';
-import type { CommunitySet } from './codec/communities.ts';
+import { type CommunitySet, GRACEFUL_SHUTDOWN } from './codec/communities.ts';
 import type { Origin, PathAttributes } from './codec/messages.ts';
 import { nlriLength, packAnnouncements, packWithdrawals } from './codec/packer.ts';
 import { endOfRib } from './codec/serializer.ts';
@@ -34,6 +34,10 @@ const NO_NEXT_HOP = new Uint8Array(0);
 
 /** An unmodified gateway prefers IGP to EGP to INCOMPLETE (RFC 4271 §9.1.2.2 b): the stronger claim gets the better. */
 export const originOf = (level: ClaimLevel): Origin => (2 - level) as Origin;
+
+/** Not every gateway heeds GRACEFUL_SHUTDOWN (RFC 8326 leaves it to its policy); a longer path every one does. */
+export const pathOf = (localAs: number, leaving: boolean): number[] =>
+  leaving ? [localAs, localAs, localAs] : [localAs];
 
 export class Outbox {
   readonly #connection: Connection;
@@ -136,13 +140,15 @@ export class Outbox {
 
   #encode(family: Family, level: ClaimLevel): Uint8Array {
     const { external, localAs, communities, nextHops } = this.#options;
+    const leaving = communities.standard.includes(GRACEFUL_SHUTDOWN);
     const attributes: PathAttributes = {
       origin: originOf(level),
-      asPath: external ? [{ type: 'AS_SEQUENCE', asns: [localAs] }] : [],
+      asPath: external ? [{ type: 'AS_SEQUENCE', asns: pathOf(localAs, leaving) }] : [],
       communities: communities.standard,
       largeCommunities: communities.large,
     };
-    if (!external) attributes.localPreference = 100;
+    // RFC 8326 §4.2.
+    if (!external) attributes.localPreference = leaving ? 0 : 100;
     if (family === 4) attributes.nextHop = nextHops[4]!;
     const writer = new Writer();
     writeAttributes(writer, attributes, { fourOctetAs: this.#options.fourOctetAs });

@@ -17,7 +17,7 @@ import type { State } from './machine/state.ts';
 import { NextHops } from './nexthop.ts';
 import type { RouteBatch } from './origination.ts';
 import { Origination } from './origination.ts';
-import { originOf } from './outbox.ts';
+import { originOf, pathOf } from './outbox.ts';
 import type { PeerContext } from './peer.ts';
 import { Peer } from './peer.ts';
 import { OwnRestart } from './restart.ts';
@@ -352,6 +352,7 @@ export class BgpSpeaker implements Speaker {
 
   *#routesOut(peer: Peer): Generator<RouteView> {
     const { families } = peer;
+    const leaving = this.#communities.standard.includes(GRACEFUL_SHUTDOWN);
     for (const route of this.#origination.routes()) {
       if (!families.includes(route.family)) continue;
       yield {
@@ -359,10 +360,10 @@ export class BgpSpeaker implements Speaker {
         prefix: hostPrefix(route.address),
         neighbor: peer.address,
         nextHop: undefined,
-        asPath: peer.external ? `${this.#options.asn}` : '',
+        asPath: peer.external ? pathOf(this.#options.asn, leaving).join(' ') : '',
         origin: ORIGIN_NAMES[originOf(route.level)],
         med: undefined,
-        localPreference: peer.external ? undefined : 100,
+        localPreference: peer.external ? undefined : leaving ? 0 : 100,
         communities: formatCommunities(this.#communities.standard, this.#communities.large),
         best: true,
         rejected: undefined,

@@ -201,7 +201,10 @@ export interface Speaker extends Announcer {
   establishedWith(address: Address): boolean;
   /** End-of-RIB seen for all families, or the first routes have come and then nothing for a second. */
   initialRoutesReceived(address: Address): boolean;
-  /** RFC 8326: adds the GRACEFUL_SHUTDOWN community to all we announce, and announces it again. */
+  /**
+   * RFC 8326: adds the GRACEFUL_SHUTDOWN community to all we announce, and announces it again; with a longer path
+   * (internal neighbours: LOCAL_PREF 0) for gateways that don't heed it.
+   */
   setGracefulShutdown(on: boolean): void;
   /** RFC 2918: asks the neighbour for its routes again; false when it can't be asked. */
   requestRefresh(address: Address): boolean;

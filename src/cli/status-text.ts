@@ -1,4 +1,4 @@
-import type { FailoverView, StatusView } from '../agent/api.ts';
+import type { DrainView, FailoverView, StatusView } from '../agent/api.ts';
 import { age, clockTime, microseconds, since, upDown } from './format.ts';
 import { pairs, table } from './table.ts';
 
@@ -13,6 +13,7 @@ export function statusText(status: StatusView, width?: number): string {
         ['running', `${age(status.uptimeMs)}, pid ${status.pid}, ${status.configFile}`],
         ['hosts', hostsLine(status)],
         ['last failover', status.lastFailover ? failoverLine(status.lastFailover) : 'none'],
+        ...(status.drain ? [['drain', drainLine(status.drain)] as const] : []),
       ],
       width,
     ),
@@ -61,6 +62,11 @@ export function statusText(status: StatusView, width?: number): string {
     );
   }
   return parts.join('\n\n');
+}
+
+function drainLine({ phase, since: at, reason, ports }: DrainView): string {
+  const shut = ports.filter(({ state }) => state === 'shut').length;
+  return `${phase}${at === undefined ? '' : ` for ${since(at)}`}, ${shut} of ${ports.length} ports shut: ${reason}`;
 }
 
 function hostsLine(status: StatusView): string {

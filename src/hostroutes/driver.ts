@@ -107,6 +107,16 @@ export class HostRoutes {
     this.#feed({ type: 'unexpect', ports, reason }, this.#now());
   }
 
+  /** Packets for the hosts of these ports wait from now on, and nothing is learned there (see machine/leaving.ts). */
+  leave(ports: readonly string[], reason: string, at = this.#now()): void {
+    this.#feed({ type: 'leave', ports, reason }, at);
+  }
+
+  /** Hosts of such ports are elsewhere. `turned`: the fabric knows. */
+  left(addresses: readonly Address[], turned: boolean, at = this.#now()): void {
+    this.#feed({ type: 'left', addresses, turned }, at);
+  }
+
   /** Who is or was behind which port, for the next life of the agent. */
   memory(): Memory[] {
     return this.#table.memory();

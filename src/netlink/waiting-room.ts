@@ -21,7 +21,8 @@ const NOBODY = '02:00:00:00:00:01' as Mac;
 const VNET = 10;
 const ETHERNET = VNET + 14;
 
-const PER_HOST = 512;
+/** A flow of a thousand packets a second may wait for a gateway that computes its routes once a second. */
+const PER_HOST = 4_096;
 const BYTES = 16 << 20;
 const BATCH = 64;
 
@@ -118,6 +119,11 @@ export class WaitingRoom {
     header.set(this.#doorMac, 0);
     header.set(macBytes(NOBODY), 6);
     this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
+  }
+
+  /** How many packets wait for this host. */
+  waitingFor(address: Address): number {
+    return this.#waiting.get(address)?.length ?? 0;
   }
 
   counters(): Readonly<Record<string, number>> {

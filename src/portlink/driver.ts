@@ -9,6 +9,7 @@
 import type { Clock, Instant, Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { isOpen, type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
+import { DRAIN } from './machine/drained.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
 import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
 import { StateFile, type StateStore, type StoredPort } from './state-file.ts';
@@ -39,6 +40,8 @@ export class PortLinkDriver {
   readonly #queue: (PortLinkEvent | readonly PortLinkEvent[])[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #watched = new Set<string>();
+  /** Ports that were drained once; they may be in no group. */
+  readonly #drainable = new Set<string>();
   #handling = false;
   #savedVersion: number;
   #timer: Timer | undefined;
@@ -67,6 +70,7 @@ export class PortLinkDriver {
     for (const problem of problems) log.error({ file: this.#options.stateFile }, `portlink: state file: ${problem}`);
     const shift = clock.now() - this.#wallClock();
     const memory: Memory = { ports: ports.map((port) => ({ ...port, since: port.since + shift })), holds };
+    for (const { port, group } of ports) if (group === DRAIN) this.#drainable.add(port);
     if (ports.length > 0) {
       log.info({ ports: ports.map(({ port }) => port) }, 'portlink: ports were left shut by an earlier run');
     }
@@ -90,6 +94,16 @@ export class PortLinkDriver {
    */
   configure(groups: readonly PortLinkGroupConfig[], known: readonly PortLinkEvent[] = []): void {
     this.handle([{ type: 'configure', groups }, ...this.#observations(groups), ...known]);
+  }
+
+  /** Planned work, for ports of any group and of none: shut until `undrain` gives them back to their groups. */
+  drain(ports: readonly string[], reason: string): void {
+    for (const port of ports) this.#drainable.add(port);
+    this.handle([...this.#observations(this.groups.configs()), { type: 'drain', ports, reason }]);
+  }
+
+  undrain(ports: readonly string[]): void {
+    this.handle({ type: 'undrain', ports });
   }
 
   /** What a hook hands in while an event is handled waits for that event's effects. */
@@ -133,7 +147,8 @@ export class PortLinkDriver {
   }
 
   #observations(configs: readonly PortLinkGroupConfig[]): PortLinkEvent[] {
-    this.#watched = new Set(configs.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]));
+    const ofGroups = configs.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]);
+    this.#watched = new Set([...ofGroups, ...this.#drainable]);
     return [...this.#watched].map((name) => {
       const port = this.#options.links.port(name);
       return port ? observation(port) : { type: 'portGone', port: name };

@@ -18,6 +18,7 @@ import {
 import type { ChangeResult, GroupView, HostStateName, PortLinkSettings, ReloadResult, StatusView } from '../api.ts';
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
 import { VERSION } from '../version.ts';
+import { serveDrain } from './drain/control.ts';
 import type { TorSwitch } from './switch.ts';
 import { bgpSessionView, datedView, hostView, ospfSessionView, serverSession } from './views.ts';
 
@@ -39,6 +40,7 @@ export function serveTor(server: ControlServer, agent: TorSwitch): void {
     stream.onClose(agent.events.follow((event) => stream.write(event)));
   });
   serveGroups(server, agent);
+  serveDrain(server, agent);
   serveSpeakers(server, agent);
 }
 
@@ -130,6 +132,7 @@ function statusView(agent: TorSwitch): StatusView {
     ],
     hosts: { total: hosts.length, byState },
     ...(lastFailover === undefined ? {} : { lastFailover }),
+    ...(agent.drain.active ? { drain: agent.drain.view() } : {}),
     warnings: agent.warnings(),
   };
 }

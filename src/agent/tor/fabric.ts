@@ -225,6 +225,12 @@ export class Fabric {
     this.#reset.delete(neighbor);
   }
 
+  /** Planned work: all that we announce gives way to whoever else announces it, or does no more. */
+  leastPreferred(on: boolean): void {
+    this.bgp?.setGracefulShutdown(on);
+    this.ospf?.drain(on);
+  }
+
   linkChanged(change: PortChange): void {
     const missed = isUp(change.after) ? [] : [...this.#reset].filter(([, { port }]) => port === change.name);
     for (const [neighbor] of missed) this.#forgetReset(neighbor);

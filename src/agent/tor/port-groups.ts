@@ -5,6 +5,7 @@ import type { Log } from '../../model/log.ts';
 import { isOpen, type LinkState, type PortChange, type PortDriver } from '../../model/ports.ts';
 import {
   type Condition,
+  DRAIN,
   type GroupView as DomainView,
   type Hold,
   PortLinkDriver,
@@ -31,6 +32,8 @@ export interface PortGroupsOptions {
   readonly wallClock?: (() => number) | undefined;
   /** Hosts of these ports leave the announcements before it returns; `blocked` false: they may be learned again. */
   onBlock(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void;
+  /** Drained ports were opened by somebody, or could not be shut or opened. */
+  onDrainTrouble?(ports: readonly string[], reason: string): void;
 }
 
 /** What the fabric can say of an uplink beside its carrier. */
@@ -78,21 +81,22 @@ export class PortGroups {
 
   /**
    * `holdAtBoot`: on a box that has just booted the downlinks stay shut until there is a working path (the vendors'
-   * "reload delay"). They count as shut by us, so the usual rules reopen them, also after a crash.
+   * "reload delay"). They count as shut by us, so the usual rules reopen them, also after a crash. `drained`: these stay
+   * shut, or are shut again, until they are undrained.
    */
-  async start(holdAtBoot: boolean, judge: UplinkJudge): Promise<void> {
+  async start(holdAtBoot: boolean, judge: UplinkJudge, drained: readonly string[] = []): Promise<void> {
     const held = holdAtBoot ? this.#configs.filter((group) => group.enabled && !group.dryRun) : [];
     const ports = held
       .filter((group) => group.direction !== 'downlink')
       .flatMap((group) => group.downlinks.map((port) => ({ port, group: group.name })))
+      .filter(({ port }) => !drained.includes(port))
+      .concat(drained.map((port) => ({ port, group: DRAIN })))
       .filter(({ port }) => this.#options.links.port(port) !== undefined);
     if (ports.length > 0) {
       const since = this.#options.clock.now();
-      const reason = 'booting: waiting for the fabric';
-      this.#driver.handle({
-        type: 'restore',
-        memory: { ports: ports.map((entry) => ({ ...entry, side: 'downlink', since, reason })), holds: {} },
-      });
+      const reasonOf = (group: string) => (group === DRAIN ? 'drained' : 'booting: waiting for the fabric');
+      const entries = ports.map((entry) => ({ ...entry, side: 'downlink', since, reason: reasonOf(entry.group) }) as const);
+      this.#driver.handle({ type: 'restore', memory: { ports: entries, holds: {} } });
       await this.#driver.settled();
       await this.#options.ports.setAdmin(
         ports.map((entry) => entry.port),
@@ -102,6 +106,7 @@ export class PortGroups {
       await this.#seenShut(ports.map((entry) => entry.port));
     }
     this.#driver.start(this.#verdicts(judge));
+    if (drained.length > 0) this.drain(drained);
   }
 
   async #seenShut(names: readonly string[]): Promise<void> {
@@ -173,6 +178,21 @@ export class PortGroups {
     this.#driver.handle({ type: 'release', group });
   }
 
+  /** Planned work: shut, whatever the groups say. */
+  drain(ports: readonly string[]): void {
+    this.#driver.drain(ports, 'drained');
+  }
+
+  /** Opened, unless a group wants them shut. */
+  undrain(ports: readonly string[]): void {
+    this.#driver.undrain(ports);
+  }
+
+  /** The group that has shut this port, DRAIN for planned work. */
+  keeperOf(port: string): string | undefined {
+    return this.#driver.groups.keeperOf(port);
+  }
+
   settled(): Promise<void> {
     return this.#driver.settled();
   }
@@ -213,6 +233,9 @@ export class PortGroups {
           if (ports.length > 0) this.#block(ports, false, effect.group, effect.reason, at);
         }
         break;
+    }
+    if (effect.type === 'alarm' && effect.group === DRAIN) {
+      this.#options.onDrainTrouble?.(effect.ports ?? [], effect.reason);
     }
     const { type, group, ...fields } = effect;
     events.record({

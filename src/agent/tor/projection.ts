@@ -12,7 +12,7 @@ export interface DeltaCause {
 
 /** The kernel's side: it takes no part in the wire's report, but says when the kernel has answered. */
 export interface KernelProjection {
-  apply(delta: HostDelta): void;
+  apply(delta: HostDelta, turned?: boolean): void;
   settled(): Promise<void>;
 }
 
@@ -82,12 +82,13 @@ export class Projection {
     trace.step('host table');
     const withdrawing = delta.announced.length === 0;
     if (!withdrawing) this.#kernel.apply(delta);
+    const turned = cause.kind === 'left';
     for (const { announcer, firstByte, lastByte } of this.#announcers) {
       const report = announcer.apply(delta);
       if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
       if (report.lastByteAt !== undefined) trace.step(lastByte, report.lastByteAt);
     }
-    if (withdrawing) this.#kernel.apply(delta);
+    if (withdrawing) this.#kernel.apply(delta, turned);
     trace.hosts += delta.withdrawn.length + delta.announced.length;
     this.#afterTheTurn(delta, cause, at, trace, this.#turn !== undefined);
   }

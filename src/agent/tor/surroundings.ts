@@ -7,7 +7,8 @@ import type { StateStore } from '../../portlink/index.ts';
 import type { MemoryStore } from './host-memory.ts';
 
 /** A place where packets wait for a host. */
-export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'>;
+export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'> &
+  Partial<Pick<WaitingRoom, 'waitingFor'>>;
 
 /** What the switch role needs of the kernel adapter; `Kernel` fits. */
 export interface SwitchKernel
@@ -50,6 +51,7 @@ export interface Surroundings {
   readonly wallClock?: () => number;
   readonly portState?: StateStore;
   readonly hostMemory?: MemoryStore;
+  readonly drainMemory?: MemoryStore;
   /** Where OSPF's adjacencies are kept; with surroundings but without this they are not. */
   readonly ospfMemory?: NonNullable<OspfOptions['memory']>;
   readonly hopMemory?: MemoryStore;

@@ -9,6 +9,7 @@ import type { ForeignClaim, HostDelta } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type PortChange } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
+import { Drain, drainFile } from './drain/index.ts';
 import { EventLog, WallClock } from '../events.ts';
 import { Failovers } from '../failovers.ts';
 import { Fabric } from './fabric.ts';
@@ -52,6 +53,7 @@ export class TorSwitch {
   readonly events: EventLog;
   readonly failovers: Failovers;
   readonly kernel: SwitchKernel;
+  readonly drain: Drain;
   readonly hosts: HostRoutes;
   readonly groups: PortGroups;
   readonly fabric: Fabric;
@@ -119,9 +121,11 @@ export class TorSwitch {
       wall: this.wall,
       events: this.events,
       stateFile: join(config.stateDirectory, 'ports.json'),
+      onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
       state: portState,
       wallClock,
       onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
+      this.drain.claimed(claim);
       onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
     });
     const onForeignClaim = (claim: ForeignClaim): void => {
@@ -200,6 +204,19 @@ export class TorSwitch {
       log,
       read: () => this.hosts.memory(),
     });
+    this.drain = new Drain({
+      clock,
+      log,
+      wall: this.wall,
+      events: this.events,
+      links: kernel,
+      hosts: this.hosts,
+      groups: this.groups,
+      fabric: this.fabric,
+      room,
+      config: () => this.#loaded.config,
+      surroundings: options.surroundings,
+    });
     this.#reopening = new Reopening({
       clock,
       expect: (ports) => this.hosts.expect(ports),
@@ -248,6 +265,7 @@ export class TorSwitch {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...this.#hostRoutes.counters() },
+      drain: this.drain.counters(),
       ...(this.#room ? { 'waiting-room': { ...this.#room.counters() } } : {}),
       ...this.fabric.counters(),
       ...this.#handoff.counters(),
@@ -295,6 +313,7 @@ export class TorSwitch {
     return diff;
   }
 
+    this.drain.close();
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
     this.#settleTimer?.cancel();
@@ -380,10 +399,12 @@ export class TorSwitch {
     this.hosts.portChange(change);
     this.groups.portChanged(change);
     this.drain.portChanged(change);
+    this.drain.portChanged(change);
     this.#nextHops.portChanged(change);
     this.fabric.linkChanged(change);
   }
 
+    this.drain.portChanged(change);
   #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.#projection.apply(delta, cause, at);
     this.#memory.changed();

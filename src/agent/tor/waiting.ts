@@ -7,6 +7,8 @@ import type { Room } from './surroundings.ts';
 
 /** After its announcement was withdrawn the fabric goes on sending for a while (ms); until then packets still wait. */
 const LINGER = 300;
+/** As above, of a host that the fabric reaches another way already: our kernel has to learn that way, no more (ms). */
+const LINGER_TURNED = 30;
 
 /**
  * The kernel's projection of the host table, with a waiting room: a host that is expected back has its route lead there,
@@ -31,7 +33,8 @@ export class Waiting {
     return this.#kernel.settled();
   }
 
-  apply(delta: HostDelta): void {
+  /** `turned`: the fabric does not use these routes any more. */
+  apply(delta: HostDelta, turned = false): void {
     const room = this.#room;
     if (!room) {
       this.#kernel.apply(delta);
@@ -41,7 +44,9 @@ export class Waiting {
     // Before the route turns to the port, so that what waited stays ahead of what comes now; after it, for what came between.
     for (const route of arriving) room.deliver(route, this.#sourceMac(route));
     const withdrawn =
-      this.#expected.size === 0 ? delta.withdrawn : delta.withdrawn.filter((address) => !this.#lingers(room, address));
+      this.#expected.size === 0
+        ? delta.withdrawn
+        : delta.withdrawn.filter((address) => !this.#lingers(room, address, turned));
     this.#kernel.apply({ withdrawn, announced: delta.announced });
     for (const route of arriving) room.deliver(route, this.#sourceMac(route));
   }
@@ -57,9 +62,9 @@ export class Waiting {
     return this.#expected.delete(route.address) || left;
   }
 
-  #lingers(room: Room, address: Address): boolean {
+  #lingers(room: Room, address: Address, turned: boolean): boolean {
     if (!this.#expected.delete(address)) return false;
-    const timer = this.#clock.schedule(this.#clock.now() + LINGER, () => {
+    const timer = this.#clock.schedule(this.#clock.now() + (turned ? LINGER_TURNED : LINGER), () => {
       this.#leaving.delete(address);
       this.#kernel.apply({ withdrawn: [address], announced: [] });
       room.forward(address);

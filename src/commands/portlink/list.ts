@@ -23,7 +23,11 @@ export default class PortLinkList extends AgentCommand {
         },
         {
           header: 'SHUT',
-          value: (group) => `${group.downlinks.filter((port) => port.shutByUs).length}/${group.downlinks.length}`,
+          value: (group) => {
+            const drained = group.downlinks.filter((port) => port.drained).length;
+            const shut = group.downlinks.filter((port) => port.shutByUs).length;
+            return `${shut}/${group.downlinks.length}${drained > 0 ? ` (${drained} drained)` : ''}`;
+          },
         },
         { header: 'WHY', value: (group) => group.reason },
       ],

@@ -39,7 +39,7 @@ export default class PortLinkShow extends AgentCommand {
         { header: 'CARRIER', value: (port) => yesNo(port.carrier) },
         {
           header: 'SHUT BY US',
-          value: (port) => (port.shutByUs ? `yes${port.since === undefined ? '' : `, ${since(port.since)}`}` : 'no'),
+          value: (port) => (port.shutByUs ? `yes${port.drained ? ', drained' : ''}${port.since === undefined ? '' : `, ${since(port.since)}`}` : 'no'),
         },
       ],
       group.downlinks,

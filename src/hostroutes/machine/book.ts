@@ -147,7 +147,7 @@ export class Book {
   }
 
   /** All hosts of these ports leave; the delta says so, there is no event for each. */
-  clear(names: readonly string[], kind: 'portDown' | 'blocked', reason: string, now: Instant): void {
+  clear(names: readonly string[], kind: 'portDown' | 'blocked' | 'leaving', reason: string, now: Instant): void {
     for (const name of names) {
       const port = this.ports.get(name);
       if (!port) continue;

@@ -122,6 +122,6 @@ export class Returning {
   }
 }
 
-function waitingRoute(host: Host, door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>): HostRoute {
+export function waitingRoute(host: Host, door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>): HostRoute {
   return { address: host.address, level: host.level, ...door };
 }

@@ -18,6 +18,7 @@ import { Book } from './book.ts';
 import { levelAgainst } from './claims.ts';
 import { countMove, isHeld } from './damping.ts';
 import { type Host, RANK } from './host.ts';
+import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
 import { PortState } from './port-state.ts';
 import { applyPolicy } from './reload.ts';
@@ -44,6 +45,7 @@ export class HostTable {
   readonly #book: Book;
   readonly #watch: Watch;
   readonly #returning: Returning;
+  readonly #leaving: Leaving;
   #heardCount = 0;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
@@ -51,6 +53,7 @@ export class HostTable {
     this.#book = new Book(new CompiledPolicy(policy), random);
     this.#watch = new Watch(this.#book);
     this.#returning = new Returning(this.#book);
+    this.#leaving = new Leaving(this.#book);
   }
 
   /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
@@ -63,6 +66,11 @@ export class HostTable {
     const returning = this.#returning.nextDeadline();
     const watch = this.#watch.nextDeadline();
     return returning === Number.POSITIVE_INFINITY ? watch : Math.min(returning, watch ?? returning);
+  }
+
+  /** A tick at `now` may find a host silent: what was heard and not told yet should be told first. */
+  verdictDue(now: Instant): boolean {
+    return this.#watch.verdictDue(now);
   }
 
   hosts(): HostView[] {
@@ -115,6 +123,7 @@ export class HostTable {
       searches: this.#watch.searches.size,
       foreignClaims: this.#book.claims.size,
       expecting: this.#returning.size,
+      leaving: this.#leaving.size,
       ...this.#returning.count,
       heard: this.#heardCount,
       ...this.#book.count,
@@ -143,6 +152,12 @@ export class HostTable {
       case 'recall':
         if (!this.#book.hosts.get(event.address)?.live && !this.#refuses(event)) this.#watch.searchFor(event, now);
         break;
+      case 'seek':
+        this.#seek(event.address, event.port, now);
+        break;
+      case 'unseek':
+        if (!this.#book.rules.statics.has(event.address)) this.#watch.searches.stop(event.address);
+        break;
       case 'lost':
         this.#lost(event.source, event.address, event.port, now);
         break;
@@ -151,12 +166,6 @@ export class HostTable {
         break;
       case 'portDown':
         this.#portDown(event.ports, event.reason, now);
-        break;
-      case 'seek':
-        this.#seek(event.address, event.port, now);
-        break;
-      case 'unseek':
-        if (!this.#book.rules.statics.has(event.address)) this.#watch.searches.stop(event.address);
         break;
       case 'portUp':
         this.#portUp(event.port, now);
@@ -171,6 +180,7 @@ export class HostTable {
       case 'configure':
         // Before the port and its memory are dropped.
         this.#returning.cancel(this.#portsDropped(event.policy), 'its port is no downlink any more');
+        this.#leaving.cancel(this.#portsDropped(event.policy));
         applyPolicy(this.#book, this.#watch, event.policy, now);
         break;
       case 'expect':
@@ -178,6 +188,13 @@ export class HostTable {
         break;
       case 'unexpect':
         this.#returning.cancel(event.ports, event.reason);
+        break;
+      case 'leave':
+        this.#returning.cancel(event.ports, event.reason);
+        this.#leaving.leave(event.ports, event.reason, now);
+        break;
+      case 'left':
+        this.#leaving.left(event.addresses, event.turned);
         break;
       case 'remember':
         for (const memory of event.hosts) this.#book.remember(memory, now);
@@ -254,6 +271,7 @@ export class HostTable {
       return;
     }
     const expected = this.#returning.heard(known, port, now);
+    this.#leaving.heard(heard.address);
     const host = book.enter(known, heard, port, now);
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
     host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
@@ -311,6 +329,17 @@ export class HostTable {
     if (now - host.verifiedAt >= this.#book.rules.damping.floor) this.#watch.doubt(host, 'verify', now);
   }
 
+  #seek(address: Address, port: string, now: Instant): void {
+    const { rules, ports } = this.#book;
+    const refusal =
+      rules.refuseAddress(address) ??
+      (ports.get(port)?.downlink ? undefined : 'not-a-downlink') ??
+      // A static host is looked for where the configuration says.
+      (rules.statics.has(address) ? 'static-elsewhere' : undefined) ??
+      (this.#watch.seek(address, port, now) ? undefined : 'search-limit');
+    if (refusal) this.#book.refuse({ address, port }, refusal, now);
+  }
+
   #lost(source: Source, address: Address, portName: string, now: Instant): void {
     const host = this.#book.hosts.get(address);
     if (!host?.live || host.port !== portName) return;
@@ -329,17 +358,6 @@ export class HostTable {
     if (others) host.heardBy[rank] = -1;
     if (asks) this.#watch.doubt(host, 'verify', now);
     else this.#watch.wake(host, now);
-  #seek(address: Address, port: string, now: Instant): void {
-    const { rules, ports } = this.#book;
-    const refusal =
-      rules.refuseAddress(address) ??
-      (ports.get(port)?.downlink ? undefined : 'not-a-downlink') ??
-      // A static host is looked for where the configuration says.
-      (rules.statics.has(address) ? 'static-elsewhere' : undefined) ??
-      (this.#watch.seek(address, port, now) ? undefined : 'search-limit');
-    if (refusal) this.#book.refuse({ address, port }, refusal, now);
-  }
-
   }
 
   /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */

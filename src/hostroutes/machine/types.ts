@@ -13,6 +13,8 @@ export type Evidence =
   | 'nd-solicitation'
   | 'nd-advertisement'
   | 'nd-unsolicited'
+  /** The answer to a question that was sent for the whole subnet. */
+  | 'sweep'
   /** A RARP frame from its MAC: what a hypervisor sends for a VM that it has taken over. */
   | 'rarp'
   /** The bridge has heard its MAC on the port. */
@@ -120,11 +122,11 @@ export type HostEvent =
   | { readonly type: 'doubt'; readonly address: Address; readonly port: string }
   /** A host of an earlier run: it is asked, and believed once it answers. */
   | { readonly type: 'recall'; readonly address: Address; readonly mac: Mac; readonly port: string }
-  /** The source does not vouch for the address any more. */
-  | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
   /** Somebody says that the address is behind that port, but not its MAC: it is looked for until it answers or `unseek`. */
   | { readonly type: 'seek'; readonly address: Address; readonly port: string }
   | { readonly type: 'unseek'; readonly address: Address }
+  /** The source does not vouch for the address any more. */
+  | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
   /** The probe could not be sent (local error): the attempt does not count against the host. */
   | { readonly type: 'probeUnsent'; readonly address: Address; readonly port: string }
   | { readonly type: 'portDown'; readonly ports: readonly string[]; readonly reason: string }
@@ -138,6 +140,9 @@ export type HostEvent =
   /** These ports are about to carry their hosts again, or will not after all. */
   | { readonly type: 'expect'; readonly ports: readonly string[] }
   | { readonly type: 'unexpect'; readonly ports: readonly string[]; readonly reason: string }
+  /** These ports are about to be shut for planned work (see leaving.ts); or the hosts have left by now. */
+  | { readonly type: 'leave'; readonly ports: readonly string[]; readonly reason: string }
+  | { readonly type: 'left'; readonly addresses: readonly Address[]; readonly turned: boolean }
   /** From an earlier life: who was behind which port. Ports that have a memory of their own keep it. */
   | { readonly type: 'remember'; readonly hosts: readonly Memory[] }
   | { readonly type: 'foreignClaim'; readonly claim: ForeignClaim }
@@ -159,6 +164,9 @@ export type CauseKind =
   /** Announced ahead of its return; it did not come. */
   | 'returning'
   | 'stayedAway'
+  /** Its port is about to be shut; it is elsewhere now. */
+  | 'leaving'
+  | 'left'
   | 'policy';
 
 /** Why a delta came about; `port` is absent when several ports are in it. */
@@ -282,6 +290,8 @@ export interface HostCounters {
   readonly foreignClaims: number;
   /** Announced ahead of their return now, and how such announcements ended so far. */
   readonly expecting: number;
+  /** Announced although their port is shut, until the other switch is seen to announce them. */
+  readonly leaving: number;
   readonly expected: number;
   readonly returned: number;
   readonly stayedAway: number;

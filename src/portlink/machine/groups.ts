@@ -10,6 +10,7 @@
  * Invariants
  * - A port is shut by us only while a reason of its group holds, or until recoveryDelay and the upstream gate have passed
  *   after it. Ports of a group that was removed, disabled or made dryRun are opened at once.
+ * - A port that is drained is opened by no group, and is no loss to one (drained.ts).
  * - A port that was shut by somebody else is never opened. One that we shut and somebody opened is left to them until the
  *   group was up again.
  * - While blind, and during startup, nothing is shut for a loss; ports shut by an earlier run may reopen during startup.
@@ -17,7 +18,9 @@
  */
 import type { Instant } from '../../model/clock.ts';
 import { Actions } from './actions.ts';
+import { DRAIN, Drained } from './drained.ts';
 import { Group, wantedShut } from './group.ts';
+import { openOrphans } from './orphans.ts';
 import { Ports } from './ports.ts';
 import type {
   GroupState,
@@ -26,11 +29,16 @@ import type {
   PortLinkEffect,
   PortLinkEvent,
   PortLinkGroupConfig,
-  RememberedPort,
   Side,
 } from './types.ts';
 import { Verdicts } from './verdicts.ts';
 import { type Knowledge, viewOf, why } from './view.ts';
+
+/**
+ * Ports that we open take this long (ms) to come up, the wait of a make-before-break included: until then their being
+ * down is no loss, or direction `both` would shut one side for having opened the other, and so on for ever.
+ */
+const COMING_UP = 5_000;
 
 export class PortLinkGroups {
   readonly #startedAt: Instant;
@@ -38,6 +46,7 @@ export class PortLinkGroups {
   readonly #verdicts = new Verdicts();
   readonly #ports = new Ports();
   readonly #actions = new Actions(this.#ports);
+  readonly #drained = new Drained(this.#ports, this.#actions);
   #upstream = { ready: false, reason: 'upstream not known yet' };
   #blind = false;
   #deadline: Instant | undefined;
@@ -57,7 +66,7 @@ export class PortLinkGroups {
     for (const { kind, port, group } of this.#ports.settle(now, this.#consider)) {
       if (kind === 'openedByOther') this.#openedByOther(port, group, effects);
     }
-    this.#openOrphans(effects);
+    openOrphans(this.#groups, this.#ports, this.#actions, effects);
     for (const group of this.#groups.values()) this.#evaluate(group, now, effects);
     return effects;
   }
@@ -82,6 +91,11 @@ export class PortLinkGroups {
 
   configs(): PortLinkGroupConfig[] {
     return [...this.#groups.values()].map(({ config }) => config);
+  }
+
+  /** The group that has shut this port, DRAIN for planned work; undefined: it is not shut by us. */
+  keeperOf(port: string): string | undefined {
+    return this.#ports.shutEntry(port)?.group;
   }
 
   views(): GroupView[] {
@@ -121,6 +135,12 @@ export class PortLinkGroups {
       case 'release':
         this.#setHold(event.group, undefined);
         break;
+      case 'drain':
+        this.#drained.shut(event.ports, event.reason, now, effects);
+        break;
+      case 'undrain':
+        this.#drained.release(event.ports, [...this.#groups.values()], effects);
+        break;
       case 'configure':
         this.#configure(event.groups, now);
         break;
@@ -143,6 +163,8 @@ export class PortLinkGroups {
         for (const [name, ports] of this.#byGroup(event.ports)) {
           if (ports.length) effects.push({ type: 'alarm', group: name, reason: what });
         }
+        const drained = event.ports.filter((port) => this.#drained.has(port));
+        if (drained.length) effects.push({ type: 'alarm', group: DRAIN, ports: drained, reason: what });
         break;
       }
       case 'tick':
@@ -200,6 +222,7 @@ export class PortLinkGroups {
     effects.push({
       type: 'alarm',
       group: name,
+      ports: [port],
       reason: `${port} was opened by somebody else while the group had it shut`,
     });
   }
@@ -214,32 +237,6 @@ export class PortLinkGroups {
     if (this.#deadline === undefined || at < this.#deadline) this.#deadline = at;
   };
 
-  /** Ports whose group is gone, or let them go, pass to a group that has them now, or are opened. */
-  #openOrphans(effects: PortLinkEffect[]): void {
-    let orphans: Map<string, RememberedPort[]> | undefined;
-    for (const entry of this.#ports.shutEntries()) {
-      const { port, side } = entry;
-      const owns = ({ config }: Group) =>
-        config.enabled && !config.dryRun && (side === 'uplink' ? config.uplinks : config.downlinks).includes(port);
-      const own = this.#groups.get(entry.group);
-      if (own && owns(own)) continue;
-      const heir = [...this.#groups.values()].find(owns);
-      if (heir) {
-        this.#ports.reassign(port, heir.config.name);
-        continue;
-      }
-      orphans ??= new Map();
-      orphans.set(entry.group, [...(orphans.get(entry.group) ?? []), entry]);
-    }
-    for (const [name, entries] of orphans ?? []) {
-      const config = this.#groups.get(name)?.config;
-      let reason = `no group has ${entries.length > 1 ? 'these ports' : 'this port'} any more`;
-      if (config && !config.enabled) reason = 'the group is disabled';
-      else if (config?.dryRun) reason = 'the group only pretends (dryRun)';
-      this.#actions.openPorts(name, entries, reason, effects);
-    }
-  }
-
   #evaluate(group: Group, now: Instant, effects: PortLinkEffect[]): void {
     const { config } = group;
     if (!config.enabled) {
@@ -252,7 +249,9 @@ export class PortLinkGroups {
     const graceUp = this.#inGrace(group.uplinkGraceUntil, now) || this.#actions.ours(group, 'uplink').length > 0;
     const lossMatters = config.direction !== 'downlink' && !graceUp;
     group.judgeUplinks(lossMatters ? this.#verdicts.upCount(config) : Number.POSITIVE_INFINITY, now);
-    const graceDown = this.#inGrace(group.downlinkGraceUntil, now) || this.#actions.ours(group, 'downlink').length > 0;
+    const shutByUs =
+      this.#actions.ours(group, 'downlink').length > 0 || config.downlinks.some((port) => this.#drained.has(port));
+    const graceDown = this.#inGrace(group.downlinkGraceUntil, now) || shutByUs;
     const lost = !graceDown && !config.downlinks.some((port) => this.#ports.isUp(port));
     group.judgeDownlinks(config.direction !== 'uplink' && lost, now);
 
@@ -299,7 +298,7 @@ export class PortLinkGroups {
       if (surplus.length > 0 && since !== undefined) {
         if (since + config.recoveryDelay > now) this.#consider(since + config.recoveryDelay);
         else if (this.#upstream.ready) {
-          group.downlinkGraceUntil = now + config.recoveryDelay;
+          group.downlinkGraceUntil = now + Math.max(config.recoveryDelay, COMING_UP);
           this.#inGrace(group.downlinkGraceUntil, now);
           this.#actions.open(group, surplus, `${this.#verdicts.sentence(config)}; upstream ready`, effects);
         }
@@ -336,7 +335,7 @@ export class PortLinkGroups {
     const due = (group.backSince ?? now) + config.recoveryDelay;
     if (due > now) this.#consider(due);
     else {
-      group.uplinkGraceUntil = now + config.recoveryDelay;
+      group.uplinkGraceUntil = now + Math.max(config.recoveryDelay, COMING_UP);
       this.#inGrace(group.uplinkGraceUntil, now);
       this.#actions.open(group, ours, 'a downlink is back', effects);
     }

@@ -68,6 +68,9 @@ export type PortLinkEvent =
   | { readonly type: 'hold'; readonly group: string; readonly state: Hold }
   /** Ends a hold; in a group that is shut with autoRecover off: lets it recover once. */
   | { readonly type: 'release'; readonly group: string }
+  /** Planned work: these ports are shut whatever their groups say, until they are released. */
+  | { readonly type: 'drain'; readonly ports: readonly string[]; readonly reason: string }
+  | { readonly type: 'undrain'; readonly ports: readonly string[] }
   | { readonly type: 'tick' }
   | { readonly type: 'configure'; readonly groups: readonly PortLinkGroupConfig[] }
   /** All information is lost (netlink resync): freeze until it is back. */
@@ -103,7 +106,8 @@ export type PortLinkEffect =
       readonly to: GroupState;
       readonly reason: string;
     }
-  | { readonly type: 'alarm'; readonly group: string; readonly reason: string };
+  /** `ports`: where it is about some of them only. */
+  | { readonly type: 'alarm'; readonly group: string; readonly ports?: readonly string[]; readonly reason: string };
 
 export interface UplinkView {
   readonly port: string;
@@ -124,6 +128,8 @@ export interface DownlinkView {
   readonly adminUp: boolean;
   readonly carrier: boolean;
   readonly shutByUs: boolean;
+  /** Shut for planned work, not by the group. */
+  readonly drained?: true;
   /** When we shut it. */
   readonly since?: Instant;
 }

@@ -1,3 +1,4 @@
+import { DRAIN } from './drained.ts';
 import type { Group } from './group.ts';
 import type { Ports } from './ports.ts';
 import type { GroupState, GroupView } from './types.ts';
@@ -47,6 +48,7 @@ export function viewOf(group: Group, knowledge: Knowledge): GroupView {
         adminUp: known?.adminUp ?? false,
         carrier: known?.carrier ?? false,
         shutByUs: entry !== undefined,
+        ...(entry?.group === DRAIN ? { drained: true as const } : {}),
         ...(entry ? { since: entry.since } : {}),
       };
     }),

@@ -1,0 +1,68 @@
+import type { Address } from '../../model/address.ts';
+import type { Instant } from '../../model/clock.ts';
+import type { Book } from './book.ts';
+import type { Host } from './host.ts';
+import { waitingRoute } from './returning.ts';
+
+/**
+ * Hosts whose port is about to be shut for planned work: the other way round than a return.
+ *
+ * They go on being announced, now at level 0, so that whoever hears them next is preferred, while their kernel route
+ * leads to the place where packets wait. When the other switch is seen to announce them (the agent knows) they have left,
+ * and what waited goes after them. Heard at one of our own ports, they are hosts like any other again.
+ */
+export class Leaving {
+  readonly #book: Book;
+  readonly #hosts = new Map<Address, Host>();
+
+  constructor(book: Book) {
+    this.#book = book;
+  }
+
+  get size(): number {
+    return this.#hosts.size;
+  }
+
+  /** Nothing is learned on the ports from now on. Where packets can't wait, hosts leave only with the port itself. */
+  leave(names: readonly string[], reason: string, now: Instant): void {
+    const { returning } = this.#book.rules.policy;
+    for (const name of names) {
+      const port = this.#book.ports.get(name);
+      if (!port?.downlink) continue;
+      port.blocked = reason;
+      if (!returning) continue;
+      const hosts = [...port.hosts];
+      this.#book.clear([name], 'leaving', reason, now);
+      for (const host of hosts) {
+        host.level = 0;
+        host.route = waitingRoute(host, returning.door);
+        this.#hosts.set(host.address, host);
+      }
+    }
+  }
+
+  /** `turned`: the fabric uses another path already. */
+  left(addresses: readonly Address[], turned: boolean): void {
+    const reason = turned ? 'another switch carries it' : 'its port is shut';
+    for (const address of addresses) {
+      const host = this.#hosts.get(address);
+      if (!host) continue;
+      this.#hosts.delete(address);
+      host.route = undefined;
+      this.#book.turn.note(host, turned ? 'left' : 'blocked', host.port, reason);
+    }
+  }
+
+  /** It was heard at a port of ours. */
+  heard(address: Address): void {
+    this.#hosts.delete(address);
+  }
+
+  /** The ports are no downlinks any more, and their hosts are forgotten. */
+  cancel(names: readonly string[]): void {
+    this.left(
+      [...this.#hosts.values()].filter((host) => names.includes(host.port)).map((host) => host.address),
+      false,
+    );
+  }
+}
