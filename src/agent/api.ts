@@ -1,6 +1,7 @@
 import type { RouteView as BgpRoute, ServerView as BgpServer, SessionView as BgpSession } from '../bgp/index.ts';
 import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
+import type { PortNeighbour } from '../model/ports.ts';
 import type {
   InterfaceView as OspfInterface,
   LsaView as OspfLsa,
@@ -32,6 +33,7 @@ import type {
  * | GET /v1/failovers                         | last                     |                     | FailoverView[]    |
  * | GET /v1/config                            |                          |                     | RunningConfigView |
  * | POST /v1/reload                           |                          |                     | ReloadResult      |
+ * | POST /v1/restart                          |                          |                     | RestartResult     |
  * | GET /v1/counters                          |                          |                     | CountersView      |
  *
  * Booleans in a query are `1` or absent. `GET /v1/events?follow=1` answers `application/x-ndjson`: one EventView a line,
@@ -75,7 +77,11 @@ export interface UplinkView {
   readonly port: string;
   readonly up: boolean;
   readonly reason: string;
+  readonly lldp?: readonly LldpView[];
 }
+
+/** Who says by LLDP that he is at the other end of a port; absent where nobody does. */
+export type LldpView = PortNeighbour;
 
 export interface SessionView {
   readonly protocol: 'ospf' | 'bgp' | 'bfd';
@@ -90,6 +96,16 @@ export interface SessionView {
 
 // ------------------------------------------------------------------ hosts
 
+export interface HostSourceView {
+  /** `static`, `bgp`, `kernel`, `arp` (ND too) or `neighbour`. */
+  readonly source: string;
+  /** 1 is the most trusted, 5 the least. */
+  readonly rank: number;
+  readonly ageMs: number;
+  /** In plain words: what exactly was seen or heard, and where. */
+  readonly evidence: string;
+}
+
 export type HostStateName = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'shadow';
 
 export interface HostView {
@@ -97,14 +113,20 @@ export interface HostView {
   readonly port: string;
   readonly interface: string;
   readonly mac: Mac | null;
-  /** Who told us, the freshest first. */
-  readonly sources: readonly { readonly source: string; readonly ageMs: number }[];
+  /** Why it is believed: who told us, the freshest first. */
+  readonly sources: readonly HostSourceView[];
   /** One sentence: why it is in this state. */
   readonly why: string;
   readonly state: HostStateName;
   /** Since it came to this port. */
   readonly ageMs: number;
+  /** Since any source was heard last. */
+  readonly heardMs: number;
   readonly level: ClaimLevel;
+  /** Who else announces the address in the fabric: router id or BGP next hop, and how strongly. */
+  readonly rivals: readonly { readonly from: string; readonly level: ClaimLevel }[];
+  /** Of its port. */
+  readonly lldp?: readonly LldpView[];
   /** Names of the announcers that hold it: `ospf`, `bgp`, `kernel`. */
   readonly announcedBy: readonly string[];
 }
@@ -149,6 +171,7 @@ export interface GroupView {
   readonly uplinks: readonly {
     readonly port: string;
     readonly up: boolean;
+    readonly lldp?: readonly LldpView[];
     readonly verdicts: readonly { readonly condition: string; readonly ok: boolean; readonly reason: string }[];
   }[];
   readonly downlinks: readonly {
@@ -156,6 +179,7 @@ export interface GroupView {
     readonly adminUp: boolean;
     readonly carrier: boolean;
     readonly shutByUs: boolean;
+    readonly lldp?: readonly LldpView[];
     /** Shut for planned work (`peerless drain`), whatever the group says. */
     readonly drained?: true;
     /** When we shut it; present with `shutByUs`. */
@@ -287,6 +311,12 @@ export interface RunningConfigView {
   readonly loadedAt: IsoTime;
   /** The configuration in the file's own shape, defaults filled in; secrets are `<redacted>`. */
   readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** POST /v1/restart: the agent that answers ends at once, with nothing withdrawn. */
+export interface RestartResult {
+  readonly pid: number;
+  readonly uptimeMs: number;
 }
 
 export interface ReloadResult {

@@ -1,5 +1,5 @@
-import type { DrainView, FailoverView, StatusView } from '../agent/api.ts';
-import { age, clockTime, microseconds, since, upDown } from './format.ts';
+import type { DrainView, FailoverView, StatusView, UplinkView } from '../agent/api.ts';
+import { age, clockTime, microseconds, neighbourText, since, upDown } from './format.ts';
 import { pairs, table } from './table.ts';
 
 /** The status as a page of text. */
@@ -25,6 +25,9 @@ export function statusText(status: StatusView, width?: number): string {
         [
           { header: 'UPLINK', value: (uplink) => uplink.port },
           { header: 'STATE', value: (uplink) => upDown(uplink.up) },
+          ...(status.uplinks.some(({ lldp }) => lldp)
+            ? [{ header: 'NEIGHBOUR', value: (uplink: UplinkView) => neighbourText(uplink.lldp) }]
+            : []),
           { header: 'WHY', value: (uplink) => uplink.reason },
         ],
         status.uplinks,

@@ -52,6 +52,7 @@ export class HostRoutes {
       ...shared,
       netns: options.netns,
       log: options.log,
+      clock: options.clock,
       openPort: options.openPort,
     });
     this.#stations = new StationWatch({ ...shared, clock });
@@ -135,6 +136,15 @@ export class HostRoutes {
     this.#feed({ type: 'heard', ...report }, this.#now());
   }
 
+  /** Its MAC is not known: it is asked for on `port` until it answers, or is not sought any more. */
+  seek(address: Address, port: string): void {
+    this.#feed({ type: 'seek', address, port }, this.#now());
+  }
+
+  unseek(address: Address): void {
+    this.#feed({ type: 'unseek', address }, this.#now());
+  }
+
   retract(withdrawal: Withdrawal): void {
     this.#feed({ type: 'lost', ...withdrawal }, this.#now());
   }
@@ -146,15 +156,6 @@ export class HostRoutes {
     const at = this.#now();
     const down = policy.ports.filter((name) => !isUp(this.#options.kernel.port(name)));
     const events: HostEvent[] = [{ type: 'configure', policy }];
-  /** Its MAC is not known: it is asked for on `port` until it answers, or is not sought any more. */
-  seek(address: Address, port: string): void {
-    this.#feed({ type: 'seek', address, port }, this.#now());
-  }
-
-  unseek(address: Address): void {
-    this.#feed({ type: 'unseek', address }, this.#now());
-  }
-
     if (down.length > 0) events.push({ type: 'portDown', ports: down, reason: 'not up' });
     this.#feed({ type: 'batch', events }, at);
     if (!this.#running) return;
@@ -291,7 +292,7 @@ export class HostRoutes {
       this.#timerAt = Number.POSITIVE_INFINITY;
       const now = this.#now();
       // An answer may wait behind this timer, the more so when the loop was busy.
-      this.#snooping.drain();
+      if (this.#table.verdictDue(now)) this.#snooping.drain();
       this.#feed({ type: 'tick' }, this.#now());
     });
   }

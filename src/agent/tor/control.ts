@@ -120,9 +120,10 @@ function statusView(agent: TorSwitch): StatusView {
     uptimeMs: Math.round(agent.uptime),
     routerId: agent.loaded.config.routerId,
     configFile: agent.loaded.file,
-    uplinks: [...uplinks.values()].map(({ port, up, verdicts }) => ({
+    uplinks: [...uplinks.values()].map(({ port, up, lldp, verdicts }) => ({
       port,
       up,
+      ...(lldp === undefined ? {} : { lldp }),
       reason: verdicts.find((verdict) => !verdict.ok)?.reason ?? verdicts.map((verdict) => verdict.reason).join(', '),
     })),
     groups: groups.map(({ name, state, since, reason, dryRun }) => ({ name, state, since, reason, dryRun })),
@@ -147,7 +148,9 @@ function hostViews(agent: TorSwitch, { query }: ControlRequest) {
     .hosts()
     .filter((host) => port === null || host.port === port)
     .filter((host) => !within || prefixContains(within, host.address))
-    .map((host) => hostView(host, announced.has(host.address) ? announcers : [], agent.clock.now()));
+    .map((host) =>
+      hostView(host, announced.has(host.address) ? announcers : [], agent.neighbours(host.port), agent.clock.now()),
+    );
 }
 
 function prefixOf(text: string): Prefix {

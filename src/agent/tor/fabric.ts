@@ -6,9 +6,10 @@ import type { Announcer, ForeignClaim, LearnedRoute } from '../../model/hosts.ts
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
-import type { OspfOptions, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
+import type { OspfOptions, OspfSettings, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
 import { OspfSpeaker } from '../../ospf/index.ts';
 import type { EventLog } from '../events.ts';
+import { Resets } from './resets.ts';
 
 /** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
 const NO_ROUTES_WAIT = 10_000;
@@ -27,9 +28,6 @@ const ASK_AGAIN = 50;
  */
 const INHERITED_WAIT = 30_000;
 const INHERITED_LOOK = 500;
-
-/** A session that a reload resets is missed no sooner than this (ms): the link is as sound as it was. */
-const RESET_WAIT = 10_000;
 
 type Settings<T> = Omit<
   T,
@@ -117,14 +115,14 @@ export class Fabric {
   readonly #tables = new Map<'ospf' | 'bgp', LearnedTable>();
   /** When the present adjacency of a protocol began, for NO_ROUTES_WAIT. */
   readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
-  /** Sessions that stood when a reload reset them, by neighbour, and the port that each stood on. */
-  readonly #reset = new Map<string, { readonly port: string; readonly timer: Timer }>();
+  readonly #resets: Resets;
   #timer: Timer | undefined;
   readonly #inherited = new Map<'ospf' | 'bgp', Timer>();
   #stopped = false;
 
   constructor(options: FabricOptions) {
     this.#options = options;
+    this.#resets = new Resets(options.clock, () => options.onChange());
     const { clock, log, links, events } = options;
     const common = { clock, log, links, onForeignClaim: (claim: ForeignClaim) => options.onForeignClaim(claim) };
     if (options.ospf) {
@@ -134,6 +132,7 @@ export class Fabric {
         ...common,
         onRoutes: (changes) => this.#tables.get('ospf')!.update(changes),
         onNeighbor: (change) => {
+          if (change.to === 'Full') this.#resets.forget(`OSPF neighbour on ${change.interface}`);
           this.#sessionChanged('ospf', change.to === 'Full', change.at);
           if (change.to !== 'Full' && change.from !== 'Full') return;
           events.record({
@@ -162,7 +161,7 @@ export class Fabric {
           });
         },
         onSession: (change) => {
-          if (change.to === 'Established') this.#forgetReset(change.neighbor);
+          if (change.to === 'Established') this.#resets.forget(`BGP neighbour ${change.neighbor}`);
           this.#sessionChanged('bgp', change.to === 'Established', change.at);
           if (change.to !== 'Established' && change.from !== 'Established') return;
           events.record({
@@ -195,34 +194,35 @@ export class Fabric {
   configure(settings: BgpSettings): void {
     const { bgp } = this;
     if (!bgp) return;
-    for (const { neighbor, interface: port, state } of bgp.sessions()) {
-      if (state === 'Established' && port !== undefined) this.#expectReset(neighbor, port);
+    const stood = bgp.sessions().filter(({ state }) => state === 'Established');
+    for (const { neighbor, interface: port } of stood) {
+      if (port !== undefined) this.#resets.expect(`BGP neighbour ${neighbor}`, port);
     }
     try {
       bgp.configure(settings);
     } finally {
-      // Those that were not reset, and those that are not wanted any more.
-      const awaited = new Set(
-        bgp.sessions().flatMap(({ neighbor, state }) => (state === 'Established' ? [] : [neighbor as string])),
-      );
-      for (const neighbor of [...this.#reset.keys()]) if (!awaited.has(neighbor)) this.#forgetReset(neighbor);
+      const now = new Map(bgp.sessions().map(({ neighbor, state }) => [neighbor, state]));
+      for (const { neighbor } of stood) {
+        const state = now.get(neighbor);
+        if (state === undefined || state === 'Established') this.#resets.forget(`BGP neighbour ${neighbor}`);
+      }
       this.#options.onChange();
     }
   }
 
-  #expectReset(neighbor: string, port: string): void {
-    const { clock, onChange } = this.#options;
-    this.#forgetReset(neighbor);
-    const timer = clock.schedule(clock.now() + RESET_WAIT, () => {
-      this.#reset.delete(neighbor);
-      onChange();
-    });
-    this.#reset.set(neighbor, { port, timer });
-  }
-
-  #forgetReset(neighbor: string): void {
-    this.#reset.get(neighbor)?.timer.cancel();
-    this.#reset.delete(neighbor);
+  /** The same for OSPF. */
+  configureOspf(settings: OspfSettings): void {
+    const { ospf } = this;
+    if (!ospf) return;
+    const stood = ospf.interfaces().filter(({ full }) => full > 0);
+    for (const { name } of stood) this.#resets.expect(`OSPF neighbour on ${name}`, name);
+    try {
+      ospf.configure(settings);
+    } finally {
+      const now = new Map(ospf.interfaces().map(({ name, full }) => [name, full]));
+      for (const { name } of stood) if (now.get(name) !== 0) this.#resets.forget(`OSPF neighbour on ${name}`);
+      this.#options.onChange();
+    }
   }
 
   /** Planned work: all that we announce gives way to whoever else announces it, or does no more. */
@@ -232,11 +232,27 @@ export class Fabric {
   }
 
   linkChanged(change: PortChange): void {
-    const missed = isUp(change.after) ? [] : [...this.#reset].filter(([, { port }]) => port === change.name);
-    for (const [neighbor] of missed) this.#forgetReset(neighbor);
+    const missed = !isUp(change.after) && this.#resets.linkLost(change.name);
     this.ospf?.linkChanged(change.after, change.name);
     this.bgp?.linkChanged(change);
-    if (missed.length > 0) this.#options.onChange();
+    if (missed) this.#options.onChange();
+  }
+
+  /**
+   * A next hop on a port that is up fell silent, or answers again. What stands on the silence falls at once, as it would
+   * at the word of BFD (RFC 5882 §4): neighbours that had lived through it would be full of news that nobody has sent
+   * again yet, and routes through the port would lead nowhere. What comes back is looked for at once.
+   */
+  silenceChanged(name: string, silent: boolean, at: Instant): void {
+    const port = this.#options.links.port(name);
+    if (!port || !isUp(port)) return;
+    const dark = { ...port, carrier: false };
+    if (silent || !this.ospf?.neighbors().some((neighbor) => neighbor.interface === name)) {
+      this.ospf?.linkChanged(dark, name);
+      this.ospf?.linkChanged(port, name);
+    }
+    if (silent) this.bgp?.linkChanged({ name, before: port, after: dark, at });
+    this.bgp?.linkChanged({ name, before: dark, after: port, at });
   }
 
   /** The host table is complete: what an earlier life of ours left in the fabric goes. */
@@ -291,9 +307,8 @@ export class Fabric {
       if (state === 'Established') return { ready: true, reason: `BGP neighbour ${neighbor} is Established` };
       if (restarting) return { ready: true, reason: `BGP neighbour ${neighbor} restarts gracefully` };
     }
-    for (const [neighbor, reset] of this.#reset) {
-      if (reset.port === port) return { ready: true, reason: `BGP neighbour ${neighbor} was reset by a reload` };
-    }
+    const reset = this.#resets.on(port);
+    if (reset !== undefined) return { ready: true, reason: `${reset} was reset by a reload` };
     return { ready: false, reason: 'no OSPF neighbour is Full and no BGP session is Established there' };
   }
 
@@ -330,13 +345,24 @@ export class Fabric {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
-    for (const neighbor of [...this.#reset.keys()]) this.#forgetReset(neighbor);
+    this.#resets.close();
     for (const timer of this.#inherited.values()) timer.cancel();
     await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);
     for (const table of this.#tables.values()) {
       await table.installer.leave();
       table.installer.close();
     }
+  }
+
+  /**
+   * Ends for a restart, without a withdrawal: OSPF writes down what it needs to go on, BGP says nothing. Its connections
+   * must break with the process, which its neighbours take for the beginning of a graceful restart (RFC 4724).
+   */
+  async pause(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const timer of this.#inherited.values()) timer.cancel();
+    await this.ospf?.pause();
   }
 
   counters(): Record<string, Record<string, number>> {

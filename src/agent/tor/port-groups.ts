@@ -2,11 +2,11 @@ import type { PortLinkGroup } from '../../config/index.ts';
 import { formatDuration } from '../../config/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import { isOpen, type LinkState, type PortChange, type PortDriver } from '../../model/ports.ts';
+import { isOpen, type LinkState, type PortChange, type PortDriver, type PortNeighbour } from '../../model/ports.ts';
 import {
   type Condition,
-  DRAIN,
   type GroupView as DomainView,
+  DRAIN,
   type Hold,
   PortLinkDriver,
   type PortLinkEffect,
@@ -30,6 +30,8 @@ export interface PortGroupsOptions {
   /** Instead of `stateFile`, and ms since 1970 for what is kept there; both the machine's own when absent. */
   readonly state?: StateStore | undefined;
   readonly wallClock?: (() => number) | undefined;
+  /** By LLDP. */
+  neighbours?(port: string): readonly PortNeighbour[];
   /** Hosts of these ports leave the announcements before it returns; `blocked` false: they may be learned again. */
   onBlock(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void;
   /** Drained ports were opened by somebody, or could not be shut or opened. */
@@ -95,7 +97,9 @@ export class PortGroups {
     if (ports.length > 0) {
       const since = this.#options.clock.now();
       const reasonOf = (group: string) => (group === DRAIN ? 'drained' : 'booting: waiting for the fabric');
-      const entries = ports.map((entry) => ({ ...entry, side: 'downlink', since, reason: reasonOf(entry.group) }) as const);
+      const entries = ports.map(
+        (entry) => ({ ...entry, side: 'downlink', since, reason: reasonOf(entry.group) }) as const,
+      );
       this.#driver.handle({ type: 'restore', memory: { ports: entries, holds: {} } });
       await this.#driver.settled();
       await this.#options.ports.setAdmin(
@@ -269,14 +273,21 @@ export class PortGroups {
       uplinks: view.uplinks.map(({ port, up, verdicts }) => ({
         port,
         up,
+        ...this.#lldp(port),
         verdicts: verdicts.map(({ condition, ok, reason }) => ({ condition, ok, reason })),
       })),
       downlinks: view.downlinks.map(({ since, ...downlink }) => ({
         ...downlink,
+        ...this.#lldp(downlink.port),
         ...(since === undefined ? {} : { since: wall.iso(since) }),
       })),
       config: settingsOf(config),
     };
+  }
+
+  #lldp(port: string): { lldp?: readonly PortNeighbour[] } {
+    const lldp = this.#options.neighbours?.(port) ?? [];
+    return lldp.length === 0 ? {} : { lldp };
   }
 }
 

@@ -4,6 +4,7 @@ import type { Address } from '../../model/address.ts';
 import type { HandoffOptions, HandoffTable, Kernel, RouteWatch, WaitingRoom } from '../../netlink/index.ts';
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
+import type { LldpSource } from '../lldp/index.ts';
 import type { MemoryStore } from './host-memory.ts';
 
 /** A place where packets wait for a host. */
@@ -31,15 +32,17 @@ export interface SwitchKernel
   onBlind?(listener: (blind: boolean, reason: string) => void): () => void;
   /** Gateways of the routes through an interface, default routes first. */
   gatewaysVia?(ifindex: number): Promise<readonly Address[]>;
+  /** Where the box itself keeps what LLDP says; absent: lldpd is asked. */
+  readonly lldp?: LldpSource;
   /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
+  /** Where another daemon can be handed the hosts, and its routes seen. */
+  handoffTable?(options: HandoffOptions): HandoffTable;
+  watchRoutes?(): Promise<RouteWatch>;
 }
 
 /**
  * Everything else of the machine that decides what the agent does, so that a simulation can replay it: TCP, packet
-  /** Where another daemon can be handed the hosts, and its routes seen. */
-  handoffTable?(options: HandoffOptions): HandoffTable;
-  watchRoutes?(): Promise<RouteWatch>;
  * and raw sockets, chance, the date, the disk. What is absent is the machine's own.
  */
 export interface Surroundings {

@@ -7,16 +7,18 @@ import type { Address } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { ForeignClaim, HostDelta } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
-import { isUp, type PortChange } from '../../model/ports.ts';
+import { isUp, type PortChange, type PortNeighbour } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
-import { Drain, drainFile } from './drain/index.ts';
+import { memoryFile as adjacencyFile } from '../../ospf/index.ts';
 import { EventLog, WallClock } from '../events.ts';
 import { Failovers } from '../failovers.ts';
+import { processCounters } from '../process-counters.ts';
+import { Drain } from './drain/index.ts';
 import { Fabric } from './fabric.ts';
+import { Handoff, hostMetric } from './handoff.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
 import { NextHops } from './next-hops.ts';
-import { Handoff, hostMetric } from './handoff.ts';
 import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
 import { Projection } from './projection.ts';
@@ -38,6 +40,8 @@ export interface TorSwitchOptions {
   readonly surroundings?: Surroundings;
   /** See `PortGroups.start`. */
   readonly holdAtBoot: boolean;
+  /** Who says by LLDP that he is at the other end of a port. */
+  neighbours?(port: string): readonly PortNeighbour[];
 }
 
 /**
@@ -53,11 +57,11 @@ export class TorSwitch {
   readonly events: EventLog;
   readonly failovers: Failovers;
   readonly kernel: SwitchKernel;
-  readonly drain: Drain;
   readonly hosts: HostRoutes;
   readonly groups: PortGroups;
   readonly fabric: Fabric;
   readonly drain: Drain;
+  readonly neighbours: (port: string) => readonly PortNeighbour[];
   readonly #nextHops: NextHops;
   readonly #judge: UplinkJudge;
   readonly #sight: Sight;
@@ -96,9 +100,10 @@ export class TorSwitch {
     this.events = new EventLog(clock, this.wall, log);
     this.failovers = new Failovers(clock, this.wall);
     this.kernel = kernel;
+    this.neighbours = (port) => options.neighbours?.(port) ?? [];
     this.#room = room;
     const { table, protocol } = config.kernel;
-    this.#hostRoutes = kernel.hostRoutes({ table, protocol });
+    this.#hostRoutes = kernel.hostRoutes({ table, protocol, metric: hostMetric(config) });
     this.hosts = new HostRoutes({
       policy: this.#policy(),
       kernel,
@@ -121,11 +126,10 @@ export class TorSwitch {
       wall: this.wall,
       events: this.events,
       stateFile: join(config.stateDirectory, 'ports.json'),
-      onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
       state: portState,
       wallClock,
+      neighbours: this.neighbours,
       onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
-      this.drain.claimed(claim);
       onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
     });
     const onForeignClaim = (claim: ForeignClaim): void => {
@@ -153,6 +157,7 @@ export class TorSwitch {
         ...config.ospf,
         ...chance,
         ...(openOspfSocket === undefined ? {} : { openSocket: openOspfSocket }),
+        ...adjacencyMemory(config, options.surroundings),
         routerId: config.routerId,
         prefixes,
       },
@@ -191,6 +196,7 @@ export class TorSwitch {
         if (cause === undefined) judge();
         else this.#projection.inTurn(cause, at, port, judge);
       },
+      onTurn: (port, ready, at) => this.fabric.silenceChanged(port, !ready, at),
     });
     this.#judge = {
       adjacency: (port) => this.fabric.adjacency(port),
@@ -265,7 +271,6 @@ export class TorSwitch {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...this.#hostRoutes.counters() },
-      drain: this.drain.counters(),
       ...(this.#room ? { 'waiting-room': { ...this.#room.counters() } } : {}),
       ...this.fabric.counters(),
       ...this.#handoff.counters(),
@@ -288,7 +293,11 @@ export class TorSwitch {
     this.#loadedAt = this.clock.now();
     const { config } = loaded;
     this.kernel.watchCarriers(this.#ports());
-    // The speaker first: it would refuse hosts inside prefixes that it does not know yet.
+    // The speakers first: they would refuse hosts, or claims, inside prefixes that they do not know yet.
+    if (config.ospf && (diff.ospf === 'changed' || diff.hostPolicy)) {
+      const { prefixes } = config.hostRoutes.policy;
+      this.fabric.configureOspf({ ...config.ospf, prefixes });
+    }
     if (config.bgp && (diff.bgp === 'changed' || diff.hostPolicy || diff.hostSources)) {
       const { prefixes } = config.hostRoutes.policy;
       this.fabric.configure({ ...config.bgp, prefixes, servers: announcingServers(config) });
@@ -303,6 +312,7 @@ export class TorSwitch {
       this.#nextHops.configure(config.portLink);
       this.groups.configure(config.portLink, this.#judge);
     }
+    this.#handoff.configure();
     if (diff.changes.length > 0) {
       this.events.record({
         type: 'config.changed',
@@ -313,7 +323,6 @@ export class TorSwitch {
     return diff;
   }
 
-    this.drain.close();
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
     this.#settleTimer?.cancel();
@@ -321,12 +330,24 @@ export class TorSwitch {
     this.drain.close();
     this.hosts.stop();
     await this.fabric.stop();
+    await this.#handoff.stop();
     await this.groups.stop();
     this.#memory.save();
     await this.#hostRoutes.leave();
     await this.#room?.close();
     this.kernel.close();
-    this.#handoff.configure();
+  }
+
+  /**
+   * Ends for a restart or an upgrade: nothing is withdrawn, kernel routes, neighbour entries and ports stay as they are. The
+   * process must end when this resolves.
+   */
+  async pause(): Promise<void> {
+    this.#settleTimer?.cancel();
+    this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
+    await this.groups.settled();
+    await this.fabric.pause();
+    this.#memory.save();
   }
 
   async #start(holdAtBoot: boolean): Promise<void> {
@@ -334,6 +355,7 @@ export class TorSwitch {
     this.kernel.watchCarriers(this.#ports());
     await this.#hostRoutes.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await this.#hostRoutes.adopt();
+    await this.#handoff.start();
     this.kernel.onChange((change) => this.#portChanged(change));
     this.#nextHops.configure(config.portLink);
     await this.groups.start(holdAtBoot, this.#judge, this.drain.restore());
@@ -341,10 +363,10 @@ export class TorSwitch {
     this.kernel.onBlind?.(this.#sight.changed);
     this.hosts.remember(this.#memory.load());
     this.hosts.start();
+    this.#handoff.configure();
     this.fabric.start(adopted.length > 0);
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
     this.events.record({
-    await this.#handoff.stop();
       type: 'agent.started',
       message: `switch role started with ${adopted.length} host routes of an earlier run`,
       fields: { routerId: config.routerId, adopted: adopted.length, holdAtBoot },
@@ -353,6 +375,7 @@ export class TorSwitch {
 
   #settle(): void {
     this.fabric.settled().catch((error: Error) => this.#failed('routes of the fabric were not reconciled', error));
+    this.#handoff.settle(this.hosts.announced());
     this.#hostRoutes.reconcile(this.hosts.announced()).then(
       ({ removed, added, kept, failed }) => {
         if (removed + added + failed === 0) return;
@@ -369,7 +392,6 @@ export class TorSwitch {
     this.events.record({ type: 'agent.error', severity: 'error', message: `${what}: ${error.message}` });
   }
 
-    await this.#handoff.start();
   #portChanged(change: PortChange): void {
     const wasUp = isUp(change.before);
     const up = isUp(change.after);
@@ -377,7 +399,6 @@ export class TorSwitch {
     if (wasUp && !up) {
       const lost = change.after === undefined ? 'is gone' : change.after.adminUp ? 'lost carrier' : 'was shut';
       const cause = `${name} ${lost}`;
-    this.#handoff.configure();
       this.#projection.inTurn(cause, at, name, () => this.#react(change));
       if (this.#concerns(name))
         this.events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
@@ -389,7 +410,6 @@ export class TorSwitch {
       this.events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) {
-    this.#handoff.settle(this.hosts.announced());
       this.hosts.configure(this.#policy());
     }
   }
@@ -399,12 +419,11 @@ export class TorSwitch {
     this.hosts.portChange(change);
     this.groups.portChanged(change);
     this.drain.portChanged(change);
-    this.drain.portChanged(change);
     this.#nextHops.portChanged(change);
     this.fabric.linkChanged(change);
+    this.#handoff.linkChanged(change);
   }
 
-    this.drain.portChanged(change);
   #onDelta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.#projection.apply(delta, cause, at);
     this.#memory.changed();
@@ -437,7 +456,6 @@ export class TorSwitch {
 
   /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
   #judgeUplinks(): void {
-    this.#handoff.linkChanged(change);
     this.groups.judge(this.#judge);
     const { ready, reason } = this.fabric.readiness();
     const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;
@@ -474,6 +492,14 @@ async function openWaitingRoom(
     log.warn({ err: error }, 'no waiting room for returning hosts: their return costs the convergence of the gateway');
     return undefined;
   }
+}
+
+/** In a simulation, or a rehearsal, nothing is kept unless it says where. */
+function adjacencyMemory({ ospf, stateDirectory }: TorConfig, surroundings: Surroundings | undefined) {
+  if (!ospf?.gracefulRestart) return {};
+  const { gracePeriod } = ospf.gracefulRestart;
+  const memory = surroundings ? surroundings.ospfMemory : adjacencyFile(join(stateDirectory, 'ospf.state'));
+  return memory ? { memory, gracePeriod } : {};
 }
 
 function announcingServers({ hostRoutes }: TorConfig): ServerSettings | undefined {

@@ -1,6 +1,6 @@
-import type { GroupView } from '../../agent/api.ts';
+import type { GroupView, LldpView } from '../../agent/api.ts';
 import { AgentCommand } from '../../cli/base-command.ts';
-import { since, upDown, yesNo } from '../../cli/format.ts';
+import { neighbourText, since, upDown, yesNo } from '../../cli/format.ts';
 import { groupName, groupPath } from '../../cli/portlink-command.ts';
 
 export default class PortLinkShow extends AgentCommand {
@@ -23,6 +23,7 @@ export default class PortLinkShow extends AgentCommand {
       [
         { header: 'UPLINK', value: (port) => port.port },
         { header: 'STATE', value: (port) => upDown(port.up) },
+        ...neighbourColumn(group.uplinks),
         {
           header: 'WHY',
           value: (port) => port.verdicts.map((verdict) => `${verdict.condition}: ${verdict.reason}`).join('; '),
@@ -37,9 +38,13 @@ export default class PortLinkShow extends AgentCommand {
         { header: 'DOWNLINK', value: (port) => port.port },
         { header: 'ADMIN', value: (port) => upDown(port.adminUp) },
         { header: 'CARRIER', value: (port) => yesNo(port.carrier) },
+        ...neighbourColumn(group.downlinks),
         {
           header: 'SHUT BY US',
-          value: (port) => (port.shutByUs ? `yes${port.drained ? ', drained' : ''}${port.since === undefined ? '' : `, ${since(port.since)}`}` : 'no'),
+          value: (port) =>
+            port.shutByUs
+              ? `yes${port.drained ? ', drained' : ''}${port.since === undefined ? '' : `, ${since(port.since)}`}`
+              : 'no',
         },
       ],
       group.downlinks,
@@ -65,4 +70,10 @@ export default class PortLinkShow extends AgentCommand {
     ]);
     return group;
   }
+}
+
+/** Only where LLDP says something at all. */
+function neighbourColumn(ports: readonly { readonly lldp?: readonly LldpView[] }[]) {
+  if (!ports.some(({ lldp }) => lldp)) return [];
+  return [{ header: 'NEIGHBOUR', value: (port: { readonly lldp?: readonly LldpView[] }) => neighbourText(port.lldp) }];
 }

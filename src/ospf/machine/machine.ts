@@ -108,7 +108,6 @@ export class OspfMachine {
         core.draining = event.on;
         for (const area of core.areas.values()) routerChanged(area, true);
         for (const record of core.hosts.values()) announceHost(core, record, now);
-        for (const record of core.hosts.values()) announceHost(core, record, now);
         break;
       case 'leave':
         flushAll(core, now);
