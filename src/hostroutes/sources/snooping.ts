@@ -1,5 +1,6 @@
 import { SystemCallError } from 'linux-sockets';
 import type { Address, Mac } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
 import { type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
@@ -11,6 +12,8 @@ import { seenOn } from './stations.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
+/** A port whose socket could not be opened is tried again after this long (ms). */
+const OPEN_AGAIN = 1_000;
 
 export interface Question {
   readonly port: string;
@@ -24,6 +27,7 @@ export interface SnoopingOptions {
   readonly placement: Placement;
   readonly netns: string | undefined;
   readonly log: Log;
+  readonly clock: Clock;
   readonly openPort: OpenPort | undefined;
   /** The hosts known with this MAC. */
   known(mac: Mac): readonly Stationed[];
@@ -40,6 +44,8 @@ export class Snooping {
   readonly #count = new Map<string, number>();
   #policy: HostPolicy;
   #closedDrops = 0;
+  /** Ports whose socket could not be opened. */
+  readonly #deaf = new Map<string, Timer>();
 
   constructor(policy: HostPolicy, options: SnoopingOptions) {
     this.#policy = policy;
@@ -86,6 +92,8 @@ export class Snooping {
 
   close(): void {
     for (const name of [...this.#sockets.keys()]) this.#close(name);
+    for (const timer of this.#deaf.values()) timer.cancel();
+    this.#deaf.clear();
   }
 
   counters(): Record<string, number> {
@@ -103,12 +111,28 @@ export class Snooping {
         name,
         openPort(options, (socket) => this.#read(name, socket)),
       );
+      this.#deaf.get(name)?.cancel();
+      this.#deaf.delete(name);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      // The interface may have gone in the meantime; its message is on the way. Anything else must be known.
       this.#add(`sockets.failed.${error.code}`);
+      // The interface may have gone in the meantime; its message is on the way. Anything else (no memory, say) must be
+      // known, once, and is tried again: no link change will come that would make up for it.
+      const known = this.#deaf.has(name);
+      this.#tryAgain(name);
+      if (known) return;
       log.error({ port: name, code: error.code }, 'no packet socket on this port: nothing is heard there');
     }
+  }
+
+  #tryAgain(name: string): void {
+    const { clock } = this.#options;
+    this.#deaf.get(name)?.cancel();
+    const again = () => {
+      if (this.#policy.ports.includes(name)) this.refresh(name);
+      else this.#deaf.delete(name);
+    };
+    this.#deaf.set(name, clock.schedule(clock.now() + OPEN_AGAIN, again));
   }
 
   #close(name: string): void {

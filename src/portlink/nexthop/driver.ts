@@ -50,6 +50,8 @@ export class NextHopDriver {
   readonly #options: NextHopDriverOptions;
   readonly #probes = new NextHopProbes();
   readonly #ears = new Map<string, UplinkEar>();
+  /** Uplinks whose socket could not be opened. */
+  readonly #deaf = new Set<string>();
   readonly #asked = new Map<string, Asked>();
   readonly #count = new Map<string, number>();
   #timer: Timer | undefined;
@@ -135,6 +137,7 @@ export class NextHopDriver {
   /** false: it never left, for no fault of the uplink's. */
   #probe({ port: name, address, mac }: Extract<NextHopEffect, { type: 'probe' }>): boolean {
     const asker = this.#asker(name, address);
+    if (!this.#ears.has(name)) this.#open(name);
     const ear = this.#ears.get(name);
     const failure = !asker ? 'no-asker' : !ear ? 'no-socket' : ear.send(question(address, mac, asker));
     this.#add(failure === undefined ? 'probes.sent' : `probes.failed.${failure}`);
@@ -165,9 +168,13 @@ export class NextHopDriver {
         name,
         openUplink(options, () => this.#read(name)),
       );
+      this.#deaf.delete(name);
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       this.#add(`sockets.failed.${error.code}`);
+      // It is tried again with each question.
+      if (this.#deaf.has(name)) return;
+      this.#deaf.add(name);
       log.error({ port: name, code: error.code }, 'no packet socket on this uplink: its next hops are not asked');
     }
   }
