@@ -70,6 +70,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   gatewaysVia: NONE,
   handoffTable: NONE,
   watchRoutes: NONE,
+  lldp: NONE,
 };
 
 export const MACHINE: Record<keyof Surroundings, readonly Call[]> = {
@@ -83,8 +84,6 @@ export const MACHINE: Record<keyof Surroundings, readonly Call[]> = {
   ospfMemory: ['disk: memory read', 'disk: memory write'],
   drainMemory: ['disk: memory read', 'disk: memory write'],
   hopMemory: ['disk: memory read', 'disk: memory write'],
-  // No story drains a switch yet.
-  drainMemory: NONE,
 };
 
 /** How often each call was hit by each fault. */

@@ -208,7 +208,15 @@ export class KernelFace implements SwitchKernel {
     const { box, random, weather, transmit, enter, hit, clock } = this.#options;
     enter('packet socket: open');
     if (this.#fails('packet socket: open')) throw new SystemCallError('socket', ENOBUFS);
-    const ear: Ear = { ifindex, bridged, multicast, queue: [], onReadable: () => onReadable(face) };
+    const ear: Ear = {
+      ifindex,
+      bridged,
+      multicast,
+      queue: [],
+      polled: false,
+      closed: false,
+      onReadable: () => onReadable(face),
+    };
     const face: PortEar = {
       ifindex,
       bridged,
@@ -228,7 +236,10 @@ export class KernelFace implements SwitchKernel {
         return undefined;
       },
       dropped: () => 0,
-      close: () => this.#ears.get(name) === ear && this.#ears.delete(name),
+      close: () => {
+        ear.closed = true;
+        if (this.#ears.get(name) === ear) this.#ears.delete(name);
+      },
     };
     this.#ears.set(name, ear);
     return face;
@@ -236,17 +247,26 @@ export class KernelFace implements SwitchKernel {
 
   /** A frame came in on a port. */
   heard(port: BoxPort, bytes: Uint8Array): void {
-    const { clock, random, weather, hit } = this.#options;
     const ear = this.#ears.get(port.name);
     if (!ear || ear.ifindex !== port.ifindex || !isOn(port)) return;
     // A group that nobody has joined: the network card drops the frame.
     if (bytes[0] === 0x33 && !ear.multicast) return;
     ear.queue.push(ear.bridged ? { bytes, vlan: 0 } : { bytes });
-    if (ear.queue.length > 1) return;
+    this.#poll(ear);
+  }
+
+  /** As long as something waits, the socket is readable. */
+  #poll(ear: Ear): void {
+    const { clock, random, weather, hit } = this.#options;
+    if (ear.polled) return;
+    ear.polled = true;
     const late = random.chance(weather.delay);
     if (late) hit('packet socket: receive', 'delay');
     clock.after(late ? random.between(0.5, 20) : random.between(0, 0.05), () => {
-      if (ear.queue.length > 0) ear.onReadable();
+      ear.polled = false;
+      if (ear.queue.length === 0 || ear.closed) return;
+      ear.onReadable();
+      if (ear.queue.length > 0) this.#poll(ear);
     });
   }
 
@@ -400,6 +420,8 @@ interface Ear {
   readonly bridged: boolean;
   readonly multicast: boolean;
   readonly queue: Frame[];
+  polled: boolean;
+  closed: boolean;
   readonly onReadable: () => void;
 }
 

@@ -34,6 +34,7 @@ export class OspfGateway {
   #machine: OspfMachine | undefined;
   #timer: Timer | undefined;
   #timerAt: number | undefined;
+  #installedAt = 0;
 
   constructor(options: OspfGatewayOptions) {
     this.#options = options;
@@ -155,7 +156,12 @@ export class OspfGateway {
           );
         return;
       case 'routes':
-        this.#options.clock.after(this.#options.random.between(0.1, 60), () => {
+        // One after another: a later change never overtakes.
+        this.#installedAt = Math.max(
+          this.#installedAt,
+          this.#options.clock.now() + this.#options.random.between(0.1, 60),
+        );
+        this.#options.clock.schedule(this.#installedAt, () => {
           if (this.#machine === machine) this.#install(effect.changes);
         });
     }

@@ -219,7 +219,7 @@ export function configText(side: Side, scene: Scene, settings: Settings): string
       enabled: settings.enabled,
       uplinks: group.uplinks.map(port),
       downlinks: group.downlinks.map(port),
-      priority: group.priority.map(port),
+      priority: group.priority.filter((slot) => group.downlinks.includes(slot)).map(port),
       upWhen: settings.upWhen,
       deferDelay: `${group.deferDelay}ms`,
       recoveryDelay: `${settings.recoveryDelay}ms`,
