@@ -7,11 +7,13 @@ import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../confi
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
+import { Lldp, Lldpcli, NO_LLDP } from './lldp/index.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import { rehearse } from './rehearsal/index.ts';
 import { reload, serveTor } from './tor/control.ts';
 import { openKernel } from './tor/kernel.ts';
+import type { SwitchKernel } from './tor/surroundings.ts';
 import { TorSwitch } from './tor/switch.ts';
 
 export { LOG_LEVELS, type LogLevel } from './logging.ts';
@@ -42,7 +44,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const stopped = Promise.withResolvers<void>();
   const kernel = await openKernel({ config: loaded.config, clock: systemClock, log });
   const { holdAtBoot } = options;
-  const agent = await TorSwitch.start({ loaded, clock: systemClock, log, kernel, holdAtBoot });
+  const lldp = openLldp(loaded.config, kernel);
+  const neighbours = (port: string) => lldp.of(port);
+  const agent = await TorSwitch.start({ loaded, clock: systemClock, log, kernel, holdAtBoot, neighbours });
+  lldp.start();
   const control = new ControlServer();
   serveTor(control, agent);
   await control.listen(loaded.config.control.socket);
@@ -54,6 +59,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log.info({ signal }, 'withdrawing what we announced, then leaving');
     notify('STOPPING=1');
     rehearsal.abort();
+    lldp.stop();
     Promise.all([agent.stop(), control.close(), metrics?.close()]).then(() => stopped.resolve(), stopped.reject);
   };
   process.once('SIGTERM', leave);
@@ -68,6 +74,15 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   notify('READY=1');
   await stopped.promise;
+}
+
+/** Read where SONiC keeps it, or from lldpd; `kernel` tells when a look is due. */
+function openLldp({ ports }: TorConfig, kernel: SwitchKernel): Lldp {
+  const { lldp: socket } = ports;
+  const source = kernel.lldp ?? (socket === null ? NO_LLDP : new Lldpcli(socket, systemClock));
+  const lldp = new Lldp(source, systemClock);
+  kernel.onChange((change) => lldp.portChanged(change));
+  return lldp;
 }
 
 function isTor(loaded: Loaded): loaded is Loaded & { readonly config: TorConfig } {

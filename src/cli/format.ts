@@ -1,3 +1,5 @@
+import type { LldpView } from '../agent/api.ts';
+
 /** `0.3s`, `12s`, `4m10s`, `3h05m`, `2d04h`: short and with two units at most. */
 export function age(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds) / 1000;
@@ -31,3 +33,15 @@ export const microseconds = (value: number): string =>
 
 export const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
 export const upDown = (value: boolean): string => (value ? 'up' : 'down');
+
+/** By LLDP: `leaf-1 swp7`, several after commas. */
+export const neighbourText = (lldp: readonly LldpView[] | undefined): string | undefined =>
+  lldp
+    ?.map(
+      ({ systemName, portId, portDescription }) =>
+        `${systemName} ${isMac(portId) ? (portDescription ?? portId) : portId}`,
+    )
+    .join(', ');
+
+/** Linux hosts give the MAC as the port's id, and its name as the description. */
+const isMac = (portId: string): boolean => /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(portId);

@@ -1,8 +1,13 @@
 import { Flags } from '@oclif/core';
 import type { HostView } from '../agent/api.ts';
 import { AgentCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
-import { age } from '../cli/format.ts';
+import { age, neighbourText } from '../cli/format.ts';
 import { parseAddress, parsePrefix } from '../model/address.ts';
+
+const WHY = [
+  { header: 'WHY', value: (host: HostView) => host.why },
+  { header: 'EVIDENCE', value: (host: HostView) => host.sources.map(({ evidence }) => evidence).join('; ') },
+];
 
 export default class Hosts extends AgentCommand {
   static override summary = 'List the hosts behind the ports, and who announces them.';
@@ -16,7 +21,7 @@ export default class Hosts extends AgentCommand {
   static override flags = {
     port: Flags.string({ char: 'p', description: 'only behind this port', helpValue: 'PORT' }),
     prefix: Flags.string({ description: 'only inside this prefix, or this address', helpValue: 'PREFIX' }),
-    why: Flags.boolean({ description: 'also say why each is in its state' }),
+    why: Flags.boolean({ description: 'also say why each is in its state, and what was seen of it' }),
   };
 
   override async run(): Promise<HostView[]> {
@@ -33,6 +38,9 @@ export default class Hosts extends AgentCommand {
       [
         { header: 'ADDRESS', value: (host) => host.address },
         { header: 'PORT', value: (host) => host.port },
+        ...(hosts.some(({ lldp }) => lldp)
+          ? [{ header: 'NEIGHBOUR', value: (host: HostView) => neighbourText(host.lldp) }]
+          : []),
         { header: 'MAC', value: (host) => host.mac ?? undefined },
         { header: 'STATE', value: (host) => host.state },
         { header: 'AGE', value: (host) => age(host.ageMs), align: 'right' },
@@ -42,7 +50,7 @@ export default class Hosts extends AgentCommand {
           value: (host) => host.sources.map(({ source, ageMs }) => `${source} ${age(ageMs)}`).join(', '),
         },
         { header: 'ANNOUNCED BY', value: (host) => host.announcedBy.join(' ') },
-        ...(flags.why ? [{ header: 'WHY', value: (host: HostView) => host.why }] : []),
+        ...(flags.why ? WHY : []),
       ],
       hosts,
       'No hosts.',

@@ -235,6 +235,9 @@ const portDriver = z
     protodownReason: integer(0, 31, 'a bit number')
       .default(5)
       .meta({ description: "Our bit among the kernel's reasons for protodown; nobody else's on the box." }),
+    lldp: filePath("the path of lldpd's socket", '/run/lldpd.socket').nullable().default('/run/lldpd.socket').meta({
+      description: "lldpd's socket: who is at the other end of each port is shown where there is one; null: not asked.",
+    }),
   })
   .prefault({});
 

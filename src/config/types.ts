@@ -67,6 +67,8 @@ export interface PortDriverConfig {
   readonly redis: string;
   readonly method: 'auto' | 'admin' | 'protodown';
   readonly protodownReason: number;
+  /** lldpd's socket. */
+  readonly lldp: string | null;
 }
 
 export type OspfAuthentication =

@@ -21,6 +21,20 @@ export interface Port {
   readonly addresses: readonly { readonly address: Address; readonly prefixLength: number }[];
 }
 
+/** Who says by LLDP (IEEE 802.1AB) that he is at the other end of a port's cable. Others' words: see `heardText`. */
+export interface PortNeighbour {
+  readonly systemName: string;
+  readonly portId: string;
+  readonly portDescription?: string;
+  readonly chassisId?: string;
+}
+
+/** What a stranger says of himself, fit for a terminal and a log: without control characters, and not long. */
+export function heardText(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '').slice(0, 255);
+}
+
 export interface PortChange {
   readonly name: string;
   /** undefined: the interface came into being. */

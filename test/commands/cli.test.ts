@@ -62,7 +62,7 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     'portlink show',
     ['portlink', 'show', 'fabric'],
-    /UPLINK +STATE +WHY\nA0 +down +carrier: no carrier\n\nDOWNLINK +ADMIN +CARRIER +SHUT BY US\nA1 +down +no +yes, .*\nA2 +up +yes +no\n/,
+    /UPLINK +STATE +WHY\nA0 +down +carrier: no carrier\n\nDOWNLINK +ADMIN +CARRIER +NEIGHBOUR +SHUT BY US\nA1 +down +no +hv1 eth0 +yes, .*\nA2 +up +yes +- +no\n/,
   ],
   ['ospf neighbors', ['ospf', 'neighbors'], /10\.255\.0\.254 +192\.0\.2\.1 +A0 +0\.0\.0\.0 +Full .* 3\.4s +0\n/],
   [
@@ -100,7 +100,7 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     'status',
     ['status'],
-    /hosts +2 \(1 reachable, 1 probing\)\nlast failover +#7 .* A2 lost carrier, 1 host, kernel routes after 1,250 µs\n\nWARNING: A9 was shut[\s\S]*UPLINK +STATE +WHY\nA0 +down +no carrier\n\nGROUP[\s\S]*ospf +10\.255\.0\.254 +A0 +Full/,
+    /hosts +2 \(1 reachable, 1 probing\)\nlast failover +#7 .* A2 lost carrier, 1 host, kernel routes after 1,250 µs\n\nWARNING: A9 was shut[\s\S]*UPLINK +STATE +NEIGHBOUR +WHY\nA0 +down +spine-1 Ethernet1 +no carrier\n\nGROUP[\s\S]*ospf +10\.255\.0\.254 +A0 +Full/,
   ],
 ];
 
@@ -133,6 +133,7 @@ test('columns stand under each other', async (t) => {
 test('a terminal is never given control characters that came from elsewhere', async (t) => {
   const { out } = await ask('hosts', '--why');
   t.true(out.includes('evil?[31m name'));
+  t.regex(out, /WHY +EVIDENCE\n[\s\S]*its ARP reply on A1\n/);
   t.false(out.includes('\u001b'));
 });
 

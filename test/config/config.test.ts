@@ -124,11 +124,20 @@ test('ports: who shuts them and how; needs a restart', (t) => {
     redis: '/var/run/redis/redis.sock',
     method: 'auto',
     protodownReason: 5,
+    lldp: '/run/lldpd.socket',
   });
   const other = load(`${SMALL}ports: { driver: sonic, redis: '127.0.0.1:6379', method: admin, protodownReason: 7 }\n`);
   t.like(other.config.ports, { driver: 'sonic', redis: '127.0.0.1:6379', method: 'admin', protodownReason: 7 });
+  t.is(load(`${SMALL}ports: { lldp: null }\n`).config.ports.lldp, null);
   t.is(diffConfig(small, other).needsRestart.length, 4);
-  const refused = ['driver: cumulus', 'redis: redis.sock', "redis: '127.0.0.1'", 'method: off', 'protodownReason: 32'];
+  const refused = [
+    'driver: cumulus',
+    'redis: redis.sock',
+    "redis: '127.0.0.1'",
+    'method: off',
+    'protodownReason: 32',
+    'lldp: run',
+  ];
   for (const wrong of refused) t.throws(() => load(`${SMALL}ports: { ${wrong} }\n`), undefined, wrong);
 });
 

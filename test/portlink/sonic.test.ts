@@ -131,6 +131,20 @@ test.serial('R4.4 ports are told as APPL_DB, CONFIG_DB and the kernel say, by na
   });
 });
 
+test.serial("R4.8 a port's neighbour is what SONiC's lldp container has written", async (t) => {
+  await inSonicBox(async (box) => {
+    await withPorts(box, async (ports) => {
+      const { redis } = box;
+      const row = ['lldp_rem_sys_name', 'spine-1', 'lldp_rem_port_id', 'Ethernet4', 'lldp_rem_port_desc', 'to leaf'];
+      redis.cli(0, 'HSET', `LLDP_ENTRY_TABLE:${UPLINK}`, ...row, 'lldp_rem_chassis_id', '02:00:00:00:00:aa');
+      redis.cli(0, 'HSET', 'LLDP_ENTRY_TABLE:eth0', ...row);
+      redis.cli(0, 'HSET', 'LLDP_ENTRY_TABLE:Ethernet4', 'lldp_rem_sys_name', 'half a row');
+      const neighbour = { systemName: 'spine-1', portId: 'Ethernet4', portDescription: 'to leaf' };
+      t.deepEqual([...(await ports.lldp())!], [[UPLINK, [{ ...neighbour, chassisId: '02:00:00:00:00:aa' }]]]);
+    });
+  });
+});
+
 test.serial('R4.6 uplink oper down: the downlinks are shut through Redis in one transaction, and reopen', async (t) => {
   await inSonicBox(async (box) => {
     await withPorts(box, async (ports) => {

@@ -1,25 +1,40 @@
 import type { SessionView as BgpSession, ServerView } from '../../bgp/index.ts';
 import type { HostView as TableHost } from '../../hostroutes/index.ts';
 import type { Instant } from '../../model/clock.ts';
+import type { PortNeighbour } from '../../model/ports.ts';
 import type { NeighborView } from '../../ospf/index.ts';
 import type { BgpNeighborView, HostView, IsoTime, SessionView } from '../api.ts';
 import type { WallClock } from '../events.ts';
+import { evidenceText } from './evidence.ts';
 
 /** Pure translations of what the domains know into what the control API says. */
 
-export function hostView(host: TableHost, announcedBy: readonly string[], now: Instant): HostView {
+export function hostView(
+  host: TableHost,
+  announcedBy: readonly string[],
+  lldp: readonly PortNeighbour[],
+  now: Instant,
+): HostView {
   return {
     address: host.address,
     port: host.port,
     interface: host.interface,
     mac: host.mac,
     sources: host.sources
-      .map(({ source, heardAt }) => ({ source, ageMs: Math.round(now - heardAt) }))
+      .map((each) => ({
+        source: each.source,
+        rank: each.rank,
+        ageMs: Math.round(now - each.heardAt),
+        evidence: evidenceText(each, host),
+      }))
       .sort((left, right) => left.ageMs - right.ageMs),
     why: host.reason,
     state: host.state,
     ageMs: Math.round(now - host.since),
+    heardMs: Math.round(now - host.heardAt),
     level: host.level,
+    rivals: host.rivals,
+    ...(lldp.length === 0 ? {} : { lldp }),
     announcedBy,
   };
 }

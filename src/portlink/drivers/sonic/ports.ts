@@ -17,7 +17,7 @@
  */
 import type { Clock, Instant, Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
-import type { LinkState, Port, PortChange, PortDriver } from '../../../model/ports.ts';
+import type { LinkState, Port, PortChange, PortDriver, PortNeighbour } from '../../../model/ports.ts';
 import { Demands } from './demands.ts';
 import { EMPTY, isKnown, type Picture, portOf, samePort, targetsOf } from './picture.ts';
 import { DEFAULT_SOCKET, type Notification } from './schema.ts';
@@ -112,6 +112,12 @@ export class SonicPorts implements LinkState, PortDriver {
   onChange(listener: (change: PortChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Who is at the other end of each port; undefined while SONiC's databases are out of reach. */
+  async lldp(): Promise<ReadonlyMap<string, readonly PortNeighbour[]> | undefined> {
+    const rows = await this.#session?.lldp([...this.#picture.ports.keys()]);
+    return rows && new Map(Array.from(rows, ([name, neighbour]) => [name, [neighbour]] as const));
   }
 
   get blind(): string | undefined {

@@ -1,5 +1,7 @@
 /** Where SONiC keeps its ports (sonic-swss-common `schema.h`), and how its rows read. Pure. */
 
+import { heardText, type PortNeighbour } from '../../../model/ports.ts';
+
 export const DATABASE = { APPL: 0, CONFIG: 4 } as const;
 export const DEFAULT_SOCKET = '/var/run/redis/redis.sock';
 
@@ -9,6 +11,7 @@ export const METADATA = 'DEVICE_METADATA|localhost';
 
 /** APPL_DB: what runs. Separator `:`. */
 export const APPL = { PORT: 'PORT_TABLE', LAG: 'LAG_TABLE' } as const;
+const LLDP = 'LLDP_ENTRY_TABLE';
 /** Rows of PORT_TABLE that are signs of progress: the ports have been configured, and made. */
 export const PORT_CONFIG_DONE = 'PortConfigDone';
 export const PORT_INIT_DONE = 'PortInitDone';
@@ -23,6 +26,26 @@ export const DEMAND = {
 
 export const portRow = (port: string): string => `${APPL.PORT}:${port}`;
 export const lagRow = (lag: string): string => `${APPL.LAG}:${lag}`;
+export const lldpRow = (port: string): string => `${LLDP}:${port}`;
+
+/** A row of LLDP_ENTRY_TABLE (sonic-dbsyncd, lldp_syncd); a port without a neighbour has none. */
+export function parseLldp(row: Readonly<Record<string, Value>>): PortNeighbour | undefined {
+  const text = (field: string): string | undefined => {
+    const value = row[`lldp_rem_${field}`];
+    return value ? heardText(value) : undefined;
+  };
+  const portId = text('port_id');
+  const chassisId = text('chassis_id');
+  const systemName = text('sys_name') ?? chassisId;
+  if (portId === undefined || systemName === undefined) return undefined;
+  const portDescription = text('port_desc');
+  return {
+    systemName,
+    portId,
+    ...(portDescription === undefined ? {} : { portDescription }),
+    ...(chassisId === undefined ? {} : { chassisId }),
+  };
+}
 
 /** Redis tells of changes on these channels once `notify-keyspace-events` has K, g and h (SONiC: AKE). */
 export const WATCHED_CHANNELS: readonly string[] = [

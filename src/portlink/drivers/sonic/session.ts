@@ -5,6 +5,7 @@
 import { createClient } from '@redis/client';
 import type { Clock, Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
+import type { PortNeighbour } from '../../../model/ports.ts';
 import type { LagRow, Picture, PortRow } from './picture.ts';
 import {
   CONFIG,
@@ -12,10 +13,12 @@ import {
   DEMAND,
   isUpText,
   lagRow,
+  lldpRow,
   METADATA,
   type Notification,
   notifiesEnough,
   PORT_INIT_DONE,
+  parseLldp,
   parseNotification,
   portRow,
   type Value,
@@ -138,6 +141,17 @@ export class Session {
       }),
     );
     return { ports, lags };
+  }
+
+  /** What LLDP says of these ports; SONiC's lldp container writes it. */
+  async lldp(names: readonly string[]): Promise<Map<string, PortNeighbour>> {
+    const rows = await Promise.all(names.map((name) => this.#appl.hGetAll(lldpRow(name))));
+    return new Map(
+      rows.flatMap((row, index) => {
+        const neighbour = parseLldp(row);
+        return neighbour ? [[names[index]!, neighbour] as const] : [];
+      }),
+    );
   }
 
   /**
