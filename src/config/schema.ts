@@ -167,6 +167,14 @@ const ospf = z.strictObject({
       metricType: z.union([z.literal(1), z.literal(2)]).default(2),
     })
     .prefault({}),
+  gracefulRestart: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      gracePeriod: duration({ min: '0s', max: '30m', wholeSeconds: true }).default('10s').meta({
+        description: 'How long the neighbours are asked to wait in a planned restart (RFC 3623); 0s: not at all.',
+      }),
+    })
+    .prefault({}),
 });
 
 const bgp = z.strictObject({
@@ -251,6 +259,9 @@ const kernel = z
       .nullable()
       .default(null)
       .meta({ description: 'The host routes stand in this table too, for FRR or BIRD on the box to announce.' }),
+    handoffReader: anyOf(['bird', 'zebra'])
+      .default('bird')
+      .meta({ description: 'Who reads it; `zebra`: FRR by `ip import-table`, which needs some things its own way.' }),
   })
   .prefault({});
 
@@ -262,9 +273,6 @@ const control = z
     metrics: listenAddress().nullable().default('127.0.0.1:9470'),
   })
   .prefault({});
-    handoffReader: anyOf(['bird', 'zebra'])
-      .default('bird')
-      .meta({ description: 'Who reads it; `zebra`: FRR by `ip import-table`, which needs some things its own way.' }),
 
 const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/var/lib/peerless');
 

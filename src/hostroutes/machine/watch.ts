@@ -68,6 +68,14 @@ export class Watch {
     if (host?.live && host.attempts > 0) host.attempts--;
   }
 
+  /** The next tick may find a host silent. */
+  verdictDue(now: Instant): boolean {
+    return this.#deadlines.someDue(
+      now,
+      (host) => host.live && host.asking !== 'no' && nextStep(host, this.#book.rules, now) === 'silent',
+    );
+  }
+
   tick(now: Instant): void {
     this.#paced = false;
     for (let host = this.#deadlines.first(); host && host.wakeAt <= now; host = this.#deadlines.first()) {
@@ -107,6 +115,13 @@ export class Watch {
     }
   }
 
+  /** Without an end, as for a static host. false: there are too many searches. */
+  seek(address: Address, port: string, now: Instant): boolean {
+    if (this.searches.has(address)) return true;
+    const limit = this.#book.rules.policy.limits.total;
+    return this.searches.start(address, undefined, port, now, { endless: true, limit });
+  }
+
   /** false: it must wait for the next turn, and stays first in line. */
   #attend(host: Host, now: Instant): boolean {
     if (!host.live) {
@@ -115,16 +130,10 @@ export class Watch {
     }
     if (isHeld(host) && host.heldUntil <= now) this.#holdEnds(host, now);
     if (host.settleAt <= now) {
-  /** Without an end, as for a static host. false: there are too many searches. */
-  seek(address: Address, port: string, now: Instant): boolean {
-    if (this.searches.has(address)) return true;
-    const limit = this.#book.rules.policy.limits.total;
-    return this.searches.start(address, undefined, port, now, { endless: true, limit });
-  }
-
       if (!this.#book.turn.allows('settled') || !this.#takePace(now)) return false;
       host.settleAt = Number.POSITIVE_INFINITY;
       host.level = 0;
+      host.contested = false;
       this.count.settled++;
       this.#book.announce(host, 'settled', 'no rival claim left');
     }
