@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
+import type { RestartResult } from './api.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
 import { Lldp, Lldpcli, NO_LLDP } from './lldp/index.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
@@ -26,11 +27,15 @@ export interface AgentOptions {
   readonly holdAtBoot: boolean;
 }
 
+/** The answer to a request for a restart is on its way (ms). */
+const ANSWER_FIRST = 20;
+
 /** The configuration was refused; `message` has all its problems. */
 export class ConfigRefused extends Error {}
 
 /**
- * Runs until SIGTERM or SIGINT and has then left cleanly. SIGHUP reloads.
+ * Runs until SIGTERM or SIGINT and has then left cleanly. SIGHUP reloads. At SIGUSR2, or when asked for a restart over the
+ * control socket, the process ends with nothing withdrawn, for the next one to go on.
  *
  * @throws ConfigRefused when the file is refused
  */
@@ -55,15 +60,33 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const rehearsal = new AbortController();
   rehearse(loaded, log, rehearsal.signal);
 
+  let leaving = false;
   const leave = (signal: NodeJS.Signals): void => {
+    if (leaving) return;
+    leaving = true;
     log.info({ signal }, 'withdrawing what we announced, then leaving');
     notify('STOPPING=1');
     rehearsal.abort();
     lldp.stop();
     Promise.all([agent.stop(), control.close(), metrics?.close()]).then(() => stopped.resolve(), stopped.reject);
   };
-  process.once('SIGTERM', leave);
-  process.once('SIGINT', leave);
+  const pause = async (asked: string): Promise<void> => {
+    if (leaving) return;
+    leaving = true;
+    log.info({ asked }, 'leaving for a restart: nothing is withdrawn');
+    notify('STOPPING=1');
+    rehearsal.abort();
+    await agent.pause();
+    // With the process its TCP connections break, and that is what a neighbour takes for a graceful restart.
+    process.exit(0);
+  };
+  control.on('POST', '/v1/restart', () => {
+    setTimeout(() => pause('control socket'), ANSWER_FIRST);
+    return { pid: process.pid, uptimeMs: Math.round(agent.uptime) } satisfies RestartResult;
+  });
+  process.on('SIGUSR2', () => pause('SIGUSR2'));
+  process.on('SIGTERM', leave);
+  process.on('SIGINT', leave);
   process.on('SIGHUP', () => {
     try {
       const { changes, needsRestart } = reload(agent);

@@ -31,7 +31,7 @@ export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 /** Sections that are read once, at the start, secrets included. */
 const AT_START = [
   ...['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'map'],
-  ...['ospf', 'bfd', 'shadow'],
+  ...['bfd', 'shadow'],
 ];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
@@ -43,7 +43,7 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const b = tor(after.config);
   return {
     changes: changes.map((change) => change.text),
-    needsRestart: changes.flatMap((change) => needsRestart(change, after.config.ospf !== undefined)),
+    needsRestart: changes.flatMap(needsRestart),
     portLink: diffGroups(a?.portLink ?? [], b?.portLink ?? []),
     hostPolicy: !isDeepStrictEqual(
       [a?.hostRoutes.policy, a?.hostRoutes.returning],
@@ -61,15 +61,12 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   };
 }
 
-function needsRestart({ path, text }: { path: Path; text: string }, ospf: boolean): string[] {
+function needsRestart({ path, text }: { path: Path; text: string }): string[] {
   const [section = '', key] = path.map(String);
   if (AT_START.includes(section.split('.')[0]!)) return [text];
-  // A speaker is made or not made at the start; one that runs takes all else at once.
-  if (section === 'bgp' && key === undefined) return [text];
-  // In force at once, but for OSPF: it tells the claims of other switches apart by the prefixes it began with.
-  return ospf && section === 'hostRoutes' && key === 'prefixes'
-    ? [`${text} (as for the claims of other switches)`]
-    : [];
+  // A speaker is made or not made at the start; one that runs takes all else at once, but where OSPF keeps its memory.
+  if ((section === 'bgp' || section === 'ospf') && key === undefined) return [text];
+  return section === 'ospf' && key === 'gracefulRestart' ? [text] : [];
 }
 
 const tor = (config: Config): TorConfig | undefined => (config.role === 'tor' ? config : undefined);

@@ -123,6 +123,9 @@ function resolveOspf(settings: OspfSettings, secrets: Secrets): OspfConfig {
       ...(authentication ? { authentication: resolveAuthentication(authentication, secrets) } : {}),
     })),
     announce: settings.announce,
+    ...(settings.gracefulRestart.enabled
+      ? { gracefulRestart: { gracePeriod: milliseconds(settings.gracefulRestart.gracePeriod) } }
+      : {}),
   };
 }
 

@@ -98,6 +98,8 @@ export interface OspfConfig {
     readonly metric: number;
     readonly metricType: 1 | 2;
   };
+  /** Absent: switched off. Milliseconds. */
+  readonly gracefulRestart?: { readonly gracePeriod: number };
 }
 
 export interface BgpNeighborConfig {

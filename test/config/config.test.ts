@@ -325,7 +325,7 @@ test('a reload notices a new secret in the same file, and does not show it', (t)
     'ospf.interfaces.A0.authentication: the secret',
     'bgp.neighbors.192.0.2.1.passwordFile: the secret',
   ]);
-  t.like(diff, { ospf: 'changed', bgp: 'changed', needsRestart: diff.changes.slice(0, 1) });
+  t.like(diff, { ospf: 'changed', bgp: 'changed', needsRestart: [] });
 });
 
 test('a reload takes a change of how hosts return into the host table', (t) => {

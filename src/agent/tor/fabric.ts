@@ -194,15 +194,15 @@ export class Fabric {
   configure(settings: BgpSettings): void {
     const { bgp } = this;
     if (!bgp) return;
-    const stood = bgp.sessions().filter(({ state }) => state === 'Established');
-    for (const { neighbor, interface: port } of stood) {
-      if (port !== undefined) this.#resets.expect(`BGP neighbour ${neighbor}`, port);
+    const before = bgp.sessions();
+    for (const { neighbor, interface: port, state } of before) {
+      if (state === 'Established' && port !== undefined) this.#resets.expect(`BGP neighbour ${neighbor}`, port);
     }
     try {
       bgp.configure(settings);
     } finally {
       const now = new Map(bgp.sessions().map(({ neighbor, state }) => [neighbor, state]));
-      for (const { neighbor } of stood) {
+      for (const { neighbor } of before) {
         const state = now.get(neighbor);
         if (state === undefined || state === 'Established') this.#resets.forget(`BGP neighbour ${neighbor}`);
       }
