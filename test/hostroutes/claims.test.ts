@@ -16,7 +16,8 @@ test('R4.5 a host that was displaced from another switch is announced one level 
     [undefined, 0],
     [0, 1],
     [1, 2],
-    [2, 2],
+    // Nothing is better than the top: one below, so that the next switch finds it free.
+    [2, 1],
   ] as const) {
     const bench = new Bench();
     bench.do(claim(rival));
@@ -44,6 +45,46 @@ test('R4.5 a host that answers stays, at the same level, and is asked four times
   t.is(bench.model.get(C)?.level, 0);
   bench.do(claim(undefined));
   t.true(probes(bench.run(10_000)).length <= 3);
+});
+
+test('R4.5 failover and way back, faster than claims settle: each finds a better level than the one before', (t) => {
+  const tables = { A: new Bench(), B: new Bench() };
+  const heardIn = (bench: Bench, rival: ClaimLevel | undefined): ClaimLevel => {
+    bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+    bench.do({ type: 'portUp', port: 'A1' });
+    bench.do(claim(rival));
+    bench.do(heard('10.10.10.1', 'A1'));
+    return bench.model.get(C)!.level;
+  };
+  let last = heardIn(tables.A, undefined);
+  for (let round = 0; round < 6; round++) {
+    // The link is lost, and B hears the server before A's withdrawal has come round.
+    const displaced = last;
+    const atB = heardIn(tables.B, displaced);
+    // A gateway that is still told both follows the older; on the way back B stands alone, and has to be displaced.
+    last = heardIn(tables.A, atB);
+    t.true(last > atB, `round ${round}: ${displaced}, ${atB}, ${last}`);
+  }
+});
+
+test('R4.5 a claim at the top, which none can displace: its host is asked as under a rival until it settles', (t) => {
+  const bench = new Bench();
+  bench.do(claim(1));
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  t.is(bench.model.get(C)?.level, 2);
+  bench.do(claim(undefined));
+  const asked = probes(bench.run(1_950)).length;
+  t.true(asked >= 6 && asked <= 8, `${asked}`);
+  t.is(bench.model.get(C)?.level, 2);
+  bench.run(100);
+  t.is(bench.model.get(C)?.level, 0, 'settled');
+  t.true(probes(bench.run(10_000)).length <= 3);
+
+  const left = new Bench();
+  left.do(claim(1));
+  left.do(heard('10.10.10.1', 'A1'));
+  left.do(claim(undefined));
+  t.like(deltas(left.run(401)), [{ delta: { withdrawn: [C] } }]);
 });
 
 test('a rival that is weaker than we are does nothing', (t) => {

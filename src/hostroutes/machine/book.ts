@@ -1,6 +1,6 @@
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import { ForeignClaims, SETTLE_MS } from './claims.ts';
+import { ForeignClaims, SETTLE_MS, TOP_LEVEL } from './claims.ts';
 import { isHeld } from './damping.ts';
 import { Host, RANK } from './host.ts';
 import { SPREAD } from './liveness.ts';
@@ -120,7 +120,8 @@ export class Book {
     const activeActive = this.rules.activeActive(host);
     if (activeActive) host.level = 0;
     const rival = activeActive ? undefined : this.claims.best(host.address);
-    host.contested = rival !== undefined && rival >= host.level;
+    // A claim at the top can't be displaced by a better one: until it has settled its host is asked as if it were.
+    host.contested = !activeActive && (host.level === TOP_LEVEL || (rival !== undefined && rival >= host.level));
     host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
   }
 

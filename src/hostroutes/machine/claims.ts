@@ -64,7 +64,13 @@ export class ForeignClaims {
   }
 }
 
-/** The level at which a host that was just learned is announced: better than what it displaces. */
+export const TOP_LEVEL: ClaimLevel = 2;
+
+/**
+ * The level at which a host that was just learned is announced: better than what it displaces. Nothing is better than the
+ * top: against that, one below it. The older of two equal claims would win in any case, until it is withdrawn or settles,
+ * and the top stays free for the next switch, to which the host may come before ours has settled.
+ */
 export function levelAgainst(rival: ClaimLevel | undefined): ClaimLevel {
-  return rival === undefined ? 0 : rival === 0 ? 1 : 2;
+  return rival === undefined ? 0 : rival === 1 ? TOP_LEVEL : 1;
 }
