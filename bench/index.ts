@@ -8,6 +8,8 @@ import { failover } from './failover.ts';
 import { learn } from './learn.ts';
 import type { BenchOptions } from './options.ts';
 import { type Report, ratioOf, renderReport } from './report.ts';
+import { endurance } from './scale/endurance.ts';
+import { uplink } from './scale/uplink.ts';
 import { secondLoss } from './second-loss.ts';
 import { wire } from './wire.ts';
 
@@ -20,15 +22,24 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report
   'learn-ospf': (options) => learn('ospf', options),
   'failover-bgp': (options) => failover('bgp', options),
   'failover-ospf': (options) => failover('ospf', options),
+  'uplink-bgp': (options) => uplink('bgp', options),
+  'uplink-ospf': (options) => uplink('ospf', options),
+  endurance,
 };
 
-const USAGE = `usage: ./run bench [NAME ...] [--runs N] [--json] [--agent PATH]
+/** Takes many minutes, so it must be asked for by name. */
+const LONG = new Set(['endurance']);
+const FLAPS = ['port', 'move', 'silent'] as const;
+
+const USAGE = `usage: ./run bench [NAME ...] [--runs N] [--json] [--agent PATH] [--profile FOLDER] [--flap WAY]
 
   NAME          ${Object.keys(BENCHES).join(', ')};
-                a first part of a name stands for all that begin with it; none: all
-  --runs N      how often (each benchmark has its own default)
+                a first part of a name stands for all that begin with it; none: all but endurance
+  --runs N      how often (each benchmark has its own default); minutes for endurance
   --json        the reports as JSON on standard output
   --agent PATH  measure this build's agent (a bin/peerless) instead of ours
+  --profile FOLDER  endurance, uplink: leave a CPU profile of the agent there
+  --flap WAY    endurance: ${FLAPS.join(', ')}; default: all in turn
 `;
 
 async function main(): Promise<number> {
@@ -38,6 +49,8 @@ async function main(): Promise<number> {
       runs: { type: 'string' },
       json: { type: 'boolean', default: false },
       agent: { type: 'string' },
+      profile: { type: 'string' },
+      flap: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -47,13 +60,15 @@ async function main(): Promise<number> {
   }
   const names = Object.keys(BENCHES).filter(
     (name) =>
-      positionals.length === 0 || positionals.some((wanted) => name === wanted || name.startsWith(`${wanted}-`)),
+      (positionals.length === 0 && !LONG.has(name)) ||
+      positionals.some((wanted) => name === wanted || name.startsWith(`${wanted}-`)),
   );
   const unknown = positionals.filter(
     (wanted) => !names.some((name) => name === wanted || name.startsWith(`${wanted}-`)),
   );
   const runs = values.runs === undefined ? undefined : Number(values.runs);
-  if (unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
+  const flap = FLAPS.find((each) => each === values.flap);
+  if (values.flap !== flap || unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
     process.stderr.write(USAGE);
     return 2;
   }
@@ -67,7 +82,7 @@ async function main(): Promise<number> {
   const agent = values.agent ?? new URL('../../bin/peerless', import.meta.url).pathname;
   const reports: Report[] = [];
   for (const name of names) {
-    const report = await BENCHES[name]!({ runs, agent, onProgress });
+    const report = await BENCHES[name]!({ runs, agent, profile: values.profile, flap, onProgress });
     reports.push(report);
     if (!values.json) process.stdout.write(`\n${renderReport(report)}`);
   }

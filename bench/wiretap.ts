@@ -3,7 +3,19 @@
  * for us and for whoever we are compared with. Routing packets are read by the lab's observer code, not by the product's
  * codecs.
  */
-import { AF, ETH_P, interfaceIndex, LinuxSocket, PACKET, SO, SOCK, SOL, withNetns } from 'linux-sockets';
+import {
+  AF,
+  ETH_P,
+  type IncomingMessage,
+  interfaceIndex,
+  LinuxSocket,
+  PACKET,
+  SO,
+  SOCK,
+  SOL,
+  SystemCallError,
+  withNetns,
+} from 'linux-sockets';
 import { monotonic, realtimeOffset } from '../lab/monotonic.ts';
 import { arpSender, type RouteSighting, routeSightings } from '../lab/observer/packets.ts';
 
@@ -29,7 +41,7 @@ function listen(
   socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 8 << 20);
   socket.bind({ family: 'packet', ifindex, protocol });
   socket.onReadable(() => {
-    for (const { data, control } of socket.receiveBatch()) {
+    for (const { data, control } of receive(socket)) {
       const stamp = control.find(({ level, type }) => level === SOL.SOCKET && type === SO.TIMESTAMPNS);
       if (!stamp) {
         onPacket(data, monotonic());
@@ -41,6 +53,16 @@ function listen(
     }
   });
   return socket;
+}
+
+/** A port that goes down says so once, as an error. */
+function receive(socket: LinuxSocket): IncomingMessage[] {
+  try {
+    return socket.receiveBatch();
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'ENETDOWN') return [];
+    throw error;
+  }
 }
 
 /** Host routes that are announced and withdrawn in what arrives at a port. */

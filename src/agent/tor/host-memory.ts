@@ -6,8 +6,12 @@ import { parseAddress, parseMac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 
-/** Written at most this often (ms). A line lost with the power costs one return its head start, nothing else. */
+/**
+ * Written this long (ms) after a change, and in a table that never rests ever more rarely: ten thousand hosts are a
+ * megabyte and some milliseconds of the loop. A line lost with the power costs one return its head start, nothing else.
+ */
 const SPACING = 1_000;
+const LONGEST_SPACING = 60_000;
 
 const file = z.object({
   version: z.literal(1),
@@ -57,6 +61,8 @@ export class HostMemory {
   readonly #read: () => readonly Memory[];
   #timer: Timer | undefined;
   #last = '';
+  #spacing = SPACING;
+  #savedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: { store: MemoryStore; clock: Clock; log: Log; read(): readonly Memory[] }) {
     this.#store = options.store;
@@ -83,12 +89,17 @@ export class HostMemory {
   }
 
   changed(): void {
-    this.#timer ??= this.#clock.schedule(this.#clock.now() + SPACING, () => this.save());
+    if (this.#timer) return;
+    const now = this.#clock.now();
+    const rested = now - this.#savedAt >= this.#spacing;
+    this.#spacing = rested ? SPACING : Math.min(2 * this.#spacing, LONGEST_SPACING);
+    this.#timer = this.#clock.schedule(now + this.#spacing, () => this.save());
   }
 
   save(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#savedAt = this.#clock.now();
     const text = JSON.stringify({ version: 1, hosts: this.#read() });
     if (text === this.#last) return;
     try {

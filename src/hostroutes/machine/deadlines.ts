@@ -21,6 +21,13 @@ export class Deadlines<T extends Sleeper> {
     return this.#heap[0];
   }
 
+  /** Whether `test` holds for one of those that are due at `now`; only these are looked at. */
+  someDue(now: Instant, test: (item: T) => boolean, index = 0): boolean {
+    const item = this.#heap[index];
+    if (!item || item.wakeAt > now) return false;
+    return test(item) || this.someDue(now, test, 2 * index + 1) || this.someDue(now, test, 2 * index + 2);
+  }
+
   set(item: T, wakeAt: Instant): void {
     if (wakeAt === Number.POSITIVE_INFINITY) {
       this.delete(item);

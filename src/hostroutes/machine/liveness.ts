@@ -11,6 +11,12 @@ const VERIFY_PROBES = 3;
 /** Part of the interval over which routine probes are spread. */
 export const SPREAD = 1 / 8;
 
+/**
+ * Routine questions and the looks at their answers come on this grid (ms). Thousands of hosts have thousands of deadlines
+ * a second: so they share the turns of the loop instead of having one each.
+ */
+const GRID_MS = 10;
+
 export type Step = 'wait' | 'ask' | 'silent';
 
 export function nextStep(host: Host, rules: CompiledPolicy, now: Instant): Step {
@@ -23,8 +29,14 @@ export function nextStep(host: Host, rules: CompiledPolicy, now: Instant): Step 
 export function nextWake(host: Host, rules: CompiledPolicy): Instant {
   let wake = host.settleAt;
   if (isHeld(host) && host.heldUntil < wake) wake = host.heldUntil;
-  if (rules.probing && host.answersProbes) wake = Math.min(wake, askDue(host, rules));
+  if (rules.probing && host.answersProbes) wake = Math.min(wake, onGrid(host, askDue(host, rules)));
   return wake;
+}
+
+/** A doubt is not made to wait. */
+function onGrid(host: Host, due: Instant): Instant {
+  const routine = host.asking === 'routine' || (host.asking === 'no' && !host.contested);
+  return routine ? Math.ceil(due / GRID_MS) * GRID_MS : due;
 }
 
 export function answerTimeout(host: Host, rules: CompiledPolicy): number {
