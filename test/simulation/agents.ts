@@ -54,7 +54,7 @@ export class Agents {
     if (tor.life || !tor.powered) return;
     const clock = new LifeClock(world.clock);
     const enter = (call: Call): void => this.#enter(tor, clock, call);
-    const user: DiskUser = { clock, random: world.random, weather: tor.weather, enter, hit: world.hit };
+    const user: DiskUser = { clock, random: world.random, fate: tor.fate, enter };
     const face = new KernelFace({
       ...user,
       box: tor.box,
@@ -73,7 +73,7 @@ export class Agents {
       transport: world.tcp.transport(
         (peer) => world.links.find((link) => link.peer === peer)!.local as Address,
         world.linksOf(side).map(({ local }) => local as Address),
-        { alive: () => !clock.dead, enter, hit: world.hit, weather: tor.weather },
+        { alive: () => !clock.dead, enter, fate: tor.fate },
       ),
       openPort: face.openPort,
       openOspfSocket: world.gateway.wire.sockets(clock, enter),
@@ -106,9 +106,10 @@ export class Agents {
   }
 
   #enter(tor: Tor, clock: LifeClock, call: Call): void {
-    if (clock.dead || tor.doom === undefined || --tor.doom > 0) return;
+    if (clock.dead) return;
+    if (!tor.fate.kills(call) && (tor.doom === undefined || --tor.doom > 0)) return;
     tor.doom = undefined;
-    this.#world.hit(call, 'death');
+    tor.fate.struck(call, 'death');
     this.#world.story(`${tor.side} agent dies in ${call}`);
     this.crash(tor.side);
     this.#world.clock.after(this.#world.random.between(50, 4_000), () => this.start(tor.side));

@@ -3,6 +3,7 @@
  * member of the agent's faces: one that comes new does not compile until it is listed.
  */
 import type { Surroundings, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
+import type { Random } from './random.ts';
 
 /** `lost`: it is done, or was said, and nobody hears of it. `death`: the agent dies of it, before or after it is done. */
 export type Fault = 'error' | 'delay' | 'lost' | 'death';
@@ -113,7 +114,7 @@ export class Coverage {
   }
 }
 
-/** How faulty the machine is now: probabilities, by call (`*`: all others). */
+/** How faulty the machine is now: probabilities. */
 export interface Weather {
   error: number;
   delay: number;
@@ -122,4 +123,57 @@ export interface Weather {
   lostPacket: number;
 }
 
-export const FINE: Weather = { error: 0, delay: 0.05, lostNotice: 0, lostFrame: 0, lostPacket: 0 };
+const FINE: Weather = { error: 0, delay: 0.05, lostNotice: 0, lostFrame: 0, lostPacket: 0 };
+
+/** What befalls the calls of one switch: by its weather, or, for tests of one fault, that one always and no other. */
+export class Fate {
+  only: { readonly call: Call; readonly fault: Fault } | undefined;
+  readonly #random: Random;
+  readonly #coverage: Coverage;
+  #weather: Weather = FINE;
+
+  constructor(random: Random, coverage: Coverage) {
+    this.#random = random;
+    this.#coverage = coverage;
+  }
+
+  get isFine(): boolean {
+    return this.#weather.error === 0 && this.#weather.lostPacket === 0;
+  }
+
+  get refuses(): boolean {
+    return this.#weather.error > 0;
+  }
+
+  change(weather: Partial<Weather>): void {
+    this.#weather = { ...FINE, ...weather };
+  }
+
+  /** `share`: of its usual probability. */
+  strikes(call: Call, fault: Exclude<Fault, 'death'>, share = 1): boolean {
+    const struck = this.only ? this.#isOnly(call, fault) : this.#random.chance(this.#chanceOf(call, fault) * share);
+    if (struck) this.struck(call, fault);
+    return struck;
+  }
+
+  /** The agent is to die in this call. */
+  kills(call: Call): boolean {
+    return this.#isOnly(call, 'death');
+  }
+
+  struck(call: Call, fault: Fault): void {
+    this.#coverage.hit(call, fault);
+  }
+
+  #isOnly(call: Call, fault: Fault): boolean {
+    return this.only?.call === call && this.only.fault === fault;
+  }
+
+  #chanceOf(call: Call, fault: Fault): number {
+    const { error, delay, lostNotice, lostFrame, lostPacket } = this.#weather;
+    if (fault === 'error') return error;
+    if (fault === 'delay') return delay;
+    if (call.endsWith('notification')) return lostNotice;
+    return call.startsWith('packet') ? lostFrame : lostPacket;
+  }
+}

@@ -5,7 +5,7 @@
 import type { MemoryStore } from '../../src/agent/tor/host-memory.ts';
 import type { OspfOptions } from '../../src/ospf/index.ts';
 import type { LoadedState, StateStore, StoredPort, StoredState } from '../../src/portlink/index.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Call, Fate } from './calls.ts';
 import type { LifeClock } from './clock.ts';
 import type { Random } from './random.ts';
 
@@ -14,9 +14,8 @@ type OspfMemory = NonNullable<OspfOptions['memory']>;
 export interface DiskUser {
   readonly clock: LifeClock;
   readonly random: Random;
-  readonly weather: Weather;
+  readonly fate: Fate;
   enter(call: Call): void;
-  hit(call: Call, fault: Fault): void;
 }
 
 export class Disk {
@@ -34,17 +33,11 @@ export class Disk {
   }
 
   portState(user: DiskUser): StateStore {
-    const { clock, random, weather, enter } = user;
-    const full = (call: Call): boolean => {
-      if (!random.chance(weather.error)) return false;
-      user.hit(call, 'error');
-      return true;
-    };
+    const { clock, random, fate, enter } = user;
     let saving: Promise<void> = Promise.resolve();
     let pending: StoredState | undefined;
     const pause = (): Promise<void> => {
-      const late = random.chance(weather.delay);
-      if (late) user.hit('disk: save', 'delay');
+      const late = fate.strikes('disk: save', 'delay');
       return new Promise((resolve) => clock.after(late ? random.between(15, 400) : random.between(0.5, 15), resolve));
     };
     const write = async (): Promise<void> => {
@@ -54,7 +47,7 @@ export class Disk {
       const intents = this.#intents.length;
       enter('disk: save');
       await pause();
-      if (full('disk: save')) throw new Error('ENOSPC: no space left on device');
+      if (fate.strikes('disk: save', 'error')) throw new Error('ENOSPC: no space left on device');
       this.#snapshot = structuredClone(state);
       this.unrecorded.clear();
       if (this.#intents.length === intents) this.#intents = [];
@@ -68,7 +61,7 @@ export class Disk {
       intend: (ports) => {
         enter('disk: intend');
         if (clock.dead) return;
-        if (full('disk: intend')) {
+        if (fate.strikes('disk: intend', 'error')) {
           for (const { port } of ports) this.unrecorded.add(port);
           throw new Error('ENOSPC: no space left on device');
         }
@@ -87,11 +80,9 @@ export class Disk {
   }
 
   /** What OSPF keeps of its adjacencies; void after each boot. */
-  adjacencies({ clock, random, weather, enter, hit }: DiskUser): OspfMemory {
+  adjacencies({ clock, random, fate, enter }: DiskUser): OspfMemory {
     const broken = (call: Call): void => {
-      if (!random.chance(weather.error)) return;
-      hit(call, 'error');
-      throw new Error('EIO: i/o error');
+      if (fate.strikes(call, 'error')) throw new Error('EIO: i/o error');
     };
     return {
       boot: String(this.boots),
@@ -126,22 +117,16 @@ export class Disk {
     };
   }
 
-  memory({ clock, random, weather, enter, hit }: DiskUser, name: string): MemoryStore {
+  memory({ clock, fate, enter }: DiskUser, name: string): MemoryStore {
     return {
       read: () => {
-        if (random.chance(weather.error)) {
-          hit('disk: memory read', 'error');
-          throw new Error('EIO: i/o error');
-        }
+        if (fate.strikes('disk: memory read', 'error')) throw new Error('EIO: i/o error');
         return this.#texts.get(name);
       },
       write: (text) => {
         enter('disk: memory write');
         if (clock.dead) return;
-        if (random.chance(weather.error)) {
-          hit('disk: memory write', 'error');
-          throw new Error('ENOSPC: no space left on device');
-        }
+        if (fate.strikes('disk: memory write', 'error')) throw new Error('ENOSPC: no space left on device');
         this.#texts.set(name, text);
         enter('disk: memory write');
       },

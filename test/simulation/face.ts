@@ -34,7 +34,7 @@ import {
 import { onLink } from '../../src/netlink/links.ts';
 import { Listeners } from '../../src/netlink/listeners.ts';
 import { type Box, type BoxEvents, type BoxPort, isOn } from './box.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Call, Fate } from './calls.ts';
 import type { LifeClock } from './clock.ts';
 import { Notices } from './notices.ts';
 import type { Random } from './random.ts';
@@ -43,10 +43,9 @@ export interface FaceOptions {
   readonly box: Box;
   readonly clock: LifeClock;
   readonly random: Random;
-  readonly weather: Weather;
+  readonly fate: Fate;
   /** A call begins, or has been carried out: the agent may die of it. */
   enter(call: Call): void;
-  hit(call: Call, fault: Fault): void;
   /** It is about to shut ports. */
   shuts(ports: readonly string[]): void;
   /** Frames that the agent sends out of a port. */
@@ -136,7 +135,7 @@ export class KernelFace implements SwitchKernel {
     for (const name of ports) {
       const port = box.ports.get(name);
       if (!port || !this.#seen.has(name)) errors.push(new PortError(name, 'no such port'));
-      else if (this.#fails(call)) errors.push(new PortError(name, 'RTM_SETLINK: EBUSY'));
+      else if (this.#options.fate.strikes(call, 'error')) errors.push(new PortError(name, 'RTM_SETLINK: EBUSY'));
       else {
         if (up && port.operator) violation(`${box.name} opens ${name}, which an operator has shut`);
         // Shut by both: from now on nobody can tell whose it is.
@@ -170,7 +169,7 @@ export class KernelFace implements SwitchKernel {
     enter('waiting room');
     if (clock.dead) return NEVER;
     await this.#answer(['waiting room'], () => {
-      if (this.#fails('waiting room')) throw new SystemCallError('socket', ENOBUFS);
+      if (this.#options.fate.strikes('waiting room', 'error')) throw new SystemCallError('socket', ENOBUFS);
     });
     const door = box.makeDoor(DOOR);
     this.#door = door;
@@ -205,9 +204,9 @@ export class KernelFace implements SwitchKernel {
   // ---- frames
 
   readonly openPort: OpenPort = ({ name, ifindex, bridged, multicast }, onReadable): PortEar => {
-    const { box, random, weather, transmit, enter, hit, clock } = this.#options;
+    const { box, fate, transmit, enter, clock } = this.#options;
     enter('packet socket: open');
-    if (this.#fails('packet socket: open')) throw new SystemCallError('socket', ENOBUFS);
+    if (this.#options.fate.strikes('packet socket: open', 'error')) throw new SystemCallError('socket', ENOBUFS);
     const ear: Ear = {
       ifindex,
       bridged,
@@ -222,16 +221,16 @@ export class KernelFace implements SwitchKernel {
       bridged,
       multicast,
       receive: () => {
-        if (this.#fails('packet socket: receive')) throw new SystemCallError('recvmmsg', ENOBUFS);
+        if (this.#options.fate.strikes('packet socket: receive', 'error'))
+          throw new SystemCallError('recvmmsg', ENOBUFS);
         return ear.queue.splice(0, 64);
       },
       send: (frame) => {
         enter('packet socket: send');
         const port = box.ports.get(name);
         if (clock.dead || !port?.adminUp) return 'ENETDOWN';
-        if (this.#fails('packet socket: send')) return 'ENOBUFS';
-        if (random.chance(weather.lostFrame)) hit('packet socket: send', 'lost');
-        else if (port.cable) transmit(port, Uint8Array.from(frame));
+        if (this.#options.fate.strikes('packet socket: send', 'error')) return 'ENOBUFS';
+        if (!fate.strikes('packet socket: send', 'lost') && port.cable) transmit(port, Uint8Array.from(frame));
         enter('packet socket: send');
         return undefined;
       },
@@ -257,11 +256,10 @@ export class KernelFace implements SwitchKernel {
 
   /** As long as something waits, the socket is readable. */
   #poll(ear: Ear): void {
-    const { clock, random, weather, hit } = this.#options;
+    const { clock, random, fate } = this.#options;
     if (ear.polled) return;
     ear.polled = true;
-    const late = random.chance(weather.delay);
-    if (late) hit('packet socket: receive', 'delay');
+    const late = fate.strikes('packet socket: receive', 'delay');
     clock.after(late ? random.between(0.5, 20) : random.between(0, 0.05), () => {
       ear.polled = false;
       if (ear.queue.length === 0 || ear.closed) return;
@@ -309,35 +307,28 @@ export class KernelFace implements SwitchKernel {
   };
 
   #request(request: Request, call: Call): Refusal | undefined {
-    const code = this.#fails(call) ? 'ENOBUFS' : this.#options.box.request(request);
+    const code = this.#options.fate.strikes(call, 'error') ? 'ENOBUFS' : this.#options.box.request(request);
     return code && { code, errno: 1, extack: undefined, request: NAMES[request.type] ?? 'RTM_?' };
   }
 
   #dump<T>(call: Call, read: () => T[]): Promise<T[]> {
-    const { clock, random, enter, hit, weather } = this.#options;
+    const { clock, random, enter, fate } = this.#options;
     enter(call);
     if (clock.dead) return NEVER;
-    const late = random.chance(weather.delay);
-    if (late) hit(call, 'delay');
+    const late = fate.strikes(call, 'delay');
     return new Promise((resolve, reject) => {
       clock.after(late ? random.between(1, 60) : random.between(0.05, 2), () => {
-        if (this.#fails(call, 0.25))
+        if (fate.strikes(call, 'error', 0.25))
           reject(new NetlinkError({ code: 'ENOBUFS', errno: ENOBUFS, extack: undefined, request: 'RTM_GETROUTE' }));
         else resolve(read());
       });
     });
   }
 
-  #fails(call: Call, share = 1): boolean {
-    const { random, weather, hit } = this.#options;
-    if (!random.chance(weather.error * share)) return false;
-    hit(call, 'error');
-    return true;
-  }
-
   /** Most answers are there at once, some take their time; the dead get none. */
   #answer<T>(calls: readonly Call[], say: () => T): Promise<T> {
-    const { clock, random, weather, hit } = this.#options;
+    const { clock, random, fate } = this.#options;
+    const late = calls.filter((call) => fate.strikes(call, 'delay')).length > 0;
     return new Promise((resolve, reject) => {
       const run = (): void => {
         if (clock.dead) return;
@@ -347,12 +338,8 @@ export class KernelFace implements SwitchKernel {
           reject(error);
         }
       };
-      if (!random.chance(weather.delay)) {
-        run();
-        return;
-      }
-      for (const call of calls) hit(call, 'delay');
-      clock.after(random.between(0.5, 40), run);
+      if (late) clock.after(random.between(0.5, 40), run);
+      else run();
     });
   }
 

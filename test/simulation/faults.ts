@@ -100,14 +100,14 @@ export class Faults {
       case 13:
       case 14:
         world.story(`${side} bad weather`);
-        world.weather(side, {
+        world.tors[side].fate.change({
           error: random.pick([0, 0.05, 0.3]),
           delay: random.pick([0.1, 0.6]),
           lostNotice: random.pick([0, 0.05, 0.3]),
           lostFrame: random.pick([0, 0, 0.2]),
           lostPacket: random.pick([0, 0.02, 0.2]),
         });
-        this.#later(500, 5_000, () => world.weather(side, {}));
+        this.#later(500, 5_000, () => world.tors[side].fate.change({}));
         break;
       case 15:
         world.agents.crash(side);
@@ -237,7 +237,7 @@ export class Faults {
     world.story('--- peace');
     for (const side of SIDES) {
       const tor = world.tors[side];
-      world.weather(side, {});
+      tor.fate.change({});
       tor.silent.clear();
       tor.doom = undefined;
       for (const slot of [...scene.uplinks, ...SLOTS]) world.cable(side, slot, 'fault', false);

@@ -1,7 +1,7 @@
 /** G as the switches and the invariants see it: BGP, OSPF or both, and one forwarding table out of what they say. */
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { BgpGateway } from './bgp-gateway.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Fate } from './calls.ts';
 import type { VirtualClock } from './clock.ts';
 import { OspfGateway } from './ospf-gateway.ts';
 import { OspfWire } from './ospf-wire.ts';
@@ -20,8 +20,7 @@ export interface GatewayOptions {
   isOn(link: Link): boolean;
   /** And what is sent over it arrives. */
   passes(link: Link): boolean;
-  weather(link: Link): Weather;
-  hit(call: Call, fault: Fault): void;
+  fate(link: Link): Fate;
   story(what: string): void;
   onAnnouncement(side: Side, prefix: Prefix): void;
   onTable(): void;

@@ -82,7 +82,7 @@ export class Monitor {
   /** What the agent itself knows, it has acted on: the withdrawal is in the turn of the event. */
   #hostsOf(side: Side): void {
     const world = this.#world;
-    const { life, box, weather } = world.tors[side];
+    const { life, box, fate } = world.tors[side];
     const agent = life && !life.stopping ? life.agent : undefined;
     if (!agent) return;
     const announced = agent.hosts.announced();
@@ -100,7 +100,7 @@ export class Monitor {
     const routes = box.hostRoutes(agent.loaded.config.kernel.protocol);
     const missing = announced.filter(({ address, interface: name }) => routes.get(address) !== name);
     // A kernel that has no memory is asked once a second; one that keeps refusing is not our fault.
-    const excused = missing.length === 0 || weather.error > 0;
+    const excused = missing.length === 0 || fate.refuses;
     this.#missing[side] = excused ? undefined : (this.#missing[side] ?? now);
     if (now - (this.#missing[side] ?? now) > SLACK)
       world.violation(
@@ -112,7 +112,7 @@ export class Monitor {
   #toldBy(side: Side): void {
     const world = this.#world;
     const { gateway } = world;
-    const { life, weather } = world.tors[side];
+    const { life, fate } = world.tors[side];
     const agent = life && !life.stopping ? life.agent : undefined;
     const wanted = new Set((agent?.hosts.announced() ?? []).map(({ address }) => hostPrefix(address)));
     const wanted4 = new Set([...wanted].filter((prefix) => !prefix.includes(':')));
@@ -124,7 +124,7 @@ export class Monitor {
         this.#compare(`BGP ${link.name}`, open, wanted, new Set(fresh.map(([prefix]) => prefix)), WIRE);
       }
       if (gateway.ospf) {
-        const open = sound && gateway.ospf.isFull(link) && weather.lostPacket === 0 && weather.error === 0;
+        const open = sound && gateway.ospf.isFull(link) && fate.isFine;
         const told = new Set(gateway.ospf.hosts(side).keys());
         this.#compare(`OSPF ${link.name}`, open, wanted4, told, FLOODING);
         for (const prefix of told) this.#announced(side, prefix);

@@ -1,6 +1,6 @@
 /** One notification socket: in order but late, or overrun; then everything is read anew after what was on its way. */
 import type { Box } from './box.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Call, Fate } from './calls.ts';
 import type { LifeClock } from './clock.ts';
 import type { Random } from './random.ts';
 
@@ -8,8 +8,7 @@ interface NoticesOptions {
   readonly box: Box;
   readonly clock: LifeClock;
   readonly random: Random;
-  readonly weather: Weather;
-  hit(call: Call, fault: Fault): void;
+  readonly fate: Fate;
   story(what: string): void;
 }
 
@@ -27,21 +26,19 @@ export class Notices {
   }
 
   tell(call: Call, say: () => void): void {
-    const { clock, random, weather, story, box, hit } = this.#options;
+    const { clock, random, fate, story, box } = this.#options;
     if (clock.dead) return;
     if (this.#lost) {
-      hit(call, 'lost');
+      fate.struck(call, 'lost');
       return;
     }
-    if (random.chance(weather.lostNotice)) {
+    if (fate.strikes(call, 'lost')) {
       this.#lost = true;
-      hit(call, 'lost');
       story(`${box.name} loses ${this.#name} notifications`);
       clock.after(random.between(5, 300), () => this.#readAnew());
       return;
     }
-    const late = random.chance(weather.delay);
-    if (late) hit(call, 'delay');
+    const late = fate.strikes(call, 'delay');
     const at = Math.max(this.#arrival, clock.now() + (late ? random.between(1, 40) : random.between(0.02, 0.3)));
     this.#arrival = at;
     clock.schedule(at, say);

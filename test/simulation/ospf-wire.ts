@@ -5,7 +5,7 @@ import { type Address, ipv4ToNumber } from '../../src/model/address.ts';
 import type { OpenOspfSocket, OspfSocket } from '../../src/ospf/index.ts';
 import { AllSPFRouters } from '../../src/ospf/machine/core.ts';
 import type { Received } from '../../src/ospf/socket.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Call, Fate } from './calls.ts';
 import type { LifeClock, VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
 import type { Link } from './scene.ts';
@@ -27,10 +27,9 @@ export interface OspfWireOptions {
   readonly links: readonly Link[];
   /** The link carries packets now. */
   passes(link: Link): boolean;
-  weather(link: Link): Weather;
+  fate(link: Link): Fate;
   /** G's end. */
   toGateway(link: Link, packet: Received): void;
-  hit(call: Call, fault: Fault): void;
 }
 
 export class OspfWire {
@@ -43,15 +42,11 @@ export class OspfWire {
 
   /** What one life of an agent opens. `enter`: a call begins or ends there, and the agent may die of it. */
   sockets(clock: LifeClock, enter: (call: Call) => void): OpenOspfSocket {
-    const { random, hit } = this.#options;
     return (name, _ifindex, address): OspfSocket => {
       const link = this.#options.links.find((each) => each.name === name)!;
       const end: End = { address, groups: new Set(), clock, receive: undefined, failed: undefined };
       enter('OSPF socket: open');
-      if (random.chance(this.#options.weather(link).error)) {
-        hit('OSPF socket: open', 'error');
-        throw new SystemCallError('socket', ENOBUFS);
-      }
+      if (this.#options.fate(link).strikes('OSPF socket: open', 'error')) throw new SystemCallError('socket', ENOBUFS);
       this.#ends.set(name, end);
       return {
         join: (group) => end.groups.add(group),
@@ -70,11 +65,10 @@ export class OspfWire {
   }
 
   #send(link: Link, end: End, to: string, packets: readonly Uint8Array[], enter: (call: Call) => void): number {
-    const { random, weather, hit } = this.#options;
+    const { random, fate } = this.#options;
     enter('OSPF socket: send');
     let sent = packets.length;
-    if (random.chance(weather(link).error)) {
-      hit('OSPF socket: send', 'error');
+    if (fate(link).strikes('OSPF socket: send', 'error')) {
       sent = random.integer(0, packets.length - 1);
       if (sent === 0) throw new SystemCallError('sendmsg', random.pick([ENOBUFS, ENETDOWN]));
     }
@@ -99,27 +93,22 @@ export class OspfWire {
   fromGateway(link: Link, destination: U32, bytes: Uint8Array): void {
     const copy = Uint8Array.from(bytes);
     this.#carry(link, 'OSPF socket: receive', () => {
-      const { random, weather, hit } = this.#options;
       const end = this.#ends.get(link.name);
       if (!end || end.clock.dead || (destination !== end.address && !end.groups.has(destination))) return;
-      if (random.chance(weather(link).error)) {
-        hit('OSPF socket: receive', 'error');
+      if (this.#options.fate(link).strikes('OSPF socket: receive', 'error'))
         end.failed?.(new SystemCallError('recvmmsg', ENETDOWN));
-      } else end.receive?.({ source: ipv4ToNumber(link.peer as Address), destination, bytes: copy });
+      else end.receive?.({ source: ipv4ToNumber(link.peer as Address), destination, bytes: copy });
     });
   }
 
   #carry(link: Link, call: Call, arrive: () => void): void {
-    const { clock, random, weather, hit } = this.#options;
-    const { lostPacket, delay } = weather(link);
-    if (random.chance(lostPacket)) {
-      hit(call, 'lost');
-      return;
-    }
-    const copies = random.chance(lostPacket / 2) ? 2 : 1;
+    const { clock, random } = this.#options;
+    const fate = this.#options.fate(link);
+    if (fate.strikes(call, 'lost')) return;
+    // In bad weather some arrive twice.
+    const copies = !fate.isFine && random.chance(0.1) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      const late = random.chance(delay);
-      if (late) hit(call, 'delay');
+      const late = fate.strikes(call, 'delay');
       clock.after(late ? random.between(1, 40) : random.between(0.05, 0.4), () => {
         if (this.#options.passes(link)) arrive();
       });

@@ -1,6 +1,6 @@
 import type { Accept, Connection, ConnectionHandlers, Transport } from '../../src/bgp/transport.ts';
 import type { Address } from '../../src/model/address.ts';
-import type { Call, Fault, Weather } from './calls.ts';
+import type { Call, Fate } from './calls.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
 
@@ -11,8 +11,7 @@ type Path = (one: Address, other: Address) => boolean;
 export interface TcpUser {
   alive(): boolean;
   enter?(call: Call): void;
-  hit?(call: Call, fault: Fault): void;
-  weather?: Weather;
+  readonly fate?: Fate;
 }
 
 /** TCP resends what a broken path swallowed; this often, in ms. */
@@ -47,13 +46,10 @@ export class Tcp {
         const near = new End(this, local, target.address, handlers, user);
         user.enter?.('TCP: connect');
         this.#open.add(near);
-        if (user.weather && this.#random.chance(user.weather.error)) {
-          user.hit?.('TCP: connect', 'error');
+        if (user.fate?.strikes('TCP: connect', 'error'))
           this.#clock.after(this.latency(), () => near.fail('connect: ENETUNREACH'));
-        } else if (user.weather && this.#random.chance(user.weather.lostPacket)) user.hit?.('TCP: connect', 'lost');
-        else {
-          const late = user.weather && this.#random.chance(user.weather.delay);
-          if (late) user.hit?.('TCP: connect', 'delay');
+        else if (!user.fate?.strikes('TCP: connect', 'lost')) {
+          const late = user.fate?.strikes('TCP: connect', 'delay');
           this.#through(local, target.address, () => this.#syn(near), late ? RESEND : 0);
         }
         return near;
@@ -115,15 +111,9 @@ export class Tcp {
   }
 
   /** What is lost comes a resending later. */
-  #trouble({ weather, hit }: TcpUser): number {
-    if (!weather) return 0;
-    if (this.#random.chance(weather.lostPacket)) {
-      hit?.('TCP: write', 'lost');
-      return RESEND;
-    }
-    if (!this.#random.chance(weather.delay)) return 0;
-    hit?.('TCP: write', 'delay');
-    return this.#random.between(1, 40);
+  #trouble({ fate }: TcpUser): number {
+    if (fate?.strikes('TCP: write', 'lost')) return RESEND;
+    return fate?.strikes('TCP: write', 'delay') ? this.#random.between(1, 40) : 0;
   }
 
   latency(): number {

@@ -2,7 +2,7 @@
 import type { TorSwitch } from '../../src/agent/tor/switch.ts';
 import type { Address, Mac } from '../../src/model/address.ts';
 import { Box } from './box.ts';
-import { FINE, type Weather } from './calls.ts';
+import type { Fate } from './calls.ts';
 import type { LifeClock } from './clock.ts';
 import { Disk } from './disk.ts';
 import type { KernelFace } from './face.ts';
@@ -25,7 +25,7 @@ export interface Tor {
   readonly side: Side;
   readonly box: Box;
   readonly disk: Disk;
-  readonly weather: Weather;
+  readonly fate: Fate;
   /** Uplinks on which packets vanish, and no carrier tells. */
   readonly silent: Set<number>;
   powered: boolean;
@@ -36,7 +36,7 @@ export interface Tor {
   readonly broken: Map<string, Set<string>>;
 }
 
-export function makeTor(side: Side, scene: Scene, onLink: (name: string) => void): Tor {
+export function makeTor(side: Side, scene: Scene, fate: Fate, onLink: (name: string) => void): Tor {
   const box = new Box(side, side === 'A' ? 100 : 200, onLink);
   const mac = (last: number): Mac => `02:aa:00:00:0${side === 'A' ? 1 : 2}:0${last}` as Mac;
   for (const { slot, local, local6, ...link } of linksOf(scene)) {
@@ -56,7 +56,7 @@ export function makeTor(side: Side, scene: Scene, onLink: (name: string) => void
     side,
     box,
     disk: new Disk(),
-    weather: { ...FINE },
+    fate,
     silent: new Set(),
     powered: true,
     life: undefined,

@@ -8,7 +8,7 @@ import { whoSpeaks } from '../../src/hostroutes/codec/speaker.ts';
 import type { Address, Mac, Prefix } from '../../src/model/address.ts';
 import { Agents } from './agents.ts';
 import { type BoxPort, isOn } from './box.ts';
-import { type Call, Coverage, type Fault, FINE, type Weather } from './calls.ts';
+import { Coverage, Fate } from './calls.ts';
 import { VirtualClock } from './clock.ts';
 import { Gateway } from './gateway.ts';
 import { Random } from './random.ts';
@@ -70,8 +70,7 @@ export class World {
       tcp: this.tcp,
       isOn: (link) => this.gatewayUp && isOn(this.port(link.side, link.slot)),
       passes: (link) => this.passes(link),
-      weather: ({ side }) => this.tors[side].weather,
-      hit: this.hit,
+      fate: ({ side }) => this.tors[side].fate,
       story: (what) => this.story(what),
       onAnnouncement: (side, prefix) => this.onAnnouncement(side, prefix),
       onTable: () => this.traffic(),
@@ -93,8 +92,6 @@ export class World {
     this.addVm('10.99.0.7' as Address, 99, this.servers[0]!);
   }
 
-  readonly hit = (call: Call, fault: Fault): void => this.coverage.hit(call, fault);
-
   // ---- the fabric
 
   port(side: Side, slot: number): BoxPort {
@@ -106,7 +103,8 @@ export class World {
   }
 
   #tor(side: Side): Tor {
-    return makeTor(side, this.scene, (name) => this.#linkChanged(side, name));
+    const fate = new Fate(this.random, this.coverage);
+    return makeTor(side, this.scene, fate, (name) => this.#linkChanged(side, name));
   }
 
   /** Packets go over it, both ways. */
@@ -144,9 +142,7 @@ export class World {
 
   /** The agent sent a frame out of a port. */
   fromSwitch(side: Side, port: BoxPort, frame: Uint8Array): void {
-    const { weather } = this.tors[side];
-    const late = this.random.chance(weather.delay);
-    if (late) this.hit('packet socket: send', 'delay');
+    const late = this.tors[side].fate.strikes('packet socket: send', 'delay');
     this.clock.after(late ? this.random.between(1, 30) : this.random.between(0.02, 0.3), () => {
       const link = this.links.find(({ name }) => name === port.name);
       if (link) this.#gatewayHears(link, frame);
@@ -162,7 +158,7 @@ export class World {
       const answer = answerOf({ address, mac: `02:ff:00:00:00:${side === 'A' ? 1 : 2}${slot}` as Mac }, frame);
       if (!answer) continue;
       this.clock.after(this.random.between(0.02, 0.3), () => {
-        if (this.passes(link) && !this.random.chance(this.tors[side].weather.lostFrame))
+        if (this.passes(link) && !this.tors[side].fate.strikes('packet socket: receive', 'lost'))
           this.tors[side].life?.face.heard(this.port(side, slot), answer);
       });
     }
@@ -172,11 +168,7 @@ export class World {
     const { box } = this.tors[side];
     this.clock.after(this.random.between(0.02, 0.3), () => {
       const port = this.port(side, slot);
-      if (!isOn(port)) return;
-      if (this.random.chance(this.tors[side].weather.lostFrame)) {
-        this.hit('packet socket: receive', 'lost');
-        return;
-      }
+      if (!isOn(port) || this.tors[side].fate.strikes('packet socket: receive', 'lost')) return;
       const spoken = whoSpeaks(frame);
       if (!('speaker' in spoken)) throw new Error(`a server says what cannot be read: ${JSON.stringify(spoken)}`);
       const { address, mac } = spoken.speaker;
@@ -232,10 +224,6 @@ export class World {
       if (isOn(this.port(vm.server.active, vm.server.slot))) places.add(vm.server.active);
     }
     return places;
-  }
-
-  weather(side: Side, weather: Partial<Weather>): void {
-    Object.assign(this.tors[side].weather, FINE, weather);
   }
 
   // ---- the story
