@@ -293,7 +293,7 @@ export class Drain {
   #arm(): void {
     const { clock } = this.#options;
     this.#timer?.cancel();
-    const at = this.#stopped ? undefined : this.#machine.nextDeadline(clock.now());
+    const at = this.#stopped ? undefined : this.#machine.nextDeadline();
     this.#timer =
       at === undefined ? undefined : clock.schedule(at, () => this.#handle({ type: 'tick', seen: this.#look() }));
   }

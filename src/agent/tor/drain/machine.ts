@@ -49,6 +49,8 @@ export class DrainMachine {
   #queue: string[] = [];
   #current: DrainPort | undefined;
   #nextAt: Instant | undefined;
+  /** When the port under way is looked at again. */
+  #lookAt: Instant = 0;
   /** What begins when the port under way is done. */
   #pending: Extract<DrainEvent, { type: 'drain' | 'undrain' }> | undefined;
   #effects: DrainEffect[] = [];
@@ -86,6 +88,7 @@ export class DrainMachine {
         break;
       case 'tick':
         for (const [address, sighting] of event.seen) this.#current?.hosts.get(address)?.see(sighting, now);
+        this.#lookAt = now + LOOK;
         break;
       case 'restore':
         this.#restore(event.memory, event.at);
@@ -95,8 +98,8 @@ export class DrainMachine {
     return this.#effects.splice(0);
   }
 
-  nextDeadline(now: Instant): Instant | undefined {
-    return this.#current ? now + LOOK : this.#nextAt;
+  nextDeadline(): Instant | undefined {
+    return this.#current ? this.#lookAt : this.#nextAt;
   }
 
   get phase(): DrainPhase {
@@ -232,6 +235,7 @@ export class DrainMachine {
     const port = this.#ports.get(this.#queue.shift()!)!;
     this.#nextAt = undefined;
     this.#current = port;
+    this.#lookAt = now + LOOK;
     if (this.#phase === 'draining') {
       port.begin('moving', now);
       this.#effects.push({ type: 'begin', port: port.port, reason: 'drained' });
@@ -337,7 +341,7 @@ export class DrainMachine {
   #enter(phase: DrainPhase, now: Instant, message: string, severity: 'info' | 'warning' = 'info'): void {
     this.#phase = phase;
     this.#since = now;
-    this.#effects.push({ type: 'news', what: 'phase', severity, message: `${phase}: ${message}` });
+    this.#effects.push({ type: 'news', what: 'phase', severity, message });
   }
 
   #news(port: string, severity: 'info' | 'warning', message: string): void {
