@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { parse, stringify } from 'yaml';
 import { HOME_FIB } from '../../lab/cases/fib.ts';
+import { Faults } from '../../lab/faults.ts';
 import { Helper } from '../../lab/helper.ts';
 import { type LabUpOptions, labDown, labUp } from '../../lab/index.ts';
 import { gatewayFib } from '../../lab/lab.ts';
@@ -222,6 +223,16 @@ export class Stand {
 
   cables(ports: readonly string[], up: boolean): void {
     this.#wires.apply(ports.flatMap((port) => cableAt(port).wires.map(({ ifindex }) => ({ ifindex, up }))));
+  }
+
+  /** A cable that passes nothing while both ends keep their carrier. */
+  async silence(port: string, silent: boolean): Promise<void> {
+    const faults = new Faults(this.name);
+    try {
+      await faults.silence(port, silent);
+    } finally {
+      faults.close();
+    }
   }
 
   fib = () => gatewayFib(this.name);

@@ -32,6 +32,8 @@ export interface NextHopsOptions {
   readonly events: EventLog;
   /** An uplink is judged otherwise; `cause` in plain words when it is not ready any more. */
   onVerdict(port: string, at: Instant, cause: string | undefined): void;
+  /** After that: the verdict on an uplink that is up turned. */
+  onTurn(port: string, ready: boolean, at: Instant): void;
 }
 
 /**
@@ -109,6 +111,7 @@ export class NextHops {
     this.#ready.set(port, ready);
     this.#options.onVerdict(port, at, ready || !before ? undefined : message);
     if (ready === before) return;
+    this.#options.onTurn(port, ready, at);
     this.#options.events.record({
       type: ready ? 'nexthop.alive' : 'nexthop.silent',
       severity: ready ? 'info' : 'warning',
