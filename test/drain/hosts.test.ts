@@ -60,6 +60,31 @@ test('R4.7 after the drain it is expected back as after any shut', (t) => {
   t.deepEqual(table.model.get(C4), { address: C4, level: 2, ...door });
 });
 
+test('R4.7 in mode learned it is expected back once, and then as it has shown', (t) => {
+  const table = new Bench(policy({ returning: { mode: 'learned', wait: 1_000, door } }));
+  const drained = (): void => {
+    table.do(table.live('10.10.10.2', 'A2'));
+    table.do(leave);
+    table.do({ type: 'portDown', ports: ['A2'], reason: 'administratively down' });
+    table.do({ type: 'foreignClaim', claim: { address: C4, level: 1, from: 'B' } });
+    table.do(left());
+    table.alive.clear();
+    table.do({ type: 'expect', ports: ['A2'] });
+  };
+  const opened = (): void => {
+    table.do({ type: 'blockPorts', ports: ['A2'], blocked: false, reason: 'undrained' });
+    table.do({ type: 'portUp', port: 'A2' });
+    table.run(5_000);
+    table.do({ type: 'foreignClaim', claim: { address: C4, level: undefined, from: 'B' } });
+  };
+  drained();
+  t.true(table.model.has(C4));
+  opened();
+  t.false(table.model.has(C4), 'it stayed away');
+  drained();
+  t.false(table.model.has(C4), 'and is not expected any more');
+});
+
 test('where packets can not wait, its hosts go with the port', (t) => {
   const table = new Bench(policy());
   table.do(table.live('10.10.10.2', 'A2'));

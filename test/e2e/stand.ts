@@ -71,6 +71,13 @@ export function outcome(command: readonly string[], env: Readonly<Record<string,
 
 export const peerless = (...words: string[]): Promise<Outcome> => outcome([PEERLESS, ...words]);
 
+export interface Probed {
+  readonly sent: number;
+  readonly lost: number;
+  /** Of those, on the way to the server. */
+  readonly lostTo: number;
+}
+
 let count = 0;
 
 export class Stand {
@@ -169,10 +176,10 @@ export class Stand {
   }
 
   /** Starts the agent with the configuration file as it is. Resolves when it answers, or at once without `wait`. */
-  async start(options: { tor?: TorName; holdAtBoot?: boolean; wait?: boolean } = {}): Promise<void> {
-    const { tor = 'A', holdAtBoot = false, wait = true } = options;
+  async start(options: { tor?: TorName; holdAtBoot?: boolean; wait?: boolean; program?: string } = {}): Promise<void> {
+    const { tor = 'A', holdAtBoot = false, wait = true, program = PEERLESS } = options;
     const state = loadState(this.name);
-    const command = [PEERLESS, 'agent', '--config', this.configFile(tor), '--log-level', 'debug'];
+    const command = [program, 'agent', '--config', this.configFile(tor), '--log-level', 'debug'];
     if (holdAtBoot) command.push('--hold-at-boot');
     const log = join(this.directory(tor), 'agent.log');
     const record = await startDetached(`${tor} agent`, this.#inside(tor, command), log);
@@ -319,7 +326,7 @@ export class Stand {
   // ------------------------------------------------------------------ the probe
 
   /** Counts the packets of `work`: one a millisecond to and from every server. */
-  async probing(work: () => Promise<void>): Promise<Record<ServerName, { sent: number; lost: number }>> {
+  async probing(work: () => Promise<void>): Promise<Record<ServerName, Probed>> {
     this.#probe ??= Helper.start('./probe/main', new URL('../../lab/lab.ts', import.meta.url).href, [this.name]);
     // Neighbours and caches on the way are filled before it counts.
     await sleep(500);
@@ -330,9 +337,10 @@ export class Stand {
       SERVERS.map(({ name }) => {
         const own = results.filter(({ server }) => server === name);
         const total = (pick: (result: ProbeResult) => number) => own.reduce((sum, result) => sum + pick(result), 0);
-        return [name, { sent: total(({ sent }) => sent), lost: total(({ lost }) => lost) }];
+        const lostTo = total(({ direction, lost }) => (direction === 'to-server' ? lost : 0));
+        return [name, { sent: total(({ sent }) => sent), lost: total(({ lost }) => lost), lostTo }];
       }),
-    ) as Record<ServerName, { sent: number; lost: number }>;
+    ) as Record<ServerName, Probed>;
   }
 
   async stopProbe(): Promise<void> {

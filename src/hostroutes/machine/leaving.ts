@@ -10,6 +10,9 @@ import { waitingRoute } from './returning.ts';
  * They go on being announced, now at level 0, so that whoever hears them next is preferred, while their kernel route
  * leads to the place where packets wait. When the other switch is seen to announce them (the agent knows) they have left,
  * and what waited goes after them. Heard at one of our own ports, they are hosts like any other again.
+ *
+ * Planned work ends as it began, without loss: so a host of which it is not known yet whether it comes back by itself
+ * (`returning.ts`) is expected to, this once.
  */
 export class Leaving {
   readonly #book: Book;
@@ -35,6 +38,8 @@ export class Leaving {
       this.#book.clear([name], 'leaving', reason, now);
       for (const host of hosts) {
         host.level = 0;
+        // Where it is now is where it belongs, unless it has shown otherwise.
+        host.returns ??= true;
         host.route = waitingRoute(host, returning.door);
         this.#hosts.set(host.address, host);
       }
