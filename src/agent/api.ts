@@ -16,6 +16,7 @@ import type {
  * | ----------------------------------------- | ------------------------ | ------------------- | ----------------- |
  * | GET /v1/status                            |                          |                     | StatusView        |
  * | GET /v1/hosts                             | port, prefix             |                     | HostView[]        |
+ * | POST /v1/hosts/sweep                      |                          |                     | SweepView         |
  * | GET /v1/portlink                          |                          |                     | GroupView[]       |
  * | GET /v1/portlink/NAME                     |                          |                     | GroupView         |
  * | PUT /v1/portlink/NAME (add)               | dryRun                   | PortLinkSettings    | ChangeResult      |
@@ -95,6 +96,15 @@ export interface SessionView {
 }
 
 // ------------------------------------------------------------------ hosts
+
+/** What a sweep, that has just begun, will do at most. */
+export interface SweepView {
+  readonly interfaces: number;
+  /** IPv4; an IPv6 prefix is one question to all nodes. */
+  readonly addresses: number;
+  readonly questions: number;
+  readonly seconds: number;
+}
 
 export interface HostSourceView {
   /** `static`, `bgp`, `kernel`, `arp` (ND too) or `neighbour`. */

@@ -8,6 +8,7 @@ import {
   prefixContains,
   prefixLength,
 } from '../model/address.ts';
+import { LARGEST_SWEEP } from '../model/hosts.ts';
 import { portsOf, portsWithIndex } from './port-list.ts';
 import type { Finding, Path } from './problem.ts';
 import { milliseconds, parseArea } from './scalars.ts';
@@ -103,6 +104,7 @@ function checkHostRoutes(settings: TorSettings['hostRoutes'], bgp: BgpSettings |
     }
     findings.push(...twice(bound, parseAddress(entry.address)!, [...path, 'address']));
   }
+  findings.push(...checkSweep(settings, prefixes));
   const { activeActive } = settings;
   if (typeof activeActive === 'object') {
     const path = ['hostRoutes', 'activeActive'];
@@ -145,6 +147,21 @@ function checkHostRoutes(settings: TorSettings['hostRoutes'], bgp: BgpSettings |
     });
   }
   return findings;
+}
+
+function checkSweep({ sweep }: TorSettings['hostRoutes'], prefixes: readonly Prefix[]): Finding[] {
+  const addresses = prefixes
+    .filter((prefix) => !prefix.includes(':'))
+    .reduce((sum, prefix) => sum + 2 ** (32 - prefixLength(prefix)), 0);
+  if (!sweep.enabled || addresses <= LARGEST_SWEEP + 2 * prefixes.length) return [];
+  return [
+    {
+      path: ['hostRoutes', 'sweep', 'enabled'],
+      message: `${addresses} IPv4 addresses in hostRoutes.prefixes are too many to ask for (at most ${LARGEST_SWEEP})`,
+      remedy:
+        'Write false, or smaller prefixes; servers that are known but never speak can be listed in sources.static.',
+    },
+  ];
 }
 
 function overlaps(a: Prefix, b: Prefix): boolean {

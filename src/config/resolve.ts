@@ -76,6 +76,7 @@ function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfi
       },
       probe: { interval: milliseconds(probe.interval), retries: probe.retries, timeout: milliseconds(probe.timeout) },
       limits: settings.limits,
+      sweep: settings.sweep,
       activeActive:
         typeof settings.activeActive === 'boolean'
           ? settings.activeActive

@@ -63,6 +63,13 @@ const hostRoutes = z.strictObject({
   limits: z
     .strictObject({ perPort: integer(1, 1_000_000).default(256), total: integer(1, 1_000_000).default(20_000) })
     .prefault({}),
+  sweep: z
+    .strictObject({
+      enabled: z.boolean().default(false).meta({ description: 'At the start, and when a port comes up.' }),
+      rate: integer(1, 10_000).default(200).meta({ description: 'Questions a second.' }),
+    })
+    .prefault({})
+    .meta({ description: 'Silent servers are looked for: every IPv4 address of `prefixes` is asked for once.' }),
   returning: z
     .strictObject({
       mode: anyOf(['learned', 'always', 'never']).default('learned'),

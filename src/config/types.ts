@@ -17,6 +17,7 @@ export interface HostPolicyConfig {
   };
   readonly probe: { readonly interval: number; readonly retries: number; readonly timeout: number };
   readonly limits: { readonly perPort: number; readonly total: number };
+  readonly sweep: { readonly enabled: boolean; readonly rate: number };
   readonly activeActive: boolean | { readonly ports: readonly string[]; readonly prefixes: readonly Prefix[] };
   readonly bindings: readonly {
     readonly address: Address;

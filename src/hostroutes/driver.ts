@@ -18,6 +18,8 @@ import { neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
 import { Snooping } from './sources/snooping.ts';
 import { StationWatch } from './sources/stations.ts';
+import type { SweepPlan } from './sources/sweep.ts';
+import { Sweeping } from './sources/sweeping.ts';
 
 /** Counters of the table, of the decoders (by reason) and of the sockets, flat. */
 export type HostRoutesCounters = Readonly<Record<string, number>>;
@@ -28,6 +30,7 @@ export class HostRoutes {
   readonly #placement: Placement;
   readonly #snooping: Snooping;
   readonly #stations: StationWatch;
+  readonly #sweeping: Sweeping;
   #policy: HostPolicy;
   #timer: Timer | undefined;
   #timerAt: Instant = Number.POSITIVE_INFINITY;
@@ -54,8 +57,17 @@ export class HostRoutes {
       log: options.log,
       clock: options.clock,
       openPort: options.openPort,
+      swept: (address) => this.#sweeping.answers(address),
     });
     this.#stations = new StationWatch({ ...shared, clock });
+    this.#sweeping = new Sweeping(options.policy, {
+      ...shared,
+      clock,
+      snooping: this.#snooping,
+      netns: options.netns,
+      openPort: options.openPort,
+      known: (address) => (this.#table.find(address)?.state ?? 'gone') !== 'gone',
+    });
   }
 
   /** Opens the sockets of the ports that exist, looks for static hosts and takes the kernel's neighbours over. */
@@ -68,6 +80,7 @@ export class HostRoutes {
     this.#stations.start();
     this.#takeNeighbours();
     this.#adopt();
+    this.#sweeping.start();
   }
 
   /** Closes everything; announces nothing and withdraws nothing. */
@@ -76,6 +89,7 @@ export class HostRoutes {
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
     this.#stations.stop();
+    this.#sweeping.stop();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
@@ -90,7 +104,14 @@ export class HostRoutes {
     this.#placement.portsChanged();
     if (!ours || !this.#running) return;
     this.#snooping.refresh(name);
-    if (isUp(after)) this.#feed({ type: 'portUp', port: name }, at);
+    if (!isUp(after)) return;
+    this.#feed({ type: 'portUp', port: name }, at);
+    if (!isUp(change.before)) this.#sweeping.portUp(after!);
+  }
+
+  /** Asks for every address of the prefixes (see sources/sweep.ts). A text: why not. */
+  sweep(): SweepPlan | string {
+    return this.#sweeping.request();
   }
 
   /** A port-link group shuts (true) or reopens ports: hosts withdrawn in one delta, nothing learned there meanwhile. */
@@ -153,6 +174,7 @@ export class HostRoutes {
     const neighboursCome = policy.sources.neighbours && !this.#policy.sources.neighbours;
     this.#policy = policy;
     this.#placement.configure(policy);
+    this.#sweeping.configure(policy);
     const at = this.#now();
     const down = policy.ports.filter((name) => !isUp(this.#options.kernel.port(name)));
     const events: HostEvent[] = [{ type: 'configure', policy }];
@@ -205,7 +227,7 @@ export class HostRoutes {
     const flat: Record<string, number> = { ...table };
     for (const [port, count] of Object.entries(hostsByPort)) flat[`hosts.${port}`] = count;
     for (const [reason, count] of Object.entries(refused)) flat[`refused.${reason}`] = count;
-    return { ...flat, ...this.#snooping.counters(), ...this.#stations.count };
+    return { ...flat, ...this.#snooping.counters(), ...this.#stations.count, ...this.#sweeping.counters };
   }
 
   #now(): Instant {

@@ -3,3 +3,4 @@ export * from './driver.ts';
 export { HostTable } from './machine/table.ts';
 export type * from './machine/types.ts';
 export type * from './options.ts';
+export type { SweepPlan } from './sources/sweep.ts';

@@ -52,6 +52,9 @@ export interface ForeignClaim {
   readonly from: string;
 }
 
+/** IPv4 addresses that are asked for one by one when silent servers are looked for (hostRoutes.sweep). */
+export const LARGEST_SWEEP = 4_096;
+
 export interface NextHop {
   readonly via: Address;
   readonly interface?: string;

@@ -59,6 +59,7 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['portlink', 'list'],
     /^NAME +STATE +SINCE +UPLINKS +SHUT +WHY\nfabric +shut +\S+ +0\/1 +1\/2 +0 of 1 uplinks up, 1 needed\n$/,
   ],
+  ['R4.1 hosts sweep', ['hosts', 'sweep'], /^Asking for 254 addresses on 4 interfaces: 1016 questions, about 6 s\.\n$/],
   [
     'portlink show',
     ['portlink', 'show', 'fabric'],

@@ -254,6 +254,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   'GET /v1/counters': counters,
   'GET /v1/config': config,
   'POST /v1/reload': reload,
+  'POST /v1/hosts/sweep': { interfaces: 4, addresses: 254, questions: 1016, seconds: 6 },
 };
 
 export interface FakeAgent {

@@ -165,6 +165,13 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     /^9:19: hostRoutes\.activeActive\.port: is not a known key\. Did you mean ports\?/,
   ],
   [
+    'sweep of too much',
+    '  prefixes: [10.10.10.0/24]',
+    '  prefixes: [10.10.0.0/16]\n  sweep: { enabled: true }',
+    /^5:21: hostRoutes\.sweep\.enabled: 65536 IPv4 addresses in hostRoutes\.prefixes are too many to ask for \(at most 4096\)\. Write false, or smaller/,
+  ],
+  ['sweep rate', '  limits: {', '  sweep: { rate: 0 }\n  limits: {', /^9:18: hostRoutes\.sweep\.rate: /],
+  [
     'activeActive of nothing',
     '  limits: {',
     '  activeActive: {}\n  limits: {',

@@ -15,7 +15,15 @@ import {
   prefixAddress,
   prefixContains,
 } from '../../model/address.ts';
-import type { ChangeResult, GroupView, HostStateName, PortLinkSettings, ReloadResult, StatusView } from '../api.ts';
+import type {
+  ChangeResult,
+  GroupView,
+  HostStateName,
+  PortLinkSettings,
+  ReloadResult,
+  StatusView,
+  SweepView,
+} from '../api.ts';
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
 import { VERSION } from '../version.ts';
 import { serveDrain } from './drain/control.ts';
@@ -26,6 +34,11 @@ import { bgpSessionView, datedView, hostView, ospfSessionView, serverSession } f
 export function serveTor(server: ControlServer, agent: TorSwitch): void {
   server.on('GET', '/v1/status', () => statusView(agent));
   server.on('GET', '/v1/hosts', (request) => hostViews(agent, request));
+  server.on('POST', '/v1/hosts/sweep', () => {
+    const plan = agent.hosts.sweep();
+    if (typeof plan === 'string') throw new ControlError(422, plan, 'list silent servers in hostRoutes.sources.static');
+    return plan satisfies SweepView;
+  });
   server.on('GET', '/v1/counters', () => agent.counters());
   server.on('GET', '/v1/config', () => ({
     file: agent.loaded.file,

@@ -69,6 +69,8 @@ export interface HostPolicy {
    * true: all of them; else those behind `ports` or inside `prefixes`.
    */
   readonly activeActive: boolean | ActiveActive;
+  /** Silent servers are looked for at the start and when a port comes up: questions a second. Absent: never by itself. */
+  readonly sweep?: { readonly enabled: boolean; readonly rate: number };
   /** Our own and the gateways' addresses: never learned. */
   readonly ownAddresses: readonly Address[];
   readonly bindings?: readonly Binding[];

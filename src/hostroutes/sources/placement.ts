@@ -1,9 +1,10 @@
 import type { Address, Mac, Prefix } from '../../model/address.ts';
-import { familyOf, prefixContains } from '../../model/address.ts';
+import { familyOf, prefixAddress, prefixContains } from '../../model/address.ts';
 import type { Port } from '../../model/ports.ts';
 import type { Asker } from '../../netlink/frames/index.ts';
 import type { HostPolicy } from '../machine/types.ts';
 import type { HostKernel } from '../options.ts';
+import type { SweepPlace } from './sweep.ts';
 
 /**
  * Where the hosts of a port are routed: on the port itself or, for a member of a bridge or bond, on its master; where a
@@ -47,6 +48,23 @@ export class Placement {
     const vlans = this.#vlans();
     if (vlans.length === 0 || this.#addressIn(bridge, this.#prefixOf(address))) return bridge;
     return vlans.find(({ prefix }) => prefixContains(prefix, address))?.port ?? bridge;
+  }
+
+  /** Where all hosts of `prefixes` behind these ports can be asked: each routed interface once. */
+  sweepPlaces(ports: Iterable<Port>): SweepPlace[] {
+    const places = new Map<string, SweepPlace>();
+    for (const port of ports) {
+      for (const prefix of this.#policy.prefixes) {
+        const place = { interface: this.routedOn(port, prefixAddress(prefix)).name, prefix };
+        places.set(`${place.interface} ${prefix}`, place);
+      }
+    }
+    return [...places.values()];
+  }
+
+  /** Our own address in a prefix, as seen on this interface. */
+  addressIn(port: Port, prefix: Prefix): Address | undefined {
+    return this.#addressIn(port, prefix);
   }
 
   /** As whom a host behind `port` is asked; undefined when the interface has no Ethernet address. */

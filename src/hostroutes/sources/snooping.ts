@@ -31,6 +31,8 @@ export interface SnoopingOptions {
   readonly openPort: OpenPort | undefined;
   /** The hosts known with this MAC. */
   known(mac: Mac): readonly Stationed[];
+  /** An ARP reply of this address is one to the sweep. */
+  swept(address: Address): boolean;
   /** What the frames of one port said, in the turn in which they were read. */
   onEvidence(events: HostEvent[]): void;
 }
@@ -88,6 +90,12 @@ export class Snooping {
     const failure = socket && frame ? socket.send(vlan ? tagged(frame, vlan) : frame) : 'no-socket';
     if (failure) this.#add(`probes.failed.${failure}`);
     return failure === undefined;
+  }
+
+  /** One frame out of a downlink; false: it could not be sent. */
+  send(name: string, frame: Uint8Array): boolean {
+    const socket = this.#sockets.get(name);
+    return socket !== undefined && socket.send(frame) === undefined;
   }
 
   close(): void {
@@ -185,7 +193,7 @@ export class Snooping {
           interface: routed.name,
           ifindex: routed.ifindex,
           gratuitous,
-          how,
+          how: how === 'arp-reply' && this.#options.swept(address) ? 'sweep' : how,
           ...(vlan === undefined ? {} : { vlan }),
         };
         events.push(arp ? { type: 'heard', source: 'arp', ...place } : { type: 'probeReply', ...place });

@@ -26,8 +26,11 @@ const DROP = 'drop';
 type Target = typeof ACCEPT | typeof DROP | number;
 type Line = { code: number; k: number; yes?: Target; no?: Target };
 
-/** `speakers`: all ARP, solicitations and advertisements; `answers`: ARP replies and advertisements alone. */
-export type Hearing = 'speakers' | 'answers';
+/**
+ * `speakers`: all ARP, RARP, solicitations and advertisements; `answers`: ARP replies and advertisements alone; `nothing`:
+ * for a socket that only sends.
+ */
+export type Hearing = 'speakers' | 'answers' | 'nothing';
 
 /**
  * ARP, and ICMPv6 neighbour solicitations and advertisements, that came in. The socket must be bound to all protocols:
@@ -36,6 +39,7 @@ export type Hearing = 'speakers' | 'answers';
  * `tagged`: also frames with a VLAN id. On a routed port these belong to another interface.
  */
 export function neighbourFilter(tagged: boolean, hear: Hearing): FilterInstruction[] {
+  if (hear === 'nothing') return [{ code: RETURN, jt: 0, jf: 0, k: 0 }];
   const answers = hear === 'answers';
   const lines: Line[] = [
     { code: LOAD_BYTE, k: PACKET_TYPE },

@@ -3,6 +3,7 @@
  * hears and sends them. They stand here because two domains speak them, of which neither may know the other: hosts are
  * heard and asked on the downlinks, next hops on the uplinks.
  */
+export { allNodesEcho } from './all-nodes.ts';
 export { ARP_LENGTH, type ArpError, type ArpPacket, decodeArp, decodeRarp, encodeArp, type RarpPacket } from './arp.ts';
 export { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame, sourceMac, tagged } from './ethernet.ts';
 export { decodeNd, encodeNd, type NdError, type NdPacket, ndLength, solicitedNode, UNSPECIFIED } from './nd.ts';

@@ -34,6 +34,7 @@ const ADVERTISEMENT = 136;
 const SOURCE_LINK_LAYER = 1;
 const TARGET_LINK_LAYER = 2;
 export const UNSPECIFIED = '::' as Address;
+export const ALL_NODES = 'ff02::1' as Address;
 
 /** `bytes` start at the IPv6 header. Checks what RFC 4861 §7.1.1 and §7.1.2 demand. */
 export function decodeNd(bytes: Uint8Array): NdPacket | NdError {
@@ -45,7 +46,7 @@ export function decodeNd(bytes: Uint8Array): NdPacket | NdError {
   if (length < BODY || bytes.length < IPV6_HEADER + length) return 'nd-length';
   const type = bytes[IPV6_HEADER]!;
   if ((type !== SOLICITATION && type !== ADVERTISEMENT) || bytes[IPV6_HEADER + 1] !== 0) return 'nd-type';
-  if (checksum(bytes, length) !== 0) return 'nd-checksum';
+  if (icmpChecksum(bytes, length) !== 0) return 'nd-checksum';
   const target = bytes.subarray(IPV6_HEADER + 8, IPV6_HEADER + 24);
   if (target[0] === 0xff) return 'nd-target';
   const linkLayer = linkLayerOption(
@@ -99,7 +100,7 @@ export function encodeNd(packet: NdPacket, into: Uint8Array, offset: number): vo
     bytes[IPV6_HEADER + BODY + 1] = 1;
     bytes.set(macBytes(packet.linkLayer), IPV6_HEADER + BODY + 2);
   }
-  const sum = checksum(bytes, length);
+  const sum = icmpChecksum(bytes, length);
   bytes[IPV6_HEADER + 2] = sum >> 8;
   bytes[IPV6_HEADER + 3] = sum & 255;
 }
@@ -124,7 +125,7 @@ function linkLayerOption(options: Uint8Array, wanted: number): Mac | undefined |
 }
 
 /** Over the pseudo-header (RFC 8200 §8.1) and the ICMPv6 message; 0 when the message carries the right one. */
-function checksum(bytes: Uint8Array, length: number): number {
+export function icmpChecksum(bytes: Uint8Array, length: number): number {
   let sum = length + ICMPV6;
   for (let at = 8; at < IPV6_HEADER + length; at += 2) {
     sum += (bytes[at]! << 8) | (at + 1 < IPV6_HEADER + length ? bytes[at + 1]! : 0);

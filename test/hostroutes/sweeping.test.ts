@@ -1,0 +1,93 @@
+/** R4.1 against the kernel: hosts in namespaces that have never sent a frame. */
+import test from 'ava';
+import { ETH_P } from 'linux-sockets';
+import type { Prefix } from '../../src/model/address.ts';
+import { decodeArp } from '../../src/netlink/frames/index.ts';
+import { address, policy } from './helpers.ts';
+import { ip, Lab, until } from './lab.ts';
+
+const ARP_ONLY = { arp: true, neighbours: false, bgp: false, kernel: false, static: [] };
+const PREFIXES = ['10.10.10.0/26', '2001:db8::/64'] as Prefix[];
+
+for (const bridged of [false, true]) {
+  const where = bridged ? 'a bridge' : 'routed ports';
+  test.serial(`R4.1 a sweep finds silent servers behind ${where}, and says so`, async (t) => {
+    const lab = new Lab(bridged);
+    try {
+      lab.addHost('A1', '10.10.10.5/24');
+      lab.addHost('A2', '10.10.10.60/24');
+      await lab.start({ sources: ARP_ONLY, prefixes: PREFIXES, sweep: { enabled: true, rate: 500 } });
+      t.true(await until(() => lab.model.has(address('10.10.10.5')) && lab.model.has(address('10.10.10.60'))));
+      t.deepEqual(lab.at('10.10.10.5'), { port: 'A1', interface: bridged ? 'br0' : 'A1' });
+      t.deepEqual(lab.at('10.10.10.60'), { port: 'A2', interface: bridged ? 'br0' : 'A2' });
+      t.is(lab.routes.find(address('10.10.10.60'))?.sources[0]?.how, 'sweep');
+      t.true(await until(() => lab.routes.counters()['sweep.done'] === 1));
+      t.log(`${lab.routes.counters()['sweep.asked']} questions`);
+    } finally {
+      lab.close();
+    }
+  });
+}
+
+test.serial('R4.1 IPv6: silent servers are found by one echo to all nodes', async (t) => {
+  const lab = new Lab(false);
+  try {
+    lab.addHost('A1', '2001:db8::5/64');
+    lab.addHost('A2', '2001:db8::7/64');
+    await lab.start({ sources: ARP_ONLY, prefixes: ['2001:db8::/64'] as Prefix[] });
+    const plan = lab.routes.sweep();
+    t.like(plan, { interfaces: 2, addresses: 0, questions: 2 });
+    t.true(await until(() => lab.model.size === 2));
+    t.is(lab.at('2001:db8::5').port, 'A1');
+    t.is(lab.at('2001:db8::7').port, 'A2');
+  } finally {
+    lab.close();
+  }
+});
+
+test.serial('R4.1 a port that comes up later is swept then; by default none is', async (t) => {
+  for (const enabled of [true, false]) {
+    const lab = new Lab(false);
+    try {
+      lab.addHost('A2', '10.10.10.9/24');
+      ip('-n', lab.hosts.A2, 'link', 'set', 'eth0', 'down');
+      await until(() => !ip('-n', lab.tor, 'link', 'show', 'A2').includes('LOWER_UP'));
+      await lab.start({ sources: ARP_ONLY, prefixes: PREFIXES, sweep: { enabled, rate: 1000 } });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      ip('-n', lab.hosts.A2, 'link', 'set', 'eth0', 'up');
+      if (enabled) t.true(await until(() => lab.model.has(address('10.10.10.9'))));
+      else await new Promise((resolve) => setTimeout(resolve, 500));
+      t.is(lab.model.size, enabled ? 1 : 0);
+      t.is(lab.routes.counters()['sweep.asked']! > 0, enabled);
+    } finally {
+      lab.close();
+    }
+  }
+});
+
+test.serial('R4.1 the sweep asks as the gateway, or as nobody (RFC 5227) where we have no address', async (t) => {
+  const lab = new Lab(false);
+  try {
+    ip('-n', lab.tor, 'address', 'del', '10.10.10.254/32', 'dev', 'A2');
+    await lab.start({ sources: ARP_ONLY, prefixes: ['10.10.10.252/30'] as Prefix[] });
+    const wires = { A1: lab.wire('A1', ETH_P.ALL), A2: lab.wire('A2', ETH_P.ALL) };
+    lab.routes.sweep();
+    const heard = { A1: new Set<string>(), A2: new Set<string>() };
+    const read = (): boolean => {
+      for (const port of ['A1', 'A2'] as const) {
+        for (const { data } of wires[port].receiveBatch()) {
+          const packet = data.readUInt16BE(12) === 0x0806 ? decodeArp(data.subarray(14)) : 'other';
+          if (typeof packet === 'object') heard[port].add(`${packet.senderAddress} asks for ${packet.targetAddress}`);
+        }
+      }
+      return heard.A1.size + heard.A2.size === 2;
+    };
+    t.true(await until(read), JSON.stringify([...heard.A1, ...heard.A2]));
+    t.deepEqual([...heard.A1], ['10.10.10.254 asks for 10.10.10.253'], 'and not for itself');
+    t.deepEqual([...heard.A2], ['0.0.0.0 asks for 10.10.10.253']);
+    lab.routes.configure(policy({ ports: ['A1', 'A2'], prefixes: ['10.0.0.0/8'] as Prefix[] }));
+    t.regex(String(lab.routes.sweep()), /more than the 4096/);
+  } finally {
+    lab.close();
+  }
+});
