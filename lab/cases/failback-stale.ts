@@ -11,8 +11,12 @@ const ROUNDS = 3;
 /** Less than the two seconds after which a raised claim settles. */
 const SOON = 400;
 
-/** BIRD computes OSPF routes once a second, and the server waits for it 200 ms. */
-const followsInTime = ({ gateway, protocol }: LabState): boolean => gateway === 'frr' || protocol === 'bgp';
+/**
+ * FRR follows in time, and shows B the claim that A has just withdrawn long enough for B to climb over it. By BIRD B may
+ * hear of the withdrawal before it hears the server, and the rounds then use up the levels: the way back of such a round
+ * lasts until B has asked for the server, a few hundred milliseconds.
+ */
+const followsInTime = ({ gateway }: LabState): boolean => gateway === 'frr';
 
 const round = (number: number): readonly CasePhase[] => [
   {

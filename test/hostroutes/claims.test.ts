@@ -1,6 +1,6 @@
 import test from 'ava';
 import { HostTable } from '../../src/hostroutes/machine/table.ts';
-import type { HostEvent } from '../../src/hostroutes/machine/types.ts';
+import type { HostEffect, HostEvent } from '../../src/hostroutes/machine/types.ts';
 import type { Prefix } from '../../src/model/address.ts';
 import type { ClaimLevel } from '../../src/model/hosts.ts';
 import { address, Bench, deltas, heard, mac, policy, probes } from './helpers.ts';
@@ -85,6 +85,34 @@ test('R4.5 a claim at the top, which none can displace: its host is asked as und
   left.do(heard('10.10.10.1', 'A1'));
   left.do(claim(undefined));
   t.like(deltas(left.run(401)), [{ delta: { withdrawn: [C] } }]);
+});
+
+test('R4.5 one address behind two switches: said to be a duplicate while both are there, announced no more often', (t) => {
+  const bench = new Bench();
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(claim(1));
+  const short = bench.run(1_900);
+  t.is(bench.table.find(C)?.state, 'reachable', 'a rival may not have noticed yet that its host has left');
+  const news = (effects: readonly HostEffect[]) =>
+    effects.flatMap((effect) =>
+      effect.type === 'changed' && [effect.from, effect.to].includes('duplicate')
+        ? [`${effect.from} -> ${effect.to}`]
+        : [],
+    );
+  t.deepEqual(news(short), []);
+  const long = bench.run(20_000);
+  t.deepEqual(news(long), ['reachable -> duplicate'], 'once');
+  t.deepEqual(deltas(long), []);
+  t.like(bench.table.find(C), { state: 'duplicate', reason: 'alive on A1, and another switch claims it' });
+  t.deepEqual(news(bench.do(claim(undefined))), ['duplicate -> reachable']);
+  t.is(bench.table.find(C)?.state, 'reachable');
+  bench.do(claim(1));
+  bench.run(3_000);
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  t.is(bench.table.find(C)?.state, 'gone');
+  bench.do({ type: 'portUp', port: 'A1' });
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  t.is(bench.table.find(C)?.state, 'reachable');
 });
 
 test('a rival that is weaker than we are does nothing', (t) => {

@@ -1,6 +1,6 @@
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import { ForeignClaims, SETTLE_MS, TOP_LEVEL } from './claims.ts';
+import { DUPLICATE_MS, ForeignClaims, SETTLE_MS, TOP_LEVEL } from './claims.ts';
 import { isHeld } from './damping.ts';
 import { Host, RANK } from './host.ts';
 import { SPREAD } from './liveness.ts';
@@ -120,9 +120,30 @@ export class Book {
     const activeActive = this.rules.activeActive(host);
     if (activeActive) host.level = 0;
     const rival = activeActive ? undefined : this.claims.best(host.address);
+    const strong = rival !== undefined && rival >= host.level;
     // A claim at the top can't be displaced by a better one: until it has settled its host is asked as if it were.
-    host.contested = !activeActive && (host.level === TOP_LEVEL || (rival !== undefined && rival >= host.level));
+    host.contested = !activeActive && (host.level === TOP_LEVEL || strong);
+    if (!strong) this.#claimedOnce(host);
+    else if (host.rivalSince === Number.POSITIVE_INFINITY) host.rivalSince = now;
     host.settleAt = rival === undefined && host.level > 0 ? now + SETTLE_MS : Number.POSITIVE_INFINITY;
+  }
+
+  /** A host that others claim too has answered. */
+  answeredRival(host: Host, now: Instant): void {
+    if (host.claimedTwice || now - host.rivalSince < DUPLICATE_MS) return;
+    host.claimedTwice = true;
+    const reason = `alive on ${host.port}, and another switch claims it`;
+    const { address, port, state } = host;
+    this.turn.effects.push({ type: 'changed', address, port, from: state, to: 'duplicate', reason });
+  }
+
+  #claimedOnce(host: Host): void {
+    host.rivalSince = Number.POSITIVE_INFINITY;
+    if (!host.claimedTwice) return;
+    host.claimedTwice = false;
+    const { address, port, state } = host;
+    const reason = 'no other switch claims it any more';
+    this.turn.effects.push({ type: 'changed', address, port, from: 'duplicate', to: state, reason });
   }
 
   announce(host: Host, kind: CauseKind, reason: string): void {
@@ -217,7 +238,7 @@ export class Book {
       remembered += port.left.size;
     }
     let duplicates = 0;
-    for (const host of this.hosts.values()) if (isHeld(host)) duplicates++;
+    for (const host of this.hosts.values()) if (isHeld(host) || host.claimedTwice) duplicates++;
     return { hosts: this.live, hostsByPort, duplicates, remembered };
   }
 
@@ -239,6 +260,8 @@ export class Book {
     host.since = now;
     host.asking = 'no';
     host.contested = false;
+    host.rivalSince = Number.POSITIVE_INFINITY;
+    host.claimedTwice = false;
     host.elsewhere = undefined;
     host.route = undefined;
     host.memory = memory;

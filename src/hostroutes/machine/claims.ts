@@ -11,6 +11,12 @@ export const CONTESTED_MS = 250;
  */
 export const SETTLE_MS = 2_000;
 
+/**
+ * A host that answers here although a rival at least as strong has been there this long is nobody who moved: two machines
+ * have one address. Much longer than a rival takes to notice that its host has left.
+ */
+export const DUPLICATE_MS = 2_000;
+
 /** More claimants of one address than any sane fabric has. */
 const CLAIMANTS = 8;
 

@@ -51,6 +51,10 @@ export class Host implements Sleeper {
 
   /** A rival claim at least as strong as ours is present. */
   contested = false;
+  /** Since when such a rival has been seen without a break. */
+  rivalSince: Instant = Number.POSITIVE_INFINITY;
+  /** It answers here, and is claimed elsewhere: an address that two machines have. */
+  claimedTwice = false;
   settleAt: Instant = Number.POSITIVE_INFINITY;
 
   moves = 0;

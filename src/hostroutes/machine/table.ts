@@ -254,6 +254,7 @@ export class HostTable {
     if (rank < RANK.arp || host.asking === 'no') return;
     host.asking = 'no';
     host.attempts = 0;
+    if (host.contested) this.#book.answeredRival(host, now);
     if (host.state === 'probing') this.#book.changeState(host, 'reachable', 'answered');
   }
 

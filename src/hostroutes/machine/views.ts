@@ -9,13 +9,13 @@ export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
     interface: host.interface,
     ifindex: host.ifindex,
     ...(!host.vlan ? {} : { vlan: host.vlan }),
-    state: host.state,
+    state: host.claimedTwice && host.live ? 'duplicate' : host.state,
     level: host.level,
     source: SOURCES[host.rank()] ?? 'arp',
     sources: SOURCES.map((source, rank) => sourceView(host, source, rank)).filter(({ heardAt }) => heardAt >= 0),
     since: host.since,
     heardAt: host.heardAt,
-    reason: host.reason,
+    reason: host.claimedTwice ? `alive on ${host.port}, and another switch claims it` : host.reason,
     rivals,
   };
 }
