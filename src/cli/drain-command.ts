@@ -58,6 +58,13 @@ export abstract class DrainCommand extends AgentCommand {
     }
   }
 
+  /** The end: in words, or as the last line of JSON. */
+  protected conclude(view: DrainView, ...words: string[]): undefined {
+    if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(view)}\n`);
+    else for (const line of words) this.log(line);
+    return undefined;
+  }
+
   #show(port: DrainPortStatus, shown: Map<string, string>): void {
     const { ms: _, ...rest } = port;
     const text = JSON.stringify(rest);

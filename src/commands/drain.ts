@@ -30,7 +30,7 @@ switch stays drained over restarts, until \`peerless undrain\`. Exit code 1: not
     'dry-run': dryRunFlag,
   };
 
-  override async run(): Promise<DrainView | DrainPlan> {
+  override async run(): Promise<DrainPlan | undefined> {
     const { flags } = await this.parse(Drain);
     const client = this.client(flags);
     const order = orderOf(flags);
@@ -40,12 +40,10 @@ switch stays drained over restarts, until \`peerless undrain\`. Exit code 1: not
       return plan;
     }
     const view = await this.watch(client, await client.send<DrainView>('POST', '/v1/drain', {}, order));
-    this.log(view.reason);
-    if (view.phase !== 'drained') {
-      this.log('`peerless drain` goes on with what is left, `peerless undrain` brings everything back.');
-      this.endWith(EXIT.no);
-    }
-    return view;
+    if (view.phase === 'drained') return this.conclude(view, view.reason);
+    this.endWith(EXIT.no);
+    const remedy = '`peerless drain` goes on with what is left, `peerless undrain` brings everything back.';
+    return this.conclude(view, view.reason, remedy);
   }
 
   #print(plan: DrainPlan): void {

@@ -17,12 +17,11 @@ about to come back. A port that its port-link group wants shut is left to the gr
     force: Flags.boolean({ description: 'although the fabric is not ready' }),
   };
 
-  override async run(): Promise<DrainView> {
+  override async run(): Promise<undefined> {
     const { flags } = await this.parse(Undrain);
     const client = this.client(flags);
     const view = await this.watch(client, await client.send<DrainView>('POST', '/v1/undrain', {}, orderOf(flags)));
-    this.log(view.phase === 'none' && view.reason === '' ? 'Nothing is drained.' : view.reason);
     if (view.phase !== 'none' && !flags.port && !flags.group) this.endWith(EXIT.no);
-    return view;
+    return this.conclude(view, view.phase === 'none' && view.reason === '' ? 'Nothing is drained.' : view.reason);
   }
 }
