@@ -24,6 +24,9 @@ import { Sweeping } from './sources/sweeping.ts';
 /** Counters of the table, of the decoders (by reason) and of the sockets, flat. */
 export type HostRoutesCounters = Readonly<Record<string, number>>;
 
+/** Ports whose hosts are withdrawn ahead of those of the other ports that are blocked with them. */
+const FIRST_PORTS = 2;
+
 export class HostRoutes {
   readonly #options: HostRoutesOptions;
   readonly #table: HostTable;
@@ -116,7 +119,10 @@ export class HostRoutes {
 
   /** A port-link group shuts (true) or reopens ports: hosts withdrawn in one delta, nothing learned there meanwhile. */
   blockPorts(ports: readonly string[], blocked: boolean, reason: string, at = this.#now()): void {
-    this.#feed({ type: 'blockPorts', ports, blocked, reason }, at);
+    // The first hosts are on the wire before the others are looked up.
+    const first = blocked && ports.length > 2 * FIRST_PORTS ? FIRST_PORTS : ports.length;
+    this.#feed({ type: 'blockPorts', ports: ports.slice(0, first), blocked, reason }, at);
+    if (first < ports.length) this.#feed({ type: 'blockPorts', ports: ports.slice(first), blocked, reason }, at);
   }
 
   /** These ports are about to carry their hosts again (or just do): see machine/returning.ts. Answers who is expected. */

@@ -171,6 +171,10 @@ export class OspfSpeaker implements Speaker {
     this.#handle({ kind: 'settled' });
   }
 
+  pump(): void {
+    this.#wires.pump();
+  }
+
   linkChanged(port: Port | undefined, name: string): void {
     const link = port && isUp(port) ? linkOf(port) : undefined;
     if (!this.#running || !this.#machine.core.interfaces.has(name)) return;

@@ -155,6 +155,8 @@ export interface Speaker extends Announcer {
   apply(delta: HostDelta): WireReport;
   /** The host table is complete: LSAs of ours from an earlier life that it does not back are flushed now, not after 5 s. */
   settled(): void;
+  /** Sends what is due by now of a burst that is spread over time, for a caller who keeps the loop busy. */
+  pump(): void;
   /** The same as what `links.onChange` reports; idempotent, for a caller that orders its own reactions. */
   linkChanged(port: Port | undefined, name: string): void;
   /**

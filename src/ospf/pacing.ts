@@ -52,6 +52,11 @@ export class PacedSender {
     this.#drain();
   }
 
+  /** What is due by now, for who keeps the loop busy. */
+  pump(): void {
+    if (this.#queue.length > 0) this.#drain();
+  }
+
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;

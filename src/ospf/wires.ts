@@ -117,6 +117,10 @@ export class Wires {
     for (const name of [...this.#wires.keys()]) this.close(name);
   }
 
+  pump(): void {
+    for (const { pacer } of this.#wires.values()) pacer.pump();
+  }
+
   transmit(effect: Extract<Effect, { kind: 'send' | 'update' }>): void {
     const wire = this.#wires.get(effect.interface);
     if (!wire) return;

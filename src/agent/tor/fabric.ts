@@ -231,6 +231,11 @@ export class Fabric {
     this.ospf?.drain(on);
   }
 
+  /** What is due on the wire by now, for who keeps the loop busy. */
+  pump(): void {
+    this.ospf?.pump();
+  }
+
   linkChanged(change: PortChange): void {
     const missed = !isUp(change.after) && this.#resets.linkLost(change.name);
     this.ospf?.linkChanged(change.after, change.name);

@@ -53,8 +53,8 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     counters: () => ({
-    handoffTable: (options) => kernel.handoffTable(options),
-    watchRoutes: () => kernel.watchRoutes(),
+      handoffTable: (options) => kernel.handoffTable(options),
+      watchRoutes: () => kernel.watchRoutes(),
       ...kernel.counters(),
       ...Object.fromEntries(Object.entries(ports.counters).map(([name, value]) => [`sonic.${name}`, value])),
     }),

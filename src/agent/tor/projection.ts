@@ -2,6 +2,7 @@ import type { Clock, Instant } from '../../model/clock.ts';
 import type { Announcer, HostDelta } from '../../model/hosts.ts';
 import type { EventLog } from '../events.ts';
 import type { Failovers, FailoverTrace } from '../failovers.ts';
+import { Removals } from './removals.ts';
 
 /** Why the host table changed, as far as the projection needs to know. */
 export interface DeltaCause {
@@ -28,7 +29,8 @@ interface NamedAnnouncer {
 /**
  * Carries each delta of the host table to the wire and to the kernel, in the order that costs the least traffic:
  *
- * - A withdrawal goes to the fabric before anything else: every microsecond of it is outage.
+ * - A withdrawal goes to the fabric before anything else: every microsecond of it is outage. Ports that have to be shut
+ *   are shut next, for that is what their servers wait for; the kernel's routes go last (see removals.ts).
  * - A new host gets its kernel route first: the fabric must not send what we could not deliver yet.
  *
  * Everything up to the last announcer happens in the turn of the event. Events and traces are written after it.
@@ -39,7 +41,9 @@ export class Projection {
   readonly #announcers: readonly NamedAnnouncer[];
   readonly #failovers: Failovers;
   readonly #events: EventLog;
+  readonly #removals: Removals;
   #turn: FailoverTrace | undefined;
+  #shutting = false;
 
   constructor(options: {
     clock: Clock;
@@ -50,6 +54,7 @@ export class Projection {
   }) {
     this.#clock = options.clock;
     this.#kernel = options.kernel;
+    this.#removals = new Removals((withdrawn, turned) => this.#kernel.apply({ withdrawn, announced: [] }, turned));
     this.#failovers = options.failovers;
     this.#events = options.events;
     this.#announcers = options.announcers.map((announcer) => ({
@@ -68,6 +73,7 @@ export class Projection {
       work(trace);
     } finally {
       this.#turn = outer;
+      if (!outer) this.#removals.begin();
     }
     if (!outer && trace.hosts > 0) this.#failovers.keep(trace);
   }
@@ -77,18 +83,51 @@ export class Projection {
     this.#turn?.step(name);
   }
 
+  /** What `work` withdraws is behind ports that are shut next in this turn; `portsShut` says that they are. */
+  beforeShutting(work: () => void): void {
+    this.#shutting = true;
+    // Nothing was shut after all.
+    queueMicrotask(() => this.#release());
+    work();
+  }
+
+  portsShut(): void {
+    this.step('ports shut');
+    this.#release();
+  }
+
+  #release(): void {
+    if (!this.#shutting) return;
+    this.#shutting = false;
+    if (!this.#turn) this.#removals.begin();
+  }
+
+  /** Nothing is left for a later turn. */
+  finish(): void {
+    this.#removals.finish();
+  }
+
   apply(delta: HostDelta, cause: DeltaCause, at: Instant): void {
     const trace = this.#turn ?? this.#failovers.begin(cause.reason, at, cause.port);
     trace.step('host table');
     const withdrawing = delta.announced.length === 0;
-    if (!withdrawing) this.#kernel.apply(delta);
+    if (!withdrawing) {
+      // In the order in which the table decided.
+      this.#removals.finish();
+      this.#kernel.apply(delta);
+    }
     const turned = cause.kind === 'left';
     for (const { announcer, firstByte, lastByte } of this.#announcers) {
       const report = announcer.apply(delta);
       if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
       if (report.lastByteAt !== undefined) trace.step(lastByte, report.lastByteAt);
     }
-    if (withdrawing) this.#kernel.apply(delta, turned);
+    const inKernel = (): void => this.#traceKernel(trace);
+    if (!withdrawing) inKernel();
+    else {
+      this.#removals.add(delta.withdrawn, turned, inKernel);
+      if (!this.#turn && !this.#shutting) this.#removals.begin();
+    }
     trace.hosts += delta.withdrawn.length + delta.announced.length;
     this.#afterTheTurn(delta, cause, at, trace, this.#turn !== undefined);
   }
@@ -113,6 +152,9 @@ export class Projection {
         },
       });
     });
+  }
+
+  #traceKernel(trace: FailoverTrace): void {
     this.#kernel.settled().then(
       () => trace.step('kernel routes', this.#clock.now()),
       (error: Error) => this.#events.record({ type: 'kernel.error', severity: 'error', message: error.message }),

@@ -23,6 +23,7 @@ import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
 import { Projection } from './projection.ts';
 import { Reopening } from './reopening.ts';
+import { shutInParts } from './shut-in-parts.ts';
 import { Sight } from './sight.ts';
 import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
 import { Waiting } from './waiting.ts';
@@ -129,7 +130,11 @@ export class TorSwitch {
       state: portState,
       wallClock,
       neighbours: this.neighbours,
-      onBlock: (ports, blocked, reason, at) => this.hosts.blockPorts(ports, blocked, reason, at),
+      onBlock: (ports, blocked, reason, at) => {
+        const block = (): void => this.hosts.blockPorts(ports, blocked, reason, at);
+        if (blocked) this.#projection.beforeShutting(block);
+        else block();
+      },
       onDrainTrouble: (ports, reason) => this.drain.trouble(ports, reason),
     });
     const onForeignClaim = (claim: ForeignClaim): void => {
@@ -333,6 +338,7 @@ export class TorSwitch {
     await this.#handoff.stop();
     await this.groups.stop();
     this.#memory.save();
+    this.#projection.finish();
     await this.#hostRoutes.leave();
     await this.#room?.close();
     this.kernel.close();
@@ -444,8 +450,8 @@ export class TorSwitch {
   #setAdmin(ports: readonly string[], up: boolean): Promise<void> {
     if (up) return this.#reopening.open(ports);
     this.#reopening.shut(ports);
-    const answer = this.kernel.setAdmin(ports, false);
-    this.#projection.step('ports shut');
+    const answer = shutInParts(this.kernel, ports, () => this.fabric.pump());
+    this.#projection.portsShut();
     return answer;
   }
 
