@@ -9,7 +9,8 @@ export default class Agent extends BaseCommand {
     `The agent learns the hosts behind the ports of this switch, announces them upstream, and shuts the ports
 of a port-link group when its uplinks are gone.
 
-SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly. It tells systemd (Type=notify) when it is ready.`;
+SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly, SIGUSR2 leaves everything as it is for the next agent to
+go on with (peerless restart). It tells systemd (Type=notify) when it is ready.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config /etc/peerless/peerless.yaml',
     {
