@@ -10,7 +10,7 @@ export function gatewayBird(protocol: Protocol, options: GatewayOptions = {}): s
   const ospf = `
 protocol ospf v2 fabric {
   tick 1;
-  ipv4 {
+${multipath ? '  ecmp yes;\n  merge external yes;\n' : ''}  ipv4 {
     import all;
     export where source = RTS_STATIC;
   };
