@@ -1,14 +1,16 @@
 import type { BgpOptions, BgpSettings, Speaker as BgpSpeakerFace } from '../../bgp/index.ts';
 import { BgpSpeaker } from '../../bgp/index.ts';
-import { type Address, addressBytes, makePrefix, type Prefix, prefixContains } from '../../model/address.ts';
+import { type Address, addressBytes, makePrefix, prefixContains } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
-import type { Announcer, ForeignClaim, LearnedRoute } from '../../model/hosts.ts';
+import type { Announcer, ForeignClaim } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
 import type { OspfOptions, OspfSettings, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
 import { OspfSpeaker } from '../../ospf/index.ts';
 import type { EventLog } from '../events.ts';
+import { type DefaultRouteState, DefaultRoutes } from './default-route.ts';
+import { LearnedTable } from './learned-table.ts';
 import { Resets } from './resets.ts';
 
 /** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
@@ -61,49 +63,6 @@ export interface Readiness {
   readonly reason: string;
 }
 
-/** Routes of one protocol on their way into the kernel, and which of them have arrived. */
-class LearnedTable {
-  readonly #installer: LearnedRouteInstaller;
-  readonly #wanted = new Map<Prefix, LearnedRoute>();
-  readonly #onInstalled: () => void;
-
-  constructor(installer: LearnedRouteInstaller, onInstalled: () => void) {
-    this.#installer = installer;
-    this.#onInstalled = onInstalled;
-  }
-
-  update(changes: readonly LearnedRoute[]): void {
-    this.#installer.update(changes);
-    const added: Prefix[] = [];
-    for (const route of changes) {
-      if (route.nextHops.length === 0) this.#wanted.delete(route.prefix);
-      else {
-        this.#wanted.set(route.prefix, route);
-        added.push(route.prefix);
-      }
-    }
-    // A prefix that is removed again before the kernel has answered rejects: that is not an error, just not news.
-    Promise.allSettled(added.map((prefix) => this.#installer.installed(prefix))).then(this.#onInstalled);
-  }
-
-  get size(): number {
-    return this.#wanted.size;
-  }
-
-  get complete(): boolean {
-    for (const prefix of this.#wanted.keys()) if (!this.#installer.isInstalled(prefix)) return false;
-    return true;
-  }
-
-  routes(): Iterable<LearnedRoute> {
-    return this.#wanted.values();
-  }
-
-  get installer(): LearnedRouteInstaller {
-    return this.#installer;
-  }
-}
-
 /**
  * The side of the agent that faces the gateway: the speakers, the routes learned from them, and the answer to "would a
  * server that comes back now find a working path?".
@@ -116,6 +75,7 @@ export class Fabric {
   /** When the present adjacency of a protocol began, for NO_ROUTES_WAIT. */
   readonly #upSince = new Map<'ospf' | 'bgp', Instant>();
   readonly #resets: Resets;
+  readonly #defaultRoutes: DefaultRoutes;
   #timer: Timer | undefined;
   readonly #inherited = new Map<'ospf' | 'bgp', Timer>();
   #stopped = false;
@@ -123,6 +83,12 @@ export class Fabric {
   constructor(options: FabricOptions) {
     this.#options = options;
     this.#resets = new Resets(options.clock, () => options.onChange());
+    this.#defaultRoutes = new DefaultRoutes({
+      clock: options.clock,
+      state: (port) => this.#defaultRouteState(port),
+      learning: (port) => this.#learning(port),
+      onChange: () => options.onChange(),
+    });
     const { clock, log, links, events } = options;
     const common = { clock, log, links, onForeignClaim: (claim: ForeignClaim) => options.onForeignClaim(claim) };
     if (options.ospf) {
@@ -238,6 +204,7 @@ export class Fabric {
 
   linkChanged(change: PortChange): void {
     const missed = !isUp(change.after) && this.#resets.linkLost(change.name);
+    if (!isUp(change.after)) this.#defaultRoutes.linkLost(change.name);
     this.ospf?.linkChanged(change.after, change.name);
     this.bgp?.linkChanged(change);
     if (missed) this.#options.onChange();
@@ -330,27 +297,50 @@ export class Fabric {
 
   /** A default route learned through this interface is in the kernel: `upWhen: [default-route]`. */
   defaultRoute(port: string): Readiness {
-    const local = this.#options.links.port(port);
-    for (const table of this.#tables.values()) {
-      for (const route of table.routes()) {
-        if (route.prefix !== '0.0.0.0/0' && route.prefix !== '::/0') continue;
-        if (!table.installer.isInstalled(route.prefix)) continue;
-        const through = route.nextHops.some(
-          (hop) => hop.interface === port || (local && onLink(hop.via, local.addresses)),
-        );
-        if (through) return { ready: true, reason: 'a default route through it is installed' };
-      }
-    }
     if (this.#options.outside?.defaultRoute(port)) {
       return { ready: true, reason: 'another daemon has installed a default route through it' };
     }
-    return { ready: false, reason: 'no default route through it is installed' };
+    return this.#defaultRoutes.readiness(port);
+  }
+
+  #defaultRouteState(port: string): DefaultRouteState {
+    const local = this.#options.links.port(port);
+    let state: DefaultRouteState = 'absent';
+    for (const table of this.#tables.values()) {
+      for (const route of table.routes()) {
+        if (route.prefix !== '0.0.0.0/0' && route.prefix !== '::/0') continue;
+        const through = route.nextHops.some(
+          (hop) => hop.interface === port || (local && onLink(hop.via, local.addresses)),
+        );
+        if (!through) continue;
+        if (table.installer.isInstalled(route.prefix)) return 'here';
+        state = 'coming';
+      }
+    }
+    return state;
+  }
+
+  /** Why what is learned over the sessions on a port may not be complete now. */
+  #learning(port: string): string | undefined {
+    const reset = this.#resets.on(port);
+    if (reset !== undefined) return `${reset} was reset by a reload`;
+    for (const { interface: name, neighbor, state, restarting, initialRoutesReceived } of this.bgp?.sessions() ?? []) {
+      if (name !== port) continue;
+      if (restarting) return `BGP neighbour ${neighbor} restarts gracefully`;
+      if (state === 'Established' && !initialRoutesReceived) return `BGP neighbour ${neighbor} is telling its routes`;
+    }
+    for (const { interface: name, state, since, routerId } of this.ospf?.neighbors() ?? []) {
+      if (name !== port || state !== 'Full') continue;
+      if (this.#options.clock.now() - since < OSPF_SETTLE) return `OSPF neighbour ${routerId} has just become Full`;
+    }
+    return undefined;
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#resets.close();
+    this.#defaultRoutes.close();
     for (const timer of this.#inherited.values()) timer.cancel();
     await Promise.all([this.ospf?.stop(), this.bgp?.stop()]);
     for (const table of this.#tables.values()) {
