@@ -26,6 +26,8 @@ class Bench {
   low = false;
   /** Ports that don't obey. */
   stubborn = new Set<string>();
+  /** Ports that their group wants shut. */
+  groupKeeps = new Set<string>();
   #due: { at: number; run: () => void }[] = [];
 
   constructor(lag = 100) {
@@ -91,7 +93,9 @@ class Bench {
         break;
       case 'reopen':
         this.log.push(`open ${effect.port}`);
-        this.later(5, () => this.#set(effect.port, true));
+        if (this.groupKeeps.has(effect.port)) {
+          this.handle({ type: 'given', port: effect.port, reason: 'group fabric keeps it shut' });
+        } else this.later(5, () => this.#set(effect.port, true));
         break;
       case 'news':
         this.news.push(effect.message);
@@ -193,6 +197,28 @@ test('a host without another path: its port is opened again and kept, and the ot
   bench.handle({ type: 'undrain', order: ORDER });
   bench.run(3_000);
   t.is(bench.machine.phase, 'none');
+});
+
+test('a host that is heard nowhere, not even after its port was opened again, is given up', (t) => {
+  const bench = new Bench();
+  bench.handle({ type: 'drain', order: { ...ORDER, ports: ['A1'], whole: false } });
+  bench.run(1_000);
+  bench.hosts.set('A1', []);
+  bench.run(4_500);
+  t.deepEqual(bench.log, ['shut A1', 'open A1']);
+  bench.run(5_000);
+  t.deepEqual(bench.log, ['shut A1', 'open A1', `left ${C3} (not turned)`]);
+  t.is(bench.machine.state('A1'), 'kept');
+});
+
+test("a port that its group wants shut by now is the group's, and nobody waits for its hosts", (t) => {
+  const bench = new Bench();
+  bench.groupKeeps.add('A1');
+  bench.handle({ type: 'drain', order: { ...ORDER, ports: ['A1'], whole: false } });
+  bench.run(6_000);
+  t.deepEqual(bench.log, ['shut A1', 'open A1', `left ${C3} (not turned)`]);
+  t.is(bench.machine.phase, 'partial');
+  t.regex(bench.news.at(-1)!, /A1: group fabric keeps it shut/);
 });
 
 test('with force such a port stays shut, and its host is given up', (t) => {

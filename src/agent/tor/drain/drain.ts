@@ -26,6 +26,8 @@ import type { DrainEffect, DrainEvent, DrainOrder, Sighting } from './types.ts';
  * hardware forwards has taken the route up.
  */
 const BEFORE_SHUT = 50;
+/** How often a fabric that is not ready yet is asked again (ms). */
+const ASK_AGAIN = 200;
 
 export interface DrainOptions {
   readonly clock: Clock;
@@ -58,6 +60,7 @@ export class Drain {
   readonly #shutting = new Map<string, Timer>();
   #handling = false;
   #timer: Timer | undefined;
+  #recovery: Timer | undefined;
   #reason = '';
   /** `since` of the machine, and the same as wall-clock time. */
   #since = { at: 0, wall: 0 };
@@ -85,11 +88,17 @@ export class Drain {
     return ports;
   }
 
-  /** The groups know their ports: one that was being shut when the earlier life ended is opened again. */
+  /**
+   * The groups know their ports: one that was being shut when the earlier life ended is opened again, once its servers
+   * would find a way out.
+   */
   started(): void {
-    const { groups } = this.#options;
-    const kept = this.#downlinks().filter((port) => !this.#machine.shutPorts().includes(port));
-    groups.undrain(kept.filter((port) => groups.keeperOf(port) === DRAIN));
+    const { groups, clock, fabric } = this.#options;
+    const ours = this.#downlinks().filter((port) => groups.keeperOf(port) === DRAIN);
+    const unwanted = ours.filter((port) => this.#machine.state(port) !== 'shut');
+    if (unwanted.length === 0) return;
+    if (fabric.readiness().ready) groups.undrain(unwanted);
+    else this.#recovery = clock.schedule(clock.now() + ASK_AGAIN, () => this.started());
   }
 
   drain(order: DrainOrder): void {
@@ -128,6 +137,7 @@ export class Drain {
   close(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#recovery?.cancel();
     for (const timer of this.#shutting.values()) timer.cancel();
   }
 
