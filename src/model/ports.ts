@@ -16,6 +16,8 @@ export interface Port {
   /** Master (bridge, bond) ifindex, 0 when none. */
   readonly master: number;
   readonly kind: string | undefined;
+  /** Of a VRF: the table in which the routes of its members are. */
+  readonly vrfTable?: number;
   /** Another name of it that people use (SONiC's alias). */
   readonly alias?: string;
   readonly addresses: readonly { readonly address: Address; readonly prefixLength: number }[];

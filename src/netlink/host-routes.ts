@@ -31,26 +31,20 @@ import {
   RTN,
   requests,
 } from 'rtnetlink-ts';
-import {
-  type Address,
-  type Family,
-  familyOf,
-  hostPrefix,
-  type Prefix,
-  parseAddress,
-  prefixLength,
-} from '../model/address.ts';
+import { type Address, type Family, familyOf, hostPrefix, type Prefix, parseAddress } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
 import {
   type Counters,
   countRefusals,
+  hostAddress,
   type PortTable,
   type ReconcileReport,
   Restoring,
   type RouteSocket,
   sendPaced,
+  tableOf,
 } from './installing.ts';
 
 export interface HostRouteOptions {
@@ -117,6 +111,8 @@ export class HostRouteInstaller implements Announcer {
       this.#hosts.set(host.address, host);
       if (before && before.ifindex === host.ifindex && before.mac === host.mac) continue;
       this.#add(batch, host);
+      if (before && this.#tableOf(before) !== this.#tableOf(host))
+        batch.push(requests.deleteRoute(this.#slotOf(before)));
       if (before && before.ifindex !== host.ifindex) batch.push(requests.deleteNeighbour(neighbourOf(before)));
     }
     if (batch.length === 0) return { packets: 0 };
@@ -181,7 +177,7 @@ export class HostRouteInstaller implements Announcer {
     const stillStale = (route: Route) => {
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
-      return !host || host.ifindex !== route.nextHops[0]!.ifindex || route.metric !== this.#metricOf(host.address);
+      return !host || host.ifindex !== route.nextHops[0]!.ifindex || !this.#isSlotOf(host, route);
     };
     // Missing ones first: a host that stands on the wrong port is replaced without a gap.
     const failed =
@@ -308,7 +304,7 @@ export class HostRouteInstaller implements Announcer {
   #routeOf(host: HostRoute): Route {
     return makeRoute({
       destination: hostPrefix(host.address),
-      table: this.#table,
+      table: this.#tableOf(host),
       protocol: this.#protocol,
       metric: this.#metricOf(host.address),
       nextHops: [{ ifindex: host.ifindex }],
@@ -318,6 +314,14 @@ export class HostRouteInstaller implements Announcer {
   /** For a deletion: where a replacement was refused, the route still leads to where the host was before. */
   #slotOf(host: HostRoute): Route {
     return { ...this.#routeOf(host), nextHops: [] };
+  }
+
+  #isSlotOf(host: HostRoute, { metric, table }: Route): boolean {
+    return metric === this.#metricOf(host.address) && table === this.#tableOf(host);
+  }
+
+  #tableOf({ ifindex }: HostRoute): number {
+    return tableOf(this.#links, ifindex, this.#table);
   }
 
   #metricOf(address: Address): number {
@@ -343,7 +347,7 @@ export class HostRouteInstaller implements Announcer {
       if (route.type === RTN.UNREACHABLE) continue;
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
-      const inPlace = host && route.metric === this.#metricOf(host.address);
+      const inPlace = host && this.#isSlotOf(host, route);
       if (inPlace && host.ifindex === route.nextHops[0]!.ifindex) present.add(host.address);
       // A replaced route needs no deletion: same prefix, same metric.
       else if (!inPlace) stale.push(route);
@@ -352,9 +356,12 @@ export class HostRouteInstaller implements Announcer {
   }
 
   async #readRoutes(): Promise<Route[]> {
-    const filter = { table: this.#table, protocol: this.#protocol };
+    const filter = { protocol: this.#protocol };
     const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
-    return ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+    const routes = ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+    // In other tables (that for another daemon, say) ours are those in the table of their interface's VRF.
+    const table = ({ nextHops: [hop] }: Route) => tableOf(this.#links, hop?.ifindex ?? 0, this.#table);
+    return routes.filter((route) => route.table === this.#table || route.table === table(route));
   }
 
   /** Entries that we made, by interface, address and MAC. */
@@ -385,11 +392,3 @@ const neighbourOf = (host: HostRoute): NeighbourEntry => ({
   ifindex: host.ifindex,
   destination: host.address,
 });
-
-/** The address of a route that has the form of ours. */
-function hostAddress(route: Route): Address | undefined {
-  const bits = route.family === AF.INET ? 32 : 128;
-  const prefix = route.destination as Prefix;
-  const direct = route.type === RTN.UNICAST && route.nextHops.length === 1 && route.nextHops[0]!.ifindex !== undefined;
-  return direct && prefixLength(prefix) === bits ? parseAddress(prefix.slice(0, prefix.indexOf('/'))) : undefined;
-}

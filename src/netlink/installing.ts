@@ -1,5 +1,6 @@
 /** What the installers of host routes and of learned routes have in common: paced batches and counted refusals. */
-import type { BatchResult, Request, Rtnetlink } from 'rtnetlink-ts';
+import { AF, type BatchResult, type Request, type Route, RTN, type Rtnetlink } from 'rtnetlink-ts';
+import { type Address, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Links } from './links.ts';
 
@@ -7,6 +8,16 @@ import type { Links } from './links.ts';
 export type RouteSocket = Pick<Rtnetlink, 'sendNow' | 'setRoute' | 'dumpRoutes' | 'dumpNeighbours'>;
 /** What installers need of the ports. */
 export type PortTable = Pick<Links, 'port' | 'portByIndex' | 'portTowards' | 'afterChange' | 'afterResync'>;
+
+/**
+ * The table in which a route onto this interface is looked up: its VRF's, when it is in one (what comes in by a member of
+ * a VRF is looked up there and nowhere else), or `table`.
+ */
+export function tableOf(links: Pick<PortTable, 'portByIndex'>, ifindex: number, table: number): number {
+  const master = links.portByIndex(ifindex)?.master ?? 0;
+  const vrf = master === 0 ? undefined : links.portByIndex(master);
+  return vrf?.vrfTable ?? table;
+}
 
 export interface ReconcileReport {
   readonly kept: number;
@@ -95,4 +106,12 @@ export async function sendPaced<T>(
     await new Promise((resolve) => setImmediate(resolve));
   }
   return failed;
+}
+
+/** The address of a route that has the form of ours. */
+export function hostAddress(route: Route): Address | undefined {
+  const bits = route.family === AF.INET ? 32 : 128;
+  const prefix = route.destination as Prefix;
+  const direct = route.type === RTN.UNICAST && route.nextHops.length === 1 && route.nextHops[0]!.ifindex !== undefined;
+  return direct && prefixLength(prefix) === bits ? parseAddress(prefix.slice(0, prefix.indexOf('/'))) : undefined;
 }

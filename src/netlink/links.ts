@@ -1,5 +1,5 @@
 /** The ports of the box, with their addresses, as the kernel tells them on a socket that carries nothing else. */
-import { type ChangeOf, type InterfaceAddress, type Link, Subscription } from 'rtnetlink-ts';
+import { type ChangeOf, type InterfaceAddress, type Link, Subscription, vrfTable } from 'rtnetlink-ts';
 import { type Address, addressBytes, makePrefix, parseAddress, parseMac, prefixContains } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
 import type { LinkState, Port, PortChange } from '../model/ports.ts';
@@ -152,6 +152,7 @@ export class Links implements LinkState {
   }
 
   #portOf(link: Link): Port {
+    const table = link.kind === 'vrf' ? vrfTable(link.kindData) : undefined;
     return {
       name: link.name,
       ifindex: link.ifindex,
@@ -162,6 +163,7 @@ export class Links implements LinkState {
       ...(link.protoDown ? { protoDown: true } : {}),
       master: link.master,
       kind: link.kind,
+      ...(table === undefined ? {} : { vrfTable: table }),
       addresses: this.#addresses.get(link.ifindex) ?? NONE,
     };
   }
@@ -196,6 +198,7 @@ function samePort(one: Port, other: Port): boolean {
     one.mac === other.mac &&
     one.mtu === other.mtu &&
     one.kind === other.kind &&
+    one.vrfTable === other.vrfTable &&
     (one.addresses === other.addresses ||
       (one.addresses.length === other.addresses.length &&
         one.addresses.every(

@@ -12,6 +12,8 @@ export {
   type VxlanSettings,
   vethPeer,
   vlanData,
+  vrfData,
+  vrfTable,
   vxlanData,
 } from './codec/link.ts';
 export { attributeBytes, forEachMessage, Malformed, type Message, MessageWriter } from './codec/message.ts';

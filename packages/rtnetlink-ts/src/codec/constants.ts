@@ -86,6 +86,7 @@ export const IFLA_PROTO_DOWN_REASON = { MASK: 1, VALUE: 2 } as const;
 export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 export const IFLA_VETH_PEER = 1;
 export const IFLA_VLAN_ID = 1;
+export const IFLA_VRF_TABLE = 1;
 export const IFLA_BR = { AGEING_TIME: 4, STP_STATE: 5, VLAN_FILTERING: 7 } as const;
 export const IFLA_VXLAN = {
   ID: 1,

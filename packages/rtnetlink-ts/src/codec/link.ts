@@ -9,6 +9,7 @@ import {
   IFLA_PROTO_DOWN_REASON,
   IFLA_VETH_PEER,
   IFLA_VLAN_ID,
+  IFLA_VRF_TABLE,
   IFLA_VXLAN,
 } from './constants.ts';
 import { AttributeCursor, attributeBytes, Malformed, type Message, type MessageWriter } from './message.ts';
@@ -307,6 +308,20 @@ export function vethPeer(peer: LinkChange): Uint8Array {
 
 export function vlanData(id: number): Uint8Array {
   return attributeBytes((writer) => writer.attributeU16(IFLA_VLAN_ID, id));
+}
+
+export function vrfData(table: number): Uint8Array {
+  return attributeBytes((writer) => writer.attributeU32(IFLA_VRF_TABLE, table));
+}
+
+/** The routing table of a VRF, from its `kindData`; undefined when that has none. */
+export function vrfTable(kindData: Uint8Array | undefined): number | undefined {
+  if (!kindData) return undefined;
+  const bytes = Buffer.from(kindData.buffer, kindData.byteOffset, kindData.byteLength);
+  const cursor = new AttributeCursor(bytes, 0, bytes.length);
+  let table: number | undefined;
+  while (cursor.next()) if (cursor.type === IFLA_VRF_TABLE) table = cursor.u32();
+  return cursor.malformed ? undefined : table;
 }
 
 export interface BridgeSettings {
