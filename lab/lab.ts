@@ -320,6 +320,8 @@ export async function gatewayFib(lab: string, families: readonly Family[] = [4])
     const inside = (family === 4 ? SUBNET : SUBNET6).replace(/[^.:]*\/\d+$/, '');
     for (const { dst, dev, nexthops } of routes) {
       if (!dst.startsWith(inside) || dst.includes('/')) continue;
+      // Of several IPv4 routes the first is used, the others stand behind it.
+      if (family === 4 && fib[dst]) continue;
       const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
       const tors = devices.map((device) => torOf.get(device)).filter((tor) => tor !== undefined);
       // IPv6 shows each next hop of an address in a line of its own, unless they are one object.

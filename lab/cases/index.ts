@@ -5,6 +5,7 @@ import type { LabCase } from './case.ts';
 import { drain } from './drain.ts';
 import { duplicate } from './duplicate.ts';
 import { failbackStale } from './failback-stale.ts';
+import { handoffBird, handoffFrr, staticRoutes } from './handoff.ts';
 import { many } from './many.ts';
 import { CASE_NAMES, type CaseName } from './names.ts';
 import { nicDown } from './nic-down.ts';
@@ -31,6 +32,9 @@ const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   restart,
   'silent-uplink': silentUplink,
   drain,
+  'handoff-frr': handoffFrr,
+  'handoff-bird': handoffBird,
+  static: staticRoutes,
 };
 
 export const CASES: readonly LabCase[] = CASE_NAMES.map((name) => BY_NAME[name]);

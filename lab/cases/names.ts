@@ -14,5 +14,8 @@ export const CASE_NAMES = [
   'restart',
   'silent-uplink',
   'drain',
+  'handoff-frr',
+  'handoff-bird',
+  'static',
 ] as const;
 export type CaseName = (typeof CASE_NAMES)[number];

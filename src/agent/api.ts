@@ -79,6 +79,8 @@ export interface UplinkView {
   readonly up: boolean;
   readonly reason: string;
   readonly lldp?: readonly LldpView[];
+  /** Its own, without link-local ones. */
+  readonly addresses?: readonly Address[];
 }
 
 /** Who says by LLDP that he is at the other end of a port; absent where nobody does. */

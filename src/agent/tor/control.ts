@@ -137,6 +137,7 @@ function statusView(agent: TorSwitch): StatusView {
       port,
       up,
       ...(lldp === undefined ? {} : { lldp }),
+      addresses: globalAddresses(agent, port),
       reason: verdicts.find((verdict) => !verdict.ok)?.reason ?? verdicts.map((verdict) => verdict.reason).join(', '),
     })),
     groups: groups.map(({ name, state, since, reason, dryRun }) => ({ name, state, since, reason, dryRun })),
@@ -150,6 +151,9 @@ function statusView(agent: TorSwitch): StatusView {
     warnings: agent.warnings(),
   };
 }
+
+const globalAddresses = (agent: TorSwitch, port: string): Address[] =>
+  (agent.kernel.port(port)?.addresses ?? []).map(({ address }) => address).filter((each) => !/^fe[89ab]/.test(each));
 
 function hostViews(agent: TorSwitch, { query }: ControlRequest) {
   const port = query.get('port');
