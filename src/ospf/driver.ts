@@ -91,14 +91,14 @@ export class OspfSpeaker implements Speaker {
 
   #resume(kept: Kept): void {
     this.#wires.cryptoSequence = kept.pulse.cryptoSequence;
-    if (kept.adjacencies.length === 0) return;
+    if (kept.adjacencies.length + (kept.late?.length ?? 0) === 0) return;
     const links = new Map<string, Link>();
     for (const { name } of this.#options.interfaces) {
       const port = this.#options.links.port(name);
       const link = port && isUp(port) ? linkOf(port) : undefined;
       if (link && this.#wires.open(name, link)) links.set(name, link);
     }
-    this.#handle({ kind: 'resume', kept, links, grace: kept.pulse.graceUntil > 0 });
+    this.#handle({ kind: 'resume', kept, links, graceUntil: kept.pulse.graceUntil });
   }
 
   stop(): Promise<void> {

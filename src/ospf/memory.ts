@@ -132,12 +132,12 @@ export class Memory {
     }
     const { at, graceUntil } = value.pulse;
     const now = clock.now();
-    const adjacencies = value.adjacencies.filter(
-      ({ deadInterval }) => at <= now && now <= Math.max(at + deadInterval * 1000, graceUntil),
-    );
-    if (adjacencies.length < value.adjacencies.length) count('memory.too-late');
+    const alive = at <= now ? value.adjacencies : [];
+    const adjacencies = alive.filter(({ deadInterval }) => now <= at + deadInterval * 1000);
+    const late = now <= graceUntil ? alive.filter((each) => !adjacencies.includes(each)) : [];
+    if (adjacencies.length + late.length < value.adjacencies.length) count('memory.too-late');
     this.#cryptoSequence = value.pulse.cryptoSequence;
-    return { ...value, adjacencies };
+    return { ...value, adjacencies, late };
   }
 
   /** From now on everything is written down, beginning with what there is. */

@@ -31,7 +31,7 @@ function nextLife(world: World, dead: Router, kept: Kept | undefined, options: R
         { ifindex: index + 1, mtu: mtu ?? 1500, address: ip(address), prefixLength },
       ]),
     );
-    again.handle({ kind: 'resume', kept, links, grace: kept.pulse.graceUntil > 0 });
+    again.handle({ kind: 'resume', kept, links, graceUntil: kept.pulse.graceUntil });
   }
   return again;
 }
@@ -151,7 +151,7 @@ test('R4.7 hosts that went while it was away are flushed when the table has sett
   early.handle({ kind: 'hosts', delta: { withdrawn: [], announced: [host('10.10.10.1'), host('10.10.10.3', 1)] } });
   const link = { ifindex: 1, mtu: 1500, address: ip('192.0.2.2'), prefixLength: 30 };
   const seen = g.effects.length;
-  early.handle({ kind: 'resume', kept, links: new Map([['i0', link]]), grace: false });
+  early.handle({ kind: 'resume', kept, links: new Map([['i0', link]]), graceUntil: 0 });
   world.run(100);
   t.is(g.routes.get(H(3))!.metric, 19, 'what is said otherwise now is said');
   t.true(g.routes.has(H(2)), 'not settled yet');
@@ -212,6 +212,65 @@ for (const [what, pause] of [
   });
 }
 
+test('R4.7 a planned restart that outlasts the dead interval: a neighbour that honours Grace-LSAs has not noticed', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  a.announce(host('10.10.10.1'), host('10.10.10.2'));
+  world.until('Full everywhere', () => allFull(g, a, b) && g.routes.size === 2);
+  world.run(7000);
+  a.handle({ kind: 'pause', grace: 30 });
+  const grace = () => [...g.machine.core.interfaces.get('i0')!.database.entries.values()];
+  world.until('granted', () => a.machine.ungranted() === 0 && grace().length === 1);
+  const { adjacencies, ...kept } = keptBy(a, world);
+  a.crash();
+  // G as the helper: its neighbour does not die.
+  const neighbor = [...g.machine.core.interfaces.get('i0')!.neighbors.values()][0]!;
+  g.machine.core.deadlines.cancel(neighbor.inactivityTimer);
+  world.run(9000);
+  const before = g.database();
+  const seen = g.effects.length;
+  const late = {
+    ...kept,
+    adjacencies: [],
+    late: adjacencies,
+    pulse: { ...kept.pulse, graceUntil: world.now + 20_000 },
+  };
+  const again = nextLife(world, a, late);
+  again.announce(host('10.10.10.1'), host('10.10.10.2'));
+  t.deepEqual(again.states(), [], 'an ordinary adjacency, from the beginning');
+  again.handle({ kind: 'settled' });
+  world.until('Full', () => again.states()[0] === 'Full', 20_000);
+  const ofOurs = (lines: string[]) => lines.filter((line) => line.includes(`/${a.id} `));
+  t.deepEqual(ofOurs(g.database()), ofOurs(before), 'not one of our LSAs has changed');
+  world.run(50);
+  t.is(grace().length, 0, 'the grace is given back');
+  world.run(9000);
+  t.deepEqual(ofOurs(g.database()), ofOurs(before));
+  t.deepEqual(g.database(), again.database());
+  const lost = noticed(g, seen).filter((line) => line.endsWith(' 0') && line.startsWith('10.10.10.'));
+  // G here is a machine of ours, which is no helper: it is the LSAs that count.
+  t.log(lost.join(', '));
+});
+
+test('grace that ends without an adjacency: we speak for ourselves again', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  world.until('Full everywhere', () => allFull(g, a, b));
+  const { adjacencies, ...kept } = keptBy(a, world);
+  a.crash();
+  g.crash();
+  world.run(5000);
+  const pulse = { ...kept.pulse, graceUntil: world.now + 3000 };
+  const again = nextLife(world, a, { ...kept, adjacencies: [], late: adjacencies, pulse });
+  const links = () => {
+    const { body } = again.machine.core.areas.get(0)!.database.entries.get(`1/${a.id}/${a.id}`)!.lsa;
+    return body.kind === 'router' ? body.links.filter(({ type }) => type === 1).length : -1;
+  };
+  world.run(2900);
+  t.is(links(), 1);
+  world.run(200);
+  t.is(links(), 0);
+  t.is(again.machine.core.restarting, undefined);
+});
+
 test('the gateway was started anew meanwhile: an ordinary adjacency, at once', (t) => {
   const { world, g, a, b } = twoSwitches();
   a.announce(host('10.10.10.1'));
@@ -256,7 +315,7 @@ test('another address, area or interval than before: nothing is taken up', (t) =
       {},
     );
     const link = { ifindex: 1, mtu: 1500, address: ip('192.0.2.2'), prefixLength: 30 };
-    again.handle({ kind: 'resume', kept: other, links: new Map([['i0', link]]), grace: true });
+    again.handle({ kind: 'resume', kept: other, links: new Map([['i0', link]]), graceUntil: 0 });
     t.deepEqual(again.states(), [], JSON.stringify(change));
     t.is(again.machine.core.size, 1, 'its own router LSA and nothing else');
     t.is(again.machine.core.counters.get('resume.not-the-same'), 1);

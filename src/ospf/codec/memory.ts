@@ -75,6 +75,8 @@ export interface Pulse {
 }
 
 export interface Kept extends Identity {
+  /** Of the adjacencies: those that only a neighbour that was asked to wait can still have. */
+  readonly late?: readonly KeptAdjacency[];
   readonly pulse: Pulse;
   readonly adjacencies: readonly KeptAdjacency[];
   readonly lsas: readonly KeptLsa[];

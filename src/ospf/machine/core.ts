@@ -214,10 +214,10 @@ export type OspfEvent =
   /** Once, before anything else: what an earlier life kept, and the links that are up now. */
   | {
       readonly kind: 'resume';
-      readonly kept: Pick<Kept, 'adjacencies' | 'lsas'>;
+      readonly kept: Pick<Kept, 'adjacencies' | 'late' | 'lsas'>;
       readonly links: ReadonlyMap<string, Link>;
-      /** The neighbours were asked to wait. */
-      readonly grace: boolean;
+      /** Until when the neighbours were asked to wait; 0: they were not. */
+      readonly graceUntil: Instant;
     }
   /** We end in a moment, for the next life to take up; neighbours are asked to wait `grace` seconds. */
   | { readonly kind: 'pause'; readonly grace: number }
@@ -289,6 +289,8 @@ export interface Core {
   exchanging: number;
   size: number;
   settled: boolean;
+  /** Adjacencies that neighbours keep by grace, see `grace.ts`; undefined: none. */
+  restarting: { readonly waiting: Set<Interface>; readonly timer: Deadline } | undefined;
   leaving: boolean;
   draining: boolean;
   effects: Effect[];

@@ -30,6 +30,7 @@ export function selfOriginated(
     renumber(core, entry, received, now);
     return 'superseded';
   }
+  if (core.restarting && isTopology(entry) && lsaAge(received.header) < MaxAge) return 'keep';
   const grace = !core.settled && !core.leaving && lsaAge(received.header) < MaxAge && mayBeHost(core, received);
   if (grace && (!entry || entry.inherited)) return 'keep';
   const flushed = install(core, database, lsaWithAge(received, MaxAge), now, false);
@@ -72,6 +73,12 @@ function renumber(core: Core, entry: LsdbEntry, received: Lsa, now: Instant): vo
   } else originate(core, entry.database, header.type, header.linkStateId, header.options, body, now, entry);
 }
 
+/** What a restarting router leaves as it is (RFC 3623 §2.2). */
+function isTopology(entry: LsdbEntry | undefined): boolean {
+  const type = entry?.lsa.header.type;
+  return type === LsaType.Router || type === LsaType.Network;
+}
+
 function mayBeHost(core: Core, lsa: Lsa): boolean {
   const { as } = core.options.announce;
   return (
@@ -97,7 +104,9 @@ export function settle(core: Core, now: Instant): void {
   core.settled = true;
   core.deadlines.cancel(core.settleTimer);
   for (const database of [core.external, ...Array.from(core.areas.values(), (area) => area.database)]) {
-    for (const entry of database.entries.values()) if (entry.inherited) flush(core, entry, now);
+    for (const entry of database.entries.values()) {
+      if (entry.inherited && !(core.restarting && isTopology(entry))) flush(core, entry, now);
+    }
   }
   for (const area of core.areas.values()) {
     if (area.inheritedStubs.size === 0) continue;

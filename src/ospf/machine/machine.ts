@@ -32,7 +32,7 @@ import {
 import { Deadlines, deadline, isSet } from './deadlines.ts';
 import { receiveDd } from './exchange.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate } from './flooding.ts';
-import { endGrace, pause, ungranted } from './grace.ts';
+import { graceEnded, pause, ungranted } from './grace.ts';
 import { receiveHello, sendGoodbye } from './hello.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
@@ -77,10 +77,7 @@ export class OspfMachine {
         for (let due = core.deadlines.takeDue(now); due; due = core.deadlines.takeDue(now)) due.run(now);
         break;
       case 'resume':
-        resume(core, event.kept, event.links, now);
-        for (const iface of core.interfaces.values()) {
-          if (event.grace && iface.neighbors.size > 0) endGrace(core, iface, now);
-        }
+        resume(core, event.kept, event.links, now, event.graceUntil);
         break;
       case 'pause':
         pause(core, event.grace, now);
@@ -172,6 +169,7 @@ function createCore(options: MachineOptions): Core {
     exchanging: 0,
     size: 0,
     settled: false,
+    restarting: undefined,
     leaving: false,
     draining: false,
     effects: [],
@@ -326,6 +324,7 @@ function neighborChanged(
     networkChanged(core, iface, now);
     // The next hop needs the neighbour, even when no LSA changes.
     scheduleSpf(core, now);
+    if (to === 'Full' && core.restarting) graceEnded(core, iface, now);
     if (to === 'Full' && !core.settled && !isSet(core.settleTimer)) {
       core.deadlines.set(core.settleTimer, now + SettleTime);
     }

@@ -278,6 +278,7 @@ export function routerChanged(area: Area, urgent = false): void {
 
 /** At the end of each event: originates the router LSAs that it changed, or leaves them to their timer. */
 export function originateDirty(core: Core, now: Instant): void {
+  if (core.restarting) return;
   for (const area of core.areas.values()) {
     if (!area.routerLsaDirty || core.leaving) continue;
     const earliest = area.routerLsaAt + MinLSArrivalMs;
@@ -357,7 +358,7 @@ function stub(network: U32, mask: U32, metric: number): RouterLink {
 /** §12.4.2: originated while we are DR and fully adjacent to somebody, flushed when that ends. */
 export function networkChanged(core: Core, iface: Interface, now: Instant): void {
   const { link, area } = iface;
-  if (iface.network !== 'broadcast' || !link || core.leaving) return;
+  if (iface.network !== 'broadcast' || !link || core.leaving || core.restarting) return;
   const key = lsaKeyText({ type: LsaType.Network, linkStateId: link.address, advertisingRouter: core.routerId });
   const entry = area.database.entries.get(key);
   const full = Array.from(iface.neighbors.values()).filter((neighbor) => neighbor.state === 'Full');

@@ -15,7 +15,7 @@
  */
 import { LsaType, lsaAge, lsaKeyText, lsaWithAge, MaxAge } from 'node-ospf-lsa';
 import type { Instant } from '../../model/clock.ts';
-import type { KeptAdjacency, KeptLsa } from '../codec/memory.ts';
+import type { Kept, KeptAdjacency, KeptLsa } from '../codec/memory.ts';
 import { newNeighbor } from './conversation.ts';
 import {
   type Area,
@@ -27,6 +27,7 @@ import {
   type LsdbEntry,
   type Neighbor,
 } from './core.ts';
+import { beginGrace, endGrace } from './grace.ts';
 import { sendHello } from './hello.ts';
 import { inheritStubs } from './inheritance.ts';
 import { linkEvent, setInterfaceState } from './links.ts';
@@ -78,10 +79,18 @@ export function keepsake(iface: Interface): KeptAdjacency | undefined {
  */
 export function resume(
   core: Core,
-  kept: { readonly adjacencies: readonly KeptAdjacency[]; readonly lsas: readonly KeptLsa[] },
+  kept: Pick<Kept, 'adjacencies' | 'late' | 'lsas'>,
   links: ReadonlyMap<string, Link>,
   now: Instant,
+  graceUntil: Instant,
 ): void {
+  const late: Interface[] = [];
+  for (const each of kept.late ?? []) {
+    const iface = core.interfaces.get(each.interface);
+    const link = links.get(each.interface);
+    if (iface && link && fits(iface, link, each)) late.push(iface);
+    else count(core, 'resume.not-the-same');
+  }
   const resumed = new Map<Interface, KeptAdjacency>();
   for (const each of kept.adjacencies) {
     const iface = core.interfaces.get(each.interface);
@@ -91,8 +100,12 @@ export function resume(
   }
   // Hellos first: while the rest is done, a neighbour's patience runs.
   for (const [iface, each] of resumed) beginAgain(core, iface, links.get(iface.name)!, each, now);
-  if (resumed.size > 0) for (const each of kept.lsas) restore(core, each, now);
-  for (const iface of resumed.keys()) adjacentAgain(core, iface, now);
+  if (resumed.size + late.length > 0) for (const each of kept.lsas) restore(core, each, now);
+  if (late.length > 0) beginGrace(core, late, graceUntil);
+  for (const iface of resumed.keys()) {
+    adjacentAgain(core, iface, now);
+    if (graceUntil > 0) endGrace(core, iface, now);
+  }
   for (const [name, link] of links) if (!resumed.has(core.interfaces.get(name)!)) linkEvent(core, name, link, now);
   for (const entry of core.maxAged) removeIfDone(core, entry, now);
 }
