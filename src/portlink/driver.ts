@@ -11,7 +11,7 @@ import type { Log } from '../model/log.ts';
 import { isOpen, type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import { DRAIN } from './machine/drained.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
-import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig } from './machine/types.ts';
+import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig, RememberedPort } from './machine/types.ts';
 import { StateFile, type StateStore, type StoredPort } from './state-file.ts';
 
 export interface PortLinkDriverOptions {
@@ -40,6 +40,7 @@ export class PortLinkDriver {
   readonly #queue: (PortLinkEvent | readonly PortLinkEvent[])[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #watched = new Set<string>();
+  #memory: Memory | undefined;
   /** Ports that were drained once; they may be in no group. */
   readonly #drainable = new Set<string>();
   #handling = false;
@@ -65,16 +66,31 @@ export class PortLinkDriver {
    * (verdicts, upstream), as one picture. The links must have been read before.
    */
   start(known: readonly PortLinkEvent[] = []): void {
+    const memory = this.#earlier();
+    this.handle([{ type: 'restore', memory }, ...this.#observations(this.groups.configs()), ...known]);
+  }
+
+  /** Before `start`: ports that the caller is about to shut are remembered beside what an earlier run left. */
+  remember(ports: readonly RememberedPort[]): void {
+    const { ports: earlier, holds } = this.#earlier();
+    const fresh = new Set(ports.map(({ port }) => port));
+    this.#memory = { ports: [...earlier.filter(({ port }) => !fresh.has(port)), ...ports], holds };
+    this.handle({ type: 'restore', memory: this.#memory });
+  }
+
+  /** Read once: what is handled before `start` is written over it. */
+  #earlier(): Memory {
+    if (this.#memory) return this.#memory;
     const { clock, log } = this.#options;
     const { ports, holds, problems } = this.#state.load();
     for (const problem of problems) log.error({ file: this.#options.stateFile }, `portlink: state file: ${problem}`);
     const shift = clock.now() - this.#wallClock();
-    const memory: Memory = { ports: ports.map((port) => ({ ...port, since: port.since + shift })), holds };
     for (const { port, group } of ports) if (group === DRAIN) this.#drainable.add(port);
     if (ports.length > 0) {
       log.info({ ports: ports.map(({ port }) => port) }, 'portlink: ports were left shut by an earlier run');
     }
-    this.handle([{ type: 'restore', memory }, ...this.#observations(this.groups.configs()), ...known]);
+    this.#memory = { ports: ports.map((port) => ({ ...port, since: port.since + shift })), holds };
+    return this.#memory;
   }
 
   /** The ports of any group. Carrier watchers and the like follow this. */

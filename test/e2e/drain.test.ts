@@ -100,6 +100,36 @@ test.serial('R4.7 a server without another path keeps its port; --force takes it
 });
 
 test.serial(
+  'R4.7 an agent that is killed while a port moves opens that port again, and leaves the others drained',
+  async (t) => {
+    const stand = await standUp(t, { protocol: 'bgp' });
+    stand.cables(['B2'], false);
+    const command = stand.cli(['drain', '--timeout', '30s', '--pause', '100ms']);
+    await stand.until('A2 is under way', async () => (await stand.shutPorts()).includes('A2'));
+    await stand.signal('SIGKILL');
+    t.is((await command).code, 3);
+    await stand.start();
+    t.deepEqual(await stand.shutPorts(), ['A1', 'A2'], 'not before there is a way out');
+    await stand.until(
+      'C4 is back at A2',
+      async () => (await stand.kernelHosts())[C4] === 'A2' && (await stand.fib())[C4]?.join() === 'A',
+      () => stand.events(),
+    );
+    t.deepEqual(await stand.shutPorts(), ['A1']);
+    const { phase, ports } = await drainOf(stand);
+    t.is(phase, 'partial');
+    t.deepEqual(
+      ports.map(({ port, state }) => `${port} ${state}`),
+      ['A1 shut', 'A2 kept', 'A3 kept', 'A4 kept'],
+    );
+    stand.cables(['B2'], true);
+    t.is((await stand.cli(['drain', '--pause', '100ms'])).code, 0);
+    t.is((await stand.cli(['undrain', '--pause', '100ms'])).code, 0);
+    await stand.untilHome();
+  },
+);
+
+test.serial(
   "R4.7 the work is the agent's: a command that is killed is not missed, Ctrl-C stops after the port",
   async (t) => {
     const stand = await standUp(t, { protocol: 'bgp' });

@@ -11,6 +11,7 @@ import {
   PortLinkDriver,
   type PortLinkEffect,
   type PortLinkEvent,
+  type PortLinkGroupConfig,
   PortLinkGroups,
   type StateStore,
 } from '../../portlink/index.ts';
@@ -59,6 +60,7 @@ export class PortGroups {
   /** Ports whose hosts a group has withdrawn -> the group. */
   readonly #blocked = new Map<string, string>();
   #configs: readonly PortLinkGroup[];
+  #spared: ReadonlySet<string> = new Set();
 
   constructor(options: PortGroupsOptions) {
     this.#options = options;
@@ -91,7 +93,7 @@ export class PortGroups {
     const ports = held
       .filter((group) => group.direction !== 'downlink')
       .flatMap((group) => group.downlinks.map((port) => ({ port, group: group.name })))
-      .filter(({ port }) => !drained.includes(port))
+      .filter(({ port }) => !drained.includes(port) && !this.#spared.has(port))
       .concat(drained.map((port) => ({ port, group: DRAIN })))
       .filter(({ port }) => this.#options.links.port(port) !== undefined);
     if (ports.length > 0) {
@@ -100,7 +102,7 @@ export class PortGroups {
       const entries = ports.map(
         (entry) => ({ ...entry, side: 'downlink', since, reason: reasonOf(entry.group) }) as const,
       );
-      this.#driver.handle({ type: 'restore', memory: { ports: entries, holds: {} } });
+      this.#driver.remember(entries);
       await this.#driver.settled();
       await this.#options.ports.setAdmin(
         ports.map((entry) => entry.port),
@@ -168,10 +170,22 @@ export class PortGroups {
 
   configure(groups: readonly PortLinkGroup[], judge: UplinkJudge): void {
     this.#configs = groups;
-    this.#driver.configure(groups, this.#verdicts(judge));
+    this.#driver.configure(this.#effective(), this.#verdicts(judge));
     const names = new Set(groups.map((group) => group.name));
     for (const [port, group] of this.#blocked)
       if (!names.has(group)) this.#block([port], false, group, 'no group has it', this.#options.clock.now());
+  }
+
+  /** These are not shut until further notice, and opened if they were. */
+  spare(ports: readonly string[]): void {
+    this.#spared = new Set(ports);
+    this.#driver.configure(this.#effective());
+  }
+
+  #effective(): PortLinkGroupConfig[] {
+    if (this.#spared.size === 0) return [...this.#configs];
+    const spared = [...this.#spared];
+    return this.#configs.map((group) => ({ ...group, spared }));
   }
 
   hold(group: string, state: Hold): void {

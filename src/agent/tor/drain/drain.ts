@@ -95,7 +95,7 @@ export class Drain {
   started(): void {
     const { groups, clock, fabric } = this.#options;
     const ours = this.#downlinks().filter((port) => groups.keeperOf(port) === DRAIN);
-    const unwanted = ours.filter((port) => this.#machine.state(port) !== 'shut');
+    const unwanted = ours.filter((port) => (this.#machine.state(port) ?? 'kept') === 'kept');
     if (unwanted.length === 0) return;
     if (fabric.readiness().ready) groups.undrain(unwanted);
     else this.#recovery = clock.schedule(clock.now() + ASK_AGAIN, () => this.started());
