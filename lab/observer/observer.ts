@@ -14,7 +14,7 @@ import {
   SOCK,
   SOL,
 } from 'linux-sockets';
-import { decodeRoute, Malformed, type Route, RTM } from 'rtnetlink-ts';
+import { decodeRoute, Malformed, type Message, NLM_F, type Route, RTM } from 'rtnetlink-ts';
 import { type Fib, homeFib } from '../cases/fib.ts';
 import { monotonic, realtimeOffset } from '../monotonic.ts';
 import { isUsable, type Listener, listenLinks, listenRoutes } from '../netlink.ts';
@@ -115,6 +115,8 @@ export class Observer {
   readonly #listeners: Listener[] = [];
   readonly #claims = new Map<string, boolean>();
   readonly #fib = new Map<string, readonly TorName[]>();
+  /** G's IPv4 routes of one address, as the kernel has them in a row. */
+  readonly #standing = new Map<string, readonly { readonly via: readonly TorName[]; readonly metric: number }[]>();
   #home: Fib;
   #realtime = realtimeOffset();
   #overflow = false;
@@ -261,16 +263,38 @@ export class Observer {
           if (!route.destination.startsWith(inside) || !route.destination.endsWith(bits)) return;
           const address = route.destination.slice(0, -bits.length);
           const named = route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
-          const known = this.#fib.get(address) ?? [];
-          // IPv4 tells a replaced route once. IPv6 may tell the new one before the old one is deleted, and one next hop
-          // of several at a time: what is deleted counts only as far as it is what we believe in.
-          const left = family === 4 || named.length === 0 ? [] : known.filter((tor) => !named.includes(tor as TorName));
-          const via = message.type === RTM.DELROUTE ? left : named.toSorted();
+          const via = family === 4 ? this.#told4(address, route, named, message) : this.#told6(address, named, message);
           this.#fib.set(address, via);
           this.#add({ at: monotonic(), kind: 'fib', address, via });
         },
         family,
       ),
     );
+  }
+
+  /** Of several routes the first of the best metric is used; a replaced one is told once. */
+  #told4(address: string, route: Route, via: readonly TorName[], { type, flags }: Message): readonly TorName[] {
+    const told = { via: via.toSorted(), metric: route.metric ?? 0 };
+    const standing = this.#standing.get(address) ?? [];
+    const same = standing.findIndex(({ metric }) => metric === told.metric);
+    const others = standing.filter((each, index) => {
+      if (type === RTM.NEWROUTE && flags & NLM_F.REPLACE && index === same) return false;
+      return each.metric !== told.metric || each.via.join() !== told.via.join();
+    });
+    const last = (flags & (NLM_F.APPEND | NLM_F.MULTI)) !== 0;
+    const all = type === RTM.DELROUTE ? others : last ? [...others, told] : [told, ...others];
+    all.sort((one, other) => one.metric - other.metric);
+    this.#standing.set(address, all);
+    return all[0]?.via ?? [];
+  }
+
+  /**
+   * IPv6 may tell the new route before the old one is deleted, and one next hop of several at a time: what is deleted
+   * counts only as far as it is what we believe in.
+   */
+  #told6(address: string, named: readonly TorName[], { type }: Message): readonly TorName[] {
+    if (type === RTM.NEWROUTE) return named.toSorted();
+    const known = this.#fib.get(address) ?? [];
+    return named.length === 0 ? [] : known.filter((tor) => !named.includes(tor));
   }
 }
