@@ -14,6 +14,7 @@ import type { NeighbourEvent } from '../netlink/index.ts';
 import { HostTable } from './machine/table.ts';
 import type { HostEffect, HostEvent, HostPolicy, HostView, Memory, RememberedHost } from './machine/types.ts';
 import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
+import { Lags } from './sources/lags.ts';
 import { neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
 import { Snooping } from './sources/snooping.ts';
@@ -34,6 +35,9 @@ export class HostRoutes {
   readonly #snooping: Snooping;
   readonly #stations: StationWatch;
   readonly #sweeping: Sweeping;
+  readonly #lags: Lags;
+  /** As it was given; `#policy` has LAGs in place of their members. */
+  #given: HostPolicy;
   #policy: HostPolicy;
   #timer: Timer | undefined;
   #timerAt: Instant = Number.POSITIVE_INFINITY;
@@ -44,9 +48,11 @@ export class HostRoutes {
 
   constructor(options: HostRoutesOptions) {
     this.#options = options;
-    this.#policy = options.policy;
-    this.#table = new HostTable(options.policy, options.random);
-    this.#placement = new Placement(options.kernel, options.policy);
+    this.#lags = new Lags(options.kernel);
+    this.#given = options.policy;
+    this.#policy = this.#lags.resolve(options.policy);
+    this.#table = new HostTable(this.#policy, options.random);
+    this.#placement = new Placement(options.kernel, this.#policy);
     const { kernel, clock } = options;
     const shared = {
       kernel,
@@ -54,7 +60,7 @@ export class HostRoutes {
       known: (mac: Mac) => this.#table.stationed(mac),
       onEvidence: (events: HostEvent[]) => this.#feed(oneOf(events), clock.now()),
     };
-    this.#snooping = new Snooping(options.policy, {
+    this.#snooping = new Snooping(this.#policy, {
       ...shared,
       netns: options.netns,
       log: options.log,
@@ -63,7 +69,7 @@ export class HostRoutes {
       swept: (address) => this.#sweeping.answers(address),
     });
     this.#stations = new StationWatch({ ...shared, clock });
-    this.#sweeping = new Sweeping(options.policy, {
+    this.#sweeping = new Sweeping(this.#policy, {
       ...shared,
       clock,
       snooping: this.#snooping,
@@ -77,7 +83,7 @@ export class HostRoutes {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    this.configure(this.#policy);
+    this.configure(this.#given);
     const { neighbours } = this.#options.kernel;
     this.#unsubscribe = neighbours.onNeighbour((event) => this.#neighbour(event));
     this.#stations.start();
@@ -105,6 +111,10 @@ export class HostRoutes {
     const ours = this.#policy.ports.includes(name);
     if (ours && !isUp(after)) this.#feed({ type: 'portDown', ports: [name], reason: whyDown(after) }, at);
     this.#placement.portsChanged();
+    if (this.#lags.concerns(change, this.#given)) {
+      this.configure(this.#given);
+      return;
+    }
     if (!ours || !this.#running) return;
     this.#snooping.refresh(name);
     if (!isUp(after)) return;
@@ -118,7 +128,9 @@ export class HostRoutes {
   }
 
   /** A port-link group shuts (true) or reopens ports: hosts withdrawn in one delta, nothing learned there meanwhile. */
-  blockPorts(ports: readonly string[], blocked: boolean, reason: string, at = this.#now()): void {
+  blockPorts(names: readonly string[], blocked: boolean, reason: string, at = this.#now()): void {
+    const ports = this.#lags.block(names, blocked);
+    if (ports.length === 0) return;
     // The first hosts are on the wire before the others are looked up.
     const first = blocked && ports.length > 2 * FIRST_PORTS ? FIRST_PORTS : ports.length;
     this.#feed({ type: 'blockPorts', ports: ports.slice(0, first), blocked, reason }, at);
@@ -126,18 +138,19 @@ export class HostRoutes {
   }
 
   /** These ports are about to carry their hosts again (or just do): see machine/returning.ts. Answers who is expected. */
-  expect(ports: readonly string[], at = this.#now()): Address[] {
+  expect(names: readonly string[], at = this.#now()): Address[] {
+    const ports = this.#lags.names(names);
     this.#feed({ type: 'expect', ports }, at);
     return this.#table.expected(ports);
   }
 
   unexpect(ports: readonly string[], reason: string): void {
-    this.#feed({ type: 'unexpect', ports, reason }, this.#now());
+    this.#feed({ type: 'unexpect', ports: this.#lags.names(ports), reason }, this.#now());
   }
 
   /** Packets for the hosts of these ports wait from now on, and nothing is learned there (see machine/leaving.ts). */
   leave(ports: readonly string[], reason: string, at = this.#now()): void {
-    this.#feed({ type: 'leave', ports, reason }, at);
+    this.#feed({ type: 'leave', ports: this.#lags.names(ports), reason }, at);
   }
 
   /** Hosts of such ports are elsewhere. `turned`: the fabric knows. */
@@ -176,7 +189,9 @@ export class HostRoutes {
     this.#feed({ type: 'lost', ...withdrawal }, this.#now());
   }
 
-  configure(policy: HostPolicy): void {
+  configure(given: HostPolicy): void {
+    this.#given = given;
+    const policy = this.#lags.resolve(given);
     const neighboursCome = policy.sources.neighbours && !this.#policy.sources.neighbours;
     this.#policy = policy;
     this.#placement.configure(policy);
@@ -220,7 +235,7 @@ export class HostRoutes {
 
   /** Hosts that left `port` because it went down or was blocked, at most a day ago. */
   remembered(port: string): RememberedHost[] {
-    return this.#table.remembered(port);
+    return this.#table.remembered(this.#lags.names([port])[0]!);
   }
 
   /** Everything that is announced now, for a new announcer or a reconcile. */

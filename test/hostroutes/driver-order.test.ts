@@ -137,7 +137,7 @@ test('R4.5 a port without a socket: probes are not counted against its hosts; st
   t.is(routes.hosts().length, 1);
   t.true(routes.counters().probesUnsent! > 10);
   t.is(routes.counters()['probes.failed.no-socket'], routes.counters().probesUnsent);
-  t.is(routes.counters()['sockets.failed.ENODEV'], 1);
+  t.true(routes.counters()['sockets.failed.ENODEV']! >= 1, 'it is tried again and again');
   routes.stop();
   t.is(clock.timers.size, 0);
   t.is(listeners.size, 0);
