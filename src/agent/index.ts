@@ -88,12 +88,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   process.on('SIGTERM', leave);
   process.on('SIGINT', leave);
   process.on('SIGHUP', () => {
-    try {
-      const { changes, needsRestart } = reload(agent);
-      log.info({ changes, needsRestart }, 'configuration reloaded');
-    } catch (error) {
-      log.error({ err: error }, 'the new configuration was refused; nothing was changed');
-    }
+    reload(agent).then(
+      ({ changes, needsRestart }) => log.info({ changes, needsRestart }, 'configuration reloaded'),
+      (error: unknown) => log.error({ err: error }, 'the new configuration was refused; nothing was changed'),
+    );
   });
   notify('READY=1');
   await stopped.promise;

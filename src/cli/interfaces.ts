@@ -20,6 +20,19 @@ export async function interfaceNames(netns?: string): Promise<Set<string>> {
   }
 }
 
+/** Who is logged in, and by which port; nobody when that can't be read. */
+export async function loginPorts(netns?: string): Promise<readonly { readonly port: string; readonly peer: string }[]> {
+  const { Kernel, sshConnection } = await import('../netlink/index.ts');
+  const kernel = await Kernel.open(netns === undefined ? {} : { netns }).catch(() => undefined);
+  if (!kernel) return [];
+  try {
+    const session = sshConnection(process.env.SSH_CONNECTION);
+    return await kernel.logins(session ? [session] : []);
+  } finally {
+    kernel.close();
+  }
+}
+
 const parseNames = (text: string): Set<string> =>
   new Set(
     text

@@ -6,6 +6,13 @@ export const groupName = Args.string({ name: 'name', description: 'name of the g
 
 export const dryRunFlag = Flags.boolean({ description: 'say what would be done, and do nothing' });
 
+export const forceFlag = Flags.boolean({
+  description: 'even if it may shut the port that somebody is logged in through',
+});
+
+/** What the agent has to know to keep the operator from cutting himself off. */
+export const guardQuery = (force: boolean) => ({ force, login: process.env.SSH_CONNECTION });
+
 export const groupPath = (name: string, action = ''): string => `/v1/portlink/${encodeURIComponent(name)}${action}`;
 
 /** A command that changes a group. */

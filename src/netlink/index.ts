@@ -16,6 +16,7 @@ import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
 import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
+import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
@@ -26,6 +27,7 @@ export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-tab
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
+export { type Login, sshConnection, type TcpSession } from './logins.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';
 export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
@@ -216,6 +218,26 @@ export class Kernel implements LinkState, PortDriver {
     });
     this.#installers.push(watch);
     return watch;
+  }
+
+  /** Who is logged in to the box, and by which port; `placeOf`: where a peer without a route is known to be. */
+  logins(also: readonly TcpSession[] = [], placeOf?: (peer: Address) => string | undefined): Promise<Login[]> {
+    const memberTowards = (bridge: Port, neighbour: Address): Port | undefined => {
+      for (const { address, mac } of this.neighbours.all(bridge.ifindex)) {
+        if (address === neighbour && mac !== undefined) return this.fdb.portOf(mac, bridge.ifindex);
+      }
+      return undefined;
+    };
+    const links = this.#links;
+    const neighbourPort = (peer: Address): string | undefined => {
+      for (const { address, mac, ifindex } of this.neighbours.all()) {
+        const port = address === peer && mac !== undefined ? links.portByIndex(ifindex) : undefined;
+        if (port) return (port.kind === 'bridge' ? memberTowards(port, peer) : port)?.name;
+      }
+      return undefined;
+    };
+    const place = (peer: Address): string | undefined => placeOf?.(peer) ?? neighbourPort(peer);
+    return readLogins({ rtnetlink: this.rtnetlink, links, memberTowards, placeOf: place, netns: this.#netns }, also);
   }
 
   /** See WaitingRoom.open. */

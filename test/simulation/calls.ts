@@ -69,6 +69,8 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   waitingRoom: ['waiting room'],
   // For agents on whose switch another daemon routes, which these have not.
   gatewaysVia: NONE,
+  // Who is logged in: nobody is, there.
+  logins: NONE,
   handoffTable: NONE,
   watchRoutes: NONE,
   lldp: NONE,

@@ -15,6 +15,7 @@ import {
   prefixAddress,
   prefixContains,
 } from '../../model/address.ts';
+import { sshConnection, type TcpSession } from '../../netlink/index.ts';
 import type {
   ChangeResult,
   GroupView,
@@ -45,7 +46,7 @@ export function serveTor(server: ControlServer, agent: TorSwitch): void {
     loadedAt: agent.wall.iso(agent.loadedAt),
     config: agent.loaded.settings,
   }));
-  server.on('POST', '/v1/reload', () => reload(agent));
+  server.on('POST', '/v1/reload', ({ query }) => reload(agent, guardOf(query)));
   server.on('GET', '/v1/failovers', ({ query }) => agent.failovers.last(count(query.get('last'))));
   server.on('GET', '/v1/events', ({ query }) => agent.events.since(count(query.get('since')) ?? 0));
   server.onStream('/v1/events', 'follow', ({ query }, stream) => {
@@ -71,6 +72,7 @@ function serveGroups(server: ControlServer, agent: TorSwitch): void {
     const actions = view.downlinks
       .filter((port) => (state === 'shut' ? port.adminUp : port.shutByUs))
       .map((port) => `${state === 'shut' ? 'shut' : 'open'} ${port.port}`);
+    if (state === 'shut') await refuseToShut(agent, view, guardOf(query));
     if (!dryRun) {
       agent.groups.hold(view.name, state);
       await agent.groups.settled();
@@ -201,6 +203,7 @@ async function edit(agent: TorSwitch, request: ControlRequest, type: PortLinkEdi
   }
   const { after } = planned;
   if (after.config.role !== 'tor') throw new ControlError(422, 'the role can not change');
+  await refuseToCutOff(agent, after, guardOf(request.query));
   const preview = agent.preview({ ...after, config: after.config });
   if (!dryRun) {
     save(agent, after);
@@ -208,6 +211,38 @@ async function edit(agent: TorSwitch, request: ControlRequest, type: PortLinkEdi
     await agent.groups.settled();
   }
   return { dryRun, actions: preview.changes, group: agent.groups.view(name) ?? null };
+}
+
+/** How a change is asked for: in spite of a login that it could cut off, and by which session. */
+interface Guard {
+  readonly force: boolean;
+  readonly also: readonly TcpSession[];
+}
+
+function guardOf(query: URLSearchParams): Guard {
+  const session = sshConnection(query.get('login') ?? undefined);
+  return { force: query.get('force') === '1', also: session ? [session] : [] };
+}
+
+/** Nobody can refuse an operator his own wish, but he has to say it. */
+async function refuseToCutOff(agent: TorSwitch, after: Loaded, { force, also }: Guard): Promise<void> {
+  if (force) return;
+  const problems = await agent.management.problems(after, agent.loaded.config, also);
+  if (problems.length > 0) throw new ControlError(422, problems.map(formatProblem).join('\n'), 'nothing was changed');
+}
+
+async function refuseToShut(agent: TorSwitch, view: GroupView, { force, also }: Guard): Promise<void> {
+  if (force || view.config.allowManagementPort) return;
+  const [login] = await agent.management.through(
+    view.downlinks.map(({ port }) => port),
+    also,
+  );
+  if (!login) return;
+  throw new ControlError(
+    409,
+    `group ${view.name} has ${login.port}, and somebody is logged in from ${login.peer} through it`,
+    'Log in by another port, or add --force.',
+  );
 }
 
 function save(agent: TorSwitch, after: Loaded): void {
@@ -221,12 +256,13 @@ function save(agent: TorSwitch, after: Loaded): void {
 }
 
 /** What a SIGHUP does: a bad file changes nothing and says why. */
-export function reload(agent: TorSwitch): ReloadResult {
+export async function reload(agent: TorSwitch, guard: Guard = { force: false, also: [] }): Promise<ReloadResult> {
   const loaded = loadConfig(agent.loaded.file);
   if (!loaded.ok) {
     throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');
   }
   if (loaded.config.role !== 'tor') throw new ControlError(422, `the role can not change while the agent runs`);
+  await refuseToCutOff(agent, loaded, guard);
   const diff = agent.reload({ ...loaded, config: loaded.config });
   return { changes: diff.changes, needsRestart: diff.needsRestart };
 }

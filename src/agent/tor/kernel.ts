@@ -51,6 +51,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     hostRoutes: (options) => kernel.hostRoutes(options),
     learnedRoutes: (options) => kernel.learnedRoutes(options),
     gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
+    logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     counters: () => ({
       handoffTable: (options) => kernel.handoffTable(options),

@@ -1,7 +1,15 @@
 import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
-import type { HandoffOptions, HandoffTable, Kernel, RouteWatch, WaitingRoom } from '../../netlink/index.ts';
+import type {
+  HandoffOptions,
+  HandoffTable,
+  Kernel,
+  Login,
+  RouteWatch,
+  TcpSession,
+  WaitingRoom,
+} from '../../netlink/index.ts';
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
@@ -34,6 +42,8 @@ export interface SwitchKernel
   gatewaysVia?(ifindex: number): Promise<readonly Address[]>;
   /** Where the box itself keeps what LLDP says; absent: lldpd is asked. */
   readonly lldp?: LldpSource;
+  /** Who is logged in, and by which port; `also`: sessions that are known otherwise. */
+  logins?(also: readonly TcpSession[], placeOf: (peer: Address) => string | undefined): Promise<readonly Login[]>;
   /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
   /** Where another daemon can be handed the hosts, and its routes seen. */

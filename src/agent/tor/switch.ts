@@ -18,6 +18,7 @@ import { Fabric } from './fabric.ts';
 import { Handoff, hostMetric } from './handoff.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
+import { ManagementPort } from './management-port.ts';
 import { NextHops } from './next-hops.ts';
 import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
@@ -63,6 +64,7 @@ export class TorSwitch {
   readonly fabric: Fabric;
   readonly drain: Drain;
   readonly neighbours: (port: string) => readonly PortNeighbour[];
+  readonly management: ManagementPort;
   readonly #nextHops: NextHops;
   readonly #judge: UplinkJudge;
   readonly #sight: Sight;
@@ -77,6 +79,7 @@ export class TorSwitch {
   #loadedAt: Instant;
   #settleTimer: Timer | undefined;
   #upstream: string | undefined;
+  #remembered: readonly Memory[] = [];
 
   static async start(options: TorSwitchOptions): Promise<TorSwitch> {
     const arrivals: { notice(address: Address): void } = { notice: () => {} };
@@ -186,6 +189,14 @@ export class TorSwitch {
       onForeignClaim,
       onChange: () => this.#fabricChanged(),
     });
+    this.management = new ManagementPort({
+      clock,
+      log,
+      events: this.events,
+      logins: kernel.logins && ((also) => kernel.logins!(also, (peer) => this.#placeOf(peer))),
+      groups: () => this.#loaded.config.portLink,
+      spare: (ports) => this.groups.spare(ports),
+    });
     this.#sight = new Sight(this.events, (blind, reason) => this.groups.blind(blind, reason));
     this.#nextHops = new NextHops({
       links: kernel,
@@ -266,6 +277,7 @@ export class TorSwitch {
     return [
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
       ...this.#sight.warnings(),
+      ...this.management.warnings(),
       ...this.groups.warnings(),
       ...unsupported(config),
     ];
@@ -316,6 +328,7 @@ export class TorSwitch {
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       this.#nextHops.configure(config.portLink);
       this.groups.configure(config.portLink, this.#judge);
+      this.management.reloaded();
     }
     this.#handoff.configure();
     if (diff.changes.length > 0) {
@@ -332,6 +345,7 @@ export class TorSwitch {
   async stop(): Promise<void> {
     this.#settleTimer?.cancel();
     this.#nextHops.close();
+    this.management.close();
     this.drain.close();
     this.hosts.stop();
     await this.fabric.stop();
@@ -364,10 +378,13 @@ export class TorSwitch {
     await this.#handoff.start();
     this.kernel.onChange((change) => this.#portChanged(change));
     this.#nextHops.configure(config.portLink);
+    this.#remembered = this.#memory.load();
+    await this.management.atStart();
     await this.groups.start(holdAtBoot, this.#judge, this.drain.restore());
     this.drain.started();
     this.kernel.onBlind?.(this.#sight.changed);
-    this.hosts.remember(this.#memory.load());
+    this.hosts.remember(this.#remembered);
+    this.#remembered = [];
     this.hosts.start();
     this.#handoff.configure();
     this.fabric.start(adopted.length > 0);
@@ -392,6 +409,11 @@ export class TorSwitch {
       },
       (error: Error) => this.#failed('host routes were not reconciled', error),
     );
+  }
+
+  /** Of a host whose route is not there: before the hosts have started, where an earlier run had it. */
+  #placeOf(address: Address): string | undefined {
+    return this.hosts.locate(address)?.port ?? this.#remembered.find((host) => host.address === address)?.port;
   }
 
   #failed(what: string, error: Error): void {

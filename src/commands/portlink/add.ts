@@ -1,6 +1,13 @@
 import type { ChangeResult } from '../../agent/api.ts';
 import { groupFlags, groupSettings, requiredGroupFlags } from '../../cli/group-flags.ts';
-import { dryRunFlag, groupName, groupPath, PortLinkCommand } from '../../cli/portlink-command.ts';
+import {
+  dryRunFlag,
+  forceFlag,
+  groupName,
+  groupPath,
+  guardQuery,
+  PortLinkCommand,
+} from '../../cli/portlink-command.ts';
 
 export default class PortLinkAdd extends PortLinkCommand {
   static override summary = 'Add a port-link group.';
@@ -15,12 +22,13 @@ export default class PortLinkAdd extends PortLinkCommand {
     ...groupFlags,
     ...requiredGroupFlags,
     'dry-run': dryRunFlag,
+    force: forceFlag,
   };
 
   override async run(): Promise<ChangeResult> {
     const { args, flags } = await this.parse(PortLinkAdd);
     const settings = groupSettings(flags);
-    const query = { dryRun: flags['dry-run'] };
+    const query = { dryRun: flags['dry-run'], ...guardQuery(flags.force) };
     return this.printChange(await this.client(flags).send<ChangeResult>('PUT', groupPath(args.name), query, settings));
   }
 }

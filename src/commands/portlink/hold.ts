@@ -2,7 +2,14 @@ import { createInterface } from 'node:readline/promises';
 import { Args, Flags } from '@oclif/core';
 import type { ChangeResult, HoldRequest } from '../../agent/api.ts';
 import { CommandFailure, EXIT } from '../../cli/base-command.ts';
-import { dryRunFlag, groupName, groupPath, PortLinkCommand } from '../../cli/portlink-command.ts';
+import {
+  dryRunFlag,
+  forceFlag,
+  groupName,
+  groupPath,
+  guardQuery,
+  PortLinkCommand,
+} from '../../cli/portlink-command.ts';
 
 export default class PortLinkHold extends PortLinkCommand {
   static override summary = "Hold a group's downlinks open or shut, whatever its uplinks do.";
@@ -20,6 +27,7 @@ On a terminal \`shut\` asks before it acts.`;
   };
   static override flags = {
     'dry-run': dryRunFlag,
+    force: forceFlag,
     yes: Flags.boolean({ char: 'y', description: "don't ask" }),
   };
 
@@ -27,12 +35,15 @@ On a terminal \`shut\` asks before it acts.`;
     const { args, flags } = await this.parse(PortLinkHold);
     const client = this.client(flags);
     const path = groupPath(args.name, '/hold');
+    const guard = guardQuery(flags.force);
     const body: HoldRequest = { state: args.state === 'shut' ? 'shut' : 'open' };
     if (body.state === 'shut' && !flags.yes && !flags['dry-run'] && process.stdin.isTTY && process.stdout.isTTY) {
-      const planned = await client.send<ChangeResult>('POST', path, { dryRun: true }, body);
+      const planned = await client.send<ChangeResult>('POST', path, { dryRun: true, ...guard }, body);
       await this.confirm(planned);
     }
-    return this.printChange(await client.send<ChangeResult>('POST', path, { dryRun: flags['dry-run'] }, body));
+    return this.printChange(
+      await client.send<ChangeResult>('POST', path, { dryRun: flags['dry-run'], ...guard }, body),
+    );
   }
 
   private async confirm(planned: ChangeResult): Promise<void> {

@@ -1,7 +1,14 @@
 import type { ChangeResult } from '../../agent/api.ts';
 import { CommandFailure, EXIT } from '../../cli/base-command.ts';
 import { groupFlags, groupSettings } from '../../cli/group-flags.ts';
-import { dryRunFlag, groupName, groupPath, PortLinkCommand } from '../../cli/portlink-command.ts';
+import {
+  dryRunFlag,
+  forceFlag,
+  groupName,
+  groupPath,
+  guardQuery,
+  PortLinkCommand,
+} from '../../cli/portlink-command.ts';
 
 export default class PortLinkSet extends PortLinkCommand {
   static override summary = 'Change keys of a port-link group.';
@@ -13,7 +20,7 @@ export default class PortLinkSet extends PortLinkCommand {
     '<%= config.bin %> <%= command.id %> fabric --no-enabled',
   ];
   static override args = { name: groupName };
-  static override flags = { ...groupFlags, 'dry-run': dryRunFlag };
+  static override flags = { ...groupFlags, 'dry-run': dryRunFlag, force: forceFlag };
 
   override async run(): Promise<ChangeResult> {
     const { args, flags } = await this.parse(PortLinkSet);
@@ -25,7 +32,7 @@ export default class PortLinkSet extends PortLinkCommand {
         'Name a key, such as --recovery-delay 30s; --help lists them.',
       );
     }
-    const query = { dryRun: flags['dry-run'] };
+    const query = { dryRun: flags['dry-run'], ...guardQuery(flags.force) };
     return this.printChange(
       await this.client(flags).send<ChangeResult>('PATCH', groupPath(args.name), query, settings),
     );

@@ -25,9 +25,13 @@ export class Actions {
     now: Instant,
     effects: PortLinkEffect[],
   ): void {
-    const { name, dryRun } = group.config;
+    const { name, dryRun, spared } = group.config;
     const ports = wanted.filter(
-      (port) => this.#ports.canShut(port) && !group.overrides.has(port) && !(dryRun && group.pretended.has(port)),
+      (port) =>
+        this.#ports.canShut(port) &&
+        !spared?.includes(port) &&
+        !group.overrides.has(port) &&
+        !(dryRun && group.pretended.has(port)),
     );
     if (ports.length === 0) return;
     const reason = why();

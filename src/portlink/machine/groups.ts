@@ -13,6 +13,7 @@
  * - A port that is drained is opened by no group, and is no loss to one (drained.ts).
  * - A port that was shut by somebody else is never opened. One that we shut and somebody opened is left to them until the
  *   group was up again.
+ * - A port that is spared is not shut, and is opened if it was.
  * - While blind, and during startup, nothing is shut for a loss; ports shut by an earlier run may reopen during startup.
  * - While at least one uplink is left, `shut: N` bounds what the group shuts; with none left it is all.
  */

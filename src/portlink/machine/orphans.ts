@@ -15,7 +15,10 @@ export function openOrphans(
   for (const entry of ports.shutEntries()) {
     const { port, side } = entry;
     const owns = ({ config }: Group) =>
-      config.enabled && !config.dryRun && (side === 'uplink' ? config.uplinks : config.downlinks).includes(port);
+      config.enabled &&
+      !config.dryRun &&
+      !config.spared?.includes(port) &&
+      (side === 'uplink' ? config.uplinks : config.downlinks).includes(port);
     const own = groups.get(entry.group);
     if (entry.group === DRAIN || (own && owns(own))) continue;
     const heir = [...groups.values()].find(owns);
@@ -31,6 +34,7 @@ export function openOrphans(
     let reason = `no group has ${entries.length > 1 ? 'these ports' : 'this port'} any more`;
     if (config && !config.enabled) reason = 'the group is disabled';
     else if (config?.dryRun) reason = 'the group only pretends (dryRun)';
+    else if (entries.some(({ port }) => config?.spared?.includes(port))) reason = 'an operator is logged in through it';
     actions.openPorts(name, entries, reason, effects);
   }
 }

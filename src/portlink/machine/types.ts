@@ -30,6 +30,8 @@ export interface PortLinkGroupConfig {
   readonly dryRun: boolean;
   /** What becomes of ports that we shut when the agent is stopped; default `leave`. */
   readonly onStop?: 'leave' | 'reopen';
+  /** Ports that are not to be shut now, whatever happens: an operator would be cut off. */
+  readonly spared?: readonly string[];
   /** Direction `downlink` or `both`: shut the uplinks too once every downlink is lost; default false. */
   readonly shutUplinks?: boolean;
 }
