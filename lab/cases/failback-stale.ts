@@ -12,11 +12,12 @@ const ROUNDS = 3;
 const SOON = 400;
 
 /**
- * FRR follows in time, and shows B the claim that A has just withdrawn long enough for B to climb over it. By BIRD B may
- * hear of the withdrawal before it hears the server, and the rounds then use up the levels: the way back of such a round
- * lasts until B has asked for the server, a few hundred milliseconds.
+ * FRR follows in time, and shows B the claim that A has just withdrawn long enough for B to climb over it. By BIRD, or
+ * where two protocols tell of it one after the other, B may hear of the withdrawal before it hears the server, and the
+ * rounds then use up the levels: the way back of such a round lasts until B has asked for the server, a few hundred
+ * milliseconds.
  */
-const followsInTime = ({ gateway }: LabState): boolean => gateway === 'frr';
+const followsInTime = ({ gateway, protocol }: LabState): boolean => gateway === 'frr' && protocol !== 'both';
 
 const round = (number: number): readonly CasePhase[] => [
   {
