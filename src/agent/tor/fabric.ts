@@ -21,6 +21,12 @@ const NO_ROUTES_WAIT = 10_000;
  * this long (ms) after it is Full.
  */
 const OSPF_SETTLE = 1_000;
+/**
+ * Once one session is of use, the others that should come up are waited for, this long (ms) after the first came up: a
+ * gateway prefers what one protocol says to what another does, and IPv6 has a session of its own. One that never comes must
+ * not keep the ports shut.
+ */
+const STRAGGLERS_WAIT = 5_000;
 /** While sessions are up and their routes are waited for, readiness is judged this often (ms). */
 const ASK_AGAIN = 50;
 
@@ -256,14 +262,20 @@ export class Fabric {
     }
   }
 
-  /** Make-before-break: at least one protocol has a session, and what it learned there is in the kernel. */
+  /**
+   * Make-before-break: at least one protocol has a session, what it learned there is in the kernel, and the others have
+   * it too or have had their time.
+   */
   readiness(): Readiness {
     const { outside } = this.#options;
     if (!this.ospf && !this.bgp && !outside) return { ready: true, reason: 'no routing protocol is configured' };
     const reasons: string[] = [];
     for (const protocol of this.#tables.keys()) {
       const verdict = this.#protocolReadiness(protocol);
-      if (verdict.ready) return verdict;
+      if (verdict.ready) {
+        const straggler = this.#straggler();
+        return straggler === undefined ? verdict : { ready: false, reason: straggler };
+      }
       reasons.push(verdict.reason);
     }
     const other = outside?.readiness();
@@ -409,6 +421,23 @@ export class Fabric {
     const announced = protocol === 'bgp' ? this.#initialRoutesReceived() : table.size > 0;
     if (!announced && !waited) return { ready: false, reason: `${name}: waiting for the gateway's routes` };
     return { ready: true, reason: `${name}: session up, ${table.size} routes installed` };
+  }
+
+  /** What is still to come beside a session that is of use. */
+  #straggler(): string | undefined {
+    const { clock, links } = this.#options;
+    if (clock.now() - Math.min(...this.#upSince.values()) >= STRAGGLERS_WAIT) return undefined;
+    for (const protocol of this.#tables.keys()) {
+      const verdict = this.#protocolReadiness(protocol);
+      if (!verdict.ready) return verdict.reason;
+    }
+    const up = [...links.ports()].filter(isUp);
+    for (const { neighbor, interface: name, state, initialRoutesReceived } of this.bgp?.sessions() ?? []) {
+      if (state === 'Established' && initialRoutesReceived) continue;
+      const reachable = up.some((port) => port.name === name || onLink(neighbor, port.addresses));
+      if (reachable) return `BGP: waiting for ${neighbor} too`;
+    }
+    return undefined;
   }
 
   #initialRoutesReceived(): boolean {
