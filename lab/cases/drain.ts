@@ -24,7 +24,8 @@ export const drain: LabCase = {
       name: 'fault',
       act: (hands) => command(hands, 'drain', '--pause', '1s'),
       leads: { C3: ['B'], C4: ['B'] },
-      verify: (_, { lostToServers }) => (lostToServers === 0 ? [] : [`${lostToServers} packets to the servers were lost`]),
+      verify: (_, { lostToServers }) =>
+        lostToServers === 0 ? [] : [`${lostToServers} packets to the servers were lost`],
     },
     {
       name: 'back',

@@ -25,7 +25,7 @@ import type {
  * | POST /v1/portlink/NAME/hold               | dryRun                   | HoldRequest         | ChangeResult      |
  * | POST /v1/portlink/NAME/release            | dryRun                   |                     | ChangeResult      |
  * | GET /v1/drain                             |                          |                     | DrainView         |
- * | POST /v1/drain                            | dryRun                   | DrainRequest        | DrainView, DrainPlan |
+ * | POST /v1/drain                            | dryRun, login            | DrainRequest        | DrainView, DrainPlan |
  * | POST /v1/drain/stop                       |                          |                     | DrainView         |
  * | POST /v1/undrain                          |                          | DrainRequest        | DrainView         |
  * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |

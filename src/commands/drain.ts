@@ -26,7 +26,7 @@ switch stays drained over restarts, until \`peerless undrain\`. Exit code 1: not
       default: '5s',
       helpValue: '5s',
     }),
-    force: Flags.boolean({ description: 'shut ports although hosts there have no other path' }),
+    force: Flags.boolean({ description: 'although hosts have no other path, or somebody is logged in through a port' }),
     'dry-run': dryRunFlag,
   };
 
@@ -34,12 +34,13 @@ switch stays drained over restarts, until \`peerless undrain\`. Exit code 1: not
     const { flags } = await this.parse(Drain);
     const client = this.client(flags);
     const order = orderOf(flags);
+    const login = process.env.SSH_CONNECTION;
     if (flags['dry-run']) {
-      const plan = await client.send<DrainPlan>('POST', '/v1/drain', { dryRun: true }, order);
+      const plan = await client.send<DrainPlan>('POST', '/v1/drain', { dryRun: true, login }, order);
       this.#print(plan);
       return plan;
     }
-    const view = await this.watch(client, await client.send<DrainView>('POST', '/v1/drain', {}, order));
+    const view = await this.watch(client, await client.send<DrainView>('POST', '/v1/drain', { login }, order));
     if (view.phase === 'drained') return this.conclude(view, view.reason);
     this.endWith(EXIT.no);
     const remedy = '`peerless drain` goes on with what is left, `peerless undrain` brings everything back.';

@@ -71,8 +71,9 @@ function run(
   argv: readonly string[],
   onOutput?: (out: string, kill: () => void) => void,
 ): Promise<Run> {
+  const { SSH_CONNECTION: _, ...inherited } = process.env;
   const child = spawn(PEERLESS, [...argv, '--socket', socket], {
-    env: { ...process.env, NO_COLOR: '1' },
+    env: { ...inherited, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -1,4 +1,5 @@
 import { parseDuration } from '../../../config/index.ts';
+import { sshConnection } from '../../../netlink/index.ts';
 import type { DrainPlan, DrainRequest, DrainView } from '../../api.ts';
 import { ControlError, type ControlServer } from '../../control/server.ts';
 import type { TorSwitch } from '../switch.ts';
@@ -9,9 +10,19 @@ const DEFAULTS = { pause: '1s', timeout: '5s' };
 /** The drain on the control socket. An order is taken and answered at once; GET tells how it goes. */
 export function serveDrain(server: ControlServer, agent: TorSwitch): void {
   server.on('GET', '/v1/drain', (): DrainView => agent.drain.view());
-  server.on('POST', '/v1/drain', ({ query, body }): DrainView | DrainPlan => {
+  server.on('POST', '/v1/drain', async ({ query, body }): Promise<DrainView | DrainPlan> => {
     const order = orderOf(body, agent, agent.drain.candidates());
-    if (query.get('dryRun') === '1') return agent.drain.plan(order);
+    const session = sshConnection(query.get('login') ?? undefined);
+    const logins = await agent.management.through(order.ports, session ? [session] : []);
+    const risks = logins.map(({ port, peer }) => `somebody is logged in from ${peer} through ${port}`);
+    if (query.get('dryRun') === '1') return agent.drain.plan(order, risks);
+    if (risks.length > 0 && !order.force) {
+      throw new ControlError(
+        409,
+        risks.join('; '),
+        'Log in by another port, name the --port to be drained, or add --force.',
+      );
+    }
     const { ready, reason } = agent.fabric.readiness();
     if (!ready && !order.force) {
       throw new ControlError(

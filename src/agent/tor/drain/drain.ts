@@ -164,8 +164,8 @@ export class Drain {
     };
   }
 
-  /** What `drain` would do. */
-  plan({ ports, whole }: DrainOrder): DrainPlan {
+  /** What `drain` would do. `warnings`: what else there is to say. */
+  plan({ ports, whole }: DrainOrder, warnings: readonly string[]): DrainPlan {
     const { hosts, room } = this.#options;
     const all = hosts.hosts();
     const ready = this.#options.fabric.readiness();
@@ -178,6 +178,7 @@ export class Drain {
           .map((host) => ({ address: host.address, otherPath: host.rivals.map((rival) => rival.from) })),
       })),
       warnings: [
+        ...warnings,
         ...(ready.ready ? [] : [`the fabric is not ready (${ready.reason}): what moves would not be seen`]),
         ...(room?.waitingFor
           ? []
