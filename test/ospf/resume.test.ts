@@ -162,6 +162,25 @@ test('R4.7 hosts that went while it was away are flushed when the table has sett
   t.deepEqual(g.database(), early.database());
 });
 
+test('R4.7 settled from the start (the kernel had no routes any more): what nobody backs goes at once', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  a.announce(host('10.10.10.1'), host('10.10.10.2'));
+  world.until('Full everywhere', () => allFull(g, a, b) && g.routes.size === 2);
+  world.run(3000);
+  const kept = keptBy(a, world);
+  a.crash();
+  const again = world.router('A', '10.255.0.1', a.attachments);
+  again.announce(host('10.10.10.1'));
+  again.handle({ kind: 'settled' });
+  const link = { ifindex: 1, mtu: 1500, address: ip('192.0.2.2'), prefixLength: 30 };
+  again.handle({ kind: 'resume', kept, links: new Map([['i0', link]]), graceUntil: 0 });
+  t.true(world.until('flushed', () => !g.routes.has(H(2))) < 20);
+  world.run(9000);
+  t.true(g.routes.has(H(1)));
+  t.deepEqual(g.states(), ['Full', 'Full']);
+  t.deepEqual(g.database(), again.database());
+});
+
 test('R4.5 what the fabric said while it was away is heard with the retransmission', (t) => {
   const { world, g, a, b } = twoSwitches();
   a.announce(host('10.10.10.1'));

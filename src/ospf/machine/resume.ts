@@ -29,7 +29,7 @@ import {
 } from './core.ts';
 import { beginGrace, endGrace } from './grace.ts';
 import { sendHello } from './hello.ts';
-import { inheritStubs } from './inheritance.ts';
+import { inheritStubs, settle } from './inheritance.ts';
 import { linkEvent, setInterfaceState } from './links.ts';
 import { databaseFor, drop, install, removeIfDone } from './lsdb.ts';
 import { forwardingChanged, networkChanged, originate, routerChanged, sameContents } from './origination.ts';
@@ -108,6 +108,8 @@ export function resume(
   }
   for (const [name, link] of links) if (!resumed.has(core.interfaces.get(name)!)) linkEvent(core, name, link, now);
   for (const entry of core.maxAged) removeIfDone(core, entry, now);
+  // The kernel has forgotten its routes: hosts of the earlier life must not draw traffic until they are heard again.
+  if (core.settled) settle(core, now);
 }
 
 function fits(iface: Interface, link: Link, kept: KeptAdjacency): boolean {
