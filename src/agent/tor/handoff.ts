@@ -5,7 +5,7 @@
  */
 import type { TorConfig } from '../../config/index.ts';
 import type { HostRoutes } from '../../hostroutes/index.ts';
-import type { Address, Family } from '../../model/address.ts';
+import { type Address, type Family, prefixContains } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
@@ -64,6 +64,7 @@ export class Handoff {
       clock,
       log,
       limit: () => config().hostRoutes.policy.limits.total,
+      concerns: (address) => config().hostRoutes.policy.prefixes.some((prefix) => prefixContains(prefix, address)),
     });
   }
 

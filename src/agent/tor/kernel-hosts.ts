@@ -32,6 +32,8 @@ export interface KernelHostsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limit: () => number;
+  /** Inside our prefixes. */
+  readonly concerns: (address: Address) => boolean;
 }
 
 export class KernelHosts {
@@ -51,9 +53,12 @@ export class KernelHosts {
     this.#options = options;
   }
 
-  /** undefined: the source is off. What the former table said goes. */
+  /** undefined: the source is off. What the former table said goes; the same one is read again, for other prefixes. */
   async configure(table: number | undefined): Promise<void> {
-    if (table === this.#table) return;
+    if (table === this.#table) {
+      if (table !== undefined) await this.#read();
+      return;
+    }
     this.#table = table;
     for (const address of [...this.#places.keys()]) this.#forget(address);
     if (table === undefined) {
@@ -115,12 +120,15 @@ export class KernelHosts {
       return;
     }
     const present = new Set(routes.map((route) => hostOf(route)));
-    for (const address of [...this.#places.keys()]) if (!present.has(address)) this.#forget(address);
+    for (const address of [...this.#places.keys()]) {
+      if (!present.has(address) || !this.#options.concerns(address)) this.#forget(address);
+    }
     for (const route of routes) this.#came(route);
   }
 
   #came(route: Route): void {
     const address = hostOf(route);
+    if (address && !this.#options.concerns(address)) return;
     const [hop, ...more] = route.nextHops;
     const device = hop?.ifindex === undefined ? undefined : this.#options.links.portByIndex(hop.ifindex)?.name;
     if (!address || !hop || !device || more.length > 0) {
@@ -139,13 +147,17 @@ export class KernelHosts {
     this.#vouch(address);
   }
 
-  /** Gone, or replaced by `after`. */
+  /** A route that is replaced by one onto another port is told as gone, and in the same turn as new. */
   #gone(route: Route, after: Route | undefined): void {
     const address = hostOf(route);
     if (!address || (after && hostOf(after) === address)) return;
     const place = this.#places.get(address);
     // A second route of another metric may have taken its place before it went.
-    if (place && place.ifindex === route.nextHops[0]?.ifindex) this.#forget(address);
+    if (!place || place.ifindex !== route.nextHops[0]?.ifindex) return;
+    const { clock } = this.#options;
+    clock.schedule(clock.now(), () => {
+      if (this.#unsubscribe && this.#places.get(address) === place) this.#forget(address);
+    });
   }
 
   #forget(address: Address): void {
@@ -178,7 +190,8 @@ export class KernelHosts {
     else if (via !== undefined || known.port === device || known.interface === device) {
       const here = hosts.find(address);
       if (vouched && here?.port === known.port && here.mac === known.mac) return;
-      hosts.report({ source: 'kernel', address, ...known });
+      const { mac, port, interface: routedOn, ifindex: index } = known;
+      hosts.report({ source: 'kernel', address, mac, port, interface: routedOn, ifindex: index });
     } else hosts.report({ source: 'kernel', address, mac: known.mac, port: device, interface: device, ifindex });
   }
 }
