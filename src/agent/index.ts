@@ -49,7 +49,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const stopped = Promise.withResolvers<void>();
   const kernel = await openKernel({ config: loaded.config, clock: systemClock, log });
   const { holdAtBoot } = options;
-  const lldp = openLldp(loaded.config, kernel);
+  const lldp = openLldp(loaded.config, kernel, log);
   const neighbours = (port: string) => lldp.of(port);
   const agent = await TorSwitch.start({ loaded, clock: systemClock, log, kernel, holdAtBoot, neighbours });
   lldp.start();
@@ -98,9 +98,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 }
 
 /** Read where SONiC keeps it, or from lldpd; `kernel` tells when a look is due. */
-function openLldp({ ports }: TorConfig, kernel: SwitchKernel): Lldp {
+function openLldp({ ports }: TorConfig, kernel: SwitchKernel, log: Log): Lldp {
   const { lldp: socket } = ports;
-  const source = kernel.lldp ?? (socket === null ? NO_LLDP : new Lldpcli(socket, systemClock));
+  const source = kernel.lldp ?? (socket === null ? NO_LLDP : new Lldpcli(socket, systemClock, log));
   const lldp = new Lldp(source, systemClock);
   kernel.onChange((change) => lldp.portChanged(change));
   return lldp;

@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Clock, Timer } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
 import { type NeighbourTable, ObjectSplitter, parseNeighbours } from './parse.ts';
 
 /** An answer for 4,096 ports is a few MB. */
@@ -15,14 +16,17 @@ const PATIENCE_MS = 5_000;
 export class Lldpcli {
   readonly #socket: string;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #program: string;
+  #silent = false;
   #child: ChildProcessWithoutNullStreams | undefined;
   #waiting: { readonly resolve: (table: NeighbourTable | undefined) => void; readonly timer: Timer } | undefined;
 
   /** `socket`: lldpd's. */
-  constructor(socket: string, clock: Clock, program = 'lldpcli') {
+  constructor(socket: string, clock: Clock, log: Log, program = 'lldpcli') {
     this.#socket = socket;
     this.#clock = clock;
+    this.#log = log;
     this.#program = program;
   }
 
@@ -74,7 +78,11 @@ export class Lldpcli {
   #answer(table: NeighbourTable | undefined): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    waiting?.timer.cancel();
-    waiting?.resolve(table);
+    if (!waiting) return;
+    waiting.timer.cancel();
+    if (!table && !this.#silent)
+      this.#log.info({ socket: this.#socket }, 'lldpd does not answer: may we use its socket?');
+    this.#silent = !table;
+    waiting.resolve(table);
   }
 }

@@ -14,6 +14,7 @@ const directory = mkdtempSync(join(tmpdir(), 'peerless-lldp-'));
 const daemons: ChildProcess[] = [];
 const socketOf = (node: keyof typeof names) => join(directory, `${node}.sock`);
 const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const lldpcli = (node: keyof typeof names, ...words: string[]) =>
   execFileSync('lldpcli', ['-u', socketOf(node), ...words], { encoding: 'utf8' });
@@ -71,7 +72,7 @@ test.after.always(async () => {
 
 test.serial("R4.8 LLDP: the neighbour's name and port are read from lldpd, by one child however often", async (t) => {
   t.timeout(180_000);
-  const source = new Lldpcli(socketOf('leaf'), systemClock);
+  const source = new Lldpcli(socketOf('leaf'), systemClock, quiet);
   t.is(await source.look(), undefined, 'there is no lldpd yet');
   t.deepEqual(childrenOf(process.pid), [], 'and no child was started in vain');
   const daemon = await startDaemon('leaf');
@@ -112,10 +113,12 @@ test.serial('LLDP: no lldpcli, one that hangs, one that ends, one that talks non
     program('ends', 'exit 3'),
     program('nonsense', 'while read line; do echo "{ \\"x\\": 1 }"; done'),
   ]) {
-    const source = new Lldpcli(socket, systemClock, path);
+    const said: string[] = [];
+    const source = new Lldpcli(socket, systemClock, { ...quiet, info: (_, message) => said.push(message) }, path);
     t.is(await source.look(), undefined, path);
     t.is(await source.look(), undefined, `${path}, again`);
     source.close();
+    t.deepEqual(said, ['lldpd does not answer: may we use its socket?'], 'said once');
   }
   t.true(
     await until(
