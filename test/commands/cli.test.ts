@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -335,6 +336,24 @@ test('config reload and show', async (t) => {
   const example = await run(['config', 'show', '--file', join(root, 'docs/peerless.example.yaml')]);
   t.is(example.code, 0);
   t.regex(example.out, /autoRecover: true/);
+});
+
+test('restart: who took over from whom; without waiting; and nobody comes', async (t) => {
+  const { code, out } = await ask('restart');
+  t.is(code, 0);
+  t.regex(out, /^Agent 4711 took over from 3822 within \d+ ms\.\n$/);
+  t.is((await ask('restart', '--no-wait')).out, 'Agent 3822 ends.\n');
+  t.like(JSON.parse((await ask('restart', '--no-wait', '--json')).out), { before: 3822, after: null });
+  const dying = createHttpServer((request, response) => {
+    if (request.method === 'POST') response.end(JSON.stringify({ pid: 3822, uptimeMs: 5 }));
+    else response.socket?.destroy();
+  });
+  const socket = join(tmpdir(), `peerless-dying-${process.pid}.sock`);
+  await new Promise<void>((resolve) => dying.listen(socket, resolve));
+  t.teardown(() => dying.close());
+  const failed = await run(['restart', '--timeout', '1', '--socket', socket]);
+  t.is(failed.code, 3);
+  t.regex(failed.err, /agent 3822 has left for a restart, and no other answers after 1 s\nStart it now/);
 });
 
 function yaml(t: ExecutionContext, text: string): string {

@@ -254,6 +254,8 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   'GET /v1/counters': counters,
   'GET /v1/config': config,
   'POST /v1/reload': reload,
+  // Another than the one whose status this agent tells: as if it had been exchanged already.
+  'POST /v1/restart': { pid: 3822, uptimeMs: 5 },
   'POST /v1/hosts/sweep': { interfaces: 4, addresses: 254, questions: 1016, seconds: 6 },
 };
 
