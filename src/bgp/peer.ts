@@ -200,6 +200,10 @@ export class Peer implements ChannelOwner {
     if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
     else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
       this.#outgoing.dispatch({ type: 'InterfaceUp' });
+    } else if (this.#established && this.#interface === undefined && leads) {
+      // The session was there before its port was: now its addresses are known, and its carrier matters.
+      this.#interface = name;
+      this.#advertiser?.checkNextHops();
     } else if (led) this.#advertiser?.checkNextHops();
   }
 
