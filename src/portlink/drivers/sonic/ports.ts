@@ -21,7 +21,7 @@ import type { LinkState, Port, PortChange, PortDriver, PortNeighbour } from '../
 import { Demands } from './demands.ts';
 import { EMPTY, isKnown, type Picture, portOf, samePort, targetsOf } from './picture.ts';
 import { DEFAULT_SOCKET, type Notification } from './schema.ts';
-import { type RedisAddress, Session } from './session.ts';
+import { type MakeRedisClient, type RedisAddress, Session } from './session.ts';
 
 export interface SonicPortsOptions {
   /** The kernel: interfaces, addresses, and the ports that SONiC does not know. */
@@ -31,6 +31,8 @@ export interface SonicPortsOptions {
   readonly redis?: RedisAddress;
   /** ms until a demand that nothing came of has failed; default 10 s. */
   readonly patience?: number;
+  /** Simulations give their own Redis. */
+  readonly makeClient?: MakeRedisClient;
 }
 
 export type BlindListener = (blind: boolean, reason: string) => void;
@@ -216,10 +218,11 @@ export class SonicPorts implements LinkState, PortDriver {
   // ---- sight
 
   #connect(): void {
-    const { clock, log, redis = DEFAULT_SOCKET } = this.#options;
+    const { clock, log, redis = DEFAULT_SOCKET, makeClient } = this.#options;
     let lost = false;
     const opening = Session.open({
       address: redis,
+      makeClient,
       clock,
       log,
       onNotification: (notification) => this.#notified(notification),

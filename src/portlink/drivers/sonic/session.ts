@@ -35,9 +35,37 @@ const PING_PATIENCE = 5_000;
 /** Demands and readings that may wait in the client; beyond that they fail. */
 const MAXIMUM_QUEUE = 10_000;
 
-type Client = ReturnType<typeof makeClient>;
+/** What is used of a Redis client, with the replies of RESP 2; `@redis/client`'s fits. */
+export interface RedisClient {
+  readonly isOpen: boolean;
+  connect(): Promise<unknown>;
+  destroy(): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  ping(): Promise<unknown>;
+  exists(key: string): Promise<number>;
+  keys(pattern: string): Promise<string[]>;
+  hGet(key: string, field: string): Promise<Value>;
+  hmGet(key: string, fields: string[]): Promise<Value[]>;
+  hGetAll(key: string): Promise<Record<string, string>>;
+  configGet(key: string): Promise<Record<string, string>>;
+  configSet(key: string, value: string): Promise<unknown>;
+  /** `message`: the event, `hset` or `del`. */
+  pSubscribe(patterns: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
+  multi(): RedisTransaction;
+}
 
-function makeClient(address: RedisAddress, database: number) {
+export interface RedisTransaction {
+  sAdd(key: string, members: string[]): RedisTransaction;
+  hSet(key: string, field: string, value: string): RedisTransaction;
+  publish(channel: string, message: string): RedisTransaction;
+  exec(): Promise<unknown>;
+}
+
+/** Makes one that is not connected yet. */
+export type MakeRedisClient = (address: RedisAddress, database: number) => RedisClient;
+
+const realClient: MakeRedisClient = (address, database) => {
   const colon = address.lastIndexOf(':');
   const common = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false as const };
   const socket = address.startsWith('/')
@@ -51,8 +79,9 @@ function makeClient(address: RedisAddress, database: number) {
     disableOfflineQueue: true,
     commandsQueueMaxLength: MAXIMUM_QUEUE,
     name: 'peerless',
-  });
-}
+    // Its own types know of more kinds of replies than RESP 2 has.
+  }) as unknown as RedisClient;
+};
 
 export interface SessionOptions {
   readonly address: RedisAddress;
@@ -60,12 +89,14 @@ export interface SessionOptions {
   readonly log: Log;
   readonly onNotification: (notification: Notification) => void;
   readonly onLost: (reason: string) => void;
+  /** The real one when absent. */
+  readonly makeClient?: MakeRedisClient | undefined;
 }
 
 export class Session {
-  readonly #appl: Client;
-  readonly #config: Client;
-  readonly #listener: Client;
+  readonly #appl: RedisClient;
+  readonly #config: RedisClient;
+  readonly #listener: RedisClient;
   readonly #options: SessionOptions;
   #pulse: Timer | undefined;
   #over = false;
@@ -90,6 +121,7 @@ export class Session {
 
   private constructor(options: SessionOptions) {
     this.#options = options;
+    const { makeClient = realClient } = options;
     this.#appl = makeClient(options.address, DATABASE.APPL);
     this.#config = makeClient(options.address, DATABASE.CONFIG);
     this.#listener = makeClient(options.address, DATABASE.APPL);
@@ -166,7 +198,7 @@ export class Session {
 
   async #readPort(name: string): Promise<PortRow> {
     const [[admin, alias], running] = await Promise.all([
-      this.#config.hmGet(`${CONFIG.PORT}|${name}`, ['admin_status', 'alias']) as Promise<Value[]>,
+      this.#config.hmGet(`${CONFIG.PORT}|${name}`, ['admin_status', 'alias']),
       this.#running(name),
     ]);
     return { configUp: isUpText(admin), alias: alias ?? undefined, ...running };
@@ -174,8 +206,8 @@ export class Session {
 
   async #running(name: string): Promise<Pick<PortRow, 'admin' | 'demanded' | 'oper'>> {
     const [[admin, oper], demanded] = await Promise.all([
-      this.#appl.hmGet(portRow(name), ['admin_status', 'oper_status']) as Promise<Value[]>,
-      this.#appl.hGet(DEMAND.row(name), 'admin_status') as Promise<Value>,
+      this.#appl.hmGet(portRow(name), ['admin_status', 'oper_status']),
+      this.#appl.hGet(DEMAND.row(name), 'admin_status'),
     ]);
     return {
       admin: admin === null || admin === undefined ? undefined : isUpText(admin),
@@ -186,7 +218,7 @@ export class Session {
 
   async #readLag(name: string, memberKeys: readonly string[]): Promise<LagRow> {
     const [admin, oper] = await Promise.all([
-      this.#config.hGet(`${CONFIG.LAG}|${name}`, 'admin_status') as Promise<Value>,
+      this.#config.hGet(`${CONFIG.LAG}|${name}`, 'admin_status'),
       this.#lagOper(name),
     ]);
     const prefix = `${CONFIG.LAG_MEMBER}|${name}|`;
@@ -196,7 +228,7 @@ export class Session {
   }
 
   async #lagOper(name: string): Promise<boolean | undefined> {
-    const oper = (await this.#appl.hGet(lagRow(name), 'oper_status')) as Value;
+    const oper = await this.#appl.hGet(lagRow(name), 'oper_status');
     return oper === null || oper === undefined ? undefined : isUpText(oper);
   }
 
@@ -217,8 +249,11 @@ export class Session {
         overdue.cancel();
         if (!this.#over) this.#pulse = clock.schedule(clock.now() + PING_INTERVAL, () => this.#beat());
       },
-      // Losing the connection is told by the client's own events.
-      () => overdue.cancel(),
+      // An error in reply to a ping (BUSY, LOADING) ends this life too: without a pulse nobody would notice the next silence.
+      (error: Error) => {
+        overdue.cancel();
+        this.#lost(error.message);
+      },
     );
   }
 
