@@ -1,16 +1,18 @@
 /** How agents begin and end: started, killed at any instant, stopped, without power, told to read their file again. */
-import type { Surroundings } from '../../src/agent/tor/surroundings.ts';
+import type { Surroundings, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import { TorSwitch } from '../../src/agent/tor/switch.ts';
 import type { Loaded, TorConfig } from '../../src/config/index.ts';
 import { formatProblem, parseConfig } from '../../src/config/index.ts';
 import type { Address } from '../../src/model/address.ts';
 import type { Log } from '../../src/model/log.ts';
+import { SonicPorts } from '../../src/portlink/drivers/sonic/ports.ts';
 import type { Call } from './calls.ts';
 import { LifeClock } from './clock.ts';
 import type { DiskUser } from './disk.ts';
 import { KernelFace } from './face.ts';
 import { configText, type Settings, SLOTS } from './scene.ts';
 import type { Side } from './server.ts';
+import { sonicKernel } from './sonic-kernel.ts';
 import type { Life, Tor } from './tor.ts';
 import type { World } from './world.ts';
 
@@ -65,7 +67,7 @@ export class Agents {
       violation: (what) => world.violation(what),
     });
     const bornAt = world.clock.now();
-    const life: Life = { clock, face, agent: undefined, bornAt, heldAtBoot: holdAtBoot, stopping: false };
+    const life: Life = { clock, face, kernel: face, agent: undefined, bornAt, heldAtBoot: holdAtBoot, stopping: false };
     tor.life = life;
     world.story(`${side} agent starts${holdAtBoot ? ', ports held' : ''}`);
     const loaded = this.config(side);
@@ -86,23 +88,37 @@ export class Agents {
       hopMemory: tor.disk.memory(user, 'hops'),
     };
     const log = this.#log(side, clock);
-    TorSwitch.start({ loaded, clock, log, kernel: face, holdAtBoot, surroundings }).then(
-      (agent) => {
-        if (clock.dead) return;
-        life.agent = agent;
-        if (this.config(side) !== loaded) agent.reload(this.config(side));
-        agent.events.follow((event) => {
-          world.remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`);
-          if (!clock.dead) for (const listener of world.listeners) listener(side, event);
-        });
-      },
-      (error: Error) => {
-        if (clock.dead) return;
-        world.story(`${side} agent can not start: ${error.message}`);
-        this.crash(side);
-        world.clock.after(1_000, () => this.start(side, holdAtBoot));
-      },
-    );
+    this.#open(tor, life, user, log)
+      .then((kernel) => TorSwitch.start({ loaded, clock, log, kernel, holdAtBoot, surroundings }))
+      .then(
+        (agent) => {
+          if (clock.dead) return;
+          life.agent = agent;
+          if (this.config(side) !== loaded) agent.reload(this.config(side));
+          agent.events.follow((event) => {
+            world.remember(`${side} ${event.monotonicUs} ${event.type} ${event.message}`);
+            if (!clock.dead) for (const listener of world.listeners) listener(side, event);
+          });
+        },
+        (error: Error) => {
+          if (clock.dead) return;
+          world.story(`${side} agent can not start: ${error.message}`);
+          this.crash(side);
+          world.clock.after(1_000, () => this.start(side, holdAtBoot));
+        },
+      );
+  }
+
+  async #open({ side, sonic }: Tor, life: Life, user: DiskUser, log: Log): Promise<SwitchKernel> {
+    const { face, clock } = life;
+    if (!sonic) return face;
+    const makeClient = sonic.redis.clients(user);
+    const ports = await SonicPorts.open({ beneath: face, clock, log, makeClient });
+    life.kernel = sonicKernel(face, ports, (names, up) => {
+      this.#world.story(`${side} asks SONiC to ${up ? 'open' : 'shut'} ${names.join(' ')}`);
+      if (!up) this.#world.onShut(side, names);
+    });
+    return life.kernel;
   }
 
   #enter(tor: Tor, clock: LifeClock, call: Call): void {
@@ -171,6 +187,7 @@ export class Agents {
     world.story(`${side} boots`);
     tor.powered = true;
     tor.disk.boots++;
+    tor.sonic?.boot();
     for (const slot of [...world.scene.uplinks, ...SLOTS]) {
       const port = world.port(side, slot);
       port.operator = false;

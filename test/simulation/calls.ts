@@ -30,6 +30,9 @@ export const CALLS = {
   'OSPF socket: receive': ['error', 'delay', 'lost'],
   'TCP: connect': ['error', 'delay', 'lost', 'death'],
   'TCP: write': ['delay', 'lost', 'death'],
+  'Redis: connect': ['error'],
+  'Redis: command': ['error', 'delay', 'death'],
+  'Redis: notification': ['delay', 'lost'],
   'disk: intend': ['error', 'death'],
   'disk: save': ['error', 'delay', 'death'],
   'disk: memory read': ['error'],
@@ -57,7 +60,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   portByIndex: MIRROR,
   ports: MIRROR,
   onChange: MIRROR,
-  setAdmin: ['ports: shut', 'ports: open'],
+  setAdmin: ['ports: shut', 'ports: open', 'Redis: command'],
   watchCarriers: NONE,
   hostRoutes: ROUTES,
   learnedRoutes: ROUTES,
@@ -65,7 +68,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   close: NONE,
   neighbours: ['neighbour notification'],
   fdb: ['fdb notification'],
-  onBlind: MIRROR,
+  onBlind: ['Redis: connect', 'Redis: command', 'Redis: notification'],
   waitingRoom: ['waiting room'],
   // For agents on whose switch another daemon routes, which these have not.
   gatewaysVia: NONE,
@@ -176,6 +179,7 @@ export class Fate {
     if (fault === 'error') return error;
     if (fault === 'delay') return delay;
     if (call.endsWith('notification')) return lostNotice;
+    if (call.startsWith('Redis')) return lostNotice / 4;
     return call.startsWith('packet') ? lostFrame : lostPacket;
   }
 }

@@ -6,7 +6,8 @@ import { World } from './world.ts';
 
 /** Everything that makes an agent use all that it has. */
 async function live(call: Call, fault: Fault): Promise<Coverage> {
-  const scene = { protocol: 'both', uplinks: [0], bridged: true, six: true, sonic: false, helps: true } as const;
+  const sonic = call.startsWith('Redis');
+  const scene = { protocol: 'both', uplinks: [0], bridged: true, six: true, sonic, helps: true } as const;
   const base = { returning: 'always', recoveryDelay: 0, startupDelay: 0, upWhen: ['carrier', 'nexthop'] } as const;
   const world = new World(7, { scene, base: { ...base, upWhen: [...base.upWhen] } });
   for (const side of SIDES) world.tors[side].fate.only = { call, fault };

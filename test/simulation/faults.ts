@@ -35,6 +35,10 @@ export class Faults {
     const side = random.pick(SIDES);
     const slot = random.pick(SLOTS);
     const uplink = random.pick(scene.uplinks);
+    if (world.scene.sonic && random.chance(0.15)) {
+      this.#sonic(side);
+      return;
+    }
     switch (random.integer(0, 22)) {
       case 0:
       case 1:
@@ -134,6 +138,33 @@ export class Faults {
         break;
       case 20:
         this.#operator.hold(side);
+        break;
+    }
+  }
+
+  #sonic(side: Side): void {
+    const world = this.#world;
+    const sonic = world.tors[side].sonic!;
+    const { redis } = sonic;
+    switch (world.random.integer(0, 3)) {
+      case 0:
+        world.story(`${side} loses Redis`);
+        redis.stop();
+        this.#later(20, 6_000, () => redis.start());
+        break;
+      case 1:
+        world.story(`Redis of ${side} hangs`);
+        redis.freeze(true);
+        this.#later(20, 9_000, () => redis.freeze(false));
+        break;
+      case 2:
+        world.story(`orchagent of ${side} hangs`);
+        sonic.hang(true);
+        this.#later(20, 14_000, () => sonic.hang(false));
+        break;
+      case 3:
+        world.story(`swss of ${side} restarts`);
+        sonic.restart();
         break;
     }
   }
@@ -240,6 +271,9 @@ export class Faults {
       tor.fate.change({});
       tor.silent.clear();
       tor.doom = undefined;
+      tor.sonic?.redis.start();
+      tor.sonic?.redis.freeze(false);
+      tor.sonic?.hang(false);
       for (const slot of [...scene.uplinks, ...SLOTS]) world.cable(side, slot, 'fault', false);
       agents.powerOn(side);
       agents.start(side);

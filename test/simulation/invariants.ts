@@ -89,11 +89,11 @@ export class Monitor {
     for (const { address, interface: name } of announced) {
       // Who is waited for at the door is behind no port yet.
       const behind = name === 'plhold0' ? name : agent.hosts.find(address)!.port;
-      const port = life!.face.port(behind);
+      const port = life!.kernel.port(behind);
       if (!port?.adminUp || !port.carrier) world.violation(`${side} announces ${address} on ${behind}, which is down`);
       const real = box.ports.get(behind);
       // Hosts are withdrawn before their port is shut, not when it is seen to be.
-      if (real && !real.adminUp && !real.operator)
+      if (real && !real.adminUp && real.byAgent)
         world.violation(`${side} announces ${address} on ${behind}, which it has shut`);
     }
     const now = world.clock.now();

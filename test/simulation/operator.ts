@@ -1,4 +1,5 @@
 /** The people: they shut and open ports, hold groups, change the configuration. */
+import type { BoxPort } from './box.ts';
 import { type GroupSettings, HOSTS_4, type Settings } from './scene.ts';
 import type { Side } from './server.ts';
 import type { World } from './world.ts';
@@ -23,10 +24,10 @@ export class Operator {
       if (!agent) return;
       world.story(`operator opens ${port.name}`);
       port.overridden = true;
-      tor.box.setAdmin(port, true);
+      this.#set(side, port, true);
       return;
     }
-    const seen = tor.life?.face.port(port.name);
+    const seen = tor.life?.kernel.port(port.name);
     const remembered = tor.disk.shutPorts.includes(port.name);
     const ours =
       agent?.groups
@@ -35,18 +36,24 @@ export class Operator {
     if (remembered || ours || (tor.life && (!agent || seen?.adminUp !== true))) return;
     world.story(`operator shuts ${port.name}`);
     port.operator = true;
-    tor.box.setAdmin(port, false);
+    this.#set(side, port, false);
     if (world.random.chance(0.8)) this.#later(100, 8_000, () => this.opens(side, slot));
   }
 
   opens(side: Side, slot: number): void {
     const world = this.#world;
     const port = world.port(side, slot);
-    if (port.adminUp) return;
+    if (port.adminUp && !port.operator) return;
     world.story(`operator opens ${port.name}`);
     port.overridden = !port.operator;
     port.operator = false;
-    world.tors[side].box.setAdmin(port, true);
+    this.#set(side, port, true);
+  }
+
+  #set(side: Side, port: BoxPort, up: boolean): void {
+    const { box, sonic } = this.#world.tors[side];
+    if (sonic) sonic.operator(port, up);
+    else box.setAdmin(port, up);
   }
 
   /** SIGHUP, the file differs a little; after a while it is as it was. */

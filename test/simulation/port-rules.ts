@@ -55,7 +55,7 @@ export class PortRules {
       : life?.agent?.groups
           .views()
           .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
-    if (!life || port.adminUp || port.operator || ours) {
+    if (!life || port.adminUp || port.operator || ours || world.tors[side].sonic?.troubled()) {
       this.#unowned.delete(port.name);
       return;
     }
@@ -71,9 +71,11 @@ export class PortRules {
     const settings = world.settings[side];
     const group = settings.groups.find(({ downlinks }) => downlinks.includes(slot));
     const view = group && life?.agent?.groups.view(group.name);
+    const troubled = world.tors[side].sonic?.troubled() === true;
     const startedUp =
       life !== undefined && now - life.bornAt > Math.max(settings.startupDelay, world.base.startupDelay);
-    const acts = view !== undefined && view.held === undefined && startedUp && settings.enabled && !group!.dryRun;
+    const acts =
+      !troubled && view !== undefined && view.held === undefined && startedUp && settings.enabled && !group!.dryRun;
     if (!port.adminUp || !view || view.state === 'up') port.overridden = false;
     if (group?.uplinks.some((each) => world.port(side, each).byAgent))
       this.#grace.set(`${side} ${group.name}`, now + settings.recoveryDelay + SLACK);
@@ -91,6 +93,7 @@ export class PortRules {
     const free =
       life !== undefined &&
       startedUp &&
+      !troubled &&
       view?.held === undefined &&
       !port.adminUp &&
       !port.operator &&
@@ -143,7 +146,7 @@ export class PortRules {
     const view = life.agent!.groups.view(group.name);
     if (!view || !enabled || group.dryRun) return false;
     const sees = (each: number): boolean => {
-      const port = life.face.port(`${side}${each}`);
+      const port = life.kernel.port(`${side}${each}`);
       return port?.adminUp === true && port.carrier;
     };
     if (group.downlinks.includes(slot)) {

@@ -104,7 +104,15 @@ export class World {
 
   #tor(side: Side): Tor {
     const fate = new Fate(this.random, this.coverage);
-    return makeTor(side, this.scene, fate, (name) => this.#linkChanged(side, name));
+    return makeTor({
+      side,
+      scene: this.scene,
+      fate,
+      clock: this.clock,
+      random: this.random,
+      onLink: (name) => this.#linkChanged(side, name),
+      violation: (what) => this.violation(what),
+    });
   }
 
   /** Packets go over it, both ways. */
