@@ -360,6 +360,18 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     'table: 254, handoffTable: 254',
     /^36:37: kernel\.handoffTable: 254 is kernel\.table too/,
   ],
+  [
+    'R4.10 handoff table that the box forwards by',
+    'table: 254',
+    'table: 100, handoffTable: 254',
+    /^36:\d+: kernel\.handoffTable: 254 is the main table/,
+  ],
+  [
+    'R4.1 hosts read from a table of our own',
+    'static: [{ address: 10.10.10.9, port: A4 }]',
+    'static: [{ address: 10.10.10.9, port: A4 }]\n    kernel: { table: 254 }',
+    /hostRoutes\.sources\.kernel\.table: 254 is kernel\.table too/,
+  ],
   ['socket not a full path', '/run/p.sock', 'p.sock', /^37:20: control\.socket: "p\.sock" is not a full path/],
   ['socket path too long', '/run/p.sock', `/run/${'p'.repeat(110)}`, /^37:20: control\.socket: the path is too long/],
   [
