@@ -332,3 +332,16 @@ test('a reload takes a change of how hosts return into the host table', (t) => {
   const diff = diffConfig(load(SMALL), load(SMALL.replace('prefixes:', 'returning: { mode: always }, prefixes:')));
   t.like(diff, { hostPolicy: true, needsRestart: [] });
 });
+
+test('a reload of ospf: all of it is live but the memory of adjacencies, and whether it is spoken at all', (t) => {
+  const ospf = (settings: string) => `${SMALL}\nospf: { interfaces: [{ name: A0, cost: 5 }]${settings} }\n`;
+  const before = load(ospf(''));
+  t.like(diffConfig(before, load(ospf('').replace('cost: 5', 'cost: 6, hello: 1s, dead: 4s'))), {
+    ospf: 'changed',
+    needsRestart: [],
+  });
+  t.like(diffConfig(before, load(ospf(', announce: { metric: 30 }'))), { ospf: 'changed', needsRestart: [] });
+  const { changes, needsRestart } = diffConfig(before, load(ospf(', gracefulRestart: { gracePeriod: 30s }')));
+  t.deepEqual([changes, needsRestart], [needsRestart, ['ospf.gracefulRestart.gracePeriod: "10s" -> "30s"']]);
+  t.deepEqual(diffConfig(before, load(SMALL)).needsRestart, ['ospf: removed']);
+});
