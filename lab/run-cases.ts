@@ -36,6 +36,9 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const state = loadState(name);
   const cases = CASES.filter(({ name, standard }) => (options.cases ? options.cases.includes(name) : standard));
   const kinds = options.tors ?? ['peerless', ...(options.compare ? [options.compare] : [])];
+  if (kinds.includes('frr') && state.families.includes(6)) {
+    throw new Error("today's practice is IPv4 alone (its redistributor knows no other): use a lab with --family 4");
+  }
   const problems: string[] = [];
   const results: PhaseRun[] = [];
   const baseline: { tor: TorKind; sent: number; lost: number }[] = [];

@@ -36,9 +36,10 @@ const phaseOf = (result: LabResult, name: CaseName, phase: string): PhaseRun =>
   result.runs.find((run) => run.case === name && run.phase === phase)!;
 
 test.serial(
-  'R4.1 R4.2 R4.5 R4.7 VMs, old claims, duplicates, many addresses, both switches at once: frr, bgp, IPv4 and IPv6',
+  'R4.1 R4.2 R4.5 R4.6 R4.7 VMs, old claims, duplicates, many addresses, both switches at once: frr, bgp, IPv4 and IPv6',
   async (t) => {
     const result = await drive(t, { gateway: 'frr', protocol: 'bgp', families: [4, 6] }, [
+      'uplink',
       'vm-link',
       'vm-move',
       'failback-stale',
@@ -46,6 +47,8 @@ test.serial(
       'many',
       'active-active',
     ]);
+    t.is(phaseOf(result, 'uplink', 'fault').moved.length, 4);
+    t.is(phaseOf(result, 'uplink', 'back').lost, 0, 'the ports open when both sessions are there');
     t.deepEqual(phaseOf(result, 'vm-link', 'fault').moved, V1, 'just that address moves');
     t.deepEqual(phaseOf(result, 'vm-link', 'silent').moved, V1, 'just that address is withdrawn');
     t.deepEqual(phaseOf(result, 'vm-move', 'port').moved, []);
@@ -60,7 +63,6 @@ test.serial(
 test.serial('R4.5 R4.7 VMs, old claims, both switches at once: bird, bgp, bridge ports', async (t) => {
   const result = await drive(t, { gateway: 'bird', protocol: 'bgp', ports: 'bridge' }, [
     'vm-link',
-    'vm-move',
     'failback-stale',
     'active-active',
   ]);
