@@ -75,7 +75,7 @@ export class HostRoutes {
       snooping: this.#snooping,
       netns: options.netns,
       openPort: options.openPort,
-      known: (address) => (this.#table.find(address)?.state ?? 'gone') !== 'gone',
+      known: (address) => this.#table.isPlaced(address),
     });
   }
 

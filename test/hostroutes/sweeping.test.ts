@@ -65,6 +65,25 @@ test.serial('R4.1 a port that comes up later is swept then; by default none is',
   }
 });
 
+test.serial(
+  'R4.1 who is behind the other switch is not asked by a sweep, but where hosts use both links',
+  async (t) => {
+    for (const activeActive of [false, true]) {
+      const lab = new Lab(false);
+      try {
+        for (const text of ['10.10.10.5/24', '10.10.10.6/24']) lab.addHost('A1', text);
+        await lab.start({ sources: ARP_ONLY, prefixes: PREFIXES, activeActive });
+        lab.routes.foreignClaim({ address: address('10.10.10.5'), level: 0, from: 'B' });
+        lab.routes.sweep();
+        t.true(await until(() => lab.routes.counters()['sweep.done'] === 1 && lab.model.has(address('10.10.10.6'))));
+        t.is(lab.model.has(address('10.10.10.5')), activeActive);
+      } finally {
+        lab.close();
+      }
+    }
+  },
+);
+
 test.serial('R4.1 the sweep asks as the gateway, or as nobody (RFC 5227) where we have no address', async (t) => {
   const lab = new Lab(false);
   try {

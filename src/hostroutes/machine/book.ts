@@ -57,6 +57,13 @@ export class Book {
     return undefined;
   }
 
+  /** It could not live there, whatever is heard. */
+  refusesPlace(place: Pick<Heard, 'address' | 'mac' | 'port'>): boolean {
+    const { rules, ports } = this;
+    const refusal = rules.refuseAddress(place.address) ?? rules.refuseMac(place.mac) ?? rules.refusePlace(place);
+    return refusal !== undefined || ports.get(place.port)?.downlink !== true;
+  }
+
   /** Undefined: there is room. `moving`: the host is counted in the total already. */
   full(port: PortState, moving: boolean, now: Instant): 'port-limit' | 'total-limit' | undefined {
     const { perPort, total } = this.rules.policy.limits;

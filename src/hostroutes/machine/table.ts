@@ -21,6 +21,7 @@ import { type Host, RANK } from './host.ts';
 import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
 import { PortState } from './port-state.ts';
+import { Presence } from './presence.ts';
 import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
 import type {
@@ -45,6 +46,7 @@ export class HostTable {
   readonly #book: Book;
   readonly #watch: Watch;
   readonly #returning: Returning;
+  readonly #presence: Presence;
   readonly #leaving: Leaving;
   #heardCount = 0;
 
@@ -53,6 +55,9 @@ export class HostTable {
     this.#book = new Book(new CompiledPolicy(policy), random);
     this.#watch = new Watch(this.#book);
     this.#returning = new Returning(this.#book);
+    this.#presence = new Presence(this.#book, this.#watch, (host, heard, now) =>
+      this.#heardElsewhere(host, heard, now),
+    );
     this.#leaving = new Leaving(this.#book);
   }
 
@@ -85,6 +90,16 @@ export class HostTable {
   find(address: Address): HostView | undefined {
     const host = this.#book.hosts.get(address);
     return host && this.#book.view(host);
+  }
+
+  /**
+   * It need not be looked for: a host, or announced by another switch. A stand-by link that answers would take it away
+   * from there; only where hosts use both links that is what is wanted.
+   */
+  isPlaced(address: Address): boolean {
+    const { hosts, claims, rules } = this.#book;
+    if (hosts.get(address)?.live) return true;
+    return rules.policy.activeActive === false && claims.best(address) !== undefined;
   }
 
   /** Those known with this MAC, the gone ones included. */
@@ -144,13 +159,14 @@ export class HostTable {
         }
         break;
       case 'present':
-        this.#present(event, now);
+        this.#presence.seen(event, now);
         break;
       case 'doubt':
-        this.#doubt(event.address, event.port, now);
+        this.#presence.doubted(event.address, event.port, now);
         break;
       case 'recall':
-        if (!this.#book.hosts.get(event.address)?.live && !this.#refuses(event)) this.#watch.searchFor(event, now);
+        if (!this.#book.hosts.get(event.address)?.live && !this.#book.refusesPlace(event))
+          this.#watch.searchFor(event, now);
         break;
       case 'seek':
         this.#seek(event.address, event.port, now);
@@ -220,31 +236,6 @@ export class HostTable {
     }
   }
 
-  /** A hypervisor says for a VM that has moved no more than its MAC, and the bridge knows no more of anybody. */
-  #present(seen: Extract<HostEvent, { type: 'present' }>, now: Instant): void {
-    const host = this.#book.hosts.get(seen.address);
-    if (host?.mac !== seen.mac) return;
-    if (!host.live) {
-      if (!this.#refuses(seen)) this.#watch.searchFor(seen, now, true);
-      return;
-    }
-    if (host.port === seen.port) return;
-    const source = host.heardBy[RANK.arp]! >= 0 ? 'arp' : 'neighbour';
-    const { address, mac, port, interface: name, ifindex, vlan } = host;
-    const before = { address, mac, port, interface: name, ifindex, ...(vlan === undefined ? {} : { vlan }) };
-    this.#heardElsewhere(host, { ...seen, type: 'heard', source }, now);
-    if (host.port !== seen.port) return;
-    host.elsewhere = { type: 'heard', source, ...before, stale: true };
-    host.elsewhereAt = now;
-    this.#watch.doubt(host, 'verify', now);
-  }
-
-  #doubt(address: Address, port: string, now: Instant): void {
-    const host = this.#book.hosts.get(address);
-    if (!host?.live || host.port !== port || now - host.verifiedAt < this.#book.rules.damping.floor) return;
-    this.#watch.doubt(host, 'verify', now);
-  }
-
   /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
   #refresh(host: Host, heard: Heard, now: Instant): void {
     const rank = RANK[heard.source];
@@ -280,12 +271,6 @@ export class HostTable {
     book.announce(host, 'heard', host.reason);
     this.#watch.searches.found(host.address);
     this.#watch.wake(host, now);
-  }
-
-  #refuses(place: Pick<Heard, 'address' | 'mac' | 'port'>): boolean {
-    const { rules, ports } = this.#book;
-    const refusal = rules.refuseAddress(place.address) ?? rules.refuseMac(place.mac) ?? rules.refusePlace(place);
-    return refusal !== undefined || ports.get(place.port)?.downlink !== true;
   }
 
   #heardElsewhere(host: Host, heard: Heard, now: Instant): void {

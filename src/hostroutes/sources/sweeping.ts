@@ -19,7 +19,7 @@ export interface SweepingOptions {
   readonly snooping: Snooping;
   readonly netns: string | undefined;
   readonly openPort: OpenPort | undefined;
-  /** A host already. */
+  /** A host already, here or behind the other switch. */
   known(address: Address): boolean;
 }
 
