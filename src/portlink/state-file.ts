@@ -53,6 +53,8 @@ export class StateFile {
   readonly #path: string;
   #intent: number | undefined;
   #intents = 0;
+  /** The last line has no end: a full disk, or a crash in the midst of it. The next must not become part of it. */
+  #torn = false;
   #saving: Promise<void> = Promise.resolve();
   #pending: StoredState | undefined;
 
@@ -86,7 +88,9 @@ export class StateFile {
         renameSync(this.#path, `${this.#path}.damaged`);
       }
     }
-    for (const line of readFileSync(`${this.#path}.intent`, 'utf8').split('\n')) {
+    const intents = readFileSync(`${this.#path}.intent`, 'utf8');
+    this.#torn = intents !== '' && !intents.endsWith('\n');
+    for (const line of intents.split('\n')) {
       if (line === '') continue;
       this.#intents++;
       try {
@@ -106,7 +110,10 @@ export class StateFile {
   intend(ports: readonly StoredPort[]): void {
     if (this.#intent === undefined) throw new Error('the state file is closed');
     this.#intents++;
-    writeSync(this.#intent, `${JSON.stringify(ports)}\n`);
+    const line = `${this.#torn ? '\n' : ''}${JSON.stringify(ports)}\n`;
+    const written = writeSync(this.#intent, line);
+    this.#torn = written < Buffer.byteLength(line);
+    if (this.#torn) throw new Error('the intent was written in part only: is the disk full?');
   }
 
   /** Durable when it resolves. Calls while one is under way are merged into one more, with the latest state. */
