@@ -5,7 +5,8 @@
  *   Its level is what its metric is below HANDOFF_METRIC, if it is that; a daemon that writes no such metrics claims at 0.
  *   A daemon shows only what it would use, so while it prefers our own route the other's claim is hidden, unless it is
  *   told to show all in a table beside (bird.conf of the examples does).
- * - That it has learned any route through the fabric says that its session stands.
+ * - That it learns a route through the fabric says that its session stands. What was there when the link came up says
+ *   nothing: zebra (8.4) leaves routes in the kernel whose link has lost its carrier.
  */
 import { AF, type Route, RT_TABLE, RTN, RTPROT } from 'rtnetlink-ts';
 import {
@@ -24,7 +25,12 @@ import { HANDOFF_METRIC, type RouteWatch } from '../../netlink/index.ts';
 import type { Readiness } from './fabric.ts';
 
 /** A gateway that tells the daemon nothing counts as ready this long (ms) after an uplink has come up. */
-const NO_ROUTES_WAIT = 10_000;
+const NO_ROUTES_WAIT = 30_000;
+/**
+ * After the first route was learned: the gateway may not know its way to us before our daemon's router LSA has left,
+ * which an earlier one delays by MinLSInterval (ms; RFC 2328 App. B).
+ */
+const SETTLE = 5_000;
 /** The kernel removes routes of a port that is set down without a word: they are read when it is up (ms later). */
 const READ_AGAIN = 50;
 const RETRY = 1000;
@@ -38,6 +44,8 @@ interface Hop {
 
 interface Known {
   readonly hops: readonly Hop[];
+  /** Told since the link came up, or there when we started. */
+  readonly fresh: boolean;
   /** Absent: no host of ours. */
   readonly claim?: { readonly address: Address; readonly level: ClaimLevel };
 }
@@ -68,6 +76,9 @@ export class OutsideRoutes {
   #timer: Timer | undefined;
   #readiness: Timer | undefined;
   #changes = 0;
+  #started = false;
+  /** Since the uplinks came up. */
+  #learnedAt: Instant | undefined;
 
   constructor(options: OutsideRoutesOptions) {
     this.#options = options;
@@ -75,7 +86,7 @@ export class OutsideRoutes {
     this.#unsubscribe = options.watch.onRoute(({ before, after }) => {
       this.#changes++;
       if (before) this.#remove(keyOf(before));
-      if (after) this.#add(after);
+      if (after) this.#add(after, true);
     });
     this.#readLater(0);
     this.#judgeLater();
@@ -93,6 +104,7 @@ export class OutsideRoutes {
     this.#readLater(READ_AGAIN);
     if (!this.#options.uplinks().includes(name)) return;
     this.#upSince = this.#options.clock.now();
+    this.#learnedAt = undefined;
     this.#judgeLater();
   }
 
@@ -101,10 +113,20 @@ export class OutsideRoutes {
     const up = uplinks().filter((name) => isUp(links.port(name)));
     if (up.length === 0) return { ready: false, reason: 'handoff: no uplink is up' };
     const learned = this.#learnedThrough();
+    const now = clock.now();
     if (up.some((name) => learned.has(links.port(name)!.ifindex))) {
-      return { ready: true, reason: 'handoff: the other daemon has learned routes' };
+      if (this.#learnedAt === undefined) {
+        this.#learnedAt = now;
+        this.#judgeLater();
+      }
+      if (now - this.#learnedAt >= SETTLE || this.#learnedAt === this.#upSince) {
+        return { ready: true, reason: 'handoff: the other daemon has learned routes' };
+      }
     }
-    return clock.now() - this.#upSince >= NO_ROUTES_WAIT
+    if (this.#learnedAt !== undefined && learned.size > 0) {
+      return { ready: false, reason: 'handoff: the gateway may still be computing its way to us' };
+    }
+    return now - this.#upSince >= NO_ROUTES_WAIT
       ? { ready: true, reason: 'handoff: the other daemon has learned no routes, and is waited for no longer' }
       : { ready: false, reason: 'handoff: waiting for the other daemon to learn a route' };
   }
@@ -130,7 +152,8 @@ export class OutsideRoutes {
   #judgeLater(): void {
     const { clock, onChange } = this.#options;
     this.#readiness?.cancel();
-    this.#readiness = clock.schedule(this.#upSince + NO_ROUTES_WAIT, onChange);
+    const at = this.#learnedAt === undefined ? this.#upSince + NO_ROUTES_WAIT : this.#learnedAt + SETTLE;
+    this.#readiness = clock.schedule(at, onChange);
   }
 
   #readLater(delay: number): void {
@@ -154,12 +177,13 @@ export class OutsideRoutes {
     }
     const present = new Set(routes.map(keyOf));
     for (const key of [...this.#routes.keys()]) if (!present.has(key)) this.#remove(key);
-    for (const route of routes) this.#add(route);
+    for (const route of routes) this.#add(route, !this.#started);
+    this.#started = true;
   }
 
-  #add(route: Route): void {
-    const known = this.#knownOf(route);
+  #add(route: Route, told: boolean): void {
     const key = keyOf(route);
+    const known = this.#knownOf(route, told || this.#routes.get(key)?.fresh === true);
     if (!known) {
       this.#remove(key);
       return;
@@ -170,7 +194,13 @@ export class OutsideRoutes {
     this.#index(before, known);
     if (before) this.#tell(before);
     this.#tell(known);
-    if (!before && !known.claim) this.#options.onChange();
+    if (!known.fresh || before?.fresh) return;
+    const first = this.#learnedAt === undefined;
+    if (first) {
+      this.#learnedAt = this.#started ? this.#options.clock.now() : this.#upSince;
+      this.#judgeLater();
+    }
+    if (first || !known.claim) this.#options.onChange();
   }
 
   #remove(key: string): void {
@@ -216,11 +246,12 @@ export class OutsideRoutes {
 
   #learnedThrough(): Set<number> {
     const through = new Set<number>();
-    for (const { hops } of this.#routes.values()) for (const { ifindex } of hops) through.add(ifindex);
+    for (const { hops, fresh } of this.#routes.values())
+      if (fresh) for (const { ifindex } of hops) through.add(ifindex);
     return through;
   }
 
-  #knownOf(route: Route): Known | undefined {
+  #knownOf(route: Route, fresh: boolean): Known | undefined {
     const { links, own, prefixes, downlinks } = this.#options;
     const { protocol, table, type } = route;
     if (type !== RTN.UNICAST || table === RT_TABLE.LOCAL || own.has(protocol) || protocol <= RTPROT.STATIC) return;
@@ -234,9 +265,9 @@ export class OutsideRoutes {
     const bits = route.family === AF.INET ? 32 : 128;
     const prefix = route.destination as Prefix;
     const address = prefixLength(prefix) === bits ? parseAddress(prefixAddress(prefix)) : undefined;
-    if (!address || !prefixes().some((each) => prefixContains(each, address))) return { hops };
+    if (!address || !prefixes().some((each) => prefixContains(each, address))) return { hops, fresh };
     const above = HANDOFF_METRIC - (route.metric ?? 0);
-    return { hops, claim: { address, level: above === 1 || above === 2 ? above : 0 } };
+    return { hops, fresh, claim: { address, level: above === 1 || above === 2 ? above : 0 } };
   }
 }
 
