@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { ServerRoute, ServerSettings } from '../../bgp/index.ts';
 import type { Loaded, TorConfig } from '../../config/index.ts';
 import { type ConfigDiff, diffConfig } from '../../config/index.ts';
-import { type HostCause, type HostPolicy, HostRoutes } from '../../hostroutes/index.ts';
+import { type HostCause, type HostPolicy, HostRoutes, type Memory } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { ForeignClaim, HostDelta } from '../../model/hosts.ts';
