@@ -33,6 +33,9 @@ export interface PortLinkDriverOptions {
   readonly onEffect?: (effect: PortLinkEffect, at: Instant) => void;
 }
 
+/** After a snapshot that could not be written, until the next attempt, ms. */
+const SAVE_AGAIN = 5_000;
+
 export class PortLinkDriver {
   readonly #options: PortLinkDriverOptions;
   readonly #state: StateStore;
@@ -44,7 +47,9 @@ export class PortLinkDriver {
   /** Ports that were drained once; they may be in no group. */
   readonly #drainable = new Set<string>();
   #handling = false;
-  #savedVersion: number;
+  /** undefined: what was to be saved last was not. */
+  #savedVersion: number | undefined;
+  #saveTimer: Timer | undefined;
   #timer: Timer | undefined;
   #timerAt: Instant | undefined;
   #stopped = false;
@@ -158,6 +163,7 @@ export class PortLinkDriver {
     await this.settled();
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#saveTimer?.cancel();
     await this.settled();
     await this.#state.close();
   }
@@ -265,8 +271,21 @@ export class PortLinkDriver {
     this.#track(
       this.#state.save({ ports: this.#stored(memory), holds: memory.holds }).catch((error: unknown) => {
         this.#options.log.error({ err: error, file: this.#options.stateFile }, 'portlink: the state was not saved');
+        this.#saveAgain();
       }),
     );
+  }
+
+  /** Or a hold that was ended while the disk was full would be there again after a crash. */
+  #saveAgain(): void {
+    const { clock } = this.#options;
+    if (this.#stopped) return;
+    this.#saveTimer?.cancel();
+    this.#saveTimer = clock.schedule(clock.now() + SAVE_AGAIN, () => {
+      this.#saveTimer = undefined;
+      this.#savedVersion = undefined;
+      this.#saveIfChanged();
+    });
   }
 
   #stored(memory: Memory): StoredPort[] {
