@@ -64,6 +64,27 @@ test('BGP: withdrawn and announced hosts, in one segment of several messages, al
   ]);
 });
 
+const tcp6 = (payload: Buffer) => {
+  const segment = Buffer.concat([hex('c000 00b3 00000000 00000000 5018 0000 0000 0000'), payload]);
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(segment.length, 4);
+  header[6] = 6;
+  return Buffer.concat([header, segment]);
+};
+
+test('BGP over IPv6: hosts of IPv6 in MP attributes; a /64 is none', (t) => {
+  const host = '80 20010db8001000000000000000000002';
+  const announce = bgpUpdate(
+    hex(`0000 0031 800e2e 0002 01 10 20010db8000a00000000000000000002 00 ${host} 40 20010db800100000`),
+  );
+  const withdraw = bgpUpdate(hex(`0000 0017 800f14 0002 01 ${host}`));
+  t.deepEqual(routeSightings(tcp6(Buffer.concat([announce, withdraw]))), [
+    { protocol: 'bgp', kind: 'announce', address: '2001:db8:10::2' },
+    { protocol: 'bgp', kind: 'withdraw', address: '2001:db8:10::2' },
+  ]);
+});
+
 test('BGP: the origin is the last AS of the path, so that a route given back is told from an own one', (t) => {
   const own = bgpUpdate(hex('0000 000d 40010100 400206 02 01 0000fdea 200a0a0a02'));
   const back = bgpUpdate(hex('0000 0015 40010100 40020e 02 03 0000fdea 0000fde8 0000fde9 200a0a0a02'));
@@ -78,6 +99,7 @@ test('whatever the bytes are, reading them ends and throws nothing', (t) => {
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(6, 17, 89), (bytes, protocol) => {
       routeSightings(Buffer.from(bytes));
       routeSightings(ipv4(protocol, Buffer.from(bytes)));
+      routeSightings(tcp6(Buffer.from(bytes)));
       arpSender(Buffer.from(bytes));
       return true;
     }),
