@@ -5,7 +5,8 @@ import { HOSTS_4, HOSTS_6 } from './scene.ts';
 import { SIDES, type Side } from './server.ts';
 import type { World } from './world.ts';
 
-const LOOK = 50;
+/** How often it is counted what must stay few. */
+const COUNT = 1_000;
 /** The kernel's refusals are tried again after a second; notifications may be lost for 0.3 s. */
 export const SLACK = 2_500;
 /** From the table to G over a sound path, with TCP's resending. */
@@ -16,6 +17,8 @@ const FLOODING = 11_000;
 const RESTART = 9_000;
 
 export class Monitor {
+  /** How often it is looked, ms. */
+  pace = 50;
   readonly #world: World;
   readonly #ports: PortRules;
   /** `A 10.10.10.1/32` is announced and wrong since. */
@@ -38,11 +41,15 @@ export class Monitor {
         this.#ports.look(side);
         this.#hostsOf(side);
         this.#toldBy(side);
-        this.#bounds(side);
       }
-      this.#world.clock.after(LOOK, look);
+      this.#world.clock.after(this.pace, look);
+    };
+    const count = (): void => {
+      for (const side of SIDES) this.#bounds(side);
+      this.#world.clock.after(COUNT, count);
     };
     look();
+    count();
   }
 
   #announced(side: Side, prefix: Prefix): void {

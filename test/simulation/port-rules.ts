@@ -2,6 +2,7 @@
  * What must hold of ports. The rules are worked out here from the groups' settings and from the cables as they are, not
  * from what the agent thinks of them; only what it has learned of the fabric is asked of it.
  */
+import type { GroupView } from '../../src/agent/api.ts';
 import { isOn } from './box.ts';
 import { type GroupSettings, levelOf, SLOTS, shutOn } from './scene.ts';
 import type { Side } from './server.ts';
@@ -13,6 +14,8 @@ const SLACK = 2_500;
 
 export class PortRules {
   readonly #world: World;
+  /** Of the agent that is looked at. */
+  #views: readonly GroupView[] = [];
   /** Port: nothing speaks for keeping it shut since. */
   readonly #free = new Map<string, number>();
   /** Port: its group must have it shut since. */
@@ -41,6 +44,7 @@ export class PortRules {
     const { tors, scene } = this.#world;
     const { life } = tors[side];
     const agent = life && !life.stopping ? life.agent : undefined;
+    this.#views = agent?.groups.views() ?? [];
     for (const slot of [...SLOTS, ...scene.uplinks]) this.#ownership(side, slot, agent ? life : undefined);
     for (const slot of SLOTS) this.#groupOf(side, slot, agent ? life : undefined);
   }
@@ -52,9 +56,7 @@ export class PortRules {
     const port = world.port(side, slot);
     const ours = world.scene.uplinks.includes(slot)
       ? port.byAgent
-      : life?.agent?.groups
-          .views()
-          .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
+      : this.#views.some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
     if (!life || port.adminUp || port.operator || ours || world.tors[side].sonic?.troubled()) {
       this.#unowned.delete(port.name);
       return;
@@ -70,7 +72,7 @@ export class PortRules {
     const port = world.port(side, slot);
     const settings = world.settings[side];
     const group = settings.groups.find(({ downlinks }) => downlinks.includes(slot));
-    const view = group && life?.agent?.groups.view(group.name);
+    const view = group && this.#views.find(({ name }) => name === group.name);
     const troubled = world.tors[side].sonic?.troubled() === true;
     const startedUp =
       life !== undefined && now - life.bornAt > Math.max(settings.startupDelay, world.base.startupDelay);
@@ -115,14 +117,14 @@ export class PortRules {
     const fabric = life?.agent?.fabric;
     return this.#world.settings[side].upWhen.every((condition) => {
       if (condition === 'adjacency') return fabric?.adjacency(`${side}${slot}`).ready;
-      if (condition === 'nexthop') return this.#reaches(life, side, slot);
+      if (condition === 'nexthop') return this.#reaches(side, slot);
       if (condition === 'default-route') return fabric?.defaultRoute(`${side}${slot}`).ready;
       return true;
     });
   }
 
-  #reaches(life: Life | undefined, side: Side, slot: number): boolean {
-    const uplinks = (life?.agent?.groups.views() ?? []).flatMap((view) => view.uplinks);
+  #reaches(side: Side, slot: number): boolean {
+    const uplinks = this.#views.flatMap((view) => view.uplinks);
     const verdicts = uplinks.find(({ port }) => port === `${side}${slot}`)?.verdicts ?? [];
     return verdicts.some(({ condition, ok }) => condition === 'nexthop' && ok);
   }

@@ -36,6 +36,7 @@ export async function play(seed: number): Promise<Outcome> {
   }
   if (world.violations.length === 0) {
     faults.mendAll();
+    monitor.pace = 250;
     await world.run(PEACE);
   }
   if (world.violations.length === 0) quietEnd(world);
