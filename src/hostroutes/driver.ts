@@ -43,6 +43,7 @@ export class HostRoutes {
   #timerAt: Instant = Number.POSITIVE_INFINITY;
   #unsubscribe: (() => void) | undefined;
   #running = false;
+  #shedNeighbours = 0;
   /** Events that a listener caused while an earlier event was being told: they wait for their turn. */
   #pending: { event: HostEvent; at: Instant }[] | undefined;
 
@@ -67,6 +68,8 @@ export class HostRoutes {
       clock: options.clock,
       openPort: options.openPort,
       swept: (address) => this.#sweeping.answers(address),
+      knownOn: (port) => this.#table.addressesOn(port),
+      onStorm: (port, began, reason) => options.onEvent({ type: 'storm', port, began, reason }),
     });
     this.#stations = new StationWatch({ ...shared, clock });
     this.#sweeping = new Sweeping(this.#policy, {
@@ -243,11 +246,17 @@ export class HostRoutes {
     return this.#table.announced();
   }
 
+  /** Ports on which a storm goes on (see sources/storms.ts). */
+  storming(): string[] {
+    return this.#snooping.storms.ports;
+  }
+
   counters(): HostRoutesCounters {
     const { hostsByPort, refused, ...table } = this.#table.counters();
     const flat: Record<string, number> = { ...table };
     for (const [port, count] of Object.entries(hostsByPort)) flat[`hosts.${port}`] = count;
     for (const [reason, count] of Object.entries(refused)) flat[`refused.${reason}`] = count;
+    flat['neighbours.storm'] = this.#shedNeighbours;
     return { ...flat, ...this.#snooping.counters(), ...this.#stations.count, ...this.#sweeping.counters };
   }
 
@@ -283,7 +292,10 @@ export class HostRoutes {
   #neighbour(neighbour: NeighbourEvent): void {
     if (!this.#policy.sources.neighbours) return;
     const event = this.#evidenceOf(neighbour);
-    if (event) this.#feed(event, neighbour.at);
+    if (!event) return;
+    // Who asks for us makes an entry in the kernel's table, so a storm is heard there as well.
+    if (event.type === 'heard' && event.stale && this.#snooping.storms.has(event.port)) this.#shedNeighbours++;
+    else this.#feed(event, neighbour.at);
   }
 
   #evidenceOf(neighbour: NeighbourEvent): HostEvent | undefined {

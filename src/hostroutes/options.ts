@@ -8,7 +8,8 @@ import type { FdbEvent, NeighbourEvent } from '../netlink/index.ts';
 import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
 
 /** What hears and asks on one port. */
-export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'>;
+export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'> &
+  Partial<Pick<PortSocket, 'narrow'>>;
 /** Opens it; `onReadable` when frames wait. @throws SystemCallError */
 export type OpenPort = (options: PortSocketOptions, onReadable: (ear: PortEar) => void) => PortEar;
 

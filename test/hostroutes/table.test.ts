@@ -175,6 +175,17 @@ test('R4.5 a host that moves to another port of the same switch is replaced at o
   t.is(bench.model.size, 1);
 });
 
+test('R4.1 R4.5 a forged claim takes a host away for 150 ms: it does not answer there, it does where it was', (t) => {
+  const bench = new Bench();
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.1', 'A2', { mac: mac(66) }));
+  t.is(bench.model.get(address('10.10.10.1'))?.interface, 'A2', 'a host that moves is followed at once');
+  bench.run(160);
+  t.is(bench.model.get(address('10.10.10.1'))?.interface, 'A1');
+  t.like(bench.table.find(address('10.10.10.1')), { port: 'A1', mac: mac(1), state: 'reachable' });
+  t.deepEqual(deltas(bench.run(20_000)), []);
+});
+
 test('a new MAC on the same port is an update', (t) => {
   const bench = new Bench();
   bench.do(heard('10.10.10.1', 'A1'));

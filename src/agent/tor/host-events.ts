@@ -16,6 +16,8 @@ export function hostEvent(news: HostNews): NewEvent {
       };
     case 'alarm':
       return { type: 'hosts.alarm', severity: 'warning', message: news.reason, fields };
+    case 'storm':
+      return { type: 'hosts.storm', severity: news.began ? 'warning' : 'info', message: news.reason, fields };
     case 'refused':
       return {
         type: 'host.refused',

@@ -278,6 +278,7 @@ export class TorSwitch {
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
       ...this.#sight.warnings(),
       ...this.management.warnings(),
+      ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
       ...this.groups.warnings(),
       ...unsupported(config),
     ];

@@ -113,6 +113,13 @@ export class HostTable {
     return routes;
   }
 
+  /** Who is, was lately or should be behind `port`. */
+  addressesOn(port: string): Address[] {
+    const { hosts = [], left = [] } = this.#book.ports.get(port) ?? {};
+    const statics = [...this.#book.rules.statics.values()].filter((entry) => entry.port === port);
+    return [...new Set([...hosts, ...statics, ...left].map(({ address }) => address))];
+  }
+
   remembered(port: string): RememberedHost[] {
     return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
   }
@@ -299,8 +306,17 @@ export class HostTable {
       book.refuse(heard, refusal, now);
       return;
     }
-    if (countMove(host, book.rules.damping, now)) book.relocate(host, heard, port, now);
-    else {
+    const { address, mac, vlan } = host;
+    const before = { address, mac, port: host.port, interface: host.interface, ifindex: host.ifindex };
+    if (countMove(host, book.rules.damping, now)) {
+      book.relocate(host, heard, port, now);
+      if (moves && host.answersProbes) {
+        // Whoever says so may lie: a host that does not answer at its new place is looked for where it was.
+        host.elsewhere = { type: 'heard', source: heard.source, ...before, ...(vlan ? { vlan } : {}), stale: true };
+        host.elsewhereAt = now;
+        this.#watch.doubt(host, 'verify', now);
+      }
+    } else {
       this.#noteElsewhere(host, heard, now);
       const places = moves ? `on ${host.port} and ${heard.port}` : `with ${host.mac} and ${heard.mac}`;
       book.changeState(host, 'duplicate', `alive ${places}`);

@@ -225,7 +225,9 @@ export type HostEffect =
       readonly to: HostState;
       readonly reason: string;
     }
-  | { readonly type: 'alarm'; readonly reason: string; readonly port?: string };
+  | { readonly type: 'alarm'; readonly reason: string; readonly port?: string }
+  /** More is spoken on a port than can be listened to, or not any more; not of the table, but of its ears. */
+  | { readonly type: 'storm'; readonly port: string; readonly began: boolean; readonly reason: string };
 
 /** A host by its MAC. */
 export interface Stationed {

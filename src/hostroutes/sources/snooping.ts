@@ -9,6 +9,7 @@ import type { HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
 import type { Placement } from './placement.ts';
 import { seenOn } from './stations.ts';
+import { Storms } from './storms.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
@@ -33,6 +34,9 @@ export interface SnoopingOptions {
   known(mac: Mac): readonly Stationed[];
   /** An ARP reply of this address is one to the sweep. */
   swept(address: Address): boolean;
+  /** Live hosts of a port. */
+  knownOn(port: string): readonly Address[];
+  onStorm(port: string, began: boolean, reason: string): void;
   /** What the frames of one port said, in the turn in which they were read. */
   onEvidence(events: HostEvent[]): void;
 }
@@ -46,12 +50,15 @@ export class Snooping {
   readonly #count = new Map<string, number>();
   #policy: HostPolicy;
   #closedDrops = 0;
+  readonly storms: Storms;
   /** Ports whose socket could not be opened. */
   readonly #deaf = new Map<string, Timer>();
 
   constructor(policy: HostPolicy, options: SnoopingOptions) {
     this.#policy = policy;
     this.#options = options;
+    const { clock, knownOn, onStorm } = options;
+    this.storms = new Storms({ clock, knownOn, onStorm, perPort: () => this.#policy.limits.perPort });
   }
 
   configure(policy: HostPolicy): void {
@@ -107,7 +114,14 @@ export class Snooping {
   counters(): Record<string, number> {
     let dropped = this.#closedDrops;
     for (const socket of this.#sockets.values()) dropped += socket.dropped();
-    return { ...Object.fromEntries(this.#count), 'frames.dropped': dropped, sockets: this.#sockets.size };
+    const { count, ports } = this.storms;
+    return {
+      ...Object.fromEntries(this.#count),
+      ...count,
+      'storms.now': ports.length,
+      'frames.dropped': dropped,
+      sockets: this.#sockets.size,
+    };
   }
 
   #open(port: Port, bridged: boolean, multicast: boolean): void {
@@ -147,6 +161,7 @@ export class Snooping {
     const socket = this.#sockets.get(name);
     if (!socket) return;
     this.#sockets.delete(name);
+    this.storms.forget(name);
     this.#closedDrops += socket.dropped();
     socket.close();
   }
@@ -156,6 +171,7 @@ export class Snooping {
       const frames = this.#receive(socket);
       if (frames.length === 0) return;
       const events = this.#evidence(name, frames);
+      this.storms.read(name, socket, frames.length, events);
       if (events.length > 0) this.#options.onEvidence(events);
       if (frames.length < 64) return;
     }

@@ -9,3 +9,4 @@ export { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame, sourceMa
 export { decodeNd, encodeNd, type NdError, type NdPacket, ndLength, solicitedNode, UNSPECIFIED } from './nd.ts';
 export { type Frame, PortSocket, type PortSocketOptions } from './port-socket.ts';
 export { type Asker, question } from './question.ts';
+export { STORM_SAMPLE, stormFilter } from './storm-filter.ts';

@@ -10,7 +10,9 @@ import {
   SOL,
   SystemCallError,
 } from 'linux-sockets';
+import type { Address } from '../../model/address.ts';
 import { type Hearing, neighbourFilter } from './filter.ts';
+import { stormFilter } from './storm-filter.ts';
 
 export interface PortSocketOptions {
   readonly name: string;
@@ -43,6 +45,7 @@ export class PortSocket {
   readonly bridged: boolean;
   readonly multicast: boolean;
   readonly #socket: LinuxSocket;
+  readonly #hear: Hearing;
   #dropped = 0;
 
   /** @throws SystemCallError (EPERM without CAP_NET_RAW, ENODEV when the port has gone) */
@@ -50,6 +53,7 @@ export class PortSocket {
     this.ifindex = options.ifindex;
     this.bridged = options.bridged;
     this.multicast = options.multicast;
+    this.#hear = options.hear ?? 'speakers';
     // Protocol 0 hears nothing until the filter is there and the socket is bound.
     this.#socket = LinuxSocket.open({
       family: AF.PACKET,
@@ -58,7 +62,7 @@ export class PortSocket {
       ...(options.netns === undefined ? {} : { netns: options.netns }),
     });
     try {
-      this.#socket.attachFilter(neighbourFilter(options.bridged, options.hear ?? 'speakers'));
+      this.#socket.attachFilter(neighbourFilter(options.bridged, this.#hear));
       this.#socket.setOption(SOL.SOCKET, SO.RCVBUF, RECEIVE_BUFFER);
       if (options.bridged) this.#socket.setOption(SOL.PACKET, PACKET.AUXDATA, 1);
       this.#socket.bind({ family: 'packet', ifindex: options.ifindex, protocol: ETH_P.ALL });
@@ -89,6 +93,11 @@ export class PortSocket {
       if (error instanceof SystemCallError) return error.code;
       throw error;
     }
+  }
+
+  /** From now on `known` are heard, and samples of the others (see storm-filter.ts); undefined: all again. */
+  narrow(known: readonly Address[] | undefined): void {
+    this.#socket.attachFilter(known ? stormFilter(this.bridged, known) : neighbourFilter(this.bridged, this.#hear));
   }
 
   /** Frames that the kernel dropped since the socket was opened because we read too slowly. */

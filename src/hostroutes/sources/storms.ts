@@ -1,0 +1,133 @@
+import type { Address } from '../../model/address.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import { STORM_SAMPLE } from '../../netlink/frames/index.ts';
+import type { HostEvent } from '../machine/types.ts';
+import type { PortEar } from '../options.ts';
+
+const ROUND = 1_000;
+/** Frames a second that a port may have at the least, and for each host that its limit allows (a contested one answers four times). */
+const LEAST = 4_096;
+const PER_HOST = 16;
+/** Rounds of calm after which a storm is over. */
+const CALM = 3;
+
+interface Storm {
+  readonly ear: PortEar;
+  known: ReadonlySet<Address>;
+  /** Frames of this round that came through by chance: each stands for `STORM_SAMPLE`. */
+  sampled: number;
+  calm: number;
+  /** Not looked at so far, by estimate. */
+  shed: number;
+  timer: Timer;
+}
+
+export interface StormOptions {
+  readonly clock: Clock;
+  /** Hosts that a port may have. */
+  perPort(): number;
+  knownOn(port: string): readonly Address[];
+  onStorm(port: string, began: boolean, reason: string): void;
+}
+
+/**
+ * A port on which more ARP and neighbour discovery is spoken than any honest server needs: its known hosts are heard on,
+ * everybody else in samples, so that neither the loop nor the other ports pay for it. The kernel drops the rest before
+ * anybody is woken.
+ */
+export class Storms {
+  readonly count = { storms: 0, 'frames.storm': 0 };
+  readonly #options: StormOptions;
+  readonly #storms = new Map<string, Storm>();
+  readonly #rounds = new Map<string, { start: Instant; frames: number }>();
+
+  constructor(options: StormOptions) {
+    this.#options = options;
+  }
+
+  get ports(): string[] {
+    return [...this.#storms.keys()];
+  }
+
+  has(port: string): boolean {
+    return this.#storms.has(port);
+  }
+
+  /** So many frames were read, and that is what they said. */
+  read(port: string, ear: PortEar, frames: number, events: readonly HostEvent[]): void {
+    const storm = this.#storms.get(port);
+    if (storm?.ear === ear) {
+      let known = 0;
+      for (const event of events) if ('address' in event && storm.known.has(event.address)) known++;
+      storm.sampled += frames - known;
+      return;
+    }
+    const now = this.#options.clock.now();
+    let round = this.#rounds.get(port);
+    if (!round) {
+      round = { start: now, frames: 0 };
+      this.#rounds.set(port, round);
+    } else if (now - round.start >= ROUND) {
+      round.start = now;
+      round.frames = 0;
+    }
+    round.frames += frames;
+    if (round.frames > this.#limit) this.#begin(port, ear);
+  }
+
+  forget(port: string): void {
+    this.#storms.get(port)?.timer.cancel();
+    this.#storms.delete(port);
+    this.#rounds.delete(port);
+  }
+
+  close(): void {
+    for (const port of this.ports) this.forget(port);
+  }
+
+  get #limit(): number {
+    return Math.max(LEAST, PER_HOST * this.#options.perPort());
+  }
+
+  #begin(port: string, ear: PortEar): void {
+    if (!ear.narrow) return;
+    this.forget(port);
+    const timer = this.#schedule(port);
+    const storm = { ear, known: new Set<Address>(), sampled: 0, calm: 0, shed: 0, timer };
+    this.#storms.set(port, storm);
+    this.#narrow(port, storm);
+    this.count.storms++;
+    const reason = `more than ${this.#limit} ARP and ND frames a second on ${port}: only its known hosts are listened to, and samples`;
+    this.#options.onStorm(port, true, reason);
+  }
+
+  #schedule(port: string): Timer {
+    const { clock } = this.#options;
+    return clock.schedule(clock.now() + ROUND, () => this.#round(port));
+  }
+
+  #round(port: string): void {
+    const storm = this.#storms.get(port);
+    if (!storm) return;
+    const frames = storm.sampled * STORM_SAMPLE;
+    const shed = storm.sampled * (STORM_SAMPLE - 1);
+    storm.shed += shed;
+    this.count['frames.storm'] += shed;
+    storm.sampled = 0;
+    storm.calm = frames < this.#limit / 4 ? storm.calm + 1 : 0;
+    if (storm.calm >= CALM) {
+      this.forget(port);
+      storm.ear.narrow?.(undefined);
+      this.#options.onStorm(port, false, `the storm on ${port} is over; about ${storm.shed} frames were not looked at`);
+      return;
+    }
+    storm.timer = this.#schedule(port);
+    this.#narrow(port, storm);
+  }
+
+  #narrow(port: string, storm: Storm): void {
+    const known = this.#options.knownOn(port);
+    storm.known = new Set(known);
+    storm.ear.narrow?.(known);
+  }
+}
