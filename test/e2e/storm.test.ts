@@ -98,7 +98,7 @@ test.serial(
       stand.cables(['A2'], false);
       await stand.until(
         'C4 is reached through B',
-        async () => (await stand.fib())['10.10.10.2'] === 'B',
+        async () => String((await stand.fib())['10.10.10.2']) === 'B',
         () => stand.fib(),
       );
     });

@@ -79,6 +79,20 @@ test('R4.1 a storm is over after three calm seconds, and not while samples say t
   t.is(bench.storms.count.storms, 2);
 });
 
+test('R4.1 a storm by the name of a known host is sampled as well', (t) => {
+  const bench = new Bench();
+  bench.read(4_097);
+  t.true(bench.storms.answers('A1', '10.10.10.1' as Address));
+  for (let frames = 0; frames <= 4_096; frames++) bench.read(1, [heard('10.10.10.1', 'A1')]);
+  t.deepEqual(bench.narrowed.at(-1), []);
+  t.false(bench.storms.answers('A1', '10.10.10.1' as Address));
+  bench.read(100);
+  bench.clock.advance(1_000);
+  t.deepEqual(bench.narrowed.at(-1), []);
+  bench.clock.advance(3_000);
+  t.deepEqual(bench.storms.ports, []);
+});
+
 test('R4.1 a port whose socket is closed takes its storm along, and leaves no timer', (t) => {
   const bench = new Bench();
   bench.read(4_097);

@@ -3,7 +3,7 @@ import type { Address, Mac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
-import { type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
+import { answer, type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
 import { whoSpeaks } from '../codec/speaker.ts';
 import type { HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
@@ -175,6 +175,7 @@ export class Snooping {
       if (events.length > 0) this.#options.onEvidence(events);
       if (frames.length < 64) return;
     }
+    this.storms.overrun(name, socket);
   }
 
   #receive(socket: PortEar): Frame[] {
@@ -202,6 +203,7 @@ export class Snooping {
       else {
         const { address, mac, gratuitous, how } = spoken.speaker;
         const routed = this.#options.placement.routedOn(port, address);
+        if (this.storms.answers(name, address)) this.#answer(name, bytes, routed);
         const place = {
           address,
           mac,
@@ -216,6 +218,11 @@ export class Snooping {
       }
     }
     return events;
+  }
+
+  #answer(name: string, asked: Uint8Array, { mac, addresses }: Port): void {
+    const frame = mac && answer(asked, mac, (address) => addresses.some((each) => each.address === address));
+    if (frame && this.send(name, frame)) this.#add('frames.answered');
   }
 
   #stationed(port: Port, mac: Mac, vlan: number | undefined): HostEvent[] {

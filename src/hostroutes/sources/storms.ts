@@ -16,6 +16,10 @@ interface Storm {
   known: ReadonlySet<Address>;
   /** Frames of this round that came through by chance: each stands for `STORM_SAMPLE`. */
   sampled: number;
+  /** Frames of this round that spoke for known hosts. */
+  heard: number;
+  /** The storm goes by the names of the known hosts: they are sampled like everybody. */
+  deaf: boolean;
   calm: number;
   /** Not looked at so far, by estimate. */
   shed: number;
@@ -39,6 +43,7 @@ export class Storms {
   readonly count = { storms: 0, 'frames.storm': 0 };
   readonly #options: StormOptions;
   readonly #storms = new Map<string, Storm>();
+  readonly #dropped = new WeakMap<PortEar, number>();
   readonly #rounds = new Map<string, { start: Instant; frames: number }>();
 
   constructor(options: StormOptions) {
@@ -47,6 +52,11 @@ export class Storms {
 
   get ports(): string[] {
     return [...this.#storms.keys()];
+  }
+
+  /** In a storm the kernel answers nobody on its port, so who is known there is answered by us. */
+  answers(port: string, address: Address): boolean {
+    return this.#storms.get(port)?.known.has(address) === true;
   }
 
   has(port: string): boolean {
@@ -60,6 +70,11 @@ export class Storms {
       let known = 0;
       for (const event of events) if ('address' in event && storm.known.has(event.address)) known++;
       storm.sampled += frames - known;
+      storm.heard += known;
+      if (storm.heard > this.#limit && !storm.deaf) {
+        storm.deaf = true;
+        this.#narrow(port, storm);
+      }
       return;
     }
     const now = this.#options.clock.now();
@@ -73,6 +88,14 @@ export class Storms {
     }
     round.frames += frames;
     if (round.frames > this.#limit) this.#begin(port, ear);
+  }
+
+  /** There was more to read than one turn may: what the kernel dropped meanwhile was spoken as well. */
+  overrun(port: string, ear: PortEar): void {
+    const before = this.#dropped.get(ear) ?? 0;
+    const dropped = ear.dropped();
+    this.#dropped.set(ear, dropped);
+    if (dropped > before && !this.has(port)) this.read(port, ear, dropped - before, []);
   }
 
   forget(port: string): void {
@@ -93,7 +116,7 @@ export class Storms {
     if (!ear.narrow) return;
     this.forget(port);
     const timer = this.#schedule(port);
-    const storm = { ear, known: new Set<Address>(), sampled: 0, calm: 0, shed: 0, timer };
+    const storm = { ear, known: new Set<Address>(), sampled: 0, heard: 0, deaf: false, calm: 0, shed: 0, timer };
     this.#storms.set(port, storm);
     this.#narrow(port, storm);
     this.count.storms++;
@@ -114,6 +137,7 @@ export class Storms {
     storm.shed += shed;
     this.count['frames.storm'] += shed;
     storm.sampled = 0;
+    storm.heard = 0;
     storm.calm = frames < this.#limit / 4 ? storm.calm + 1 : 0;
     if (storm.calm >= CALM) {
       this.forget(port);
@@ -126,7 +150,7 @@ export class Storms {
   }
 
   #narrow(port: string, storm: Storm): void {
-    const known = this.#options.knownOn(port);
+    const known = storm.deaf ? [] : this.#options.knownOn(port);
     storm.known = new Set(known);
     storm.ear.narrow?.(known);
   }

@@ -8,5 +8,5 @@ export { ARP_LENGTH, type ArpError, type ArpPacket, decodeArp, decodeRarp, encod
 export { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame, sourceMac, tagged } from './ethernet.ts';
 export { decodeNd, encodeNd, type NdError, type NdPacket, ndLength, solicitedNode, UNSPECIFIED } from './nd.ts';
 export { type Frame, PortSocket, type PortSocketOptions } from './port-socket.ts';
-export { type Asker, question } from './question.ts';
+export { type Asker, answer, question } from './question.ts';
 export { STORM_SAMPLE, stormFilter } from './storm-filter.ts';

@@ -11,6 +11,7 @@ import {
   SystemCallError,
 } from 'linux-sockets';
 import type { Address } from '../../model/address.ts';
+import { ArpGuard } from './arp-guard.ts';
 import { type Hearing, neighbourFilter } from './filter.ts';
 import { stormFilter } from './storm-filter.ts';
 
@@ -46,6 +47,8 @@ export class PortSocket {
   readonly multicast: boolean;
   readonly #socket: LinuxSocket;
   readonly #hear: Hearing;
+  /** A bridge answers for all its ports, so no port of it can be kept from it. */
+  readonly #guard: ArpGuard | undefined;
   #dropped = 0;
 
   /** @throws SystemCallError (EPERM without CAP_NET_RAW, ENODEV when the port has gone) */
@@ -54,6 +57,10 @@ export class PortSocket {
     this.bridged = options.bridged;
     this.multicast = options.multicast;
     this.#hear = options.hear ?? 'speakers';
+    if (!options.bridged && this.#hear === 'speakers') {
+      this.#guard = new ArpGuard(options.name, options.netns);
+      this.#guard.clear();
+    }
     // Protocol 0 hears nothing until the filter is there and the socket is bound.
     this.#socket = LinuxSocket.open({
       family: AF.PACKET,
@@ -97,6 +104,7 @@ export class PortSocket {
 
   /** From now on `known` are heard, and samples of the others (see storm-filter.ts); undefined: all again. */
   narrow(known: readonly Address[] | undefined): void {
+    this.#guard?.set(known !== undefined);
     this.#socket.attachFilter(known ? stormFilter(this.bridged, known) : neighbourFilter(this.bridged, this.#hear));
   }
 
@@ -108,6 +116,7 @@ export class PortSocket {
   }
 
   close(): void {
+    this.#guard?.set(false);
     this.#socket.close();
   }
 }

@@ -1,6 +1,6 @@
 import type { Address, Mac } from '../../model/address.ts';
-import { ARP_LENGTH, encodeArp } from './arp.ts';
-import { BROADCAST, ETHERNET_HEADER, ETHERTYPE, makeFrame } from './ethernet.ts';
+import { ARP_LENGTH, decodeArp, encodeArp } from './arp.ts';
+import { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame } from './ethernet.ts';
 import { encodeNd, type NdPacket, ndLength, solicitedNode, UNSPECIFIED } from './nd.ts';
 
 /** As whom we ask: the gateway's address on the interface, so that the host's own table is not led astray. */
@@ -44,5 +44,17 @@ function solicitation(target: Address, mac: Mac | undefined, asker: Asker): Uint
   };
   const frame = makeFrame(mac ?? group.mac, asker.mac, ETHERTYPE.ipv6, ndLength(packet));
   encodeNd(packet, frame, ETHERNET_HEADER);
+  return frame;
+}
+
+/** What the kernel would reply with `mac` to an ARP request for one of `ours`; undefined: it is none. */
+export function answer(asked: Uint8Array, mac: Mac, ours: (address: Address) => boolean): Uint8Array | undefined {
+  if (ethertypeOf(asked) !== ETHERTYPE.arp) return undefined;
+  const request = decodeArp(asked.subarray(ETHERNET_HEADER));
+  if (typeof request === 'string' || request.operation !== 'request' || !ours(request.targetAddress)) return undefined;
+  const { senderMac, senderAddress, targetAddress } = request;
+  const frame = makeFrame(senderMac, mac, ETHERTYPE.arp, ARP_LENGTH);
+  const reply = { operation: 'reply', senderMac: mac, senderAddress: targetAddress } as const;
+  encodeArp({ ...reply, targetMac: senderMac, targetAddress: senderAddress }, frame, ETHERNET_HEADER);
   return frame;
 }
