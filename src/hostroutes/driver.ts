@@ -6,7 +6,7 @@
  * Link changes are not subscribed to here: the agent calls `portChange`, because the order matters (hosts are withdrawn
  * before the port-link groups decide).
  */
-import type { Address, Mac } from '../model/address.ts';
+import { type Address, familyOf, type Mac } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
 import { isUp, type Port, type PortChange } from '../model/ports.ts';
@@ -244,6 +244,13 @@ export class HostRoutes {
   /** Everything that is announced now, for a new announcer or a reconcile. */
   announced(): HostRoute[] {
     return this.#table.announced();
+  }
+
+  /** Announced hosts. */
+  count(): { ipv4: number; ipv6: number } {
+    const count = { ipv4: 0, ipv6: 0 };
+    for (const { address } of this.#table.announced()) count[familyOf(address) === 4 ? 'ipv4' : 'ipv6']++;
+    return count;
   }
 
   /** Ports on which a storm goes on (see sources/storms.ts). */

@@ -1,4 +1,6 @@
 import test from 'ava';
+import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
+import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
 import type { BgpNeighborOptions, BgpOptions, ServerRoute } from '../../src/bgp/index.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
@@ -95,6 +97,38 @@ test('what a server may not name is refused, counted and shown', (t) => {
   );
   t.is(tor.speaker.counters()['servers_refused_outside-prefixes'], 1);
   t.is(view()!.state, 'Established');
+});
+
+test('R4.1 a server that leaks 100,000 prefixes: each is refused by its reason, nothing is kept of them, the session stays', (t) => {
+  const { clock, network, tor, server, view, news } = world();
+  say(server, '10.10.20.1');
+  clock.advance(100);
+  const wire = network.connections.find((connection) => connection.localAddress === SERVER && connection.open)!;
+  const attributes: PathAttributes = { origin: 0, asPath: [{ type: 'AS_SEQUENCE', asns: [64601] }], nextHop: SERVER };
+  const leak = (prefixes: readonly Prefix[]) => {
+    for (let start = 0; start < prefixes.length; start += 500) {
+      const reach = [{ family: 4, nextHop: SERVER, prefixes: prefixes.slice(start, start + 500) }] as const;
+      wire.write(serializeUpdate({ type: 'UPDATE', withdrawn: [], reach, attributes }, true));
+      clock.advance(2);
+    }
+  };
+  const many = (count: number, prefix: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => prefix(index) as Prefix);
+  leak(['0.0.0.0/0' as Prefix, '10.10.0.0/16' as Prefix]);
+  leak(many(29_998, (index) => `${20 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}.0/24`));
+  leak(many(40_000, (index) => `172.16.${index >> 8}.${index & 255}/32`));
+  leak(many(30_000, (index) => `10.10.${100 + (index >> 8)}.${index & 255}/32`));
+  clock.advance(100);
+  t.deepEqual(view()!.refused, { 'not-a-host': 30_000, 'outside-prefixes': 40_000, limit: 29_998 });
+  t.is(view()!.accepted.length, 3, 'the honest one and two that there was room for');
+  t.is(view()!.lastRefused.length, 10);
+  t.is(view()!.state, 'Established');
+  t.is(tor.speaker.counters()['servers_refused_outside-prefixes'], 40_000);
+  t.deepEqual(tor.speaker.routes(), [], 'nothing of it is a route of the fabric');
+  t.true(news().includes('+10.10.20.1'));
+  server.speaker.apply({ withdrawn: ['10.10.20.1' as Address], announced: [] });
+  clock.advance(100);
+  t.is(news().at(-1), '-10.10.20.1', 'it is listened to as before');
 });
 
 type World = ReturnType<typeof world>;

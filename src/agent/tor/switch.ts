@@ -19,6 +19,7 @@ import { Handoff, hostMetric } from './handoff.ts';
 import { hostEvent } from './host-events.ts';
 import { HostMemory, memoryFile } from './host-memory.ts';
 import { ManagementPort } from './management-port.ts';
+import { neighbourRoomWarnings } from './neighbour-room.ts';
 import { NextHops } from './next-hops.ts';
 import { unsupported } from './not-yet.ts';
 import { PortGroups, type UplinkJudge } from './port-groups.ts';
@@ -278,6 +279,7 @@ export class TorSwitch {
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
       ...this.#sight.warnings(),
       ...this.management.warnings(),
+      ...neighbourRoomWarnings(this.hosts.count()),
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
       ...this.groups.warnings(),
       ...unsupported(config),
