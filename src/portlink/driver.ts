@@ -72,7 +72,7 @@ export class PortLinkDriver {
    */
   start(known: readonly PortLinkEvent[] = []): void {
     const memory = this.#earlier();
-    this.handle([{ type: 'restore', memory }, ...this.#observations(this.groups.configs()), ...known]);
+    this.handle([{ type: 'restore', memory }, ...this.#observations(this.groups.configs(), memory.ports), ...known]);
   }
 
   /** Before `start`: ports that the caller is about to shut are remembered beside what an earlier run left. */
@@ -168,9 +168,13 @@ export class PortLinkDriver {
     await this.#state.close();
   }
 
-  #observations(configs: readonly PortLinkGroupConfig[]): PortLinkEvent[] {
+  /** Also of ports that we have shut and that are in no group any more: unseen they could not be opened. */
+  #observations(
+    configs: readonly PortLinkGroupConfig[],
+    shut: Memory['ports'] = this.groups.memory().ports,
+  ): PortLinkEvent[] {
     const ofGroups = configs.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]);
-    this.#watched = new Set([...ofGroups, ...this.#drainable]);
+    this.#watched = new Set([...ofGroups, ...this.#drainable, ...shut.map(({ port }) => port)]);
     return [...this.#watched].map((name) => {
       const port = this.#options.links.port(name);
       return port ? observation(port) : { type: 'portGone', port: name };
