@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { type Document, isMap, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { check, type Partly } from './checks.ts';
+import type { Partly } from './checks/partly.ts';
+import { check } from './checks.ts';
 import { explain } from './explain.ts';
 import { portsWithIndex } from './port-list.ts';
 import { type Finding, formatPath, locate, type Path, type Problem } from './problem.ts';
