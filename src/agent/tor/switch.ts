@@ -368,6 +368,7 @@ export class TorSwitch {
   async pause(): Promise<void> {
     this.#settleTimer?.cancel();
     this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
+    this.#projection.finish();
     await this.groups.settled();
     await this.fabric.pause();
     this.#memory.save();
