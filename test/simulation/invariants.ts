@@ -124,7 +124,8 @@ export class Monitor {
     const wanted = new Set((agent?.hosts.announced() ?? []).map(({ address }) => hostPrefix(address)));
     const wanted4 = new Set([...wanted].filter((prefix) => !prefix.includes(':')));
     for (const link of world.linksOf(side)) {
-      const sound = agent !== undefined && world.passes(link);
+      // A box that makes its ports anew, and whose Redis hangs meanwhile, may have a session on a port that it does not see.
+      const sound = agent !== undefined && life!.kernel.port(link.name)?.carrier === true && world.passes(link);
       if (gateway.bgp) {
         const fresh = [...gateway.bgp.received.get(link.name)!].filter(([, path]) => !path.stale);
         const open = sound && gateway.bgp.established(link.name);
