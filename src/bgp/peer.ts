@@ -1,12 +1,13 @@
 import type { Address, Family } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
-import type { Instant, Timer } from '../model/clock.ts';
+import type { Instant } from '../model/clock.ts';
 import type { PortChange } from '../model/ports.ts';
 import { isUp } from '../model/ports.ts';
 import { Advertiser } from './advertiser.ts';
 import { Arrival } from './arrival.ts';
 import type { ChannelOwner } from './channel.ts';
 import { Channel } from './channel.ts';
+import { ChannelPair } from './channel-pair.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { CEASE } from './codec/errors.ts';
 import type { Message, NotificationMessage, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
@@ -14,11 +15,10 @@ import { familyOfAfi } from './codec/messages.ts';
 import type { parseMessage } from './codec/parser.ts';
 import type { Counters } from './counters.ts';
 import type { Negotiated, RestartWords } from './machine/open.ts';
-import { collisionWinner, negotiate } from './machine/open.ts';
+import { negotiate } from './machine/open.ts';
 import type { SessionConfig } from './machine/session.ts';
 import { ceaseNotification, Session, shutdownCommunication } from './machine/session.ts';
 import type { State } from './machine/state.ts';
-import { stateRank } from './machine/state.ts';
 import type { FsmEvent } from './machine/table.ts';
 import { agreedView, checkNeighbor, sameSession, securityOf } from './neighbor.ts';
 import type { NextHops } from './nexthop.ts';
@@ -54,24 +54,20 @@ const DEFAULT_CONNECT_RETRY = 5_000;
 const MAXIMUM_PREFIXES_PAUSE = 60_000;
 
 /**
- * A configured neighbour: the channel that connects, at most one that came in, and what there is of an Established
- * session. Of two channels one survives (RFC 4271 §6.8); once it is Established the connecting one rests until it is
- * lost.
+ * A configured neighbour: the ways to it (`ChannelPair`), what an Established session holds, and what outlives it.
  */
 export class Peer implements ChannelOwner {
   options: BgpNeighborOptions;
   readonly external: boolean;
   readonly #localAs: number;
   readonly #context: PeerContext;
-  readonly #outgoing: Channel;
-  #incoming: Channel | undefined;
+  readonly #channels: ChannelPair;
   #advertiser: Advertiser | undefined;
   #established: Channel | undefined;
   #ribPeer: RibPeer;
   #shown: State = 'Idle';
   #since: Instant;
   #reason = '';
-  #running = false;
   #establishedCount = 0;
   #received = 0;
   #sent = 0;
@@ -82,9 +78,6 @@ export class Peer implements ChannelOwner {
   /** The link took the session before with it. */
   #linkLost = false;
   #interface: string | undefined;
-  /** After a stop of our own that asks for peace; holds for both directions. */
-  #refuseUntil: Instant = Number.NEGATIVE_INFINITY;
-  #peace: Timer | undefined;
 
   constructor(options: BgpNeighborOptions, context: PeerContext, localAs: number) {
     checkNeighbor(options);
@@ -94,7 +87,7 @@ export class Peer implements ChannelOwner {
     this.#context = context;
     this.#since = context.options().clock.now();
     this.#ribPeer = { address: options.address, remoteId: 0, external: this.external };
-    this.#outgoing = this.#channel(false);
+    this.#channels = new ChannelPair((incoming) => this.#channel(incoming), context.options().clock, context.counters);
     this.#stale = new StaleRoutes(context.options().clock, (family) => {
       context.counters.add('stale_routes_flushed');
       if (!this.#established) this.#interface = undefined;
@@ -138,18 +131,13 @@ export class Peer implements ChannelOwner {
   }
 
   start(): void {
-    this.#running = true;
-    this.#outgoing.dispatch({ type: 'Start' });
+    this.#channels.start();
   }
 
   /** The last word goes out behind all that was written before. */
   stop(notification: NotificationMessage, done: () => void): void {
-    this.#running = false;
-    this.#peace?.cancel();
     const connection = this.#established?.connection;
-    this.#incoming?.dispatch({ type: 'ManualStop', notification });
-    this.#outgoing.dispatch({ type: 'ManualStop', notification });
-    this.#outgoing.stopTimer();
+    this.#channels.stop(notification);
     this.#stale.abandon();
     if (connection) connection.close(done);
     else done();
@@ -157,16 +145,7 @@ export class Peer implements ChannelOwner {
 
   /** A connection of this neighbour came in. */
   accept(connection: Connection): ConnectionHandlers | undefined {
-    const present = this.#incoming;
-    if (this.#now() < this.#refuseUntil) return undefined;
-    // The newer of two is the live one, unless the older has already shown that it is.
-    if (!this.#running || (present && stateRank(present.session.state) >= stateRank('OpenConfirm'))) return undefined;
-    present?.dispatch({ type: 'OpenCollisionDump' });
-    const channel = this.#channel(true);
-    this.#incoming = channel;
-    const handlers = channel.adopt(connection);
-    channel.dispatch({ type: 'TcpConnectionConfirmed' });
-    return handlers;
+    return this.#channels.accept(connection);
   }
 
   /** UPDATEs written now; 0 when not Established or when they wait. */
@@ -192,14 +171,14 @@ export class Peer implements ChannelOwner {
 
   /** External neighbours one hop away live and die with their interface, without waiting for the hold time. */
   linkChanged({ name, before, after }: PortChange): void {
-    if (this.options.multihop || !this.#running) return;
+    if (this.options.multihop || !this.#channels.running) return;
     const ledBefore = before !== undefined && this.#leads(before);
     const leads = after !== undefined && this.#leads(after);
     const led = this.#interface ? this.#interface === name : ledBefore;
     // An address that went takes the session with it as the carrier does.
     if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
     else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
-      this.#outgoing.dispatch({ type: 'InterfaceUp' });
+      this.#channels.interfaceUp();
     } else if (this.#established && this.#interface === undefined && leads) {
       // The session was there before its port was: now its addresses are known, and its carrier matters.
       this.#interface = name;
@@ -218,7 +197,7 @@ export class Peer implements ChannelOwner {
   }
 
   view(prefixesReceived: number, prefixesStale: number): SessionView {
-    const channel = this.#best();
+    const channel = this.#channels.best;
     return {
       neighbor: this.address,
       remoteAs: this.options.remoteAs,
@@ -269,7 +248,7 @@ export class Peer implements ChannelOwner {
     }
     if (message.type === 'OPEN' && channel.session.state === 'OpenSent') {
       const negotiated = negotiate(message, channel.session.config);
-      if (!('type' in negotiated)) return this.#survivesCollision(channel, negotiated.remoteId);
+      if (!('type' in negotiated)) return this.#channels.survivesCollision(channel, negotiated.remoteId);
     }
     return true;
   }
@@ -301,26 +280,10 @@ export class Peer implements ChannelOwner {
   transition(channel: Channel, from: State, to: State, reason: string, cause: FsmEvent): void {
     if (to === 'Established') this.#up(channel);
     if (from === 'Established') this.#down(cause);
-    const cameIn = channel === this.#incoming;
-    if (to === 'Idle' && cameIn) {
-      channel.stopTimer();
-      this.#incoming = undefined;
-    }
+    const cameIn = this.#channels.cameIn(channel);
+    if (to === 'Idle' && cameIn) this.#channels.forgetIncoming();
     this.#show(reason);
-    // The connecting channel rested while the other was Established.
-    if (from === 'Established' && cameIn && this.#running) this.#resume();
-  }
-
-  #resume(): void {
-    const { clock } = this.#context.options();
-    if (clock.now() >= this.#refuseUntil) {
-      this.#outgoing.dispatch({ type: 'Start' });
-      return;
-    }
-    this.#peace?.cancel();
-    this.#peace = clock.schedule(this.#refuseUntil, () => {
-      if (this.#running && !this.#established) this.#outgoing.dispatch({ type: 'Start' });
-    });
+    if (from === 'Established' && cameIn) this.#channels.resume();
   }
 
   drained(channel: Channel): void {
@@ -331,9 +294,8 @@ export class Peer implements ChannelOwner {
     this.#context.settled();
   }
 
-  /** Of two channels the further one is the neighbour's state. */
   #show(reason: string): void {
-    const shown = this.#best().session.state;
+    const shown = this.#channels.best.session.state;
     if (shown === this.#shown) return;
     const before = this.#shown;
     this.#shown = shown;
@@ -370,24 +332,6 @@ export class Peer implements ChannelOwner {
     return new Channel(new Session(config, clock.now()), this, clock);
   }
 
-  #best(): Channel {
-    const incoming = this.#incoming;
-    if (!incoming) return this.#outgoing;
-    return stateRank(incoming.session.state) > stateRank(this.#outgoing.session.state) ? incoming : this.#outgoing;
-  }
-
-  /** RFC 4271 §6.8, at the receipt of a valid OPEN on `channel`. */
-  #survivesCollision(channel: Channel, remoteId: Address): boolean {
-    const other = channel === this.#incoming ? this.#outgoing : this.#incoming;
-    const state = other?.session.state;
-    if (!other || (state !== 'OpenConfirm' && state !== 'Established')) return true;
-    this.#context.counters.add('collisions');
-    const winner = collisionWinner(channel.session.config, remoteId);
-    const wins = state === 'OpenConfirm' && (winner === 'ours') !== channel.incoming;
-    (wins ? other : channel).dispatch({ type: 'OpenCollisionDump' });
-    return wins;
-  }
-
   #up(channel: Channel): void {
     this.#established = channel;
     this.#establishedCount++;
@@ -408,9 +352,7 @@ export class Peer implements ChannelOwner {
     this.#advertiser.begin();
     if (this.#context.restart.settled) this.#advertiser.endOfRib();
     this.#stale.established(this.#negotiated.restart);
-    const resting = ceaseNotification(CEASE.collision);
-    if (channel !== this.#outgoing) this.#outgoing.dispatch({ type: 'ManualStop', notification: resting });
-    else this.#incoming?.dispatch({ type: 'OpenCollisionDump' });
+    this.#channels.established(channel);
   }
 
   #down(cause: FsmEvent): void {
@@ -428,8 +370,7 @@ export class Peer implements ChannelOwner {
 
   #interfaceDown(name: string): void {
     this.#context.counters.add('interface_down');
-    this.#incoming?.dispatch({ type: 'InterfaceDown', interface: name });
-    this.#outgoing.dispatch({ type: 'InterfaceDown', interface: name });
+    this.#channels.interfaceDown(name);
     this.#stale.abandon();
   }
 
@@ -442,7 +383,7 @@ export class Peer implements ChannelOwner {
 
   #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {
     const event = { type: 'AutomaticStop', notification, reason } as const;
-    if (pause !== undefined) this.#refuseUntil = this.#now() + pause;
+    if (pause !== undefined) this.#channels.refuse(this.#now() + pause);
     this.#established?.dispatch(pause === undefined ? event : { ...event, pause });
   }
 }
