@@ -143,7 +143,7 @@ export class Agents {
     // Shut while the disk was full: nobody can tell any more who did it.
     for (const name of tor.disk.unrecorded) {
       const port = tor.box.ports.get(name);
-      if (port && !port.adminUp) port.operator = true;
+      if (port && !port.adminUp && !tor.disk.shutPorts.includes(name)) port.operator = true;
     }
     tor.disk.unrecorded.clear();
   }

@@ -47,7 +47,10 @@ export class Disk {
       const intents = this.#intents.length;
       enter('disk: save');
       await pause();
-      if (fate.strikes('disk: save', 'error')) throw new Error('ENOSPC: no space left on device');
+      if (fate.strikes('disk: save', 'error')) {
+        for (const { port } of state.ports) if (!this.shutPorts.includes(port)) this.unrecorded.add(port);
+        throw new Error('ENOSPC: no space left on device');
+      }
       this.#snapshot = structuredClone(state);
       this.unrecorded.clear();
       if (this.#intents.length === intents) this.#intents = [];
