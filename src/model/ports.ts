@@ -1,4 +1,4 @@
-import type { Address, Mac } from './address.ts';
+import { type Address, addressBytes, type Mac, makePrefix, prefixContains } from './address.ts';
 import type { Instant } from './clock.ts';
 
 /** A network interface as the kernel reports it. */
@@ -51,6 +51,11 @@ export interface PortChange {
 export const isOpen = (port: Port): boolean => port.adminUp && port.protoDown !== true;
 
 export const isUp = (port: Port | undefined): boolean => port !== undefined && isOpen(port) && port.carrier;
+
+/** `address` lies in one of the port's own subnets. */
+export function onLink(port: Port, address: Address): boolean {
+  return port.addresses.some((own) => prefixContains(makePrefix(addressBytes(own.address), own.prefixLength), address));
+}
 
 /** Reads the ports of the box. */
 export interface LinkState {

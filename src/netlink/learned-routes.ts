@@ -13,7 +13,7 @@ import { AF, makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F
 import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { LearnedRoute } from '../model/hosts.ts';
-import { isUp, type PortChange } from '../model/ports.ts';
+import { isUp, onLink, type PortChange } from '../model/ports.ts';
 import {
   type Counters,
   countRefusals,
@@ -22,7 +22,6 @@ import {
   Restoring,
   type RouteSocket,
 } from './installing.ts';
-import { onLink } from './links.ts';
 
 export interface LearnedRouteOptions {
   /** Kernel protocol number (RTPROT_*), own to one speaker: e.g. 202 OSPF, 203 BGP. */

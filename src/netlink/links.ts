@@ -1,8 +1,8 @@
 /** The ports of the box, with their addresses, as the kernel tells them on a socket that carries nothing else. */
 import { type ChangeOf, type InterfaceAddress, type Link, Subscription, vrfTable } from 'rtnetlink-ts';
-import { type Address, addressBytes, makePrefix, parseAddress, parseMac, prefixContains } from '../model/address.ts';
+import { type Address, parseAddress, parseMac } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
-import type { LinkState, Port, PortChange } from '../model/ports.ts';
+import { type LinkState, onLink, type Port, type PortChange } from '../model/ports.ts';
 import { Listeners } from './listeners.ts';
 
 export interface LinksOptions {
@@ -181,11 +181,6 @@ export class Links implements LinkState {
     );
     this.#addresses.set(gone.ifindex, left);
   }
-}
-
-/** `address` lies in one of the port's own subnets. */
-export function onLink(port: Port, address: Address): boolean {
-  return port.addresses.some((own) => prefixContains(makePrefix(addressBytes(own.address), own.prefixLength), address));
 }
 
 function samePort(one: Port, other: Port): boolean {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { type DefaultRouteState, DefaultRoutes, RELEARN_WAIT } from '../../src/agent/tor/default-route.ts';
+import { type DefaultRouteState, DefaultRoutes, RELEARN_WAIT } from '../../src/agent/tor/fabric/default-route.ts';
 import { VirtualClock } from '../simulation/clock.ts';
 
 function pass(clock: VirtualClock, ms: number): void {

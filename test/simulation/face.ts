@@ -20,7 +20,7 @@ import {
 import type { Room, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
 import { type Address, type Mac, parseAddress, parseMac } from '../../src/model/address.ts';
-import { type Port, type PortChange, PortError } from '../../src/model/ports.ts';
+import { onLink, type Port, type PortChange, PortError } from '../../src/model/ports.ts';
 import type { Frame } from '../../src/netlink/frames/index.ts';
 import {
   HostRouteInstaller,
@@ -31,7 +31,6 @@ import {
   type PortTable,
   type RouteSocket,
 } from '../../src/netlink/index.ts';
-import { onLink } from '../../src/netlink/links.ts';
 import { Listeners } from '../../src/netlink/listeners.ts';
 import { type Box, type BoxEvents, type BoxPort, isOn } from './box.ts';
 import type { Call, Fate } from './calls.ts';

@@ -11,7 +11,7 @@ import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { PortChange } from '../../model/ports.ts';
 import type { HandoffTable, RouteWatch } from '../../netlink/index.ts';
-import type { Outside } from './fabric.ts';
+import type { Outside } from './fabric/types.ts';
 import { KernelHosts } from './kernel-hosts.ts';
 import { OutsideRoutes } from './outside-routes.ts';
 import type { SwitchKernel } from './surroundings.ts';

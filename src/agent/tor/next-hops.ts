@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { PortLinkGroup } from '../../config/index.ts';
-import { type Address, addressBytes, makePrefix, parseAddress, parseMac, prefixContains } from '../../model/address.ts';
+import { type Address, parseAddress, parseMac } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
+import { isUp, type LinkState, onLink, type Port, type PortChange } from '../../model/ports.ts';
 import { type Asked, MOST_HOPS, NextHopDriver, type OpenUplink, type SeenHop } from '../../portlink/index.ts';
 import type { EventLog } from '../events.ts';
-import type { Readiness } from './fabric.ts';
+import type { Readiness } from './fabric/types.ts';
 import type { MemoryStore } from './host-memory.ts';
 
 /** Uplinks on which nobody is known to ask look for routes of others this often (ms). */
@@ -130,7 +130,11 @@ export class NextHops {
     const hops: Address[] = [];
     for (const { nexthops, uplinks } of this.#groups) {
       if (!uplinks.includes(name)) continue;
-      const reached = (address: Address) => uplinks.filter((uplink) => onLink(this.#routedPort(uplink), address));
+      const reached = (address: Address) =>
+        uplinks.filter((uplink) => {
+          const port = this.#routedPort(uplink);
+          return port !== undefined && onLink(port, address);
+        });
       for (const address of nexthops) {
         const places = reached(address);
         if (places.length === 0 || places.includes(name)) hops.push(address);
@@ -196,10 +200,4 @@ export class NextHops {
       this.#options.log.error({ err: error }, 'next hops that were alive are not saved');
     }
   }
-}
-
-function onLink(port: Port | undefined, address: Address): boolean {
-  return (port?.addresses ?? []).some((own) =>
-    prefixContains(makePrefix(addressBytes(own.address), own.prefixLength), address),
-  );
 }

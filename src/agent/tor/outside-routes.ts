@@ -22,7 +22,7 @@ import type { ClaimLevel, ForeignClaim } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
 import { HANDOFF_METRIC, type RouteWatch } from '../../netlink/index.ts';
-import type { Readiness } from './fabric.ts';
+import type { Readiness } from './fabric/types.ts';
 
 /** A gateway that tells the daemon nothing counts as ready this long (ms) after an uplink has come up. */
 const NO_ROUTES_WAIT = 30_000;

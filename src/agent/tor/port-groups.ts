@@ -17,7 +17,7 @@ import {
 } from '../../portlink/index.ts';
 import type { GroupView, PortLinkSettings } from '../api.ts';
 import type { EventLog, WallClock } from '../events.ts';
-import type { Readiness } from './fabric.ts';
+import type { Readiness } from './fabric/types.ts';
 
 export interface PortGroupsOptions {
   readonly groups: readonly PortLinkGroup[];

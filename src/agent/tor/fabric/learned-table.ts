@@ -1,6 +1,6 @@
-import type { Prefix } from '../../model/address.ts';
-import type { LearnedRoute } from '../../model/hosts.ts';
-import type { LearnedRouteInstaller } from '../../netlink/index.ts';
+import type { Prefix } from '../../../model/address.ts';
+import type { LearnedRoute } from '../../../model/hosts.ts';
+import type { LearnedRouteInstaller } from '../../../netlink/index.ts';
 
 /** Routes of one protocol on their way into the kernel, and which of them have arrived. */
 export class LearnedTable {

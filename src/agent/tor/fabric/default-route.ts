@@ -1,5 +1,5 @@
-import type { Clock, Instant, Timer } from '../../model/clock.ts';
-import type { Readiness } from './fabric.ts';
+import type { Clock, Instant, Timer } from '../../../model/clock.ts';
+import type { Readiness } from './types.ts';
 
 /** A default route that is being learned anew is missed no sooner than this (ms). */
 export const RELEARN_WAIT = 10_000;

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock, Timer } from '../../../model/clock.ts';
 
 /** A session that a reload resets is missed no sooner than this (ms): the link is as sound as it was. */
 const RESET_WAIT = 10_000;
