@@ -53,9 +53,9 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
     logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
+    handoffTable: (options) => kernel.handoffTable(options),
+    watchRoutes: () => kernel.watchRoutes(),
     counters: () => ({
-      handoffTable: (options) => kernel.handoffTable(options),
-      watchRoutes: () => kernel.watchRoutes(),
       ...kernel.counters(),
       ...Object.fromEntries(Object.entries(ports.counters).map(([name, value]) => [`sonic.${name}`, value])),
     }),
