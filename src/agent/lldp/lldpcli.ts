@@ -38,6 +38,7 @@ export class Lldpcli {
       return Promise.resolve(undefined);
     }
     const child = this.#child ?? this.#start();
+    if (!child) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const timer = this.#clock.schedule(this.#clock.now() + PATIENCE_MS, () => this.close());
       this.#waiting = { resolve, timer };
@@ -52,8 +53,10 @@ export class Lldpcli {
     this.#answer(undefined);
   }
 
-  #start(): ChildProcessWithoutNullStreams {
-    const child = spawn(this.#program, ['-u', this.#socket, '-f', 'json0'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  /** Undefined: the box has no memory or file descriptor left for it. What is only shown must not end the agent. */
+  #start(): ChildProcessWithoutNullStreams | undefined {
+    const child = this.#spawn();
+    if (!child?.stdin) return undefined;
     this.#child = child;
     const splitter = new ObjectSplitter(LONGEST_ANSWER);
     const over = (): void => {
@@ -73,6 +76,18 @@ export class Lldpcli {
     child.stderr.resume();
     child.unref();
     return child;
+  }
+
+  #spawn(): ChildProcessWithoutNullStreams | undefined {
+    try {
+      const child = spawn(this.#program, ['-u', this.#socket, '-f', 'json0'], { stdio: ['pipe', 'pipe', 'pipe'] });
+      // Without a descriptor (EMFILE) there is a child that has no streams, and its error follows.
+      child.on('error', () => undefined);
+      return child;
+    } catch (error) {
+      this.#log.warn({ err: error }, 'lldpcli could not be started');
+      return undefined;
+    }
   }
 
   #answer(table: NeighbourTable | undefined): void {
