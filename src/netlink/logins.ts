@@ -37,7 +37,8 @@ const MOST_PEERS = 256;
 export async function readLogins(options: LoginsOptions, also: readonly TcpSession[] = []): Promise<Login[]> {
   const own = new Set<Address>();
   for (const port of options.links.ports()) for (const { address } of port.addresses) own.add(address);
-  const sessions = [...establishedTo(SSH, options.netns), ...also.filter(({ local }) => own.has(local))];
+  // Who asks comes first: he must not be the one too many.
+  const sessions = [...also.filter(({ local }) => own.has(local)), ...establishedTo(SSH, options.netns)];
   const byPeer = new Map(sessions.map((session) => [`${session.local} ${session.peer}`, session]));
   const logins: Login[] = [];
   for (const session of [...byPeer.values()].slice(0, MOST_PEERS)) {

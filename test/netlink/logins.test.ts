@@ -111,3 +111,38 @@ for (const bridged of [false, true]) {
     t.deepEqual(await ports(), []);
   });
 }
+
+test.serial('R4.4 whoever asks is among the logins, however many others there are', async (t) => {
+  const tor = `vdl${process.pid}mt`;
+  const server = `vdl${process.pid}ms`;
+  for (const netns of [tor, server]) ip(`netns add ${netns}`);
+  const programs: { end(): void }[] = [];
+  t.teardown(() => {
+    for (const { end } of programs) end();
+    for (const netns of [tor, server]) ip(`netns del ${netns}`);
+  });
+  ip(`-n ${tor} link add A2 type veth peer name C4 netns ${server}`);
+  const others = Array.from({ length: 260 }, (_, index) => `10.10.${11 + (index >> 7)}.${1 + (index & 127)}`);
+  const addresses = ['10.10.10.2', ...others].map((address) => `address add ${address}/16 dev C4\n`).join('');
+  execFileSync('ip', ['-n', server, '-batch', '-'], { input: addresses });
+  ip(`-n ${tor} address add 10.10.10.254/16 dev A2`);
+  ip(`-n ${tor} link set A2 up`);
+  ip(`-n ${server} link set C4 up`);
+  const all = `
+    const open = process.argv.slice(1).map((localAddress) => new Promise((done) =>
+      require('net').connect({ host: '10.10.10.254', port: 22, localAddress }, done)));
+    Promise.all(open).then(() => console.log('up'));`;
+  for (const [netns, source, words] of [
+    [tor, LISTEN, ['22']],
+    [server, all, others],
+  ] as const) {
+    const child = program(netns, source, ...words);
+    programs.push(child);
+    await child.up;
+  }
+  const kernel = await Kernel.open({ netns: tor });
+  t.teardown(() => kernel.close());
+  const logins = await kernel.logins([{ peer: '10.10.10.2', local: '10.10.10.254' } as never]);
+  t.is(logins.length, 256);
+  t.true(logins.some(({ peer, port }) => peer === '10.10.10.2' && port === 'A2'));
+});
