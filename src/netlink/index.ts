@@ -20,6 +20,7 @@ import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
+import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
@@ -31,6 +32,7 @@ export { type Login, sshConnection, type TcpSession } from './logins.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';
 export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
+export type { Belonging } from './strays.ts';
 export { type Door, WaitingRoom } from './waiting-room.ts';
 
 export interface KernelOptions {
@@ -77,6 +79,8 @@ export class Kernel implements LinkState, PortDriver {
   readonly #receiveBuffer: number;
   readonly #onError: (error: unknown) => void;
   readonly #installers: { close(): void }[] = [];
+  /** What the kernel refused of them. */
+  readonly #strays: Record<string, number> = {};
 
   /** Sockets opened, groups joined and the first picture read. */
   static async open(options: KernelOptions = {}): Promise<Kernel> {
@@ -207,6 +211,11 @@ export class Kernel implements LinkState, PortDriver {
     return table;
   }
 
+  /** Removes what an earlier life left elsewhere, see strays.ts. @returns how many routes that were */
+  removeStrays(belongings: readonly Belonging[]): Promise<number> {
+    return removeStrays(this.rtnetlink, this.#links, belongings, this.#strays);
+  }
+
   /** The routes of the box, whoever wrote them. */
   async watchRoutes(): Promise<RouteWatch> {
     const watch = await RouteWatch.open({
@@ -257,6 +266,7 @@ export class Kernel implements LinkState, PortDriver {
       neighbours: this.#neighbourhood.counters,
       requests: this.rtnetlink.counters,
     };
+    for (const [name, value] of Object.entries(this.#strays)) counters[`strays.${name}`] = value;
     for (const [socket, { malformed, ...plain }] of Object.entries(sockets)) {
       for (const [name, value] of Object.entries(plain)) counters[`${socket}.${name}`] = value;
       for (const [reason, value] of Object.entries(malformed)) counters[`${socket}.malformed.${reason}`] = value;

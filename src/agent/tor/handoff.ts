@@ -10,7 +10,7 @@ import type { Clock } from '../../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { PortChange } from '../../model/ports.ts';
-import type { HandoffTable, RouteWatch } from '../../netlink/index.ts';
+import type { Belonging, HandoffTable, RouteWatch } from '../../netlink/index.ts';
 import type { Outside } from './fabric/types.ts';
 import { KernelHosts } from './kernel-hosts.ts';
 import { OutsideRoutes } from './outside-routes.ts';
@@ -47,12 +47,15 @@ export class Handoff {
   readonly #options: HandoffOptions;
   readonly #table: HandoffTable | undefined;
   readonly #kernelHosts: KernelHosts;
+  /** The tables are chosen at the start, whatever a reload says. */
+  readonly #began: TorConfig;
   #watch: Promise<RouteWatch> | undefined;
   #routes: OutsideRoutes | undefined;
 
   constructor(options: HandoffOptions) {
     const { config, kernel, hosts, clock, log } = options;
     this.#options = options;
+    this.#began = config();
     const { handoffTable, handoffReader, protocol } = config().kernel;
     if (handoffTable !== null) {
       this.#table = kernel.handoffTable?.({ table: handoffTable, protocol, reader: handoffReader });
@@ -117,8 +120,11 @@ export class Handoff {
     this.#kernelHosts.hostChanged(address);
   }
 
-  /** The host table is complete. */
+  /** The host table is complete. What an earlier life with another configuration left in the kernel goes, too. */
   settle(announced: readonly HostRoute[]): void {
+    this.#options.kernel
+      .removeStrays?.(belongings(this.#began, this.#options.config().hostRoutes.kernel?.table))
+      .catch((error: Error) => this.#options.onError('routes of an earlier configuration were not removed', error));
     this.#table
       ?.reconcile(announced)
       .catch((error: Error) => this.#options.onError('the handoff table was not reconciled', error));
@@ -145,4 +151,18 @@ export class Handoff {
     this.#watch ??= kernel.watchRoutes();
     return this.#watch;
   }
+}
+
+/** The tables in which routes with our protocol numbers are ours to keep, or another's that we read. */
+function belongings({ kernel, ospf, bgp }: TorConfig, read: number | undefined): Belonging[] {
+  const { table, handoffTable, protocol } = kernel;
+  return [
+    {
+      protocol,
+      tables: [table, ...(handoffTable === null ? [] : [handoffTable]), ...(read === undefined ? [] : [read])],
+      vrfs: true,
+    },
+    { protocol: protocol + 1, tables: ospf ? [table] : [] },
+    { protocol: protocol + 2, tables: bgp ? [table] : [] },
+  ];
 }

@@ -55,6 +55,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     handoffTable: (options) => kernel.handoffTable(options),
     watchRoutes: () => kernel.watchRoutes(),
+    removeStrays: (belongings) => kernel.removeStrays(belongings),
     counters: () => ({
       ...kernel.counters(),
       ...Object.fromEntries(Object.entries(ports.counters).map(([name, value]) => [`sonic.${name}`, value])),

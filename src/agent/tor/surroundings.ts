@@ -2,6 +2,7 @@ import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
 import type {
+  Belonging,
   HandoffOptions,
   HandoffTable,
   Kernel,
@@ -49,6 +50,8 @@ export interface SwitchKernel
   /** Where another daemon can be handed the hosts, and its routes seen. */
   handoffTable?(options: HandoffOptions): HandoffTable;
   watchRoutes?(): Promise<RouteWatch>;
+  /** Removes routes of ours that an earlier configuration had elsewhere. */
+  removeStrays?(belongings: readonly Belonging[]): Promise<number>;
 }
 
 /**
