@@ -75,6 +75,7 @@ export class OutsideRoutes {
   #upSince: Instant;
   #timer: Timer | undefined;
   #readiness: Timer | undefined;
+  #notice: Timer | undefined;
   #changes = 0;
   #started = false;
   /** Since the uplinks came up. */
@@ -134,7 +135,7 @@ export class OutsideRoutes {
   defaultRoute(port: string): boolean {
     const ifindex = this.#options.links.port(port)?.ifindex;
     for (const [key, { hops }] of this.#routes) {
-      if (/ (0\.0\.0\.0|::)\/0 /.test(key) && hops.some((hop) => hop.ifindex === ifindex)) return true;
+      if (isDefault(key) && hops.some((hop) => hop.ifindex === ifindex)) return true;
     }
     return false;
   }
@@ -147,6 +148,23 @@ export class OutsideRoutes {
     this.#unsubscribe();
     this.#timer?.cancel();
     this.#readiness?.cancel();
+    this.#notice?.cancel();
+  }
+
+  /**
+   * A default route is told of in its turn: groups may stand on it. For the others one question is enough after all that
+   * came together, since it looks at all routes, and a link takes thousands of them along.
+   */
+  #changed(key: string): void {
+    const { clock, onChange } = this.#options;
+    if (isDefault(key)) {
+      onChange();
+      return;
+    }
+    this.#notice ??= clock.schedule(clock.now(), () => {
+      this.#notice = undefined;
+      onChange();
+    });
   }
 
   #judgeLater(): void {
@@ -200,7 +218,7 @@ export class OutsideRoutes {
       this.#learnedAt = this.#started ? this.#options.clock.now() : this.#upSince;
       this.#judgeLater();
     }
-    if (first || !known.claim) this.#options.onChange();
+    if (first || !known.claim) this.#changed(key);
   }
 
   #remove(key: string): void {
@@ -209,7 +227,7 @@ export class OutsideRoutes {
     this.#routes.delete(key);
     this.#index(known, undefined);
     this.#tell(known);
-    if (!known.claim) this.#options.onChange();
+    if (!known.claim) this.#changed(key);
   }
 
   /** The claims of a route that came or went, as they are now. */
@@ -272,3 +290,4 @@ export class OutsideRoutes {
 }
 
 const keyOf = (route: Route): string => `${route.table} ${route.destination} ${route.metric ?? 0} ${route.protocol}`;
+const isDefault = (key: string): boolean => / (0\.0\.0\.0|::)\/0 /.test(key);
