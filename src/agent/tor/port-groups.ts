@@ -104,15 +104,31 @@ export class PortGroups {
       );
       this.#driver.remember(entries);
       await this.#driver.settled();
-      await this.#options.ports.setAdmin(
-        ports.map((entry) => entry.port),
-        false,
-      );
-      // The groups compare what they remember with what they observe: the observation must have caught up.
-      await this.#seenShut(ports.map((entry) => entry.port));
+      await this.#shutFirst(ports.map(({ port }) => port));
     }
     this.#driver.start(this.#verdicts(judge));
     if (drained.length > 0) this.drain(drained);
+  }
+
+  /** A port that can't be shut, or that somebody else keeps opening, is no reason to leave all the others without failover. */
+  async #shutFirst(ports: readonly string[]): Promise<void> {
+    try {
+      await this.#options.ports.setAdmin(ports, false);
+      // The groups compare what they remember with what they observe: the observation must have caught up.
+      await this.#seenShut(ports);
+    } catch (error) {
+      const { links, events } = this.#options;
+      const open = ports.filter((name) => {
+        const port = links.port(name);
+        return port !== undefined && isOpen(port);
+      });
+      events.record({
+        type: 'portlink.alarm',
+        severity: 'warning',
+        message: `open at the start, though to be kept shut: ${open.join(' ')}: ${(error as Error).message}`,
+        fields: { ports: open },
+      });
+    }
   }
 
   async #seenShut(names: readonly string[]): Promise<void> {
