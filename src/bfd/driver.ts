@@ -123,8 +123,14 @@ export class BfdSpeaker implements Speaker {
     if (this.#stopped) return;
     for (const [id, entry] of [...this.#entries]) this.#remove(id, entry);
     this.#save();
+    this.abandon();
+  }
+
+  /** Ends without a word, as a crash would; peers notice after their detection time. */
+  abandon(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    for (const entry of this.#entries.values()) this.#hush(entry);
   }
 
   async pause(): Promise<void> {
