@@ -6,6 +6,7 @@ import type { TorSwitch } from '../switch.ts';
 import type { DrainOrder } from './types.ts';
 
 const DEFAULTS = { pause: '1s', timeout: '5s' };
+const FIELDS: readonly (keyof DrainRequest)[] = ['ports', 'groups', 'pause', 'timeout', 'force'];
 
 /** The drain on the control socket. An order is taken and answered at once; GET tells how it goes. */
 export function serveDrain(server: ControlServer, agent: TorSwitch): void {
@@ -60,6 +61,12 @@ export function serveDrain(server: ControlServer, agent: TorSwitch): void {
 function orderOf(body: unknown, agent: TorSwitch, all: readonly string[]): DrainOrder {
   const request = (body ?? {}) as DrainRequest;
   if (typeof request !== 'object' || Array.isArray(request)) throw new ControlError(400, 'the order must be an object');
+  // A misspelt or empty list must not be taken for the whole switch.
+  for (const field of Object.keys(request)) {
+    if (!(FIELDS as readonly string[]).includes(field)) {
+      throw new ControlError(400, `${field} is nothing that an order has`, `choose of: ${FIELDS.join(' ')}`);
+    }
+  }
   const { force = false } = request;
   if (typeof force !== 'boolean') throw new ControlError(400, 'force must be true or false');
   const named = [
@@ -85,12 +92,14 @@ function texts(value: unknown, name: string): string[] {
   if (!Array.isArray(value) || value.some((each) => typeof each !== 'string')) {
     throw new ControlError(400, `${name} must be a list of names`);
   }
+  if (value.length === 0) throw new ControlError(400, `${name} is empty`, `leave ${name} out if all are meant`);
   return value;
 }
 
 function downlinksOf(agent: TorSwitch, name: string): string[] {
   const group = agent.loaded.config.portLink.find((each) => each.name === name);
   if (!group) throw new ControlError(404, `there is no group ${name}`);
+  if (group.downlinks.length === 0) throw new ControlError(400, `group ${name} has no downlinks`);
   return [...group.downlinks];
 }
 
