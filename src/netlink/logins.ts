@@ -23,7 +23,7 @@ export interface LoginsOptions {
   readonly links: Pick<LinkState, 'port' | 'portByIndex' | 'ports'>;
   /** The member of a bridge behind which a neighbour on it is; undefined: not known. */
   memberTowards(bridge: Port, neighbour: Address): Port | undefined;
-  /** Where a peer to which there is no route was last seen: a host of ours whose route is not there (yet). */
+  /** Where a peer was last seen: a host of ours, whose route may not be there (yet). */
   placeOf(peer: Address): string | undefined;
   readonly netns?: string | undefined;
 }
@@ -47,7 +47,10 @@ export async function readLogins(options: LoginsOptions, also: readonly TcpSessi
   return logins;
 }
 
-/** The interface of the route back; of a bridge the member behind which the peer or its next hop is; of a bond itself and its members. */
+/**
+ * The interface of the route back; of a bridge, or a VLAN's interface on one, also the member behind which the peer or its
+ * next hop is; of a bond itself and its members.
+ */
 async function portsTowards(options: LoginsOptions, { local, peer }: TcpSession): Promise<string[]> {
   const route = await options.rtnetlink.getRoute(peer, { source: local }).catch(() => undefined);
   const hop = route?.nextHops[0];
@@ -59,10 +62,12 @@ async function portsTowards(options: LoginsOptions, { local, peer }: TcpSession)
   // The box speaks with itself.
   if (out.name === 'lo') return [];
   const members = [...options.links.ports()].filter(({ master }) => master === out.ifindex);
-  if (members.length === 0) return [out.name];
-  if (out.kind !== 'bridge') return [out.name, ...members.map(({ name }) => name)];
-  const member = options.memberTowards(out, parseAddress(hop?.gateway ?? '') ?? peer);
-  return member ? [out.name, member.name] : [out.name];
+  if (members.length > 0 && out.kind !== 'bridge') return [out.name, ...members.map(({ name }) => name)];
+  if (members.length === 0 && out.kind !== 'vlan') return [out.name];
+  const neighbour = parseAddress(hop?.gateway ?? '') ?? peer;
+  // Of a VLAN's interface on a bridge only the host table knows which member it is.
+  const member = (members.length > 0 && options.memberTowards(out, neighbour)?.name) || options.placeOf(neighbour);
+  return member === undefined || member === out.name ? [out.name] : [out.name, member];
 }
 
 function establishedTo(port: number, netns: string | undefined): TcpSession[] {

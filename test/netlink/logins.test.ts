@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import test from 'ava';
 import { Kernel, sshConnection } from '../../src/netlink/index.ts';
-import { parseSessions } from '../../src/netlink/logins.ts';
+import { parseSessions, readLogins } from '../../src/netlink/logins.ts';
 
 const ip = (words: string) => execFileSync('ip', words.split(' '), { encoding: 'utf8' });
 
@@ -145,4 +145,26 @@ test.serial('R4.4 whoever asks is among the logins, however many others there ar
   const logins = await kernel.logins([{ peer: '10.10.10.2', local: '10.10.10.254' } as never]);
   t.is(logins.length, 256);
   t.true(logins.some(({ peer, port }) => peer === '10.10.10.2' && port === 'A2'));
+});
+
+test("R4.4 a login through a VLAN's interface on a bridge comes by the member behind which its host is", async (t) => {
+  const port = (name: string, ifindex: number, rest: object = {}) =>
+    ({ name, ifindex, master: 0, kind: undefined, addresses: [], ...rest }) as never;
+  const vlan = port('br0.100', 9, { kind: 'vlan', addresses: [{ address: '10.10.10.254', prefixLength: 24 }] });
+  const ports = [vlan, port('br0', 5, { kind: 'bridge' }), port('A2', 3, { master: 5 })];
+  const read = (gateway: string | undefined, places: Record<string, string>) =>
+    readLogins(
+      {
+        rtnetlink: { getRoute: async () => ({ nextHops: [{ ifindex: 9, gateway }] }) as never },
+        links: { port: () => undefined, portByIndex: () => vlan, ports: () => ports },
+        memberTowards: () => undefined,
+        placeOf: (peer) => places[peer],
+      },
+      [{ peer: '10.10.10.2', local: '10.10.10.254' } as never],
+    );
+  const names = async (...words: Parameters<typeof read>) => (await read(...words)).map(({ port: name }) => name);
+  t.deepEqual(await names(undefined, { '10.10.10.2': 'A2' }), ['br0.100', 'A2']);
+  t.deepEqual(await names('10.10.10.7', { '10.10.10.7': 'A2' }), ['br0.100', 'A2'], 'behind a server');
+  t.deepEqual(await names('10.10.10.7', { '10.10.10.2': 'A2' }), ['br0.100'], 'what counts is the next hop');
+  t.deepEqual(await names(undefined, { '10.10.10.2': 'br0.100' }), ['br0.100']);
 });
