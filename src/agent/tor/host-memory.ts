@@ -1,10 +1,9 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { Memory } from '../../hostroutes/index.ts';
-import { parseAddress, parseMac } from '../../model/address.ts';
+import { type Address, parseAddress, parseMac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
+import type { MemoryStore } from './memory-store.ts';
 
 /**
  * Written this long (ms) after a change, and in a table that never rests ever more rarely: ten thousand hosts are a
@@ -27,38 +26,13 @@ const file = z.object({
   ),
 });
 
-/** A text that outlives the process. */
-export interface MemoryStore {
-  /** undefined: there is none yet. @throws when it can't be read */
-  read(): string | undefined;
-  /** All or nothing. @throws when it can't be written */
-  write(text: string): void;
-}
-
-export function memoryFile(path: string): MemoryStore {
-  return {
-    read() {
-      try {
-        return readFileSync(path, 'utf8');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
-      }
-    },
-    write(text) {
-      mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(`${path}.new`, text, { mode: 0o600 });
-      renameSync(`${path}.new`, path);
-    },
-  };
-}
-
 /** Who was behind which port, kept over a loss of power so that they can be expected back. */
 export class HostMemory {
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #read: () => readonly Memory[];
+  #earlier: readonly Memory[] = [];
   #timer: Timer | undefined;
   #last = '';
   #spacing = SPACING;
@@ -71,21 +45,21 @@ export class HostMemory {
     this.#read = options.read;
   }
 
-  /** What an earlier run wrote; nothing when there is no file, or one that can't be used (the log says why). */
-  load(): Memory[] {
-    try {
-      const text = this.#store.read();
-      if (text === undefined) return [];
-      const parsed = file.parse(JSON.parse(text));
-      return parsed.hosts.flatMap(({ address, mac, returns, ...place }) => {
-        const parsedAddress = parseAddress(address);
-        const parsedMac = parseMac(mac);
-        return parsedAddress && parsedMac ? [{ ...place, address: parsedAddress, mac: parsedMac, returns }] : [];
-      });
-    } catch (error) {
-      this.#log.warn({ err: error }, 'the memory of hosts can not be used; starting without');
-      return [];
-    }
+  /** Reads what an earlier run wrote; nothing when there is no file, or one that can't be used (the log says why). */
+  load(): void {
+    this.#earlier = this.#load();
+  }
+
+  /** Where an earlier run had it, until that is handed over. */
+  portOf(address: Address): string | undefined {
+    return this.#earlier.find((host) => host.address === address)?.port;
+  }
+
+  /** What was loaded, once. */
+  handOver(): readonly Memory[] {
+    const earlier = this.#earlier;
+    this.#earlier = [];
+    return earlier;
   }
 
   changed(): void {
@@ -107,6 +81,22 @@ export class HostMemory {
       this.#last = text;
     } catch (error) {
       this.#log.error({ err: error }, 'the memory of hosts was not saved');
+    }
+  }
+
+  #load(): Memory[] {
+    try {
+      const text = this.#store.read();
+      if (text === undefined) return [];
+      const parsed = file.parse(JSON.parse(text));
+      return parsed.hosts.flatMap(({ address, mac, returns, ...place }) => {
+        const parsedAddress = parseAddress(address);
+        const parsedMac = parseMac(mac);
+        return parsedAddress && parsedMac ? [{ ...place, address: parsedAddress, mac: parsedMac, returns }] : [];
+      });
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the memory of hosts can not be used; starting without');
+      return [];
     }
   }
 }

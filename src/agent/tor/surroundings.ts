@@ -14,7 +14,7 @@ import type {
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
-import type { MemoryStore } from './host-memory.ts';
+import type { MemoryStore } from './memory-store.ts';
 
 /** A place where packets wait for a host. */
 export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'> &

@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../../../model/log.ts';
-import { type MemoryStore, memoryFile } from '../host-memory.ts';
+import { type MemoryStore, memoryFile } from '../memory-store.ts';
 import type { DrainMemory } from './types.ts';
 
 const file = z.object({

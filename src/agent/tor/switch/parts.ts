@@ -1,0 +1,267 @@
+import { join } from 'node:path';
+import type { ServerRoute, ServerSettings } from '../../../bgp/index.ts';
+import type { TorConfig } from '../../../config/index.ts';
+import { type HostCause, type HostPolicy, HostRoutes } from '../../../hostroutes/index.ts';
+import type { Address } from '../../../model/address.ts';
+import type { Clock, Instant } from '../../../model/clock.ts';
+import type { ForeignClaim, HostDelta } from '../../../model/hosts.ts';
+import type { Log } from '../../../model/log.ts';
+import type { PortNeighbour } from '../../../model/ports.ts';
+import type { HostRouteInstaller } from '../../../netlink/index.ts';
+import { memoryFile as adjacencyFile } from '../../../ospf/index.ts';
+import { EventLog, WallClock } from '../../events.ts';
+import { Failovers } from '../../failovers.ts';
+import { Drain } from '../drain/index.ts';
+import { Fabric } from '../fabric.ts';
+import { Handoff, hostMetric } from '../handoff.ts';
+import { hostEvent } from '../host-events.ts';
+import { HostMemory } from '../host-memory.ts';
+import { ManagementPort } from '../management-port.ts';
+import { memoryFile } from '../memory-store.ts';
+import { NextHops } from '../next-hops.ts';
+import { PortGroups, type UplinkJudge } from '../port-groups.ts';
+import { Projection } from '../projection.ts';
+import { Reopening } from '../reopening.ts';
+import { Sight } from '../sight.ts';
+import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
+import { Waiting } from '../waiting.ts';
+
+export interface PartsOptions {
+  /** As it is now. */
+  readonly config: () => TorConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly kernel: SwitchKernel;
+  readonly surroundings: Surroundings | undefined;
+  readonly room: Room | undefined;
+  readonly neighbours: (port: string) => readonly PortNeighbour[];
+}
+
+/** What the parts tell that concerns more than one other part. */
+export interface Reactions {
+  delta(delta: HostDelta, cause: HostCause, at: Instant): void;
+  /** A port-link group wants the hosts of its ports gone, or back. */
+  block(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void;
+  /** A port-link group shuts or opens ports. */
+  setAdmin(ports: readonly string[], up: boolean): Promise<void>;
+  foreignClaim(claim: ForeignClaim): void;
+  serverRoute(route: ServerRoute): void;
+  /** A session came or went, or routes of the fabric are in the kernel. */
+  fabricChanged(): void;
+  nextHopVerdict(port: string, at: Instant, cause: string | undefined): void;
+  /** Port of somebody who is logged in. */
+  placeOf(address: Address): string | undefined;
+  failed(what: string, error: Error): void;
+}
+
+/** All that a switch is made of. */
+export interface Parts {
+  readonly clock: Clock;
+  readonly wall: WallClock;
+  readonly events: EventLog;
+  readonly failovers: Failovers;
+  readonly kernel: SwitchKernel;
+  readonly room: Room | undefined;
+  /** Of the kernel's routes to our hosts. */
+  readonly installer: HostRouteInstaller;
+  readonly hosts: HostRoutes;
+  readonly groups: PortGroups;
+  readonly fabric: Fabric;
+  readonly handoff: Handoff;
+  readonly nextHops: NextHops;
+  readonly judge: UplinkJudge;
+  readonly drain: Drain;
+  readonly management: ManagementPort;
+  readonly sight: Sight;
+  readonly memory: HostMemory;
+  readonly reopening: Reopening;
+  readonly projection: Projection;
+}
+
+/**
+ * Makes the parts and ties them: each by the few words that it needs of another, and where the order of several matters,
+ * by `tell`. None speaks before all are made.
+ */
+export function makeParts(options: PartsOptions, tell: Reactions): Parts {
+  const { clock, log, kernel, surroundings = {}, room, neighbours } = options;
+  const { transport, openPort, openOspfSocket, random, wallClock, portState, hostMemory, hopMemory } = surroundings;
+  const chance = random === undefined ? {} : { random };
+  const config = options.config();
+  const { table, protocol } = config.kernel;
+  const { prefixes } = config.hostRoutes.policy;
+  const inState = (name: string): string => join(config.stateDirectory, name);
+
+  const wall = new WallClock(clock, wallClock);
+  const events = new EventLog(clock, wall, log);
+  const failovers = new Failovers(clock, wall);
+  const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config) });
+  const hosts = new HostRoutes({
+    policy: hostPolicy(config, kernel, room),
+    kernel,
+    clock,
+    log,
+    ...chance,
+    ...(openPort === undefined ? {} : { openPort }),
+    onDelta: (delta, cause, at) => tell.delta(delta, cause, at),
+    onEvent: (effect) => {
+      events.record(hostEvent(effect));
+      if (effect.type === 'changed') handoff.hostChanged(effect.address);
+    },
+  });
+  const groups = new PortGroups({
+    groups: config.portLink,
+    ports: { setAdmin: (ports, up) => tell.setAdmin(ports, up) },
+    links: kernel,
+    clock,
+    log,
+    wall,
+    events,
+    stateFile: inState('ports.json'),
+    state: portState,
+    wallClock,
+    neighbours,
+    onBlock: (ports, blocked, reason, at) => tell.block(ports, blocked, reason, at),
+    onDrainTrouble: (ports, reason) => drain.trouble(ports, reason),
+  });
+  const handoff = new Handoff({
+    config: options.config,
+    kernel,
+    hosts,
+    clock,
+    log,
+    onForeignClaim: (claim) => tell.foreignClaim(claim),
+    onFabricChange: () => tell.fabricChanged(),
+    onError: (what, error) => tell.failed(what, error),
+  });
+  const fabric = new Fabric({
+    clock,
+    log,
+    links: kernel,
+    events,
+    ospf: config.ospf && {
+      ...config.ospf,
+      ...chance,
+      ...(openOspfSocket === undefined ? {} : { openSocket: openOspfSocket }),
+      ...adjacencyMemory(config, options.surroundings),
+      routerId: config.routerId,
+      prefixes,
+    },
+    bgp: config.bgp && {
+      ...config.bgp,
+      ...chance,
+      ...(transport === undefined ? {} : { transport }),
+      routerId: config.routerId,
+      prefixes,
+      servers: announcingServers(config),
+      portOf: (server) => hosts.locate(server)?.port,
+      onServerRoute: (route) => tell.serverRoute(route),
+    },
+    installer: (name) =>
+      kernel.learnedRoutes({
+        protocol: protocol + (name === 'ospf' ? 1 : 2),
+        table,
+        metric: name === 'ospf' ? 110 : 20,
+      }),
+    outside: handoff.outside(),
+    onForeignClaim: (claim) => tell.foreignClaim(claim),
+    onChange: () => tell.fabricChanged(),
+  });
+  const management = new ManagementPort({
+    clock,
+    log,
+    events,
+    logins: kernel.logins && ((also) => kernel.logins!(also, (peer) => tell.placeOf(peer))),
+    groups: () => options.config().portLink,
+    spare: (ports) => groups.spare(ports),
+  });
+  const sight = new Sight(events, (blind, reason) => groups.blind(blind, reason));
+  const nextHops = new NextHops({
+    links: kernel,
+    clock,
+    log,
+    store: hopMemory ?? memoryFile(inState('nexthops.json')),
+    openUplink: openPort,
+    neighbours: (port) => fabric.neighboursOn(port),
+    routed: kernel.gatewaysVia && ((ifindex) => kernel.gatewaysVia!(ifindex)),
+    events,
+    onVerdict: (port, at, cause) => tell.nextHopVerdict(port, at, cause),
+    onTurn: (port, ready, at) => fabric.silenceChanged(port, !ready, at),
+  });
+  const judge: UplinkJudge = {
+    adjacency: (port) => fabric.adjacency(port),
+    defaultRoute: (port) => fabric.defaultRoute(port),
+    nexthop: (port) => nextHops.readiness(port),
+    readiness: () => fabric.readiness(),
+  };
+  const memory = new HostMemory({
+    store: hostMemory ?? memoryFile(inState('hosts.json')),
+    clock,
+    log,
+    read: () => hosts.memory(),
+  });
+  const drain = new Drain({
+    clock,
+    log,
+    wall,
+    events,
+    links: kernel,
+    hosts,
+    groups,
+    fabric,
+    room,
+    config: options.config,
+    surroundings: options.surroundings,
+  });
+  const reopening = new Reopening({
+    clock,
+    expect: (ports) => hosts.expect(ports),
+    open: (ports) => kernel.setAdmin(ports, true),
+  });
+  const projection = new Projection({
+    clock,
+    kernel: new Waiting({ kernel: installer, room, links: kernel, clock }),
+    announcers: fabric.announcers(),
+    failovers,
+    events,
+  });
+  return {
+    clock,
+    wall,
+    events,
+    failovers,
+    kernel,
+    room,
+    installer,
+    hosts,
+    groups,
+    fabric,
+    handoff,
+    nextHops,
+    judge,
+    drain,
+    management,
+    sight,
+    memory,
+    reopening,
+    projection,
+  };
+}
+
+export function hostPolicy({ hostRoutes }: TorConfig, kernel: SwitchKernel, room: Room | undefined): HostPolicy {
+  const { policy, returning } = hostRoutes;
+  const ownAddresses = [...kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
+  const door = room?.door;
+  return { ...policy, ownAddresses, ...(door === undefined ? {} : { returning: { ...returning, door } }) };
+}
+
+export function announcingServers({ hostRoutes }: TorConfig): ServerSettings | undefined {
+  return hostRoutes.bgp && { ...hostRoutes.bgp, maximumPrefixes: hostRoutes.policy.limits.perPort };
+}
+
+/** In a simulation, or a rehearsal, nothing is kept unless it says where. */
+function adjacencyMemory({ ospf, stateDirectory }: TorConfig, surroundings: Surroundings | undefined) {
+  if (!ospf?.gracefulRestart) return {};
+  const { gracePeriod } = ospf.gracefulRestart;
+  const memory = surroundings ? surroundings.ospfMemory : adjacencyFile(join(stateDirectory, 'ospf.state'));
+  return memory ? { memory, gracePeriod } : {};
+}

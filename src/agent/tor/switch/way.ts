@@ -1,0 +1,152 @@
+import type { ServerRoute } from '../../../bgp/index.ts';
+import type { TorConfig } from '../../../config/index.ts';
+import type { HostCause } from '../../../hostroutes/index.ts';
+import type { Address } from '../../../model/address.ts';
+import type { Instant } from '../../../model/clock.ts';
+import type { ForeignClaim, HostDelta } from '../../../model/hosts.ts';
+import { isUp, type PortChange } from '../../../model/ports.ts';
+import { shutInParts } from '../shut-in-parts.ts';
+import { hostPolicy, makeParts, type Parts, type PartsOptions, type Reactions } from './parts.ts';
+
+/**
+ * The way of an event: the only place that knows in which order the parts hear of it.
+ *
+ * A link event runs through here in one turn: host table (its delta goes to the wire), port-link groups (their
+ * withdrawals go to the wire, then the ports are shut in one batch), speakers (sessions over that link fall). The
+ * withdrawal is always before everything that costs more than it.
+ */
+export class Way implements Reactions {
+  readonly parts: Parts;
+  readonly #config: () => TorConfig;
+  #upstream: string | undefined;
+
+  constructor(options: PartsOptions) {
+    this.#config = options.config;
+    this.parts = makeParts(options, this);
+  }
+
+  portChanged(change: PortChange): void {
+    const { projection, events, hosts } = this.parts;
+    const wasUp = isUp(change.before);
+    const up = isUp(change.after);
+    const { name, at } = change;
+    if (wasUp && !up) {
+      const lost = change.after === undefined ? 'is gone' : change.after.adminUp ? 'lost carrier' : 'was shut';
+      const cause = `${name} ${lost}`;
+      projection.inTurn(cause, at, name, () => this.#react(change));
+      if (this.#concerns(name))
+        events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
+      return;
+    }
+    this.#react(change);
+    if (up && !wasUp && this.#concerns(name)) {
+      hosts.expect([name], at);
+      events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
+    }
+    if (addressesDiffer(change)) this.configureHosts();
+  }
+
+  /** The order is the point: hosts of the port first, then the groups, then the sessions over it. */
+  #react(change: PortChange): void {
+    const { hosts, groups, drain, nextHops, fabric, handoff } = this.parts;
+    hosts.portChange(change);
+    groups.portChanged(change);
+    drain.portChanged(change);
+    nextHops.portChanged(change);
+    fabric.linkChanged(change);
+    handoff.linkChanged(change);
+  }
+
+  delta(delta: HostDelta, cause: HostCause, at: Instant): void {
+    this.parts.projection.apply(delta, cause, at);
+    this.parts.memory.changed();
+  }
+
+  block(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void {
+    const { hosts, projection } = this.parts;
+    const block = (): void => hosts.blockPorts(ports, blocked, reason, at);
+    if (blocked) projection.beforeShutting(block);
+    else block();
+  }
+
+  setAdmin(ports: readonly string[], up: boolean): Promise<void> {
+    const { reopening, kernel, fabric, projection } = this.parts;
+    if (up) return reopening.open(ports);
+    reopening.shut(ports);
+    const answer = shutInParts(kernel, ports, () => fabric.pump());
+    projection.portsShut();
+    return answer;
+  }
+
+  foreignClaim(claim: ForeignClaim): void {
+    const { hosts, drain, reopening } = this.parts;
+    hosts.foreignClaim(claim);
+    drain.claimed(claim);
+    if (claim.level === undefined) reopening.unrivalled(claim.address);
+  }
+
+  /** What a server says of itself in its own session is evidence like any other, and lives where the server does. */
+  serverRoute({ address, server, port, up }: ServerRoute): void {
+    const { hosts } = this.parts;
+    if (!up) {
+      hosts.retract({ source: 'bgp', address, port });
+      return;
+    }
+    const place = hosts.locate(server);
+    if (place?.port !== port) return;
+    const { mac, interface: name, ifindex } = place;
+    hosts.report({ source: 'bgp', address, mac, port, interface: name, ifindex });
+  }
+
+  fabricChanged(): void {
+    this.parts.nextHops.refresh();
+    this.#judgeUplinks();
+  }
+
+  nextHopVerdict(port: string, at: Instant, cause: string | undefined): void {
+    const { groups, judge, projection } = this.parts;
+    if (cause === undefined) groups.judge(judge);
+    else projection.inTurn(cause, at, port, () => groups.judge(judge));
+  }
+
+  /** Of a host whose route is not there: before the hosts have started, where an earlier run had it. */
+  placeOf(address: Address): string | undefined {
+    const { hosts, memory } = this.parts;
+    return hosts.locate(address)?.port ?? memory.portOf(address);
+  }
+
+  failed(what: string, error: Error): void {
+    this.parts.events.record({ type: 'agent.error', severity: 'error', message: `${what}: ${error.message}` });
+  }
+
+  /** The policy, or our own addresses, which are no hosts, have changed. */
+  configureHosts(): void {
+    const { hosts, kernel, room } = this.parts;
+    hosts.configure(hostPolicy(this.#config(), kernel, room));
+  }
+
+  /** All ports that matter. */
+  ports(): string[] {
+    return [...new Set([...this.#config().hostRoutes.policy.ports, ...this.parts.groups.ports()])];
+  }
+
+  #concerns(name: string): boolean {
+    return this.#config().hostRoutes.policy.ports.includes(name) || this.parts.groups.ports().includes(name);
+  }
+
+  /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
+  #judgeUplinks(): void {
+    const { groups, judge, fabric, events } = this.parts;
+    groups.judge(judge);
+    const { ready, reason } = fabric.readiness();
+    const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;
+    if (text === this.#upstream) return;
+    this.#upstream = text;
+    events.record({ type: 'upstream', severity: 'debug', message: `upstream ${text}`, fields: { ready } });
+  }
+}
+
+function addressesDiffer({ before, after }: PortChange): boolean {
+  const text = (port: PortChange['after']): string => (port?.addresses ?? []).map((entry) => entry.address).join();
+  return text(before) !== text(after);
+}
