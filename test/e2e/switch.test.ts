@@ -298,6 +298,7 @@ test.serial('what only a restart brings into effect is said', async (t) => {
   const file = stand.configFile();
   const good = readFileSync(file, 'utf8');
   stand.editConfig((config) => {
+    config.ospf.gracefulRestart = { gracePeriod: '20s' };
     config.ospf.interfaces[0].cost = 77;
     config.bgp.neighbors[0].timers.hold = '30s';
   });
@@ -305,11 +306,11 @@ test.serial('what only a restart brings into effect is said', async (t) => {
   t.is(code, 0);
   const { needsRestart } = JSON.parse(stdout) as ReloadResult;
   t.true(
-    needsRestart.some((text) => text.includes('cost')),
+    needsRestart.some((text) => text.includes('gracePeriod')),
     stdout,
   );
   t.false(
-    needsRestart.some((text) => text.includes('hold')),
+    needsRestart.some((text) => text.includes('hold') || text.includes('cost')),
     stdout,
   );
   writeFileSync(file, good);
