@@ -306,3 +306,18 @@ test('R4.4 R4.6 whatever happens: bounded asking, no verdict without a life befo
   );
   t.pass();
 });
+
+test('R4.4 a hop that the configuration named and names no more is forgotten, whoever else is known', (t) => {
+  for (const others of [[], [OTHER]] as Address[][]) {
+    const bench = Bench.watching();
+    bench.living.set(G, MAC);
+    bench.send({ type: 'hops', port: 'A0', hops: [G], configured: true });
+    bench.run(2_000);
+    t.true(bench.machine.verdict('A0')!.ok);
+    bench.hops(...others);
+    bench.living.delete(G);
+    bench.run(5_000);
+    t.true(bench.machine.verdict('A0')!.ok, bench.machine.verdict('A0')!.reason);
+    t.deepEqual(bench.machine.seen(), []);
+  }
+});

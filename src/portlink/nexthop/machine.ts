@@ -11,8 +11,8 @@
  * - An uplink is judged dead for silence only when one of its hops was alive before, in this life or (`restore`) an
  *   earlier one: our not knowing whom to ask shuts no ports.
  * - What was alive is not forgotten because nobody names it any more: the neighbour that OSPF gave up, or the route that
- *   went with it, is the one whose silence matters. It is forgotten when another hop of the uplink answers, and when the
- *   configuration says whom to ask.
+ *   went with it, is the one whose silence matters. It is forgotten when another hop of the uplink answers, when the
+ *   configuration says whom to ask, and when it was the configuration that named it and does no more.
  */
 import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
@@ -67,6 +67,8 @@ interface Hop {
 
 interface Uplink {
   up: boolean;
+  /** The operator said last whom to ask. */
+  configured: boolean;
   readonly hops: Map<Address, Hop>;
   verdict: { readonly ok: boolean; readonly reason: string } | undefined;
 }
@@ -143,7 +145,7 @@ export class NextHopProbes {
   #uplink(port: string, now: Instant): Uplink {
     let uplink = this.#uplinks.get(port);
     if (!uplink) {
-      uplink = { up: false, hops: new Map(), verdict: undefined };
+      uplink = { up: false, configured: false, hops: new Map(), verdict: undefined };
       this.#uplinks.set(port, uplink);
       for (const { address, mac } of this.#restored.filter((hop) => hop.port === port)) {
         uplink.hops.set(address, { ...fresh(address, now), mac, seen: true });
@@ -159,10 +161,13 @@ export class NextHopProbes {
     for (const address of named) {
       if (!uplink.hops.has(address)) uplink.hops.set(address, { ...fresh(address, now), named: true });
     }
-    const replaced = configured || [...uplink.hops.values()].some((hop) => hop.named && alive(hop));
+    // Whom only the operator named, and does not any more, is nobody's business.
+    const replaced =
+      configured || uplink.configured || [...uplink.hops.values()].some((hop) => hop.named && alive(hop));
     for (const hop of [...uplink.hops.values()]) {
       if (!hop.named && (replaced || !hop.seen)) this.#forget(uplink, hop);
     }
+    uplink.configured = configured;
   }
 
   #forget(uplink: Uplink, hop: Hop): void {
