@@ -55,3 +55,18 @@ test('R4.6 the uplink that breaks while its session is being reset by a reload s
   t.true(Number.parseFloat(shut[0]!) >= at + 1_000);
   world.agents.crash('A');
 });
+
+test('R4.2 the carriers of a port that a reload adds are watched from then on', async (t) => {
+  const world = calmWorld();
+  await world.run(1_000);
+  const { agent, kernel } = world.tors.A.life!;
+  let watched: readonly string[] = [];
+  kernel.watchCarriers = (names) => {
+    watched = [...names];
+  };
+  const loaded = world.agents.config('A');
+  const portLink = loaded.config.portLink.map((group) => ({ ...group, uplinks: [...group.uplinks, 'A9'] }));
+  agent!.reload({ ...loaded, config: { ...loaded.config, portLink } });
+  t.true(watched.includes('A9'));
+  world.agents.crash('A');
+});

@@ -78,11 +78,6 @@ export class PortGroups {
     });
   }
 
-  /** Every port of every group. */
-  ports(): string[] {
-    return [...new Set(this.#configs.flatMap((group) => [...group.uplinks, ...group.downlinks]))];
-  }
-
   /**
    * `holdAtBoot`: on a box that has just booted the downlinks stay shut until there is a working path (the vendors'
    * "reload delay"). They count as shut by us, so the usual rules reopen them, also after a crash. `drained`: these stay

@@ -125,13 +125,19 @@ export class Way implements Reactions {
     hosts.configure(hostPolicy(this.#config(), kernel, room));
   }
 
-  /** All ports that matter. */
+  /** All ports that matter, by the configuration as it is now. */
   ports(): string[] {
-    return [...new Set([...this.#config().hostRoutes.policy.ports, ...this.parts.groups.ports()])];
+    const { hostRoutes, portLink } = this.#config();
+    return [
+      ...new Set([
+        ...hostRoutes.policy.ports,
+        ...portLink.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]),
+      ]),
+    ];
   }
 
   #concerns(name: string): boolean {
-    return this.#config().hostRoutes.policy.ports.includes(name) || this.parts.groups.ports().includes(name);
+    return this.ports().includes(name);
   }
 
   /** Sessions or routes changed: verdicts of the uplinks and the gate of make-before-break follow. */
