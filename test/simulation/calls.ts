@@ -76,6 +76,8 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   logins: NONE,
   handoffTable: NONE,
   watchRoutes: NONE,
+  // What an earlier configuration left in other tables: these have had no other.
+  removeStrays: NONE,
   lldp: NONE,
 };
 
