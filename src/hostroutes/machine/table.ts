@@ -9,15 +9,14 @@
  * - a port that goes down takes its hosts along in one delta; a host that falls silent goes alone (one VM among many);
  * - the claim level rises only when a host is newly learned here, so two switches can't drive each other up.
  *
- * `Book` holds the state, `Watch` acts when time passes, this file on what comes in.
+ * `Book` holds the state, `Watch` acts when time passes, `Evidence` weighs what is heard; this file tells each of them what
+ * comes in, and answers questions.
  */
 import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { ClaimLevel, ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import { Book } from './book.ts';
-import { levelAgainst } from './claims.ts';
-import { countMove, isHeld } from './damping.ts';
-import { type Host, RANK } from './host.ts';
+import { Evidence } from './evidence.ts';
 import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
 import { PortState } from './port-state.ts';
@@ -25,7 +24,6 @@ import { Presence } from './presence.ts';
 import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
 import type {
-  Heard,
   HostCounters,
   HostEffect,
   HostEvent,
@@ -33,7 +31,6 @@ import type {
   HostView,
   Memory,
   RememberedHost,
-  Source,
   Stationed,
 } from './types.ts';
 import { memoryOf, rememberedOf } from './views.ts';
@@ -48,17 +45,18 @@ export class HostTable {
   readonly #returning: Returning;
   readonly #presence: Presence;
   readonly #leaving: Leaving;
-  #heardCount = 0;
+  readonly #evidence: Evidence;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
   constructor(policy: HostPolicy, random: () => number = Math.random) {
     this.#book = new Book(new CompiledPolicy(policy), random);
     this.#watch = new Watch(this.#book);
     this.#returning = new Returning(this.#book);
-    this.#presence = new Presence(this.#book, this.#watch, (host, heard, now) =>
-      this.#heardElsewhere(host, heard, now),
-    );
     this.#leaving = new Leaving(this.#book);
+    this.#evidence = new Evidence(this.#book, this.#watch, this.#returning, this.#leaving);
+    this.#presence = new Presence(this.#book, this.#watch, (host, heard, now) =>
+      this.#evidence.elsewhere(host, heard, now),
+    );
   }
 
   /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
@@ -147,7 +145,7 @@ export class HostTable {
       expecting: this.#returning.size,
       leaving: this.#leaving.size,
       ...this.#returning.count,
-      heard: this.#heardCount,
+      heard: this.#evidence.count,
       ...this.#book.count,
       ...this.#watch.count,
       refused: { ...this.#book.refusals.counts },
@@ -157,12 +155,12 @@ export class HostTable {
   #dispatch(event: HostEvent, now: Instant): void {
     switch (event.type) {
       case 'heard':
-        if (this.#book.rules.enabled(event.source)) this.#heard(event, now);
+        if (this.#book.rules.enabled(event.source)) this.#evidence.heard(event, now);
         else this.#book.refuse(event, 'source-off', now);
         break;
       case 'probeReply':
         if (this.#book.hosts.get(event.address)?.live || this.#watch.searches.has(event.address)) {
-          this.#heard({ ...event, type: 'heard', source: 'arp' }, now);
+          this.#evidence.heard({ ...event, type: 'heard', source: 'arp' }, now);
         }
         break;
       case 'present':
@@ -182,7 +180,7 @@ export class HostTable {
         if (!this.#book.rules.statics.has(event.address)) this.#watch.searches.stop(event.address);
         break;
       case 'lost':
-        this.#lost(event.source, event.address, event.port, now);
+        this.#evidence.lost(event.source, event.address, event.port, now);
         break;
       case 'probeUnsent':
         this.#watch.probeUnsent(event.address);
@@ -231,106 +229,6 @@ export class HostTable {
     }
   }
 
-  #heard(heard: Heard, now: Instant): void {
-    this.#heardCount++;
-    const host = this.#book.hosts.get(heard.address);
-    if (!host?.live) this.#learn(host, heard, now);
-    else if (host.port !== heard.port || host.mac !== heard.mac || host.ifindex !== heard.ifindex) {
-      this.#heardElsewhere(host, heard, now);
-    } else if (!heard.stale) {
-      if (heard.vlan !== undefined) host.vlan = heard.vlan;
-      this.#refresh(host, heard, now);
-    }
-  }
-
-  /** The hot one: a known host at its place. No deadline is moved and nothing allocated. */
-  #refresh(host: Host, heard: Heard, now: Instant): void {
-    const rank = RANK[heard.source];
-    host.heardBy[rank] = now;
-    host.evidence[rank] = heard.how;
-    host.heardAt = now;
-    if (rank < RANK.arp || host.asking === 'no') return;
-    host.asking = 'no';
-    host.attempts = 0;
-    if (host.contested) this.#book.answeredRival(host, now);
-    if (host.state === 'probing') this.#book.changeState(host, 'reachable', 'answered');
-  }
-
-  #learn(known: Host | undefined, heard: Heard, now: Instant): void {
-    const book = this.#book;
-    const port = book.admit(heard, now);
-    if (!port) return;
-    const refusal = book.rules.refuseAddress(heard.address) ?? book.full(port, false, now);
-    if (refusal) {
-      book.refuse(heard, refusal, now);
-      return;
-    }
-    if (heard.stale && book.rules.probing) {
-      this.#watch.searchFor(heard, now);
-      return;
-    }
-    const expected = this.#returning.heard(known, port, now);
-    this.#leaving.heard(heard.address);
-    const host = book.enter(known, heard, port, now);
-    // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
-    host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
-    book.weighRivals(host, now);
-    book.announce(host, 'heard', host.reason);
-    this.#watch.searches.found(host.address);
-    this.#watch.wake(host, now);
-  }
-
-  #heardElsewhere(host: Host, heard: Heard, now: Instant): void {
-    const book = this.#book;
-    const port = book.admit(heard, now);
-    if (!port || heard.stale) return;
-    const rank = RANK[heard.source];
-    if (!host.answersProbes && rank > RANK.kernel) {
-      book.refuse(heard, 'outranked', now);
-      return;
-    }
-    // The kernel may still confirm an old place by itself; ARP that was heard outweighs it until the host is asked.
-    if (rank === RANK.neighbour && host.heardBy[RANK.arp]! >= 0) {
-      this.#noteElsewhere(host, heard, now);
-      book.refuse(heard, 'outranked', now);
-      return;
-    }
-    if (isHeld(host)) {
-      this.#noteElsewhere(host, heard, now);
-      book.refuse(heard, 'duplicate', now);
-      return;
-    }
-    const moves = port.name !== host.port;
-    const refusal = moves ? book.full(port, true, now) : undefined;
-    if (refusal) {
-      book.refuse(heard, refusal, now);
-      return;
-    }
-    const { address, mac, vlan } = host;
-    const before = { address, mac, port: host.port, interface: host.interface, ifindex: host.ifindex };
-    if (countMove(host, book.rules.damping, now)) {
-      book.relocate(host, heard, port, now);
-      if (moves && host.answersProbes) {
-        // Whoever says so may lie: a host that does not answer at its new place is looked for where it was.
-        host.elsewhere = { type: 'heard', source: heard.source, ...before, ...(vlan ? { vlan } : {}), stale: true };
-        host.elsewhereAt = now;
-        this.#watch.doubt(host, 'verify', now);
-      }
-    } else {
-      this.#noteElsewhere(host, heard, now);
-      const places = moves ? `on ${host.port} and ${heard.port}` : `with ${host.mac} and ${heard.mac}`;
-      book.changeState(host, 'duplicate', `alive ${places}`);
-    }
-    this.#watch.wake(host, now);
-  }
-
-  /** Remembers the other place and asks at the present one whether the host is still there. */
-  #noteElsewhere(host: Host, heard: Heard, now: Instant): void {
-    host.elsewhere = heard;
-    host.elsewhereAt = now;
-    if (now - host.verifiedAt >= this.#book.rules.damping.floor) this.#watch.doubt(host, 'verify', now);
-  }
-
   #seek(address: Address, port: string, now: Instant): void {
     const { rules, ports } = this.#book;
     const refusal =
@@ -340,31 +238,6 @@ export class HostTable {
       (rules.statics.has(address) ? 'static-elsewhere' : undefined) ??
       (this.#watch.seek(address, port, now) ? undefined : 'search-limit');
     if (refusal) this.#book.refuse({ address, port }, refusal, now);
-  }
-
-  #lost(source: Source, address: Address, portName: string, now: Instant): void {
-    const host = this.#book.hosts.get(address);
-    if (!host?.live || host.port !== portName) return;
-    const rank = RANK[source];
-    // That the kernel had no answer is worth a question even if it was not the kernel that we believed.
-    if (host.heardBy[rank]! < 0 && source !== 'neighbour') return;
-    const others = host.heardBy.some(
-      (at, other) => at >= 0 && other !== rank && other !== RANK.static && this.#vouches(other),
-    );
-    // The kernel's table is hearsay (entries go by garbage collection too): the host itself has the last word.
-    const asks = rank >= RANK.arp && this.#book.rules.probing;
-    if (!others && !asks) {
-      this.#book.withdraw(host, 'lost', `${source} does not vouch any more`, now);
-      return;
-    }
-    if (others) host.heardBy[rank] = -1;
-    if (asks) this.#watch.doubt(host, 'verify', now);
-    else this.#watch.wake(host, now);
-  }
-
-  /** With ARP snooping off, answers to our questions are noted as ARP, and say no more than that the host is alive. */
-  #vouches(rank: number): boolean {
-    return rank !== RANK.arp || this.#book.rules.enabled('arp');
   }
 
   #foreignClaim(claim: ForeignClaim, now: Instant): void {
