@@ -212,6 +212,19 @@ export function judge(evidence: Evidence): PhaseRun {
     failures: [],
     lost: sum(ours, (stream) => stream.lost),
     lostToServers: sum(ours, (stream) => (stream.direction === 'to-server' ? stream.lost : 0)),
+    lossesFromServers: ours.flatMap(({ direction, server, where }) =>
+      direction === 'from-server' ? where.map((hole) => ({ ...hole, server })) : [],
+    ),
+    switchedAt: Object.fromEntries(
+      hosts.flatMap(({ name, node }) => {
+        const lost = observations.find(
+          (seen) => seen.kind === 'link' && seen.node === node && !seen.up && seen.at >= from,
+        );
+        const over =
+          lost && observations.find((seen) => seen.kind === 'switched' && seen.node === node && seen.at >= lost.at);
+        return over ? [[name, over.at]] : [];
+      }),
+    ),
     outage: Math.max(0, ...ours.map((stream) => stream.outage)),
     probePause: Math.max(0, ...ours.map((stream) => stream.pause)),
     lostElsewhere: sum(others, (stream) => stream.lost),
@@ -233,7 +246,9 @@ async function teamObservations(lab: string, since: number): Promise<Observation
   const lines = (await readFile(teamFile(lab), 'utf8')).split('\n').filter((line) => line !== '');
   return lines.flatMap((line): Observation[] => {
     const { at, server, event, nic } = JSON.parse(line) as TeamRecord;
-    if (at < since || nic === undefined || (event !== 'link-lost' && event !== 'link-back')) return [];
+    if (at < since || nic === undefined) return [];
+    if (event === 'garp') return [{ at, kind: 'switched', node: server, port: nic }];
+    if (event !== 'link-lost' && event !== 'link-back') return [];
     return [{ at, kind: 'link', node: server, port: nic, up: event === 'link-back' }];
   });
 }

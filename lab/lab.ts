@@ -168,22 +168,23 @@ async function startContainers(state: LabState, image: string | undefined, onPro
   }
 }
 
-function startGateway(state: LabState, multipath = false): Promise<ProcessRecord[]> {
+function startGateway(state: LabState, variant?: LabCase): Promise<ProcessRecord[]> {
   const place = placeOf(state, 'G');
   const directory = nodeDirectory(state.name, 'G');
-  const options = { families: state.families, multipath };
+  const { multipath = false, bfd = false } = variant ?? {};
+  const options = { families: state.families, multipath, bfd };
   return state.gateway === 'bird'
     ? startBird(place, directory, gatewayBird(state.protocol, options))
     : startFrr(place, directory, gatewayFrr(state.protocol, state.lsaTimers, options));
 }
 
 /** G with other settings: its daemons are ended and started anew. */
-async function changeGateway(state: LabState, multipath: boolean): Promise<void> {
+async function changeGateway(state: LabState, variant: LabCase | undefined): Promise<void> {
   const isGateways = ({ name }: ProcessRecord): boolean => name.startsWith('G ');
   await stop(state.processes.filter(isGateways));
   state.processes = state.processes.filter((record) => !isGateways(record));
   saveState(state);
-  state.processes.push(...(await startGateway(state, multipath)));
+  state.processes.push(...(await startGateway(state, variant)));
   saveState(state);
 }
 
@@ -254,7 +255,7 @@ export async function changeTors(
   state.torProcesses = { A: [], B: [] };
   state.tor = undefined;
   const before = state.variant === undefined ? undefined : caseNamed(state.variant);
-  if (before?.multipath || variant?.multipath) await changeGateway(state, variant?.multipath === true);
+  if ([before, variant].some((each) => each?.multipath || each?.bfd)) await changeGateway(state, variant);
   if (before?.activeActive || variant?.activeActive) await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);

@@ -1,9 +1,14 @@
 /** What a run found out: one row for each case, phase and kind of ToR. */
 import type { CaseName, PhaseName } from './cases/case.ts';
+import type { Hole } from './probe/streams.ts';
 import type { TorKind } from './state.ts';
 import type { Spread } from './statistics.ts';
 import type { Split } from './timeline.ts';
 import type { Family, Protocol } from './topology/plan.ts';
+
+export interface ServerLoss extends Hole {
+  readonly server: string;
+}
 
 /** One fault or one way back, once. */
 export interface PhaseRun {
@@ -18,6 +23,10 @@ export interface PhaseRun {
   readonly lost: number;
   /** Those of them that went from the client to the servers. */
   readonly lostToServers: number;
+  /** What went the other way and was lost, hole by hole. */
+  readonly lossesFromServers: readonly ServerLoss[];
+  /** By server: when its team first sent by the other link after it had seen one go; ms of CLOCK_MONOTONIC. */
+  readonly switchedAt: Readonly<Record<string, number>>;
   /** The longest outage of a concerned server, ms. */
   readonly outage: number;
   /** The probe's longest pause, ms: the machine was busy, and an outage may be shorter by so much than it was. */

@@ -82,6 +82,8 @@ export interface LabCase {
   readonly activeActive?: readonly ServerName[];
   /** G uses equal routes of both ToRs side by side. */
   readonly multipath?: boolean;
+  /** G speaks BFD with both ToRs. */
+  readonly bfd?: boolean;
   /** Where the servers lead while nothing is broken, when it isn't the worked example's home. */
   readonly home?: Readonly<Partial<Record<ServerName, readonly TorName[]>>>;
   readonly prepare?: (hands: Hands) => void | Promise<void>;
@@ -93,7 +95,8 @@ export const isVariant = (labCase: LabCase): boolean =>
   labCase.settings !== undefined ||
   labCase.daemons !== undefined ||
   labCase.activeActive !== undefined ||
-  labCase.multipath === true;
+  labCase.multipath === true ||
+  labCase.bfd === true;
 
 export const fits = (labCase: LabCase, kind: TorKind): boolean =>
   labCase.tors?.includes(kind) ?? (kind === 'peerless' || !isVariant(labCase));

@@ -1,6 +1,7 @@
 /** The registry of the lab's cases, in the order in which they are driven and shown. */
 import { activeActive } from './active-active.ts';
 import { agentKill } from './agent-kill.ts';
+import { restartBfd, silentUplinkBfd } from './bfd.ts';
 import type { LabCase } from './case.ts';
 import { drain } from './drain.ts';
 import { duplicate } from './duplicate.ts';
@@ -31,6 +32,8 @@ const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   'active-active': activeActive,
   restart,
   'silent-uplink': silentUplink,
+  'silent-uplink-bfd': silentUplinkBfd,
+  'restart-bfd': restartBfd,
   drain,
   'handoff-frr': handoffFrr,
   'handoff-bird': handoffBird,

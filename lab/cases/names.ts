@@ -13,6 +13,8 @@ export const CASE_NAMES = [
   'active-active',
   'restart',
   'silent-uplink',
+  'silent-uplink-bfd',
+  'restart-bfd',
   'drain',
   'handoff-frr',
   'handoff-bird',

@@ -6,7 +6,7 @@ import { type Family, GATEWAY, type Protocol, TOR_NAMES, TORS, type TorName } fr
 import type { GatewayOptions } from './frr.ts';
 
 export function gatewayBird(protocol: Protocol, options: GatewayOptions = {}): string {
-  const { families = [4], multipath = false } = options;
+  const { families = [4], multipath = false, bfd = false } = options;
   const ospf = `
 protocol ospf v2 fabric {
   tick 1;
@@ -20,12 +20,12 @@ ${TOR_NAMES.map(
       type ptp;
       hello 1;
       dead count 4;
-    };
+${bfd ? '      bfd yes;\n' : ''}    };
 `,
 ).join('')}  };
 }
 `;
-  const bgp = families.map((family) => TOR_NAMES.map((tor) => session(tor, family)).join('')).join('');
+  const bgp = families.map((family) => TOR_NAMES.map((tor) => session(tor, family, bfd)).join('')).join('');
   return `log stderr all;
 router id ${GATEWAY.routerId};
 
@@ -33,7 +33,7 @@ protocol device {
   scan time 10;
 }
 
-protocol direct {
+${bfd ? BFD : ''}protocol direct {
 ${families.map((family) => `  ipv${family};\n`).join('')}}
 ${families.map((family) => kernelAndOffer(family, multipath)).join('')}${protocol === 'bgp' ? '' : ospf}${protocol === 'ospf' ? '' : bgp}`;
 }
@@ -52,7 +52,16 @@ protocol static offer${family} {
 }
 `;
 
-const session = (tor: TorName, family: Family): string => `
+const BFD = `protocol bfd {
+  interface "*" {
+    interval 100 ms;
+    multiplier 3;
+  };
+}
+
+`;
+
+const session = (tor: TorName, family: Family, bfd: boolean): string => `
 protocol bgp tor_${tor.toLowerCase()}${family} {
   local ${family === 4 ? TORS[tor].peer : TORS[tor].peer6} as ${GATEWAY.asn};
   neighbor ${family === 4 ? TORS[tor].address : TORS[tor].address6} as ${TORS[tor].asn};
@@ -61,7 +70,7 @@ protocol bgp tor_${tor.toLowerCase()}${family} {
   connect delay time 1;
   connect retry time 1;
   error wait time 1, 2;
-  ipv${family} {
+${bfd ? '  bfd on;\n' : ''}  ipv${family} {
     import all;
     # What one ToR says the other hears, as FRR does it without being asked.
     export where source = RTS_STATIC || source = RTS_BGP;

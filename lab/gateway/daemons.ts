@@ -7,7 +7,7 @@ import type { FrrConfiguration, FrrDaemon } from './frr.ts';
 
 const FRR = '/usr/lib/frr';
 /** zebra first: the others connect to it when they start. */
-const ORDER: readonly FrrDaemon[] = ['zebra', 'ospfd', 'bgpd'];
+const ORDER: readonly FrrDaemon[] = ['zebra', 'bfdd', 'ospfd', 'bgpd'];
 
 export async function startFrr(
   place: Place,
@@ -28,6 +28,8 @@ export async function startFrr(
     const command = [`${FRR}/${daemon}`, '-f', file, '-i', join(directory, `${daemon}.pid`)];
     command.push('-z', join(directory, 'zserv.api'), '--vty_socket', directory, '-P', '0');
     const log = join(directory, `${daemon}.log`);
+    // Namespaces share /var/run, where it is otherwise.
+    if (daemon === 'bfdd') command.push('--bfdctl', join(directory, 'bfdd.sock'));
     const record = await startIn(place, `${place.node} ${daemon}`, command, log);
     started.push(record);
     if (!(await waitUntil(() => existsSync(socket) || !isRunning(record), 10_000, 20)) || !isRunning(record)) {

@@ -1,5 +1,5 @@
 /**
- * FRR's configuration files for G and for a ToR of today's practice. One file a daemon: `zebra`, `ospfd`, `bgpd`.
+ * FRR's configuration files for G and for a ToR of today's practice. One file a daemon: `zebra`, `bfdd`, `ospfd`, `bgpd`.
  *
  * Timers: hello 1 s / dead 4 s and keepalive 1 s / hold 3 s, the shortest that both protocols offer without BFD, and
  * an SPF that waits for nothing. LSA timers are `fast` (as a fabric's administrator sets them) or FRR's `default`:
@@ -9,35 +9,48 @@
 import { type Family, GATEWAY, type Protocol, SUBNET, TOR_NAMES, TORS, type TorName } from '../topology/plan.ts';
 
 export type LsaTimers = 'fast' | 'default';
-export type FrrDaemon = 'zebra' | 'ospfd' | 'bgpd';
+export type FrrDaemon = 'zebra' | 'bfdd' | 'ospfd' | 'bgpd';
 export type FrrConfiguration = Readonly<Partial<Record<FrrDaemon, string>>>;
 
 const head = (name: string) => `hostname ${name}\nlog stdout informational\n`;
 
 const FAST_LSA = ' timers throttle lsa all 0\n timers lsa min-arrival 0\n';
 
-const ospfInterface = (name: string) => `interface ${name}
+const PROFILE = 'lab';
+const BFD = `bfd
+ profile ${PROFILE}
+  transmit-interval 100
+  receive-interval 100
+  detect-multiplier 3
+ !
+!
+`;
+
+const ospfInterface = (name: string, bfd = false) => `interface ${name}
  ip ospf network point-to-point
  ip ospf area 0
  ip ospf hello-interval 1
  ip ospf dead-interval 4
-!
+${bfd ? ` ip ospf bfd\n ip ospf bfd profile ${PROFILE}\n` : ''}!
 `;
 
 export interface GatewayOptions {
   readonly families?: readonly Family[];
   /** Equal routes of both ToRs are used side by side, though their AS numbers differ. */
   readonly multipath?: boolean;
+  /** With both ToRs, 100 ms times 3. */
+  readonly bfd?: boolean;
 }
 
 export function gatewayFrr(protocol: Protocol, lsaTimers: LsaTimers, options: GatewayOptions = {}): FrrConfiguration {
-  const { families = [4], multipath = false } = options;
+  const { families = [4], multipath = false, bfd = false } = options;
   return {
     zebra: `${head('G')}ip forwarding\n${families.includes(6) ? 'ipv6 forwarding\n' : ''}`,
+    ...(bfd ? { bfdd: `${head('G')}${BFD}` } : {}),
     ...(protocol === 'bgp'
       ? {}
       : {
-          ospfd: `${head('G')}${TOR_NAMES.map((tor) => ospfInterface(TORS[tor].gatewayPort)).join('')}router ospf
+          ospfd: `${head('G')}${TOR_NAMES.map((tor) => ospfInterface(TORS[tor].gatewayPort, bfd)).join('')}router ospf
  ospf router-id ${GATEWAY.routerId}
  timers throttle spf 0 10 100
 ${lsaTimers === 'fast' ? FAST_LSA : ''} default-information originate always metric 10
@@ -51,7 +64,7 @@ ${lsaTimers === 'fast' ? FAST_LSA : ''} default-information originate always met
  bgp router-id ${GATEWAY.routerId}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
-${multipath ? ' bgp bestpath as-path multipath-relax\n' : ''}${families.map(gatewayNeighbours).join('')}${families.map(gatewayFamily).join('')}!
+${multipath ? ' bgp bestpath as-path multipath-relax\n' : ''}${families.map((family) => gatewayNeighbours(family, bfd)).join('')}${families.map(gatewayFamily).join('')}!
 `,
         }),
   };
@@ -59,12 +72,12 @@ ${multipath ? ' bgp bestpath as-path multipath-relax\n' : ''}${families.map(gate
 
 const torAddress = (tor: TorName, family: Family): string => (family === 4 ? TORS[tor].address : TORS[tor].address6);
 
-const gatewayNeighbours = (family: Family): string =>
+const gatewayNeighbours = (family: Family, bfd: boolean): string =>
   TOR_NAMES.map(
     (tor) => ` neighbor ${torAddress(tor, family)} remote-as ${TORS[tor].asn}
  neighbor ${torAddress(tor, family)} timers 1 3
  neighbor ${torAddress(tor, family)} timers connect 1
-`,
+${bfd ? ` neighbor ${torAddress(tor, family)} bfd\n neighbor ${torAddress(tor, family)} bfd profile ${PROFILE}\n` : ''}`,
   ).join('');
 
 const gatewayFamily = (family: Family): string => ` address-family ipv${family} unicast

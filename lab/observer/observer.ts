@@ -35,6 +35,8 @@ import { arpSender, routeSightings } from './packets.ts';
 
 export type Observation =
   | { readonly at: number; readonly kind: 'link'; readonly node: NodeName; readonly port: string; readonly up: boolean }
+  /** A server's team sends by this link from now on. */
+  | { readonly at: number; readonly kind: 'switched'; readonly node: NodeName; readonly port: string }
   /** The first packet of ARP from a server at a ToR's port; `gratuitous` as it claims. */
   | {
       readonly at: number;

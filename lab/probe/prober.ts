@@ -45,6 +45,7 @@ interface Stream {
   readonly direction: Direction;
   readonly to: { family: 'ipv4' | 'ipv6'; address: string; port: number };
   readonly sentAt: Float64Array;
+  readonly leftBy: Float64Array;
   readonly arrivals: Uint8Array;
   sent: number;
   highest: number;
@@ -136,6 +137,7 @@ export class Prober {
       direction,
       to: { family: `ipv${family}`, address, port: PORT },
       sentAt: new Float64Array(CAPACITY),
+      leftBy: new Float64Array(CAPACITY),
       arrivals: new Uint8Array(CAPACITY),
       sent: 0,
       highest: -1,
@@ -175,6 +177,7 @@ export class Prober {
   #send(endpoint: End, count: number): void {
     const messages: OutgoingMessage[] = [];
     const owners: Stream[] = [];
+    const firsts = this.#streams.map(({ sent }) => sent);
     for (let round = 0; round < count; round++) {
       for (const index of endpoint.streams) {
         const stream = this.#streams[index]!;
@@ -199,6 +202,11 @@ export class Prober {
         owners[first]!.refused++;
         first++;
       }
+    }
+    const left = monotonic();
+    for (const index of endpoint.streams) {
+      const stream = this.#streams[index]!;
+      stream.leftBy.fill(left, firsts[index], stream.sent);
     }
   }
 

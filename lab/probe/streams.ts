@@ -5,12 +5,26 @@
 export interface StreamRecord {
   /** Milliseconds, by sequence number; every number below `sent` has left. */
   readonly sentAt: Float64Array;
+  /** By then the kernel had taken it: a packet left between `sentAt` and this. Absent: it left at `sentAt`. */
+  readonly leftBy?: Float64Array;
   /** How often each sequence number arrived. */
   readonly arrivals: Uint8Array;
   readonly sent: number;
   /** Packets that arrived after a packet with a higher number. */
   readonly reordered: number;
 }
+
+/** Packets in a row that never arrived. ms. */
+export interface Hole {
+  readonly count: number;
+  /** The first of them had left by then. */
+  readonly firstBy: number;
+  /** The last of them left then, or later. */
+  readonly last: number;
+}
+
+/** So many are kept of a stream. */
+const HOLES = 100;
 
 export interface StreamResult {
   readonly sent: number;
@@ -30,6 +44,8 @@ export interface StreamResult {
   readonly pause: number;
   /** Separate holes: one clean move makes one. */
   readonly holes: number;
+  /** The first of them. */
+  readonly where: readonly Hole[];
 }
 
 /**
@@ -37,10 +53,11 @@ export interface StreamResult {
  * @param interval milliseconds between two packets as intended
  */
 export function judgeStream(record: StreamRecord, interval: number): StreamResult {
-  const { sentAt, arrivals, sent, reordered } = record;
+  const { sentAt, leftBy = sentAt, arrivals, sent, reordered } = record;
   let received = 0;
   let duplicates = 0;
   let holes = 0;
+  const where: Hole[] = [];
   let pause = 0;
   let outage = 0;
   let outageFrom: number | undefined;
@@ -54,6 +71,9 @@ export function judgeStream(record: StreamRecord, interval: number): StreamResul
       outageFrom = sentAt[before]!;
     }
     holes++;
+    if (where.length < HOLES) {
+      where.push({ count: end - holeStart, firstBy: leftBy[holeStart]!, last: sentAt[end - 1]! });
+    }
     holeStart = -1;
   };
   for (let sequence = 0; sequence < sent; sequence++) {
@@ -68,5 +88,5 @@ export function judgeStream(record: StreamRecord, interval: number): StreamResul
     if (holeStart >= 0) closeHole(sequence);
   }
   if (holeStart >= 0) closeHole(sent);
-  return { sent, received, lost: sent - received, duplicates, reordered, outage, outageFrom, pause, holes };
+  return { sent, received, lost: sent - received, duplicates, reordered, outage, outageFrom, pause, holes, where };
 }

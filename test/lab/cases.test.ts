@@ -85,6 +85,7 @@ const streamOf = (server: ProbeResult['server'], lost: number): ProbeResult => (
   outageFrom: undefined,
   pause: 1,
   holes: lost > 0 ? 1 : 0,
+  where: lost > 0 ? [{ count: lost, firstBy: 101, last: 100 + lost }] : [],
   refused: 0,
 });
 

@@ -9,7 +9,7 @@ import { gatewayFrr, torFrr } from '../../lab/gateway/frr.ts';
 import { TOR_NAMES } from '../../lab/topology/plan.ts';
 
 const execute = promisify(execFile);
-const DUAL = { families: [4, 6], multipath: true } as const;
+const DUAL = { families: [4, 6], multipath: true, bfd: true } as const;
 const PROTOCOLS = ['ospf', 'bgp', 'both'] as const;
 
 /** Rejects when the program doesn't like the text. */

@@ -55,3 +55,12 @@ test('duplicates are counted once each and are no loss', (t) => {
   );
   t.like(result, { received: 10, lost: 0, duplicates: 2 });
 });
+
+test('holes: how many, by when the first had left, since when the last', (t) => {
+  const record = { ...stream(100, [10, ...range(40, 62)]), leftBy: new Float64Array(100).fill(2000) };
+  t.deepEqual(judgeStream(record, 1).where, [
+    { count: 1, firstBy: 2000, last: 1010 },
+    { count: 22, firstBy: 2000, last: 1061 },
+  ]);
+  t.is(judgeStream(stream(10, [9]), 1).where[0]!.firstBy, 1009);
+});
