@@ -60,6 +60,13 @@ test.serial(
     const hold = await stand.cli(['portlink', 'hold', 'fabric', 'shut', '--yes']);
     t.is(hold.code, 1);
     t.regex(hold.stderr, /logged in from 10\.10\.10\.2 through it[\s\S]*--force/);
+    const drain = await stand.cli(['drain', '--pause', '0s']);
+    t.is(drain.code, 1);
+    t.regex(drain.stderr, /logged in from 10\.10\.10\.2 through A2[\s\S]*--force/);
+    const plan = await stand.cli(['drain', '--dry-run']);
+    t.is(plan.code, 0);
+    t.regex(plan.stdout, /WARNING: somebody is logged in from 10\.10\.10\.2 through A2/);
+    t.deepEqual(await stand.shutPorts(), []);
 
     // At the start there is nobody to refuse to: the group works, and spares the port.
     await stand.signal('SIGTERM');
