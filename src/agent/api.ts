@@ -1,3 +1,4 @@
+import type { SessionView as BfdSession } from '../bfd/index.ts';
 import type { RouteView as BgpRoute, ServerView as BgpServer, SessionView as BgpSession } from '../bgp/index.ts';
 import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
@@ -30,6 +31,7 @@ import type {
  * | POST /v1/undrain                          |                          | DrainRequest        | DrainView         |
  * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |
  * | GET /v1/bgp/summary, neighbors, routes    | routes: prefix           |                     | Bgp*View          |
+ * | GET /v1/bfd                               |                          |                     | BfdSessionView[]  |
  * | GET /v1/events                            | since, follow            |                     | EventView[]       |
  * | GET /v1/failovers                         | last                     |                     | FailoverView[]    |
  * | GET /v1/config                            |                          |                     | RunningConfigView |
@@ -263,7 +265,7 @@ export interface DrainPlan {
   readonly warnings: readonly string[];
 }
 
-// ------------------------------------------------------------------ OSPF and BGP
+// ------------------------------------------------------------------ OSPF, BGP, BFD
 // The domains' own views; an Instant of the agent's clock means nothing to a client and becomes wall-clock time.
 // JSON leaves out what is undefined.
 
@@ -283,6 +285,12 @@ export interface BgpSummaryView {
   readonly routerId: string;
   readonly neighbors: readonly BgpNeighborView[];
 }
+
+export type BfdSessionView = Omit<BfdSession, 'since'> & {
+  readonly since: IsoTime;
+  /** What falls with it. */
+  readonly clients: readonly ('ospf' | 'bgp')[];
+};
 
 // ------------------------------------------------------------------ events and failovers
 

@@ -121,8 +121,10 @@ export class BfdSpeaker implements Speaker {
 
   stop(): void {
     if (this.#stopped) return;
+    // Sessions end here, but not that they were.
+    const seen = this.#seen().map((one) => ({ ...one, session: undefined }));
     for (const [id, entry] of [...this.#entries]) this.#remove(id, entry);
-    this.#save();
+    this.#write(seen);
     this.abandon();
   }
 
@@ -202,8 +204,18 @@ export class BfdSpeaker implements Speaker {
   }
 
   #save(): void {
-    const { store, log } = this.#options;
-    if (!store || this.#stopped) return;
+    if (!this.#stopped) this.#write(this.#seen());
+  }
+
+  #write(sessions: readonly RememberedSession[]): void {
+    try {
+      this.#options.store?.save(sessions);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'BFD sessions are not saved');
+    }
+  }
+
+  #seen(): RememberedSession[] {
     const seen = [...this.#entries.values()].filter((entry) => entry.seenUp);
     const now = seen.map(({ peer, sourcePort, session }) => ({
       peer: peer.address,
@@ -211,11 +223,7 @@ export class BfdSpeaker implements Speaker {
       sourcePort,
       session: session.remembered,
     }));
-    try {
-      store.save([...now, ...(this.#remembered ?? [])]);
-    } catch (error) {
-      log.error({ err: error }, 'BFD sessions are not saved');
-    }
+    return [...now, ...(this.#remembered ?? [])];
   }
 
   #discriminator(): number {

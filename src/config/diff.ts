@@ -29,10 +29,7 @@ export interface ConfigDiff {
 export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 
 /** Sections that are read once, at the start, secrets included. */
-const AT_START = [
-  ...['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'map'],
-  ...['bfd', 'shadow'],
-];
+const AT_START = ['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'map', 'shadow'];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const changes: { path: Path; text: string }[] = [];

@@ -9,7 +9,7 @@ import { group } from '../portlink/support.ts';
 const silent = () => undefined;
 const log = { debug: silent, info: silent, warn: silent, error: silent };
 const yes = () => ({ ready: true, reason: 'yes' });
-const judge: UplinkJudge = { adjacency: yes, defaultRoute: yes, nexthop: yes, readiness: yes };
+const judge: UplinkJudge = { adjacency: yes, defaultRoute: yes, nexthop: yes, bfd: yes, readiness: yes };
 
 for (const stubborn of ['refused', 'reopened'] as const) {
   test(`R4.7 a drained port that stays open (${stubborn}) does not keep the groups from starting`, async (t) => {

@@ -92,6 +92,9 @@ export const MACHINE: Record<keyof Surroundings, readonly Call[]> = {
   ospfMemory: ['disk: memory read', 'disk: memory write'],
   drainMemory: ['disk: memory read', 'disk: memory write'],
   hopMemory: ['disk: memory read', 'disk: memory write'],
+  // BFD is switched off in these stories: how often it speaks would leave time for little else.
+  bfdSockets: NONE,
+  bfdMemory: NONE,
 };
 
 /** How often each call was hit by each fault. */

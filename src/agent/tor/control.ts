@@ -29,7 +29,7 @@ import { ControlError, type ControlRequest, type ControlServer } from '../contro
 import { VERSION } from '../version.ts';
 import { serveDrain } from './drain/control.ts';
 import type { TorSwitch } from './switch.ts';
-import { bgpSessionView, datedView, hostView, ospfSessionView, serverSession } from './views.ts';
+import { bfdSessionView, bgpSessionView, datedView, hostView, ospfSessionView, serverSession } from './views.ts';
 
 /** Hangs the switch role on the control socket; `api.ts` says what each path takes and answers. */
 export function serveTor(server: ControlServer, agent: TorSwitch): void {
@@ -104,6 +104,7 @@ function serveSpeakers(server: ControlServer, agent: TorSwitch): void {
       .neighbors()
       .map((view) => datedView(view, agent.wall)),
   );
+  server.on('GET', '/v1/bfd', () => agent.bfd.views());
   server.on('GET', '/v1/ospf/lsdb', () => ospf().lsdb());
   server.on('GET', '/v1/ospf/interfaces', () => ospf().interfaces());
   server.on('GET', '/v1/bgp/neighbors', sessions);
@@ -146,6 +147,7 @@ function statusView(agent: TorSwitch): StatusView {
     sessions: [
       ...(agent.fabric.ospf?.neighbors() ?? []).map((view) => ospfSessionView(view, agent.wall)),
       ...(agent.fabric.bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
+      ...agent.bfd.sessions().map((view) => bfdSessionView(view, agent.wall)),
     ],
     hosts: { total: hosts.length, byState },
     ...(lastFailover === undefined ? {} : { lastFailover }),

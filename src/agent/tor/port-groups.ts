@@ -4,7 +4,6 @@ import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { isOpen, type LinkState, type PortChange, type PortDriver, type PortNeighbour } from '../../model/ports.ts';
 import {
-  type Condition,
   type GroupView as DomainView,
   DRAIN,
   type Hold,
@@ -44,11 +43,9 @@ export interface UplinkJudge {
   adjacency(port: string): Readiness;
   defaultRoute(port: string): Readiness;
   nexthop(port: string): Readiness;
+  bfd(port: string): Readiness;
   readiness(): Readiness;
 }
-
-/** Conditions that nobody judges yet: they hold, with a warning, since a group must not shut ports for our ignorance. */
-const UNJUDGED: readonly Condition[] = ['bfd'];
 
 /** How long (ms) the kernel may take to report ports that it has acknowledged as shut. */
 const SEEN_WAIT = 5_000;
@@ -164,13 +161,7 @@ export class PortGroups {
       for (const condition of group.upWhen) {
         if (condition === 'carrier') continue;
         for (const port of group.uplinks) {
-          const verdict = UNJUDGED.includes(condition)
-            ? { ready: true, reason: `${condition} is not judged by this version` }
-            : condition === 'adjacency'
-              ? judge.adjacency(port)
-              : condition === 'nexthop'
-                ? judge.nexthop(port)
-                : judge.defaultRoute(port);
+          const verdict = judge[condition === 'default-route' ? 'defaultRoute' : condition](port);
           verdicts.push({ type: 'verdict', port, condition, ok: verdict.ready, reason: verdict.reason });
         }
       }
@@ -237,14 +228,6 @@ export class PortGroups {
   view(name: string): GroupView | undefined {
     const view = this.#driver.groups.view(name);
     return view && this.#view(view);
-  }
-
-  warnings(): string[] {
-    return this.#configs.flatMap((group) =>
-      group.upWhen
-        .filter((condition) => UNJUDGED.includes(condition))
-        .map((condition) => `group ${group.name}: upWhen ${condition} is not judged by this version and always holds`),
-    );
   }
 
   #onEffect(effect: PortLinkEffect, at: Instant): void {

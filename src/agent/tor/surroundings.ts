@@ -1,3 +1,4 @@
+import type { BfdSockets } from '../../bfd/index.ts';
 import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
@@ -62,6 +63,7 @@ export interface Surroundings {
   readonly transport?: NonNullable<BgpOptions['transport']>;
   readonly openPort?: NonNullable<HostRoutesOptions['openPort']>;
   readonly openOspfSocket?: NonNullable<OspfOptions['openSocket']>;
+  readonly bfdSockets?: BfdSockets;
   readonly random?: () => number;
   /** ms since 1970. */
   readonly wallClock?: () => number;
@@ -71,4 +73,5 @@ export interface Surroundings {
   /** Where OSPF's adjacencies are kept; with surroundings but without this they are not. */
   readonly ospfMemory?: NonNullable<OspfOptions['memory']>;
   readonly hopMemory?: MemoryStore;
+  readonly bfdMemory?: MemoryStore;
 }

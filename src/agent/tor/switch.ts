@@ -8,6 +8,7 @@ import type { PortNeighbour } from '../../model/ports.ts';
 import type { EventLog, WallClock } from '../events.ts';
 import type { Failovers } from '../failovers.ts';
 import { processCounters } from '../process-counters.ts';
+import type { Bfd } from './bfd/index.ts';
 import type { Drain } from './drain/index.ts';
 import type { Fabric } from './fabric.ts';
 import type { ManagementPort } from './management-port.ts';
@@ -51,6 +52,7 @@ export class TorSwitch {
   readonly drain: Drain;
   readonly neighbours: (port: string) => readonly PortNeighbour[];
   readonly management: ManagementPort;
+  readonly bfd: Bfd;
   readonly #startedAt: Instant;
   readonly #way: Way;
   readonly #parts: Parts;
@@ -87,6 +89,7 @@ export class TorSwitch {
     this.fabric = parts.fabric;
     this.drain = parts.drain;
     this.management = parts.management;
+    this.bfd = parts.bfd;
   }
 
   get loaded(): Loaded & { readonly config: TorConfig } {
@@ -116,13 +119,13 @@ export class TorSwitch {
       ...this.management.warnings(),
       ...neighbourRoomWarnings(this.hosts.count()),
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
-      ...this.groups.warnings(),
+      ...this.bfd.warnings(),
       ...unsupported(config),
     ];
   }
 
   counters(): Record<string, Record<string, number>> {
-    const { installer, room, handoff, nextHops, sight } = this.#parts;
+    const { installer, room, handoff, nextHops, bfd, sight } = this.#parts;
     return {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
@@ -131,6 +134,7 @@ export class TorSwitch {
       ...this.fabric.counters(),
       ...handoff.counters(),
       nexthops: nextHops.counters(),
+      bfd: bfd.counters(),
       drain: this.drain.counters(),
       sight: sight.counters(),
       process: processCounters(),
@@ -148,7 +152,7 @@ export class TorSwitch {
     this.#loaded = loaded;
     this.#loadedAt = this.clock.now();
     const { config } = loaded;
-    const { installer, nextHops, judge, handoff } = this.#parts;
+    const { installer, nextHops, bfd, judge, handoff } = this.#parts;
     this.kernel.watchCarriers(this.#way.ports());
     // The speakers first: they would refuse hosts, or claims, inside prefixes that they do not know yet.
     if (config.ospf && (diff.ospf === 'changed' || diff.hostPolicy)) {
@@ -170,6 +174,7 @@ export class TorSwitch {
       this.groups.configure(config.portLink, judge);
       this.management.reloaded();
     }
+    bfd.refresh();
     handoff.configure();
     if (diff.changes.length > 0) {
       this.events.record({
@@ -183,13 +188,14 @@ export class TorSwitch {
 
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
-    const { nextHops, handoff, memory, projection, installer, room } = this.#parts;
+    const { nextHops, bfd, handoff, memory, projection, installer, room } = this.#parts;
     this.#settleTimer?.cancel();
     nextHops.close();
     this.management.close();
     this.drain.close();
     this.hosts.stop();
     await this.fabric.stop();
+    bfd.stop();
     await handoff.stop();
     await this.groups.stop();
     memory.save();
@@ -208,13 +214,14 @@ export class TorSwitch {
     this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
     this.#parts.projection.finish();
     await this.groups.settled();
+    await this.#parts.bfd.pause();
     await this.fabric.pause();
     this.#parts.memory.save();
   }
 
   async #start(holdAtBoot: boolean): Promise<void> {
     const { config } = this.#loaded;
-    const { installer, handoff, nextHops, judge, sight, memory } = this.#parts;
+    const { installer, handoff, nextHops, bfd, judge, sight, memory } = this.#parts;
     this.kernel.watchCarriers(this.#way.ports());
     await installer.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await installer.adopt();
@@ -230,6 +237,7 @@ export class TorSwitch {
     this.hosts.start();
     handoff.configure();
     this.fabric.start(adopted.length > 0);
+    bfd.start();
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());
     this.events.record({
       type: 'agent.started',

@@ -1,3 +1,4 @@
+import type { SessionView as BfdSession } from '../../bfd/index.ts';
 import type { SessionView as BgpSession, ServerView } from '../../bgp/index.ts';
 import type { HostView as TableHost } from '../../hostroutes/index.ts';
 import type { Instant } from '../../model/clock.ts';
@@ -80,6 +81,17 @@ export function ospfSessionView(neighbor: NeighborView, wall: WallClock): Sessio
     state: neighbor.state,
     up: adjacent || neighbor.state === '2-Way',
     since: wall.iso(neighbor.since),
+  };
+}
+
+export function bfdSessionView(session: BfdSession, wall: WallClock): SessionView {
+  return {
+    protocol: 'bfd',
+    peer: session.peer,
+    ...(session.interface === undefined ? {} : { interface: session.interface }),
+    state: session.state,
+    up: session.state === 'Up',
+    since: wall.iso(session.since),
   };
 }
 

@@ -11,6 +11,7 @@ import type { HostRouteInstaller } from '../../../netlink/index.ts';
 import { memoryFile as adjacencyFile } from '../../../ospf/index.ts';
 import { EventLog, WallClock } from '../../events.ts';
 import { Failovers } from '../../failovers.ts';
+import { Bfd } from '../bfd/index.ts';
 import { Drain } from '../drain/index.ts';
 import { Fabric } from '../fabric.ts';
 import { Handoff, hostMetric } from '../handoff.ts';
@@ -49,6 +50,10 @@ export interface Reactions {
   /** A session came or went, or routes of the fabric are in the kernel. */
   fabricChanged(): void;
   nextHopVerdict(port: string, at: Instant, cause: string | undefined): void;
+  /** What BFD says of some uplink may have changed. */
+  bfdVerdict(): void;
+  /** BFD has lost a neighbour; `fall` ends the sessions with it. */
+  bfdFailure(cause: string, port: string | undefined, at: Instant, fall: () => void): void;
   /** Port of somebody who is logged in. */
   placeOf(address: Address): string | undefined;
   failed(what: string, error: Error): void;
@@ -69,6 +74,7 @@ export interface Parts {
   readonly fabric: Fabric;
   readonly handoff: Handoff;
   readonly nextHops: NextHops;
+  readonly bfd: Bfd;
   readonly judge: UplinkJudge;
   readonly drain: Drain;
   readonly management: ManagementPort;
@@ -84,7 +90,8 @@ export interface Parts {
  */
 export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const { clock, log, kernel, surroundings = {}, room, neighbours } = options;
-  const { transport, openPort, openOspfSocket, random, wallClock, portState, hostMemory, hopMemory } = surroundings;
+  const { transport, openPort, openOspfSocket, bfdSockets, random, wallClock } = surroundings;
+  const { portState, hostMemory, hopMemory, bfdMemory } = surroundings;
   const chance = random === undefined ? {} : { random };
   const config = options.config();
   const { table, protocol } = config.kernel;
@@ -187,10 +194,26 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     onVerdict: (port, at, cause) => tell.nextHopVerdict(port, at, cause),
     onTurn: (port, ready, at) => fabric.silenceChanged(port, !ready, at),
   });
+  const bfd = new Bfd({
+    config: options.config,
+    speakers: fabric,
+    links: kernel,
+    clock,
+    wall,
+    log,
+    events,
+    store: bfdMemory ?? memoryFile(inState('bfd.json')),
+    sockets: bfdSockets,
+    random,
+    onVerdict: () => tell.bfdVerdict(),
+    onFailure: (cause, port, at, fall) => tell.bfdFailure(cause, port, at, fall),
+    onReturn: (port, at) => fabric.silenceChanged(port, false, at),
+  });
   const judge: UplinkJudge = {
     adjacency: (port) => fabric.adjacency(port),
     defaultRoute: (port) => fabric.defaultRoute(port),
     nexthop: (port) => nextHops.readiness(port),
+    bfd: (port) => bfd.readiness(port),
     readiness: () => fabric.readiness(),
   };
   const memory = new HostMemory({
@@ -237,6 +260,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     fabric,
     handoff,
     nextHops,
+    bfd,
     judge,
     drain,
     management,

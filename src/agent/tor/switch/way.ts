@@ -48,12 +48,13 @@ export class Way implements Reactions {
 
   /** The order is the point: hosts of the port first, then the groups, then the sessions over it. */
   #react(change: PortChange): void {
-    const { hosts, groups, drain, nextHops, fabric, handoff } = this.parts;
+    const { hosts, groups, drain, nextHops, bfd, fabric, handoff } = this.parts;
     hosts.portChange(change);
     groups.portChanged(change);
     drain.portChanged(change);
     nextHops.portChanged(change);
     fabric.linkChanged(change);
+    bfd.portChanged(change);
     handoff.linkChanged(change);
   }
 
@@ -100,6 +101,7 @@ export class Way implements Reactions {
 
   fabricChanged(): void {
     this.parts.nextHops.refresh();
+    this.parts.bfd.refresh();
     this.#judgeUplinks();
   }
 
@@ -107,6 +109,19 @@ export class Way implements Reactions {
     const { groups, judge, projection } = this.parts;
     if (cause === undefined) groups.judge(judge);
     else projection.inTurn(cause, at, port, () => groups.judge(judge));
+  }
+
+  bfdVerdict(): void {
+    this.parts.groups.judge(this.parts.judge);
+  }
+
+  /** As with a lost link: withdrawals first, then the ports, then the sessions. */
+  bfdFailure(cause: string, port: string | undefined, at: Instant, fall: () => void): void {
+    const { groups, judge, projection } = this.parts;
+    projection.inTurn(cause, at, port, () => {
+      groups.judge(judge);
+      fall();
+    });
   }
 
   /** Of a host whose route is not there: before the hosts have started, where an earlier run had it. */

@@ -1,0 +1,1 @@
+export { Bfd, type BfdOptions } from './bfd.ts';
