@@ -146,6 +146,18 @@ export class Stand {
     return readFileSync(join(this.directory(tor), 'agent.log'), 'utf8');
   }
 
+  /** What an agent said or logged that no operator should ever read: refused configurations do not count. */
+  defects(tor: TorName = 'A'): string[] {
+    return this.log(tor)
+      .split('\n')
+      .filter((line) => line !== '')
+      .filter((line) => {
+        if (!line.startsWith('{')) return true;
+        const { level, msg } = JSON.parse(line) as { level: number; msg: string };
+        return level >= 50 && !msg.includes('the new configuration was refused');
+      });
+  }
+
   configFile(tor: TorName = 'A'): string {
     return join(this.directory(tor), 'peerless.yaml');
   }

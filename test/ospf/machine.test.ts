@@ -1,10 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { decodePacket, encodeLsa, LsaType, MaxSequenceNumber, RouterLinkType } from 'node-ospf-lsa';
-import { parsePrefix } from '../../src/model/address.ts';
-import type { ForeignClaim } from '../../src/model/hosts.ts';
-import { Claims } from '../../src/ospf/machine/claims.ts';
-import { Deadlines, deadline } from '../../src/ospf/machine/deadlines.ts';
+import { decodePacket, encodeLsa, LsaType, MaxSequenceNumber } from 'node-ospf-lsa';
 import { address, allFull, chance, host, ip, twoSwitches, Wire, World } from './simulation.ts';
 
 const H1 = '10.10.10.1/32';
@@ -54,15 +50,6 @@ test('§12.1.6 after the last sequence number comes a flush and then the first o
   t.is([...g.machine.core.external.entries.values()][0]!.lsa.header.sequence, -0x7fffffff);
   t.true(g.routes.has(H1));
   t.is(g.routes.get(H1)!.metric, 18);
-});
-
-test('a stronger claim has the better metric, and 1 is the least', (t) => {
-  const { world, g, a, b } = twoSwitches({ announce: { as: 'external', metric: 2, metricType: 1 } });
-  a.announce(host('10.10.10.1'), host('10.10.10.2', 1), host('10.10.10.3', 2));
-  world.until('Full everywhere', () => allFull(g, a, b));
-  world.run(2000);
-  const metrics = [1, 2, 3].map((n) => g.routes.get(`10.10.10.${n}/32`)!.metric);
-  t.deepEqual(metrics, [12, 11, 11]);
 });
 
 test('a neighbour with a larger MTU is told no (§10.6), and the adjacency comes when they agree', (t) => {
@@ -225,106 +212,6 @@ test('opaque LSAs are kept and flooded on, unknown to us as they are', (t) => {
   });
   world.run(500);
   t.is(b.database().filter((line) => line.includes(` ${LsaType.OpaqueArea}/`)).length, 1);
-});
-
-test('foreign claims: level from the metric, the best of several LSAs, gone with the last', (t) => {
-  const claims = new Claims({ as: 'external', metric: 20, metricType: 2 }, [parsePrefix('10.10.10.0/24')!]);
-  const seen: ForeignClaim[] = [];
-  const report = (claim: ForeignClaim) => seen.push(claim);
-  const external = (id: string, metric: number, metricType: 1 | 2 = 2, mask = 0xffffffff) =>
-    encodeLsa(
-      { age: 1, options: 2, type: 5, linkStateId: ip(id), advertisingRouter: ip('10.255.0.2'), sequence: 1 },
-      { kind: 'external', mask, metricType, metric, forwardingAddress: 0, tag: 0, tos: [] },
-    );
-  const change = (before?: ReturnType<typeof external>, after?: ReturnType<typeof external>) => {
-    claims.lsaChanged('key', before, after, report);
-    return seen.splice(0).map(({ level }) => level);
-  };
-  t.deepEqual(change(undefined, external('10.10.10.1', 20)), [0]);
-  t.deepEqual(change(external('10.10.10.1', 20), external('10.10.10.1', 19)), [1]);
-  t.deepEqual(change(external('10.10.10.1', 19), external('10.10.10.1', 5)), [2]);
-  t.deepEqual(change(external('10.10.10.1', 5), external('10.10.10.1', 25)), [0]);
-  t.deepEqual(change(external('10.10.10.1', 25), external('10.10.10.1', 18, 1)), []);
-  t.deepEqual(change(external('10.10.10.1', 18, 1), undefined), [undefined]);
-  t.deepEqual(change(undefined, external('10.10.11.1', 20)), []);
-  t.deepEqual(change(undefined, external('10.10.10.0', 20, 2, 0xffffff00)), []);
-  const stub = (id: string, metric: number) => ({
-    linkId: ip(id),
-    linkData: 0xffffffff,
-    type: RouterLinkType.Stub,
-    metric,
-    tos: [],
-  });
-  const router = encodeLsa(
-    { age: 1, options: 2, type: 1, linkStateId: 2, advertisingRouter: ip('10.255.0.2'), sequence: 1 },
-    { kind: 'router', flags: 0, links: [stub('10.10.10.1', 20), stub('10.10.10.2', 20)] },
-  );
-  claims.lsaChanged('r', undefined, router, report);
-  t.is(seen.splice(0).length, 2);
-  t.deepEqual(change(undefined, external('10.10.10.1', 18)), [2]);
-  claims.lsaChanged('r', router, undefined, report);
-  t.deepEqual(
-    seen.splice(0).map(({ address: each, level }) => [each as string, level]),
-    [['10.10.10.2', undefined]],
-  );
-  claims.reachability(() => false, report);
-  t.deepEqual(
-    seen.splice(0).map(({ level }) => level),
-    [undefined],
-  );
-  const bare = encodeLsa(
-    { age: 1, options: 2, type: 1, linkStateId: 2, advertisingRouter: ip('10.255.0.2'), sequence: 2 },
-    { kind: 'router', flags: 0, links: [] },
-  );
-  claims.lsaChanged('r', undefined, bare, report);
-  t.is(seen.length, 0, 'an LSA without hosts says nothing about reachability');
-  claims.reachability(() => true, report);
-  t.deepEqual(
-    seen.splice(0).map(({ level }) => level),
-    [2],
-  );
-});
-
-test('a router out of reach that claims something new has all its claims back', (t) => {
-  const claims = new Claims({ as: 'external', metric: 20, metricType: 2 }, [parsePrefix('10.10.10.0/24')!]);
-  const seen: string[] = [];
-  const report = ({ address: each, level }: ForeignClaim) => seen.push(`${each} ${level}`);
-  const claim = (id: string) =>
-    encodeLsa(
-      { age: 1, options: 2, type: 5, linkStateId: ip(id), advertisingRouter: ip('10.255.0.2'), sequence: 1 },
-      { kind: 'external', mask: 0xffffffff, metricType: 2, metric: 20, forwardingAddress: 0, tag: 0, tos: [] },
-    );
-  claims.lsaChanged('1', undefined, claim('10.10.10.1'), report);
-  claims.reachability(() => false, report);
-  t.deepEqual(seen.splice(0), ['10.10.10.1 0', '10.10.10.1 undefined']);
-  claims.lsaChanged('2', undefined, claim('10.10.10.2'), report);
-  t.deepEqual(seen.splice(0).sort(), ['10.10.10.1 0', '10.10.10.2 0']);
-});
-
-test('deadlines: always the earliest first, through any order of setting and cancelling', (t) => {
-  fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(30), fc.nat(1000), fc.boolean()), { maxLength: 200 }), (operations) => {
-      const deadlines = new Deadlines();
-      const timers = Array.from({ length: 31 }, () => deadline(() => {}));
-      const model = new Map<number, number>();
-      for (const [index, at, cancel] of operations) {
-        if (cancel) {
-          deadlines.cancel(timers[index]!);
-          model.delete(index);
-        } else {
-          deadlines.set(timers[index]!, at);
-          model.set(index, at);
-        }
-        const expected = model.size === 0 ? undefined : Math.min(...model.values());
-        if (deadlines.next() !== expected) return false;
-      }
-      const taken: number[] = [];
-      for (let due = deadlines.takeDue(500); due; due = deadlines.takeDue(500)) taken.push(due.at);
-      const wanted = [...model.values()].filter((at) => at <= 500).sort((a, b) => a - b);
-      return JSON.stringify(taken) === JSON.stringify(wanted);
-    }),
-  );
-  t.pass();
 });
 
 test('bytes flipped on the wire: nothing throws, whatever decodes is survived, and the databases agree afterwards', (t) => {
