@@ -26,7 +26,7 @@ export interface Report {
 }
 
 /** undefined for no values: a median of nothing is not zero. p99 is the value of the nearest rank above. */
-export function distribution(values: readonly number[]): Distribution | undefined {
+function distribution(values: readonly number[]): Distribution | undefined {
   if (values.length === 0) return undefined;
   const sorted = values.toSorted((left, right) => left - right);
   const middle = sorted.length >> 1;

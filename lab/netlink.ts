@@ -27,7 +27,7 @@ export interface Listener {
 /** RFC 2863 states in which a bridge takes a port; devices that don't keep one say unknown. */
 const OPERATIONAL: ReadonlySet<number | undefined> = new Set([undefined, IF_OPER_UNKNOWN, IF_OPER_UP]);
 
-export const hasCarrier = (link: Link): boolean => link.up && (link.flags & IFF_LOWER_UP) !== 0;
+const hasCarrier = (link: Link): boolean => link.up && (link.flags & IFF_LOWER_UP) !== 0;
 
 /** Carrier, and the kernel's own users of the link (a bridge) know it: it follows carrier by a moment on the way up. */
 export const isUsable = (link: Link): boolean => hasCarrier(link) && OPERATIONAL.has(link.operationalState);

@@ -112,7 +112,7 @@ function isFit(labCase: LabCase, tor: TorKind, { state, onProgress }: Tools): bo
  * G's time from an announcement to its FIB after a fault: no adjacency has to come up first, and no older claim has to
  * go.
  */
-export function gatewayFloor(results: readonly PhaseRun[]): Spread | undefined {
+function gatewayFloor(results: readonly PhaseRun[]): Spread | undefined {
   const faults = results.filter(({ phase }) => phase === 'fault');
   return spread(faults.flatMap(({ splits }) => splits.flatMap(({ gateway }) => gateway ?? [])));
 }

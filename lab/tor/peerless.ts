@@ -23,7 +23,7 @@ export interface AgentConfiguration {
   readonly [section: string]: unknown;
 }
 
-export function agentConfiguration(settings: TorSettings): AgentConfiguration {
+function agentConfiguration(settings: TorSettings): AgentConfiguration {
   const { tor, directory, protocol, families } = settings;
   const { routerId, asn, uplink, peer, peer6 } = TORS[tor];
   const downlinks = downlinksOf(tor);

@@ -53,7 +53,7 @@ function failureText(error: Error): string {
   return `peerless: ${refused ? error.message : `a defect of this program: ${error.stack}`}`;
 }
 
-export const socketFlag = Flags.string({
+const socketFlag = Flags.string({
   description: 'control socket of the agent',
   env: 'PEERLESS_SOCKET',
   default: DEFAULT_SOCKET,

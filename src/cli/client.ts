@@ -97,7 +97,7 @@ export class AgentClient {
 }
 
 /** Why there is no connection to the agent, and what to do. */
-export function explainConnection(socket: string, error: NodeJS.ErrnoException): { message: string; remedy: string } {
+function explainConnection(socket: string, error: NodeJS.ErrnoException): { message: string; remedy: string } {
   const other = 'or name its socket with --socket or PEERLESS_SOCKET.';
   switch (error.code) {
     case 'ENOENT':

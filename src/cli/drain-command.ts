@@ -74,7 +74,7 @@ export abstract class DrainCommand extends AgentCommand {
   }
 }
 
-export function portLine({ port, state, hosts, moved, returned, ms, reason }: DrainPortStatus): string {
+function portLine({ port, state, hosts, moved, returned, ms, reason }: DrainPortStatus): string {
   const progress =
     state === 'open'
       ? `${returned} of ${hosts} hosts back`

@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core';
 import type { PortLinkSettings } from '../agent/api.ts';
 
 /** A list on the command line: commas separate, but not those inside brackets (`swp[1,3],swp7`). */
-export function splitList(text: string): string[] {
+function splitList(text: string): string[] {
   return text
     .split(/,(?![^[\]]*\])/)
     .map((item) => item.trim())

@@ -5,7 +5,7 @@ import type { AgentClient } from './client.ts';
 import { CommandFailure, EXIT } from './errors.ts';
 
 /** An agent that has just started does not know all its hosts yet: what it says counts from this age on (ms). */
-export const YOUNG = 5_000;
+const YOUNG = 5_000;
 /** One that does not answer this long (ms) forwards nothing any more: its hosts go. */
 export const PATIENCE = 10_000;
 const RETRY = 500;

@@ -79,7 +79,7 @@ function hostsLine(status: StatusView): string {
   return states.length === 0 ? String(status.hosts.total) : `${status.hosts.total} (${states.join(', ')})`;
 }
 
-export function failoverLine(failover: FailoverView): string {
+function failoverLine(failover: FailoverView): string {
   const last = failover.steps.at(-1);
   return `#${failover.id} ${clockTime(failover.time)} ${failover.cause}, ${hostCount(failover)}${last ? `, ${last.name} after ${microseconds(last.us)} µs` : ''}`;
 }

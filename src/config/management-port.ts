@@ -14,7 +14,7 @@ export interface PortAtRisk extends LoginPort {
 }
 
 /** What a group may shut, of its own accord. */
-export function shuttable(group: PortLinkGroup): string[] {
+function shuttable(group: PortLinkGroup): string[] {
   if (!group.enabled || group.dryRun) return [];
   return [
     ...(group.direction === 'downlink' ? [] : group.downlinks),

@@ -95,7 +95,7 @@ function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfi
   };
 }
 
-export function resolveGroup(settings: GroupSettings): PortLinkGroup {
+function resolveGroup(settings: GroupSettings): PortLinkGroup {
   return {
     ...settings,
     shut: resolveShut(settings.shut),

@@ -291,7 +291,7 @@ const shadow = z
   })
   .prefault({});
 
-export const torSchema = z
+const torSchema = z
   .strictObject({
     role: z.literal('tor'),
     routerId: routerId(),
@@ -308,7 +308,7 @@ export const torSchema = z
   })
   .meta({ title: 'switch (top of rack)' });
 
-export const gatewaySchema = z
+const gatewaySchema = z
   .strictObject({
     role: z.literal('gateway'),
     routerId: routerId(),

@@ -98,11 +98,6 @@ export class PortLinkDriver {
     return this.#memory;
   }
 
-  /** The ports of any group. Carrier watchers and the like follow this. */
-  watchedPorts(): ReadonlySet<string> {
-    return this.#watched;
-  }
-
   /** To be called for every change that LinkState reports, after the host table has had it. */
   portChanged({ name, after }: PortChange): void {
     if (!this.#watched.has(name)) return;

@@ -273,7 +273,7 @@ test('ports of no group are ignored; configure watches the new ones at once', (t
   const one = agent(path.join(folder(t), 'portlink.json'), [group({ downlinks: ['A1'] })], wires);
   one.clock.advance(20_000);
   one.driver.portChanged({ name: 'X', before: undefined, after: undefined, at: 0 });
-  t.deepEqual([...one.driver.watchedPorts()], ['A0', 'A1']);
+  t.deepEqual(one.calls, []);
   one.driver.configure([group({ uplinks: ['X'], downlinks: ['A1', 'A2'] })]);
   t.is(one.calls.at(-1), 'down A1,A2');
 });

@@ -143,7 +143,7 @@ test.serial(
         });
         t.teardown(kernel.onChange((change) => driver.portChanged(change)));
         driver.start([ready]);
-        kernel.watchCarriers(driver.watchedPorts());
+        kernel.watchCarriers([...config.uplinks, ...config.downlinks]);
         await eventually(() => driver.groups.view('fabric')!.state === 'up');
         tor.ip('link set A2 protodown on protodown_reason 6 on');
         await eventually(() => !isOpen(kernel.port('A2')!));

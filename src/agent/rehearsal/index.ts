@@ -52,7 +52,7 @@ const SESSIONS = 30_000;
 
 /** 198.18.0.0/15, RFC 2544. */
 const FIRST_HOST = 0xc6120001;
-export const REHEARSAL_PREFIX = '198.18.0.0/15' as Prefix;
+const REHEARSAL_PREFIX = '198.18.0.0/15' as Prefix;
 
 /**
  * Resolves when the rehearsal is over or `signal` has ended it; never rejects.

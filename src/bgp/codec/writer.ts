@@ -37,10 +37,6 @@ export class Writer {
     this.#buffer.writeUInt16BE(value, offset);
   }
 
-  patchU8(offset: number, value: number): void {
-    this.#buffer.writeUInt8(value, offset);
-  }
-
   done(): Buffer {
     return this.#buffer.subarray(0, this.length);
   }

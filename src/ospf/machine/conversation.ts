@@ -156,7 +156,7 @@ function sendDd(core: Core, neighbor: Neighbor, flags: number, headers: LsaHeade
   else core.deadlines.cancel(neighbor.ddTimer);
 }
 
-export function sendRequests(core: Core, neighbor: Neighbor, now: Instant): void {
+function sendRequests(core: Core, neighbor: Neighbor, now: Instant): void {
   core.deadlines.cancel(neighbor.lsrTimer);
   neighbor.outstanding.clear();
   if (neighbor.requests.size === 0) return;

@@ -28,7 +28,7 @@ export const INTERFACE_TABLE: Readonly<
 };
 
 /** Where InterfaceUp leads: it depends on the network, and on whether we may become DR at all (priority 0: no). */
-export function upRow(network: NetworkType, priority: number): InterfaceRow {
+function upRow(network: NetworkType, priority: number): InterfaceRow {
   if (network === 'point-to-point') return { action: 'start', state: 'Point-to-point' };
   return { action: 'start', state: priority === 0 ? 'DR Other' : 'Waiting' };
 }

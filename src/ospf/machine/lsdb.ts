@@ -19,7 +19,7 @@ import {
 import { deadline } from './deadlines.ts';
 
 /** More LSAs than this are refused (RFC 1765 describes the problem; ours is to stay alive). */
-export const MaxEntries = 200_000;
+const MaxEntries = 200_000;
 /** Removed LSAs that are remembered. */
 const MaxDeparted = 65_536;
 

@@ -145,7 +145,7 @@ export class OspfMachine {
   }
 }
 
-export function* allNeighbors(core: Core): Iterable<Neighbor> {
+function* allNeighbors(core: Core): Iterable<Neighbor> {
   for (const iface of core.interfaces.values()) yield* iface.neighbors.values();
 }
 

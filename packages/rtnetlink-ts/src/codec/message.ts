@@ -111,10 +111,6 @@ export class AttributeCursor {
     return this.#has(4) ? this.#bytes.readUInt32LE(this.#start) : 0;
   }
 
-  u32BigEndian(): number {
-    return this.#has(4) ? this.#bytes.readUInt32BE(this.#start) : 0;
-  }
-
   /** Without the terminating zero octet. */
   text(): string {
     let end = this.#end;

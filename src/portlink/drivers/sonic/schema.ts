@@ -13,7 +13,7 @@ export const METADATA = 'DEVICE_METADATA|localhost';
 export const APPL = { PORT: 'PORT_TABLE', LAG: 'LAG_TABLE' } as const;
 const LLDP = 'LLDP_ENTRY_TABLE';
 /** Rows of PORT_TABLE that are signs of progress: the ports have been configured, and made. */
-export const PORT_CONFIG_DONE = 'PortConfigDone';
+const PORT_CONFIG_DONE = 'PortConfigDone';
 export const PORT_INIT_DONE = 'PortInitDone';
 
 /** How a writer hands rows of PORT_TABLE to orchagent (ProducerStateTable): row aside, its name in a set, a call. */
