@@ -2,9 +2,10 @@
  * The configuration: schema, loading, differences for a reload, changes written back.
  *
  * A text goes through four steps: YAML (`load.ts`), shape and single values (`schema.ts`, whose words are in
- * `scalars.ts`), how values fit together (`checks.ts`, a file of `checks/` for each section) and secrets. What any of them finds becomes a problem with its
- * place in the file (`problem.ts`); none hides another's. What passes exists twice: as *settings*, the file's own words
- * with all defaults, for people and for comparing; and resolved (`resolve.ts`, `types.ts`), for the domains.
+ * `scalars.ts`), how values fit together (`checks.ts`, with a file of `checks/` for each section) and secrets. What any of
+ * them finds becomes a problem with its place in the file (`problem.ts`); none hides another's. What passes exists twice:
+ * as *settings*, the file's own words with all defaults, for people and for comparing; and resolved (`resolve.ts`,
+ * `types.ts`), for the domains.
  */
 export { type ConfigDiff, diffConfig } from './diff.ts';
 export { type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
