@@ -1,6 +1,6 @@
 /**
  * The worked example (figures 7 and 10) as data: who exists, which port is cabled to which, who has which address.
- * Nothing here touches the machine; `build.ts` makes it real in network namespaces, `containers.ts` in containers.
+ * Nothing here touches the machine; `build.ts` makes it real in network namespaces, `../containers` in containers.
  *
  * A cable is more than a veth pair, because such a pair can't lose carrier without somebody's port being shut by an
  * operator, and the ends of a real cable lose it together. To a server:

@@ -1,6 +1,6 @@
 /**
- * The agent: composition root, lifecycle, control socket. The domains meet here and nowhere else; `tor/switch.ts` holds
- * the order in which they hear of an event.
+ * The agent: composition root, lifecycle, control socket. The domains meet in `tor` and nowhere else; `tor/switch/way.ts`
+ * holds the order in which they hear of an event.
  */
 import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
