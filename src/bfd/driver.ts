@@ -6,20 +6,14 @@
  * silence of the peer's. (Being slow to speak is one of ours, and nothing here can hide it.)
  */
 import { SystemCallError } from 'linux-sockets';
-import { type Address, familyOf } from '../model/address.ts';
+import { familyOf } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
-import { decodePacket, diagnosticText, encodePacket } from './codec/packet.ts';
-import type {
-  BfdOptions,
-  BfdPeer,
-  BfdSettings,
-  RememberedSession,
-  SessionChange,
-  SessionView,
-  Speaker,
-} from './face.ts';
+import { decodePacket, encodePacket } from './codec/packet.ts';
+import { type Entry, earKey, idOf, viewOf } from './entry.ts';
+import type { BfdOptions, BfdPeer, BfdSettings, SessionChange, SessionView, Speaker } from './face.ts';
 import { BfdSession, type SessionEvent } from './machine/session.ts';
+import { Memory } from './memory.ts';
 import {
   type BfdSockets,
   type Ear,
@@ -46,20 +40,6 @@ const AGREEMENT_LOOK = 10;
 /** How often the last word is said: nobody is left to say it again. */
 const FAREWELLS = 3;
 
-interface Entry {
-  readonly peer: BfdPeer;
-  readonly session: BfdSession;
-  sourcePort: number;
-  mouth: Mouth | undefined;
-  retry: Timer | undefined;
-  since: Instant;
-  reason: string;
-  seenUp: boolean;
-  failures: number;
-  received: number;
-  sent: number;
-}
-
 interface OpenEar {
   readonly ear: Ear;
   readonly users: Set<Entry>;
@@ -72,8 +52,8 @@ export class BfdSpeaker implements Speaker {
   readonly #entries = new Map<string, Entry>();
   readonly #ears = new Map<string, OpenEar>();
   readonly #count = new Map<string, number>();
+  readonly #memory: Memory;
   #settings: BfdSettings = { peers: [], interval: 100, multiplier: 3 };
-  #remembered: readonly RememberedSession[] | undefined;
   #timer: Timer | undefined;
   #timerAt: Instant | undefined;
   #stopped = false;
@@ -82,6 +62,7 @@ export class BfdSpeaker implements Speaker {
     this.#options = options;
     this.#random = options.random ?? Math.random;
     this.#sockets = options.sockets ?? udpSockets;
+    this.#memory = new Memory(options.store, options.log);
   }
 
   configure(settings: BfdSettings): void {
@@ -122,9 +103,9 @@ export class BfdSpeaker implements Speaker {
   stop(): void {
     if (this.#stopped) return;
     // Sessions end here, but not that they were.
-    const seen = this.#seen().map((one) => ({ ...one, session: undefined }));
+    const seen = this.#memory.of(this.#entries.values()).map((one) => ({ ...one, session: undefined }));
     for (const [id, entry] of [...this.#entries]) this.#remove(id, entry);
-    this.#write(seen);
+    this.#memory.save(seen);
     this.abandon();
   }
 
@@ -156,7 +137,7 @@ export class BfdSpeaker implements Speaker {
       return;
     }
     const { interval, multiplier } = this.#settings;
-    const before = this.#recall(peer);
+    const before = this.#memory.recall(peer);
     const session = new BfdSession({
       interval,
       multiplier,
@@ -188,47 +169,9 @@ export class BfdSpeaker implements Speaker {
     this.#arm();
   }
 
-  #recall(peer: BfdPeer): RememberedSession | undefined {
-    if (this.#remembered === undefined) {
-      this.#remembered = [];
-      try {
-        this.#remembered = this.#options.store?.load() ?? [];
-      } catch (error) {
-        this.#options.log.warn({ err: error }, 'BFD sessions of an earlier run can not be read; they begin anew');
-      }
-    }
-    const found = this.#remembered.find((one) => one.peer === peer.address && one.interface === peer.interface);
-    // Once: what happens to the session from here on is newer.
-    this.#remembered = this.#remembered.filter((one) => one !== found);
-    return found;
-  }
-
-  #save(): void {
-    if (!this.#stopped) this.#write(this.#seen());
-  }
-
-  #write(sessions: readonly RememberedSession[]): void {
-    try {
-      this.#options.store?.save(sessions);
-    } catch (error) {
-      this.#options.log.error({ err: error }, 'BFD sessions are not saved');
-    }
-  }
-
-  #seen(): RememberedSession[] {
-    const seen = [...this.#entries.values()].filter((entry) => entry.seenUp);
-    const now = seen.map(({ peer, sourcePort, session }) => ({
-      peer: peer.address,
-      interface: peer.interface,
-      sourcePort,
-      session: session.remembered,
-    }));
-    return [...now, ...(this.#remembered ?? [])];
-  }
-
   #discriminator(): number {
     const taken = new Set([...this.#entries.values()].map(({ session }) => session.discriminator));
-    for (const { session } of this.#remembered ?? []) if (session) taken.add(session.localDiscriminator);
+    for (const discriminator of this.#memory.discriminators()) taken.add(discriminator);
     for (;;) {
       const value = 1 + Math.floor(this.#random() * 0xffff_fffe);
       if (!taken.has(value)) return value;
@@ -243,6 +186,10 @@ export class BfdSpeaker implements Speaker {
       const port = first + Math.floor(this.#random() * (last - first + 1));
       if (!taken.has(port)) return port;
     }
+  }
+
+  #save(): void {
+    if (!this.#stopped) this.#memory.save(this.#memory.of(this.#entries.values()));
   }
 
   // ---- sockets
@@ -419,42 +366,4 @@ export class BfdSpeaker implements Speaker {
   #tally(name: string): void {
     this.#count.set(name, (this.#count.get(name) ?? 0) + 1);
   }
-}
-
-export const idOf = ({
-  address,
-  interface: name,
-}: {
-  readonly address: Address;
-  readonly interface: string | undefined;
-}) => `${address}%${name ?? ''}`;
-
-/** An interface's name has no slash. */
-const earKey = ({ address, interface: name }: BfdPeer): string => `${name ?? ''}/${familyOf(address)}`;
-
-function viewOf(entry: Entry, multiplier: number): SessionView {
-  const { peer, session, since, reason, seenUp, failures, received, sent } = entry;
-  const { remote, intervals } = session;
-  return {
-    peer: peer.address,
-    interface: peer.interface,
-    localAddress: peer.localAddress,
-    state: session.state,
-    remoteState: remote.state,
-    since,
-    reason,
-    seenUp,
-    diagnostic: diagnosticText(session.diagnostic),
-    remoteDiagnostic: diagnosticText(remote.diagnostic),
-    localDiscriminator: session.discriminator,
-    remoteDiscriminator: remote.discriminator,
-    transmitInterval: intervals.transmit,
-    detectionTime: intervals.detection,
-    multiplier,
-    remoteMultiplier: remote.multiplier,
-    controlPlaneIndependent: remote.independent,
-    failures,
-    received,
-    sent,
-  };
 }
