@@ -1,5 +1,5 @@
 /** A ToR of ours: one agent with its configuration file, asked over its control socket. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -13,6 +13,9 @@ import { downlinksOf, GATEWAY, SUBNET, SUBNET6, TORS } from '../topology/plan.ts
 import type { TorSettings } from './today.ts';
 
 export const socketOf = (directory: string): string => join(directory, 'control.sock');
+
+/** Characters of an agent's log that an error quotes. */
+const LOG_TAIL = 4_000;
 
 /** The agent's configuration file as a value; sections that a case wants to change are there to be spread. */
 export interface AgentConfiguration {
@@ -79,7 +82,11 @@ export async function startPeerless(
   const command = [...agentCommand(), '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];
   const record = await startIn(place, `${tor} agent`, command, log);
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
-  if (!ready || !isRunning(record)) throw new Error(`the agent of ${tor} did not start: see ${log}`);
+  if (!ready || !isRunning(record)) {
+    const what = isRunning(record) ? 'does not answer' : 'ended';
+    // The log goes with the lab.
+    throw new Error(`the agent of ${tor} ${what}: see ${log}\n${readFileSync(log, 'utf8').slice(-LOG_TAIL)}`);
+  }
   return [record, ...((await variant?.daemons?.(settings)) ?? [])];
 }
 
