@@ -66,3 +66,13 @@ test.serial(
     t.true(runAll().some(({ status }) => status === 2));
   },
 );
+
+test('an agent that dies again and again is started again and again, in time for its neighbours and without a busy loop', (t) => {
+  const unit = readFileSync(join(root, 'packaging/peerless.service'), 'utf8');
+  const section = (name: string) => unit.split(/^(?=\[)/m).find((part) => part.startsWith(`[${name}]`)) ?? '';
+  // Elsewhere than in [Unit] systemd ignores it, and gives up after five starts in ten seconds.
+  t.regex(section('Unit'), /^StartLimitIntervalSec=0$/m);
+  t.regex(section('Service'), /^Restart=always$/m);
+  const pause = Number(/^RestartSec=(\d+)ms$/m.exec(section('Service'))?.[1]);
+  t.true(pause >= 250 && pause <= 1000, `${pause} ms`);
+});
