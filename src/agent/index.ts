@@ -2,7 +2,6 @@
  * The agent: composition root, lifecycle, control socket. The domains meet in `tor` and nowhere else; `tor/switch/way.ts`
  * holds the order in which they hear of an event.
  */
-import { spawn } from 'node:child_process';
 import { formatProblem, type Loaded, loadConfig, type TorConfig } from '../config/index.ts';
 import { systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
@@ -12,6 +11,7 @@ import { Lldp, Lldpcli, NO_LLDP } from './lldp/index.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import { rehearse } from './rehearsal/index.ts';
+import { notify } from './supervisor.ts';
 import { reload, serveTor } from './tor/control.ts';
 import { openKernel } from './tor/kernel.ts';
 import type { SwitchKernel } from './tor/surroundings.ts';
@@ -122,11 +122,4 @@ async function listenForMetrics(agent: TorSwitch, log: Log) {
     log.warn({ err: error, ...metrics }, 'metrics are not served: the address can not be bound');
     return undefined;
   }
-}
-
-/** sd_notify(3), by systemd's own helper since Node has no datagram Unix sockets. */
-function notify(state: string): void {
-  if (process.env.NOTIFY_SOCKET === undefined) return;
-  const helper = spawn('systemd-notify', [`--pid=${process.pid}`, state], { stdio: 'ignore' });
-  helper.on('error', () => process.stderr.write('systemd-notify is missing: systemd was not told\n'));
 }
