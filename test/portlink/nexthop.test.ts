@@ -10,6 +10,7 @@ import {
   type NextHopEvent,
   NextHopProbes,
   PROBE_INTERVAL,
+  RETRY,
   type SeenHop,
 } from '../../src/portlink/nexthop/machine.ts';
 
@@ -30,6 +31,8 @@ class Bench {
   /** Who answers, with which MAC. */
   readonly living = new Map<string, Mac>();
   delay = 1;
+  /** The uplink's queue has no room. */
+  full = false;
   #onTheWay: { at: number; address: Address; mac: Mac }[] = [];
 
   static watching(...hops: Address[]): Bench {
@@ -44,8 +47,10 @@ class Bench {
   }
 
   send(event: NextHopEvent): void {
+    const unsent: Address[] = [];
     for (const effect of this.machine.handle(event, this.now)) {
       if (effect.type === 'verdict') this.verdicts.push({ at: this.now, ok: effect.ok, reason: effect.reason });
+      else if (this.full) unsent.push(effect.address);
       else {
         this.probes.push({ ...effect, at: this.now });
         const mac = this.living.get(effect.address);
@@ -54,6 +59,7 @@ class Bench {
         }
       }
     }
+    for (const address of unsent) this.send({ type: 'unsent', port: 'A0', address, full: true });
   }
 
   run(ms: number): void {
@@ -238,9 +244,44 @@ test('a question that could not be sent is not held against the hop', (t) => {
   bench.cut();
   for (let round = 0; round < 40; round++) {
     bench.run(50);
-    bench.send({ type: 'unsent', port: 'A0', address: G });
+    bench.send({ type: 'unsent', port: 'A0', address: G, full: false });
   }
   t.true(bench.verdict.ok);
+});
+
+test('R4.6 a burst that fills the queue is not held against the hop: the question is put again soon', (t) => {
+  const bench = Bench.watching(G);
+  bench.living.set(G, MAC);
+  bench.run(1_000);
+  // Room for one moment between two bursts of nearly the time that a hop has for its answer.
+  for (let burst = 0; burst < 20; burst++) {
+    bench.full = true;
+    bench.run(ANSWER_WAIT - 2 * RETRY);
+    bench.full = false;
+    bench.run(2 * RETRY);
+  }
+  t.deepEqual(
+    bench.verdicts.filter(({ ok }) => !ok),
+    [],
+  );
+  const gaps = bench.probes.slice(1).map(({ at }, index) => at - bench.probes[index]!.at);
+  t.true(Math.max(...gaps) <= PROBE_INTERVAL + ANSWER_WAIT, `${Math.max(...gaps)} ms`);
+});
+
+test('R4.6 an uplink whose queue is never emptied is dead, though later than one that is silent', (t) => {
+  const bench = Bench.watching(G);
+  bench.living.set(G, MAC);
+  bench.run(1_000);
+  const full = bench.now;
+  bench.full = true;
+  bench.run(5_000);
+  t.false(bench.verdict.ok);
+  const after = bench.verdicts.at(-1)!.at - full;
+  t.true(after > MISSES * ANSWER_WAIT, `${after} ms`);
+  t.true(after <= PROBE_INTERVAL + MISSES * 2 * (ANSWER_WAIT + RETRY), `${after} ms`);
+  bench.full = false;
+  bench.run(2 * PROBE_INTERVAL);
+  t.true(bench.verdict.ok, 'and lives again by itself');
 });
 
 test('an answer from nobody we know, or on a port that is down, changes nothing', (t) => {
@@ -267,7 +308,12 @@ const anyEvent: fc.Arbitrary<NextHopEvent | { readonly type: 'pass'; readonly ms
     address: fc.constantFrom(...ADDRESSES),
     mac: fc.constantFrom(MAC, NEW_MAC),
   }),
-  fc.record({ type: fc.constant('unsent' as const), port: fc.constant('A0'), address: fc.constantFrom(...ADDRESSES) }),
+  fc.record({
+    type: fc.constant('unsent' as const),
+    port: fc.constant('A0'),
+    address: fc.constantFrom(...ADDRESSES),
+    full: fc.boolean(),
+  }),
   fc.record({ type: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 2_000 }) }),
 );
 

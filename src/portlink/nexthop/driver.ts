@@ -41,7 +41,7 @@ export interface Asked {
   readonly configured: boolean;
 }
 
-/** No room on the wire is the uplink's trouble, not ours: such a question counts as asked. */
+/** In the socket's or the uplink's queue. */
 const NO_ROOM = new Set(['EAGAIN', 'ENOBUFS']);
 /** Batches of 64 frames in one turn. */
 const BATCHES = 2;
@@ -126,7 +126,11 @@ export class NextHopDriver {
     const unsent: NextHopEvent[] = [];
     for (const effect of this.#probes.handle(event, at)) {
       if (effect.type === 'verdict') judged.push(effect.port);
-      else if (!this.#probe(effect)) unsent.push({ type: 'unsent', port: effect.port, address: effect.address });
+      else {
+        const failure = this.#probe(effect);
+        const { port, address } = effect;
+        if (failure !== undefined) unsent.push({ type: 'unsent', port, address, full: NO_ROOM.has(failure) });
+      }
     }
     for (const port of judged) this.#options.onVerdict(port, at);
     for (const each of unsent) this.#feed(each);
@@ -134,14 +138,14 @@ export class NextHopDriver {
     this.#save();
   }
 
-  /** false: it never left, for no fault of the uplink's. */
-  #probe({ port: name, address, mac }: Extract<NextHopEffect, { type: 'probe' }>): boolean {
+  /** Why it never left; undefined when it did. */
+  #probe({ port: name, address, mac }: Extract<NextHopEffect, { type: 'probe' }>): string | undefined {
     const asker = this.#asker(name, address);
     if (!this.#ears.has(name)) this.#open(name);
     const ear = this.#ears.get(name);
     const failure = !asker ? 'no-asker' : !ear ? 'no-socket' : ear.send(question(address, mac, asker));
     this.#add(failure === undefined ? 'probes.sent' : `probes.failed.${failure}`);
-    return failure === undefined || NO_ROOM.has(failure);
+    return failure;
   }
 
   /**

@@ -7,6 +7,9 @@
  * address over; after MISSES it is silent. So a death is known ANSWER_WAIT * MISSES to PROBE_INTERVAL + ANSWER_WAIT *
  * MISSES after it, which is below one second, and the first answer ends it.
  *
+ * A question that finds no room in the uplink's queue says nothing of the hop, and is put again every RETRY. If there was
+ * none for ANSWER_WAIT on end it counts as asked: a queue that is never emptied is an uplink that is dead.
+ *
  * Invariants
  * - An uplink is judged dead for silence only when one of its hops was alive before, in this life or (`restore`) an
  *   earlier one: our not knowing whom to ask shuts no ports.
@@ -21,6 +24,8 @@ import type { Instant } from '../../model/clock.ts';
 export const PROBE_INTERVAL = 250;
 /** How long a hop has for its answer, ms. */
 export const ANSWER_WAIT = 200;
+/** Until the next try of a question for which there was no room, ms. */
+export const RETRY = 20;
 /** So many unanswered questions in a row are silence. */
 export const MISSES = 3;
 /** More hops than these are not asked on one uplink. */
@@ -41,8 +46,8 @@ export type NextHopEvent =
   | { readonly type: 'link'; readonly port: string; readonly up: boolean }
   /** An answer to a question of ours. */
   | { readonly type: 'answer'; readonly port: string; readonly address: Address; readonly mac: Mac }
-  /** The last probe never left, and not for want of room on the wire: that says nothing of the hop. */
-  | { readonly type: 'unsent'; readonly port: string; readonly address: Address }
+  /** The last probe never left. `full`: for want of room on the uplink. */
+  | { readonly type: 'unsent'; readonly port: string; readonly address: Address; readonly full: boolean }
   /** Before the first `hops`. */
   | { readonly type: 'restore'; readonly hops: readonly SeenHop[] }
   | { readonly type: 'tick' };
@@ -62,6 +67,8 @@ interface Hop {
   /** Unanswered in a row, at most MISSES. */
   missed: number;
   askedAt: Instant | undefined;
+  /** Since then there was no room for the question. */
+  stuckSince: Instant | undefined;
   due: Instant;
 }
 
@@ -99,10 +106,7 @@ export class NextHopProbes {
         break;
       case 'unsent': {
         const hop = this.#uplinks.get(event.port)?.hops.get(event.address);
-        if (hop) {
-          hop.askedAt = undefined;
-          hop.due = now + PROBE_INTERVAL;
-        }
+        if (hop) unsent(hop, event.full, now);
         break;
       }
       case 'tick':
@@ -184,6 +188,7 @@ export class NextHopProbes {
       if (hop.seen && !first) hop.silent = true;
       hop.missed = 0;
       hop.askedAt = undefined;
+      hop.stuckSince = undefined;
       hop.due = now;
     }
   }
@@ -199,6 +204,7 @@ export class NextHopProbes {
     hop.missed = 0;
     if (hop.askedAt !== undefined) hop.due = hop.askedAt + PROBE_INTERVAL;
     hop.askedAt = undefined;
+    hop.stuckSince = undefined;
     if (!hop.named) return;
     for (const other of [...uplink.hops.values()]) if (!other.named) this.#forget(uplink, other);
   }
@@ -206,6 +212,7 @@ export class NextHopProbes {
   #ask(port: string, hop: Hop, now: Instant, effects: NextHopEffect[]): void {
     if (hop.due > now) return;
     if (hop.askedAt !== undefined) {
+      hop.stuckSince = undefined;
       hop.missed = Math.min(hop.missed + 1, MISSES);
       if (hop.missed === MISSES && hop.seen) hop.silent = true;
     }
@@ -232,8 +239,16 @@ const fresh = (address: Address, now: Instant): Hop => ({
   silent: false,
   missed: 0,
   askedAt: undefined,
+  stuckSince: undefined,
   due: now,
 });
+
+function unsent(hop: Hop, full: boolean, now: Instant): void {
+  hop.stuckSince = full ? (hop.stuckSince ?? now) : undefined;
+  if (hop.stuckSince !== undefined && now - hop.stuckSince >= ANSWER_WAIT) return;
+  hop.askedAt = undefined;
+  hop.due = now + (full ? RETRY : PROBE_INTERVAL);
+}
 
 const alive = (hop: Hop): boolean => hop.seen && !hop.silent;
 
