@@ -10,6 +10,7 @@ class Bench {
   readonly asked: { at: number; where: string; address: Address }[] = [];
   readonly called: string[] = [];
   readonly known = new Set<string>();
+  ends = 0;
   readonly sweeper = new Sweeper({
     clock: this.clock,
     ask: (place, address) => {
@@ -21,6 +22,9 @@ class Bench {
       return true;
     },
     known: (address) => this.known.has(address),
+    done: () => {
+      this.ends++;
+    },
   });
 }
 

@@ -1,4 +1,5 @@
 /** R4.1 against the kernel: hosts in namespaces that have never sent a frame. */
+import { readdirSync, readlinkSync } from 'node:fs';
 import test from 'ava';
 import { ETH_P } from 'linux-sockets';
 import type { Prefix } from '../../src/model/address.ts';
@@ -8,6 +9,41 @@ import { ip, Lab, until } from './lab.ts';
 
 const ARP_ONLY = { arp: true, neighbours: false, bgp: false, kernel: false, static: [] };
 const PREFIXES = ['10.10.10.0/26', '2001:db8::/64'] as Prefix[];
+
+/** Descriptors of this process; the tests of a file run one after another. */
+const sockets = (): number =>
+  readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
+    } catch {
+      return false; // the one that the folder was read by
+    }
+  }).length;
+
+test.serial('a bridge that is swept again and again, and made anew in between, costs no descriptors', async (t) => {
+  const lab = new Lab(true);
+  try {
+    await lab.start({ sources: ARP_ONLY, prefixes: ['10.10.10.252/30'] as Prefix[] });
+    const before = sockets();
+    for (let time = 1; time <= 3; time++) {
+      lab.routes.sweep();
+      t.true(await until(() => lab.routes.counters()['sweep.done'] === time));
+      t.is(sockets(), before, `after sweep ${time}`);
+      ip('-n', lab.tor, 'link', 'del', 'br0');
+      ip('-n', lab.tor, 'link', 'add', 'br0', 'address', '02:00:00:00:00:fe', 'type', 'bridge');
+      for (const port of ['A1', 'A2']) ip('-n', lab.tor, 'link', 'set', port, 'master', 'br0');
+      ip('-n', lab.tor, 'link', 'set', 'br0', 'up');
+      ip('-n', lab.tor, 'address', 'add', '10.10.10.254/24', 'dev', 'br0');
+      const bridged = (port: string) => lab.kernel.portByIndex(lab.kernel.port(port)?.master ?? 0)?.name === 'br0';
+      const addressed = () => (lab.kernel.port('br0')?.addresses.length ?? 0) > 0;
+      t.true(await until(() => bridged('A1') && bridged('A2') && addressed()));
+    }
+    t.is(lab.routes.counters()['sweep.failed'], 0);
+    t.true(lab.routes.counters()['sweep.asked']! > 0);
+  } finally {
+    lab.close();
+  }
+});
 
 for (const bridged of [false, true]) {
   const where = bridged ? 'a bridge' : 'routed ports';

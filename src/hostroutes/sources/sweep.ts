@@ -34,6 +34,8 @@ export interface SweeperOptions {
   call(place: SweepPlace): boolean;
   /** It need not be asked: a host already, or ourselves. */
   known(address: Address): boolean;
+  /** Nothing is left to ask. */
+  done(): void;
 }
 
 /**
@@ -92,6 +94,7 @@ export class Sweeper {
       this.#timer = undefined;
       this.#endedAt = clock.now();
       this.count['sweep.done']++;
+      this.#options.done();
       return;
     }
     this.#timer = clock.schedule(clock.now() + (portion * 1000) / this.#rate, () => this.#turn());

@@ -27,7 +27,7 @@ export interface SweepingOptions {
 export class Sweeping {
   readonly #options: SweepingOptions;
   readonly #sweeper: Sweeper;
-  /** Of bridges and VLAN interfaces, that only send. */
+  /** Of bridges and VLAN interfaces, that only send; while a sweep lasts, since such interfaces come and go. */
   readonly #mouths = new Map<number, PortEar>();
   #policy: HostPolicy;
   #own: ReadonlySet<Address>;
@@ -41,6 +41,7 @@ export class Sweeping {
       ask: (place, address) => this.#ask(place, address),
       call: (place) => this.#call(place),
       known: (address) => this.#own.has(address) || options.known(address),
+      done: () => this.#closeMouths(),
     });
   }
 
@@ -77,6 +78,10 @@ export class Sweeping {
 
   stop(): void {
     this.#sweeper.stop();
+    this.#closeMouths();
+  }
+
+  #closeMouths(): void {
     for (const mouth of this.#mouths.values()) mouth.close();
     this.#mouths.clear();
   }
