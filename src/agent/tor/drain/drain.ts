@@ -275,7 +275,10 @@ export class Drain {
     });
     const timer = clock.schedule(now + BEFORE_SHUT, () => {
       this.#shutting.delete(port);
-      if (this.#machine.state(port) === 'moving') groups.drain([port]);
+      if (this.#machine.state(port) !== 'moving') return;
+      // Where packets can't wait they are announced until now; as with any port of ours, the withdrawal goes first.
+      hosts.blockPorts([port], true, reason);
+      groups.drain([port]);
     });
     this.#shutting.set(port, timer);
   }
