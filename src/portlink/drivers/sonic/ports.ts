@@ -341,9 +341,14 @@ export class SonicPorts implements LinkState, PortDriver {
 
   #kernelChanged(change: PortChange): void {
     const { name, at } = change;
-    if (isKnown(this.#picture, name)) this.#tell(name, at);
-    else this.#emit(change);
+    if (!isKnown(this.#picture, name)) this.#emit(change);
+    // By the picture of before, an opening of before would seem done now. It is told with the next picture, if it is one.
+    else if (this.#sighted || !this.#opens(name)) this.#tell(name, at);
     // The member's change may be its port channel's too.
+  }
+
+  #opens(name: string): boolean {
+    return this.#told.get(name)?.adminUp === false && this.#port(name)?.adminUp === true;
   }
 
   #tell(name: string, at: Instant): void {
