@@ -22,6 +22,7 @@ const EXCUSED = [
   'no packet socket on this port',
   'no packet socket on this uplink',
   'what is known of a drain can not be used',
+  'the drain is not remembered',
   'OSPF cannot open its socket',
   'shutting ports without a record on disk',
   'the state was not saved',

@@ -292,15 +292,13 @@ export class BgpGateway {
     this.#onTable();
   }
 
-  /** Lowest ORIGIN, then the oldest. */
+  /** The shortest way, then the lowest ORIGIN, then the oldest (RFC 4271 §9.1.2.2). */
   best(prefix: Prefix): string | undefined {
     let best: { tor: string; path: Path } | undefined;
     for (const [tor, paths] of this.received) {
       const path = paths.get(prefix);
       if (!path) continue;
-      const better =
-        !best || path.origin < best.path.origin || (path.origin === best.path.origin && path.at < best.path.at);
-      if (better) best = { tor, path };
+      if (!best || isBetter(path, best.path)) best = { tor, path };
     }
     return best?.tor;
   }
@@ -350,3 +348,9 @@ export class BgpGateway {
     });
   }
 }
+
+const lengthOf = ({ attributes }: Path): number =>
+  (attributes.asPath ?? []).reduce((sum, { type, asns }) => sum + (type === 'AS_SET' ? 1 : asns.length), 0);
+
+const isBetter = (path: Path, than: Path): boolean =>
+  (lengthOf(path) - lengthOf(than) || path.origin - than.origin || path.at - than.at) < 0;

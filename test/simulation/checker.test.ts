@@ -84,6 +84,15 @@ const vmFallsSilent = async (world: World): Promise<void> => {
   await world.run(25_000);
 };
 
+const drained = async (world: World): Promise<void> => {
+  const { drain } = world.tors.A.life!.agent!;
+  const order = { ports: ['A1'], whole: true, pause: 0, timeout: 2_000, force: false };
+  drain.drain(order);
+  await world.run(8_000);
+  drain.undrain(order);
+  await world.run(30_000);
+};
+
 const withoutWithdrawals = (delta: HostDelta): HostDelta => ({ ...delta, withdrawn: [] });
 
 const CASES: readonly Case[] = [
@@ -180,6 +189,24 @@ const CASES: readonly Case[] = [
         change.name === 'A0' && change.after?.carrier ? undefined : portChanged(change);
     },
     happens: uplinkFlaps,
+  },
+  {
+    title: 'drained ports that stay shut',
+    sees: /A1 is (shut, and no group says why|still shut \d+ ms after its reason has gone)|the drain of A is partial/,
+    defect(_world, _life, { groups }) {
+      groups.undrain = () => {};
+    },
+    happens: drained,
+  },
+  {
+    title: 'hosts that are withdrawn after their port is shut for planned work',
+    sees: /A announces 10\.10\.10\.\d+ on A1, which it has shut/,
+    defect(world, _life, { hosts }) {
+      const portChange = hosts.portChange.bind(hosts);
+      hosts.blockPorts = () => {};
+      hosts.portChange = (change) => void world.clock.after(300, () => portChange(change));
+    },
+    happens: drained,
   },
   {
     title: 'a port that is shut without a reason',

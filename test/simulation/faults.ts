@@ -39,7 +39,7 @@ export class Faults {
       this.#sonic(side);
       return;
     }
-    switch (random.integer(0, 22)) {
+    switch (random.integer(0, 23)) {
       case 0:
       case 1:
       case 2:
@@ -138,6 +138,9 @@ export class Faults {
         break;
       case 20:
         this.#operator.hold(side);
+        break;
+      case 23:
+        this.#operator.drain(side);
         break;
     }
   }
@@ -278,6 +281,7 @@ export class Faults {
       agents.powerOn(side);
       agents.start(side);
       this.#operator.release(side);
+      this.#operator.undrain(side);
       for (const slot of scene.uplinks) this.#giveBack(side, slot);
       for (const slot of SLOTS) if (world.random.chance(0.7)) this.#giveBack(side, slot);
       agents.reload(side, { ...world.base });

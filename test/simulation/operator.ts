@@ -1,4 +1,6 @@
-/** The people: they shut and open ports, hold groups, change the configuration. */
+/** The people: they shut and open ports, hold groups, drain switches, change the configuration. */
+
+import type { DrainOrder } from '../../src/agent/tor/drain/types.ts';
 import type { BoxPort } from './box.ts';
 import { type GroupSettings, HOSTS_4, type Settings } from './scene.ts';
 import type { Side } from './server.ts';
@@ -30,9 +32,11 @@ export class Operator {
     const seen = tor.life?.kernel.port(port.name);
     const remembered = tor.disk.shutPorts.includes(port.name);
     const ours =
-      agent?.groups
-        .views()
-        .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs)) ?? port.byAgent;
+      (agent?.groups.keeperOf(port.name) !== undefined ||
+        agent?.groups
+          .views()
+          .some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs))) ??
+      port.byAgent;
     if (remembered || ours || (tor.life && (!agent || seen?.adminUp !== true))) return;
     world.story(`operator shuts ${port.name}`);
     port.operator = true;
@@ -117,5 +121,48 @@ export class Operator {
       else world.clock.after(500, tell);
     };
     tell();
+  }
+
+  /** `peerless drain`, of the whole switch or of some ports; in the midst of it a stop, or another order. */
+  drain(side: Side): void {
+    const world = this.#world;
+    const { random } = world;
+    const { life } = world.tors[side];
+    if (!life?.agent || life.stopping) return;
+    const candidates = life.agent.drain.candidates();
+    const some = candidates.filter(() => random.chance(0.5));
+    const whole = random.chance(0.6) || some.length === 0;
+    const order: DrainOrder = {
+      ports: whole ? candidates : some,
+      whole,
+      pause: random.pick([0, 200, 1_000]),
+      timeout: random.pick([300, 1_000, 2_000]),
+      force: random.chance(0.3),
+    };
+    world.story(`operator drains ${whole ? side : some.join(' ')}${order.force ? ', by force' : ''}`);
+    life.agent.drain.drain(order);
+    if (random.chance(0.2)) this.#later(10, 3_000, () => world.tors[side].life?.agent?.drain.halt());
+    this.#later(100, 9_000, () => this.#undrain(side, order));
+  }
+
+  #undrain(side: Side, order: DrainOrder): void {
+    const world = this.#world;
+    const { life } = world.tors[side];
+    if (!life?.agent || life.stopping) return;
+    world.story(`operator undrains ${order.whole ? side : order.ports.join(' ')}`);
+    life.agent.drain.undrain(order);
+  }
+
+  /** Everything comes back; asked again while something has stayed shut, as a kernel may have refused it. */
+  undrain(side: Side): void {
+    const { clock, tors } = this.#world;
+    const { life } = tors[side];
+    const drain = life?.stopping ? undefined : life?.agent?.drain;
+    if (drain && !drain.active) return;
+    if (drain && drain.view().phase !== 'undraining') {
+      const ports = drain.view().ports.map(({ port }) => port);
+      this.#undrain(side, { ports, whole: true, pause: 200, timeout: 2_000, force: false });
+    }
+    clock.after(drain ? 2_000 : 500, () => this.undrain(side));
   }
 }

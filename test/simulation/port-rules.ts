@@ -3,6 +3,7 @@
  * from what the agent thinks of them; only what it has learned of the fabric is asked of it.
  */
 import type { GroupView } from '../../src/agent/api.ts';
+import { DRAIN } from '../../src/portlink/index.ts';
 import { isOn } from './box.ts';
 import { type GroupSettings, levelOf, SLOTS, shutOn } from './scene.ts';
 import type { Side } from './server.ts';
@@ -49,14 +50,15 @@ export class PortRules {
     for (const slot of SLOTS) this.#groupOf(side, slot, agent ? life : undefined);
   }
 
-  /** A port is shut: by an operator, or by a group that says so. */
+  /** A port is shut: by an operator, for planned work, or by a group that says so. */
   #ownership(side: Side, slot: number, life: Life | undefined): void {
     const world = this.#world;
     const now = world.clock.now();
     const port = world.port(side, slot);
     const ours = world.scene.uplinks.includes(slot)
       ? port.byAgent
-      : this.#views.some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
+      : life?.agent?.groups.keeperOf(port.name) === DRAIN ||
+        this.#views.some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
     if (!life || port.adminUp || port.operator || ours || world.tors[side].sonic?.troubled()) {
       this.#unowned.delete(port.name);
       return;
@@ -99,6 +101,7 @@ export class PortRules {
       view?.held === undefined &&
       !port.adminUp &&
       !port.operator &&
+      !this.#isDrained(life, port.name) &&
       life.agent!.fabric.readiness().ready &&
       !(group && settings.enabled && shutOn(group, levelOf(group, up)).has(slot));
     this.#count(this.#free, port.name, free);
@@ -138,9 +141,16 @@ export class PortRules {
     for (const name of ports) {
       const slot = Number(name.slice(1));
       const groups = world.settings[side].groups;
+      if (this.#isDrained(life, name)) continue;
       if (!groups.some((group) => this.#reason(side, life, group, slot)))
         world.violation(`${side} shuts ${name}, and no group has a reason`);
     }
+  }
+
+  /** Somebody asked for it, and has not asked for the contrary. */
+  #isDrained({ agent }: Life, name: string): boolean {
+    const state = agent!.drain.view().ports.find(({ port }) => port === name)?.state;
+    return state === 'moving' || state === 'shut';
   }
 
   #reason(side: Side, life: Life, group: GroupSettings, slot: number): boolean {

@@ -14,6 +14,7 @@ export function quietEnd(world: World): void {
     addressesOf(world, side);
     announcementsOf(world, side);
     portsOf(world, side);
+    drainOf(world, side);
   }
 }
 
@@ -65,4 +66,10 @@ function portsOf(world: World, side: Side): void {
   }
   for (const view of world.tors[side].life!.agent!.groups.views())
     if (view.state !== 'up') world.violation(`group ${view.name} of ${side} is ${view.state}: ${view.reason}`);
+}
+
+function drainOf(world: World, side: Side): void {
+  const { phase, preference, reason } = world.tors[side].life!.agent!.drain.view();
+  if (phase !== 'none' || preference !== 'normal')
+    world.violation(`the drain of ${side} is ${phase}, its preference ${preference}: ${reason}`);
 }
