@@ -154,6 +154,7 @@ export class BfdSpeaker implements Speaker {
       since: this.#options.clock.now(),
       reason: before?.session ? 'Up when the agent ended' : '',
       seenUp: before !== undefined,
+      seenBefore: before !== undefined,
       failures: 0,
       received: 0,
       sent: 0,
@@ -163,8 +164,8 @@ export class BfdSpeaker implements Speaker {
   }
 
   #remove(id: string, entry: Entry): void {
-    this.#feed(entry, { type: 'disable' });
     this.#entries.delete(id);
+    this.#feed(entry, { type: 'disable' });
     this.#hush(entry);
     this.#arm();
   }
@@ -330,10 +331,18 @@ export class BfdSpeaker implements Speaker {
   #changed(entry: Entry, change: SessionChange): void {
     const { from, to, reason, failure, at, peer, interface: name } = change;
     entry.since = at;
-    entry.reason = reason;
-    if (to === 'Up') entry.seenUp = true;
-    // Whoever switched it off on purpose may never switch it on again.
-    else if (entry.session.remote.state === 'AdminDown') entry.seenUp = false;
+    // While it is on its way up again, why it fell is what matters.
+    if (from === 'Up' || to === 'Up') entry.reason = reason;
+    const { remote } = entry.session;
+    if (to === 'Up') {
+      entry.seenBefore = entry.seenUp;
+      entry.seenUp = true;
+    } else if (remote.state === 'AdminDown') {
+      // Whoever switched it off on purpose may never switch it on again.
+      entry.seenUp = false;
+    } else if (from === 'Up' && !failure && remote.state === 'Down' && remote.discriminator !== 0) {
+      entry.seenUp = entry.seenBefore;
+    }
     if (failure) {
       entry.failures++;
       this.#tally('failures');

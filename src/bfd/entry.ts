@@ -16,6 +16,8 @@ export interface Entry {
   reason: string;
   /** It was Up once, and not switched off by its peer since. */
   seenUp: boolean;
+  /** What `seenUp` was before the session came Up last. */
+  seenBefore: boolean;
   failures: number;
   received: number;
   sent: number;

@@ -66,6 +66,8 @@ test.serial('R4.6 FRR: a link that is dead in one direction brings both ends dow
   const frr = await bench.frr({ bfdd: V4 });
   await bench.start({ peers: [{}] });
   await bench.up();
+  // A session that is younger may be begun anew.
+  await sleep(3_500);
   bench.silence('ingress');
   await bench.down();
   t.like(bench.changes.at(-1), { failure: true, reason: 'the peer does not hear us, or has begun anew' });

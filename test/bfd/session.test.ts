@@ -77,6 +77,15 @@ class Alone {
     return this;
   }
 
+  /** Nothing changes for so long. */
+  steady(ms: number): this {
+    for (const end = this.now + ms; this.now < end; ) {
+      this.wait(100);
+      this.hear({ state: 'Up' });
+    }
+    return this;
+  }
+
   forget(): void {
     this.sent = [];
     this.sentAt = [];
@@ -144,7 +153,7 @@ test('R4.6 two ends come Up by three packets and agree on their intervals', (t) 
 
 test('R4.6 a wire that is cut in one direction brings both ends down, the one by silence, the other by its word', (t) => {
   const pair = new Pair(SETTINGS, SETTINGS);
-  pair.wait(3_000);
+  pair.wait(4_000);
   t.deepEqual(pair.both(), ['Up', 'Up']);
   pair.cut[0] = true;
   const cutAt = pair.now;
@@ -321,9 +330,19 @@ test('RFC 5882 §3.2: a peer that switches BFD off is Down, and is no failure', 
   const end = new Alone().up();
   end.hear({ state: 'AdminDown', diagnostic: DIAGNOSTIC.administrativelyDown });
   t.like(end.states.at(-1), { from: 'Up', to: 'Down', failure: false });
-  const other = new Alone().up();
+  const other = new Alone().up().steady(5_000);
   other.hear({ state: 'Down', diagnostic: DIAGNOSTIC.controlDetectionTimeExpired });
   t.like(other.states.at(-1), { from: 'Up', to: 'Down', failure: true });
+});
+
+test('a peer that begins a young session anew is no failure; silence of a young one is', (t) => {
+  const anew = new Alone().up();
+  anew.wait(200);
+  anew.hear({ state: 'Down', diagnostic: DIAGNOSTIC.pathDown });
+  t.like(anew.states.at(-1), { from: 'Up', to: 'Down', failure: false });
+  const silent = new Alone().up();
+  silent.wait(5_000);
+  t.like(silent.states.at(-1), { from: 'Up', to: 'Down', failure: true });
 });
 
 test('what was never Up fails nothing', (t) => {

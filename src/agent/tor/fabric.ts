@@ -199,6 +199,11 @@ export class Fabric implements Speakers {
     return this.#uplinks.defaultRoute(port);
   }
 
+  /** Whose session on the port was just reset by a reload. */
+  resetOn(port: string): string | undefined {
+    return this.#resets.on(port);
+  }
+
   neighboursOn(port: Port): Address[] {
     return this.#uplinks.neighboursOn(port);
   }

@@ -116,6 +116,7 @@ export class TorSwitch {
     return [
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
       ...this.#parts.sight.warnings(),
+      ...this.groups.warnings(),
       ...this.management.warnings(),
       ...neighbourRoomWarnings(this.hosts.count()),
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
@@ -190,6 +191,7 @@ export class TorSwitch {
   async stop(): Promise<void> {
     const { nextHops, bfd, handoff, memory, projection, installer, room } = this.#parts;
     this.#settleTimer?.cancel();
+    bfd.leaving();
     nextHops.close();
     this.management.close();
     this.drain.close();

@@ -3,7 +3,8 @@
  *
  * Two questions are kept apart. Whether the peer hears us and we hear it is the state. Whether a session that fell means
  * that the way to the peer is broken is `failure`: it was Up, and the peer did not fall silent on purpose (AdminDown, RFC
- * 5882 §3.2). A session that was never Up is no failure of anything: the peer may not speak BFD at all.
+ * 5882 §3.2). A session that was never Up is no failure of anything: the peer may not speak BFD at all. Nor is it one when the
+ * peer takes back its word at once: FRR makes its sessions anew while the routing protocols that ask for them come up.
  *
  * Invariants
  * - Nothing is sent while the path is down, and what is sent unasked keeps the pace of §6.8.7; a Poll is answered at once.
@@ -14,6 +15,9 @@ import type { Instant } from '../../model/clock.ts';
 import { type ControlPacket, DIAGNOSTIC, type SessionState } from '../codec/packet.ts';
 import { nextState } from './state.ts';
 import { Timers } from './timers.ts';
+
+/** So young (ms) a session may be begun anew by the peer without a failure; silence is one at any age. */
+const YOUNG = 3_000;
 
 export interface SessionSettings {
   /** Between two packets, ours and the peer's, ms: at least 1. */
@@ -98,6 +102,7 @@ export class BfdSession {
   #remote: Remote = UNKNOWN;
   /** The peer itself has said that the session is Up, to this life. */
   #confirmed = false;
+  #upAt: Instant = Number.NEGATIVE_INFINITY;
   #path = false;
   #stretched: number | undefined;
   #heardAt: Instant | undefined;
@@ -230,15 +235,17 @@ export class BfdSession {
     }
     const before = this.#state;
     const next = nextState(before, packet.state);
-    if (next === 'Up') this.#confirmed = true;
     if (next === 'Down' && before !== 'Down') {
       const purpose = packet.state === 'AdminDown';
       const reason = purpose ? 'the peer has switched it off' : 'the peer does not hear us, or has begun anew';
-      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, !purpose, effects);
+      const young = now - this.#upAt < YOUNG;
+      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, !purpose && !young, effects);
     } else {
+      if (next === 'Up' && !this.confirmed) this.#upAt = now;
       // A diagnostic stands until the session is well again.
       const diagnostic = next === 'Up' ? DIAGNOSTIC.none : this.#diagnostic;
       this.#enter(next, diagnostic, 'both hear each other', false, effects);
+      if (next === 'Up') this.#confirmed = true;
     }
     this.#heardAt = now;
     if (packet.poll && this.#path) this.#send(now, true, effects);

@@ -40,6 +40,8 @@ export interface BfdOptions {
   /** UDP when absent. */
   readonly sockets?: BfdSockets | undefined;
   readonly random?: (() => number) | undefined;
+  /** Whose routing session on the port a reload has just reset, in words: gateways end BFD with it (FRR). */
+  resetOn(port: string): string | undefined;
   /** Verdicts on uplinks may have changed: ask for them. */
   onVerdict(): void;
   /** `fall` ends what stands on the way to a neighbour; after the verdicts. */
@@ -110,6 +112,8 @@ export class Bfd {
     const living = here.find(({ state }) => state === 'Up');
     if (living) return { ready: true, reason: `BFD with ${living.peer} is Up` };
     const dead = here.filter(({ seenUp, failures }) => seenUp && (failures > 0 || !this.#settling));
+    const reset = this.#options.resetOn(port);
+    if (dead.length > 0 && reset !== undefined) return { ready: true, reason: `${reset} was reset by a reload` };
     if (dead.length > 0) {
       const reason = dead.map(({ peer, state, reason: why }) => `BFD with ${peer} is ${state}${why && `: ${why}`}`);
       return { ready: false, reason: reason.join(', ') };
@@ -145,9 +149,14 @@ export class Bfd {
     return this.#speaker.counters();
   }
 
-  stop(): void {
+  /** From here on what happens to sessions is the agent's own doing, and nothing follows from it. */
+  leaving(): void {
     this.#running = false;
     this.#settling?.cancel();
+  }
+
+  stop(): void {
+    this.leaving();
     this.#speaker.stop();
     this.#store.flush();
   }
@@ -248,6 +257,7 @@ export class Bfd {
         fields: { peer, ...(place === undefined ? {} : { interface: place }), from, to, reason, failure },
       });
     }
+    if (!this.#running || to === 'AdminDown') return;
     if (failure) {
       this.#failed.add(id);
       onFailure(`BFD with ${where}: ${reason}`, place, at, () => this.#fall(peer, place));

@@ -205,6 +205,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     store: bfdMemory ?? memoryFile(inState('bfd.json')),
     sockets: bfdSockets,
     random,
+    resetOn: (port) => fabric.resetOn(port),
     onVerdict: () => tell.bfdVerdict(),
     onFailure: (cause, port, at, fall) => tell.bfdFailure(cause, port, at, fall),
     onReturn: (port, at) => fabric.silenceChanged(port, false, at),
