@@ -5,12 +5,12 @@ import { DrainCommand, drainFlags, orderOf } from '../cli/drain-command.ts';
 import { dryRunFlag } from '../cli/portlink-command.ts';
 
 export default class Drain extends DrainCommand {
-  static override summary = 'Take all servers to the other switch, without loss: for planned work on this one.';
+  static override summary = 'Take all servers to the other switch, without loss to them: for planned work on this one.';
   static override description =
     `First everything that this switch announces becomes less preferable (GRACEFUL_SHUTDOWN, RFC 8326, and a longer path in
 BGP; the worst metric in OSPF). Then the ports to servers are shut one by one: packets for the hosts of a port wait until the
 other switch is seen, through the fabric, to announce them. A port with a host that nobody else announces is opened again and
-kept, unless --force is given.
+kept, unless --force is given. What a server sends until it has noticed that its link is gone is lost: its bond knows how long.
 
 The work is the agent's: it goes on when this command is killed. Ctrl-C stops after the port that is under way. A drained
 switch stays drained over restarts, until \`peerless undrain\`. Exit code 1: not everything is drained.`;
