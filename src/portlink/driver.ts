@@ -31,6 +31,8 @@ export interface PortLinkDriverOptions {
    * before it returns; everything else comes after the kernel has been asked, for traces and events.
    */
   readonly onEffect?: (effect: PortLinkEffect, at: Instant) => void;
+  /** What was shut can't be written down, and why; undefined: it can again. */
+  readonly onUnwritable?: (problem: string | undefined) => void;
 }
 
 /** After a snapshot that could not be written, until the next attempt, ms. */
@@ -50,11 +52,11 @@ export class PortLinkDriver {
   /** undefined: what was to be saved last was not. */
   #savedVersion: number | undefined;
   #saveTimer: Timer | undefined;
+  #unwritable: string | undefined;
   #timer: Timer | undefined;
   #timerAt: Instant | undefined;
   #stopped = false;
 
-  /** @throws when the state file's folder can't be used */
   constructor(options: PortLinkDriverOptions) {
     this.#options = options;
     this.#wallClock = options.wallClock ?? Date.now;
@@ -87,8 +89,12 @@ export class PortLinkDriver {
   #earlier(): Memory {
     if (this.#memory) return this.#memory;
     const { clock, log } = this.#options;
-    const { ports, holds, problems } = this.#state.load();
+    const { ports, holds, problems, unwritable } = this.#state.load();
     for (const problem of problems) log.error({ file: this.#options.stateFile }, `portlink: state file: ${problem}`);
+    if (unwritable !== undefined) {
+      this.#disk(unwritable);
+      this.#saveAgain();
+    }
     const shift = clock.now() - this.#wallClock();
     for (const { port, group } of ports) if (group === DRAIN) this.#drainable.add(port);
     if (ports.length > 0) {
@@ -212,6 +218,7 @@ export class PortLinkDriver {
     } catch (error) {
       // A broken disk must not stop a failover; until it is mended a crash would leave these ports shut and unknown.
       this.#options.log.error({ err: error, ports }, 'portlink: shutting ports without a record on disk');
+      this.#disk((error as Error).message);
     }
   }
 
@@ -268,11 +275,23 @@ export class PortLinkDriver {
     this.#savedVersion = version;
     const memory = this.groups.memory();
     this.#track(
-      this.#state.save({ ports: this.#stored(memory), holds: memory.holds }).catch((error: unknown) => {
-        this.#options.log.error({ err: error, file: this.#options.stateFile }, 'portlink: the state was not saved');
-        this.#saveAgain();
-      }),
+      this.#state.save({ ports: this.#stored(memory), holds: memory.holds }).then(
+        () => this.#disk(undefined),
+        (error: Error) => {
+          this.#disk(error.message);
+          this.#saveAgain();
+        },
+      ),
     );
+  }
+
+  #disk(problem: string | undefined): void {
+    if (problem === this.#unwritable) return;
+    this.#unwritable = problem;
+    const file = this.#options.stateFile;
+    if (problem === undefined) this.#options.log.info({ file }, 'portlink: the state is saved again');
+    else this.#options.log.error({ file }, `portlink: the state was not saved: ${problem}`);
+    this.#options.onUnwritable?.(problem);
   }
 
   /** Or a hold that was ended while the disk was full would be there again after a crash. */

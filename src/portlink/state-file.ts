@@ -11,6 +11,9 @@
  * An intent that was not carried out does no harm: at the next start the port is found open and forgotten. The intent is
  * emptied as soon as a snapshot that contains it is on disk. Opening needs none: a port that is still remembered and found
  * open is forgotten too.
+ *
+ * A disk that can't be written (full, read-only, not there) is no reason to be without failover: the agent starts, the
+ * groups act, and whoever has the file says that a crash would leave ports shut and unknown. Each write tries anew.
  */
 import {
   closeSync,
@@ -42,6 +45,8 @@ export interface StoredState {
 export interface LoadedState extends StoredState {
   /** What could not be read, in plain words. A damaged snapshot is kept beside as `<file>.damaged`. */
   readonly problems: readonly string[];
+  /** Nothing can be written now, and why. */
+  readonly unwritable?: string | undefined;
 }
 
 /** Where the groups' memory is kept; `StateFile` in production. */
@@ -52,21 +57,21 @@ const VERSION = 1;
 export class StateFile {
   readonly #path: string;
   #intent: number | undefined;
+  #closed = false;
   #intents = 0;
   /** The last line has no end: a full disk, or a crash in the midst of it. The next must not become part of it. */
   #torn = false;
   #saving: Promise<void> = Promise.resolve();
   #pending: StoredState | undefined;
 
-  /** @throws when the folder can't be made or the intent can't be opened */
   constructor(file: string) {
     this.#path = file;
-    mkdirSync(path.dirname(file), { recursive: true });
-    this.#intent = openSync(`${file}.intent`, 'a+', 0o600);
   }
 
+  /** Never throws: what can't be read is in `problems`. */
   load(): LoadedState {
     const problems: string[] = [];
+    const unwritable = attempt(() => this.#openIntent());
     const ports = new Map<string, StoredPort>();
     let holds: StoredState['holds'] = {};
     if (existsSync(this.#path)) {
@@ -85,10 +90,15 @@ export class StateFile {
         holds = readHolds(stored.holds);
       } catch (error) {
         problems.push(`${this.#path}: ${(error as Error).message}`);
-        renameSync(this.#path, `${this.#path}.damaged`);
+        const kept = attempt(() => renameSync(this.#path, `${this.#path}.damaged`));
+        if (kept !== undefined) problems.push(kept);
       }
     }
-    const intents = readFileSync(`${this.#path}.intent`, 'utf8');
+    let intents = '';
+    const unread = attempt(() => {
+      if (existsSync(`${this.#path}.intent`)) intents = readFileSync(`${this.#path}.intent`, 'utf8');
+    });
+    if (unread !== undefined) problems.push(unread);
     this.#torn = intents !== '' && !intents.endsWith('\n');
     for (const line of intents.split('\n')) {
       if (line === '') continue;
@@ -103,15 +113,15 @@ export class StateFile {
         problems.push(`${this.#path}.intent: ${(error as Error).message}`); // the line being written at a crash
       }
     }
-    return { ports: [...ports.values()], holds, problems };
+    return { ports: [...ports.values()], holds, problems, unwritable };
   }
 
   /** Before the shut: survives SIGKILL when it returns. @throws on a full or broken disk */
   intend(ports: readonly StoredPort[]): void {
-    if (this.#intent === undefined) throw new Error('the state file is closed');
+    const intent = this.#openIntent();
     this.#intents++;
     const line = `${this.#torn ? '\n' : ''}${JSON.stringify(ports)}\n`;
-    const written = writeSync(this.#intent, line);
+    const written = writeSync(intent, line);
     this.#torn = written < Buffer.byteLength(line);
     if (this.#torn) throw new Error('the intent was written in part only: is the disk full?');
   }
@@ -130,17 +140,22 @@ export class StateFile {
   /** Waits for what is being saved. */
   async close(): Promise<void> {
     await this.#saving.catch(() => undefined);
-    if (this.#intent !== undefined) closeSync(this.#intent);
-    this.#intent = undefined;
+    this.#closed = true;
+    this.#dropIntent();
   }
 
   async #write(): Promise<void> {
     const state = this.#pending;
     this.#pending = undefined;
     if (!state) return;
+    // Opened here too, where nothing waits for it, when it could not be before.
+    const intent = this.#openIntent();
     const intents = this.#intents;
     const fresh = `${this.#path}.new`;
-    const file = await open(fresh, 'w', 0o600);
+    const file = await open(fresh, 'w', 0o600).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') this.#dropIntent(); // the folder has gone, and the open file with it
+      throw error;
+    });
     try {
       await file.writeFile(`${JSON.stringify({ version: VERSION, ...state }, null, 2)}\n`);
       await file.sync();
@@ -155,7 +170,32 @@ export class StateFile {
       await folder.close();
     }
     // An intent written meanwhile is not in this snapshot; the next one, already asked for, will contain it.
-    if (intents === this.#intents && this.#intent !== undefined) ftruncateSync(this.#intent, 0);
+    if (intents === this.#intents) ftruncateSync(intent, 0);
+  }
+
+  /** @throws when the folder can't be made or the file can't be opened */
+  #openIntent(): number {
+    if (this.#intent === undefined) {
+      if (this.#closed) throw new Error('the state file is closed');
+      mkdirSync(path.dirname(this.#path), { recursive: true });
+      this.#intent = openSync(`${this.#path}.intent`, 'a+', 0o600);
+    }
+    return this.#intent;
+  }
+
+  #dropIntent(): void {
+    if (this.#intent !== undefined) closeSync(this.#intent);
+    this.#intent = undefined;
+  }
+}
+
+/** Why it was not done; undefined when it was. */
+function attempt(work: () => void): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

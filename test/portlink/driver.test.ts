@@ -52,6 +52,7 @@ function agent(
   const calls: string[] = [];
   const effects: PortLinkEffect[] = [];
   const errors: string[] = [];
+  const disk: (string | undefined)[] = [];
   const hooks: { refuse?: Error; refusePort?: string; onSetAdmin?: () => void; onWithdraw?: () => void } = {};
   const port = (name: string): Port | undefined => {
     const wire = wires.get(name);
@@ -88,6 +89,7 @@ function agent(
           : Promise.resolve();
       },
     },
+    onUnwritable: (problem) => disk.push(problem),
     onEffect: (effect) => {
       effects.push(effect);
       if (effect.type === 'withdraw') {
@@ -101,7 +103,7 @@ function agent(
     wires.get(name)!.carrier = on;
     driver.portChanged({ name, before: undefined, after: port(name), at: clock.now() });
   };
-  return { driver, clock, calls, effects, errors, hooks, carrier };
+  return { driver, clock, calls, effects, errors, disk, hooks, carrier };
 }
 
 const wiresUp = () => new Map(['A0', 'A1', 'A2', 'A3', 'A4'].map((name) => [name, { adminUp: true, carrier: true }]));
@@ -265,6 +267,26 @@ test('a state folder that vanishes does not stop the failover', async (t) => {
   t.is(two.calls.at(-1), 'down A1,A2,A3,A4');
   await two.driver.settled();
   t.regex(two.errors.join(), /not saved/);
+});
+
+test('R4.6 R4.7 a disk that can not be written from the start on does not stop the failover, and is told until it can', async (t) => {
+  const blocked = path.join(folder(t), 'no-folder');
+  writeFileSync(blocked, '');
+  const file = path.join(blocked, 'portlink.json');
+  const one = agent(file, [group()], wiresUp());
+  t.regex(one.disk.join(), /ENOTDIR|EEXIST/);
+  one.clock.advance(20_000);
+  one.carrier('A0', false);
+  t.is(one.calls.at(-1), 'down A1,A2,A3,A4');
+  await one.driver.settled();
+  t.regex(one.errors.join(), /without a record on disk/);
+  t.not(one.disk.at(-1), undefined);
+  rmSync(blocked);
+  one.clock.advance(5_000);
+  await one.driver.settled();
+  t.is(one.disk.at(-1), undefined, 'written again');
+  t.is(stored(file).length, 4);
+  await one.driver.stop();
 });
 
 test('ports of no group are ignored; configure watches the new ones at once', (t) => {

@@ -58,6 +58,7 @@ export class PortGroups {
   readonly #blocked = new Map<string, string>();
   #configs: readonly PortLinkGroup[];
   #spared: ReadonlySet<string> = new Set();
+  #unwritable: string | undefined;
 
   constructor(options: PortGroupsOptions) {
     this.#options = options;
@@ -72,7 +73,12 @@ export class PortGroups {
       ...(options.state === undefined ? {} : { state: options.state }),
       ...(options.wallClock === undefined ? {} : { wallClock: options.wallClock }),
       onEffect: (effect, at) => this.#onEffect(effect, at),
+      onUnwritable: (problem) => this.#onUnwritable(problem),
     });
+  }
+
+  warnings(): string[] {
+    return this.#unwritable === undefined ? [] : [unwritableText(this.#unwritable)];
   }
 
   /**
@@ -230,6 +236,16 @@ export class PortGroups {
     return view && this.#view(view);
   }
 
+  #onUnwritable(problem: string | undefined): void {
+    this.#unwritable = problem;
+    this.#options.events.record({
+      type: problem === undefined ? 'portlink.written' : 'portlink.unwritable',
+      severity: problem === undefined ? 'info' : 'warning',
+      message: problem === undefined ? 'what is shut is on the disk again' : unwritableText(problem),
+      ...(problem === undefined ? {} : { fields: { problem } }),
+    });
+  }
+
   #onEffect(effect: PortLinkEffect, at: Instant): void {
     const { events } = this.#options;
     switch (effect.type) {
@@ -298,6 +314,9 @@ export class PortGroups {
     return lldp.length === 0 ? {} : { lldp };
   }
 }
+
+const unwritableText = (problem: string): string =>
+  `what port-link groups shut can not be written down, after a crash such ports would stay shut: ${problem}`;
 
 function settingsOf({ name: _, ...group }: PortLinkGroup): Required<PortLinkSettings> {
   return {
