@@ -143,6 +143,7 @@ export class BfdSpeaker implements Speaker {
       multiplier,
       discriminator: this.#discriminator(),
       random: this.#random,
+      direct: peer.interface !== undefined,
       remembered: this.#pathUp(peer) ? before?.session : undefined,
     });
     const entry: Entry = {
@@ -333,11 +334,11 @@ export class BfdSpeaker implements Speaker {
     entry.since = at;
     // While it is on its way up again, why it fell is what matters.
     if (from === 'Up' || to === 'Up') entry.reason = reason;
-    const { remote } = entry.session;
+    const { remote, switchedOff } = entry.session;
     if (to === 'Up') {
       entry.seenBefore = entry.seenUp;
       entry.seenUp = true;
-    } else if (remote.state === 'AdminDown') {
+    } else if (switchedOff) {
       // Whoever switched it off on purpose may never switch it on again.
       entry.seenUp = false;
     } else if (from === 'Up' && !failure && remote.state === 'Down' && remote.discriminator !== 0) {

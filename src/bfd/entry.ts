@@ -43,6 +43,7 @@ export function viewOf(entry: Entry, multiplier: number): SessionView {
     localAddress: peer.localAddress,
     state: session.state,
     remoteState: remote.state,
+    switchedOff: session.switchedOff,
     since,
     reason,
     seenUp,

@@ -39,6 +39,8 @@ export interface SessionView {
   readonly localAddress: Address | undefined;
   readonly state: SessionState;
   readonly remoteState: SessionState;
+  /** By the peer, on purpose. */
+  readonly switchedOff: boolean;
   readonly since: Instant;
   /** In plain words; empty when nothing has happened yet. */
   readonly reason: string;

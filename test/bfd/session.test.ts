@@ -37,9 +37,11 @@ class Alone {
   states: Extract<SessionEffect, { type: 'state' }>[] = [];
   discarded: string[] = [];
 
-  constructor(options: { settings?: SessionSettings; random?: () => number; remembered?: Remembered } = {}) {
-    const { settings = SETTINGS, random = () => 1, remembered } = options;
-    this.session = new BfdSession({ ...settings, discriminator: 1, random, remembered });
+  constructor(
+    options: { settings?: SessionSettings; random?: () => number; direct?: boolean; remembered?: Remembered } = {},
+  ) {
+    const { settings = SETTINGS, random = () => 1, direct = true, remembered } = options;
+    this.session = new BfdSession({ ...settings, discriminator: 1, random, direct, remembered });
     this.feed({ type: 'path', up: true });
   }
 
@@ -104,8 +106,8 @@ class Pair {
 
   constructor(one: SessionSettings, other: SessionSettings, random: () => number = () => 0.5) {
     this.ends = [
-      new BfdSession({ ...one, discriminator: 11, random }),
-      new BfdSession({ ...other, discriminator: 22, random }),
+      new BfdSession({ ...one, discriminator: 11, random, direct: true }),
+      new BfdSession({ ...other, discriminator: 22, random, direct: true }),
     ];
     for (const index of [0, 1]) this.feed(index, { type: 'path', up: true });
   }
@@ -333,6 +335,15 @@ test('RFC 5882 §3.2: a peer that switches BFD off is Down, and is no failure', 
   const other = new Alone().up().steady(5_000);
   other.hear({ state: 'Down', diagnostic: DIAGNOSTIC.controlDetectionTimeExpired });
   t.like(other.states.at(-1), { from: 'Up', to: 'Down', failure: true });
+});
+
+test('Path Down: of a neighbour it means that its session is gone, of a peer many hops away what it says', (t) => {
+  for (const direct of [true, false]) {
+    const end = new Alone({ direct }).up().steady(5_000);
+    end.hear({ state: 'Down', diagnostic: DIAGNOSTIC.pathDown });
+    t.like(end.states.at(-1), { from: 'Up', to: 'Down', failure: !direct });
+    t.is(end.session.switchedOff, direct);
+  }
 });
 
 test('a peer that begins a young session anew is no failure; silence of a young one is', (t) => {

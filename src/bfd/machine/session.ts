@@ -4,7 +4,9 @@
  * Two questions are kept apart. Whether the peer hears us and we hear it is the state. Whether a session that fell means
  * that the way to the peer is broken is `failure`: it was Up, and the peer did not fall silent on purpose (AdminDown, RFC
  * 5882 §3.2). A session that was never Up is no failure of anything: the peer may not speak BFD at all. Nor is it one when the
- * peer takes back its word at once: FRR makes its sessions anew while the routing protocols that ask for them come up.
+ * peer takes back its word at once: FRR makes its sessions anew while the routing protocols that ask for them come up. Nor when
+ * a neighbour one hop away says Path Down: that it can be heard belies it, and FRR says so when it deletes a session, because
+ * BFD was switched off or the OSPF neighbour that asked for it has gone.
  *
  * Invariants
  * - Nothing is sent while the path is down, and what is sent unasked keeps the pace of §6.8.7; a Poll is answered at once.
@@ -88,6 +90,8 @@ export interface SessionOptions extends SessionSettings {
   readonly discriminator: number;
   /** 0 <= x < 1. */
   readonly random: () => number;
+  /** One hop away. */
+  readonly direct: boolean;
   /** Up in an earlier life: it is Up here too, until the peer says otherwise or nothing. */
   readonly remembered?: Remembered | undefined;
 }
@@ -95,6 +99,7 @@ export interface SessionOptions extends SessionSettings {
 export class BfdSession {
   readonly discriminator: number;
   readonly #random: () => number;
+  readonly #direct: boolean;
   readonly #timers: Timers;
   #settings: SessionSettings;
   #state: SessionState = 'Down';
@@ -111,9 +116,10 @@ export class BfdSession {
   #lastSent: ControlPacket | undefined;
 
   constructor(options: SessionOptions) {
-    const { interval, multiplier, discriminator, random, remembered } = options;
+    const { interval, multiplier, discriminator, random, direct, remembered } = options;
     this.discriminator = remembered?.localDiscriminator ?? discriminator;
     this.#random = random;
+    this.#direct = direct;
     this.#settings = { interval, multiplier };
     this.#timers = new Timers({ tx: interval, rx: interval });
     if (remembered) {
@@ -132,6 +138,11 @@ export class BfdSession {
 
   get state(): SessionState {
     return this.#state;
+  }
+
+  /** By the peer, on purpose. */
+  get switchedOff(): boolean {
+    return this.#switchedOff;
   }
 
   get diagnostic(): number {
@@ -206,6 +217,11 @@ export class BfdSession {
     return due.length > 0 ? Math.min(...due) : undefined;
   }
 
+  get #switchedOff(): boolean {
+    const { state, diagnostic } = this.#remote;
+    return state === 'AdminDown' || (this.#direct && state === 'Down' && diagnostic === DIAGNOSTIC.pathDown);
+  }
+
   #want(): void {
     const { interval, multiplier } = this.#settings;
     const tx = this.#stretched === undefined ? interval : Math.max(interval, this.#stretched / multiplier);
@@ -236,10 +252,10 @@ export class BfdSession {
     const before = this.#state;
     const next = nextState(before, packet.state);
     if (next === 'Down' && before !== 'Down') {
-      const purpose = packet.state === 'AdminDown';
-      const reason = purpose ? 'the peer has switched it off' : 'the peer does not hear us, or has begun anew';
+      const off = this.#switchedOff;
+      const reason = off ? 'the peer has switched it off' : 'the peer does not hear us, or has begun anew';
       const young = now - this.#upAt < YOUNG;
-      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, !purpose && !young, effects);
+      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, !off && !young, effects);
     } else {
       if (next === 'Up' && !this.confirmed) this.#upAt = now;
       // A diagnostic stands until the session is well again.
@@ -257,7 +273,8 @@ export class BfdSession {
     if (at === undefined || at > now) return;
     const silence = Math.round(this.intervals.detection);
     this.#heardAt = undefined;
-    this.#remote = { ...UNKNOWN, diagnostic: this.#remote.diagnostic };
+    const { state, diagnostic } = this.#remote;
+    this.#remote = { ...UNKNOWN, state: state === 'AdminDown' ? state : 'Down', diagnostic };
     if (this.#state !== 'Init' && this.#state !== 'Up') return;
     const reason = `nothing was heard for ${silence} ms`;
     this.#enter('Down', DIAGNOSTIC.controlDetectionTimeExpired, reason, true, effects);

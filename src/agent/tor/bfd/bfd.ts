@@ -120,8 +120,11 @@ export class Bfd {
     }
     const [first] = here;
     if (!first) return { ready: true, reason: 'not judged: no neighbour with BFD is known' };
-    const off = first.remoteState === 'AdminDown';
-    const why = off ? 'has switched BFD off' : first.seenUp ? 'was Up before the agent was started' : 'was never Up';
+    const why = first.switchedOff
+      ? 'has switched BFD off'
+      : first.seenUp
+        ? 'was Up before the agent was started'
+        : 'was never Up';
     return { ready: true, reason: `not judged: ${first.peer} ${why}` };
   }
 
@@ -139,8 +142,8 @@ export class Bfd {
   warnings(): string[] {
     const now = this.#options.clock.now();
     return this.sessions()
-      .filter(({ seenUp, state, remoteState, since }) => {
-        return !seenUp && state !== 'Up' && remoteState !== 'AdminDown' && now - since > WORTH_A_WARNING;
+      .filter(({ seenUp, state, switchedOff, since }) => {
+        return !seenUp && state !== 'Up' && !switchedOff && now - since > WORTH_A_WARNING;
       })
       .map(({ peer }) => `BFD with ${peer} was never Up: is it switched on there?`);
   }
