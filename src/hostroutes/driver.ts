@@ -10,6 +10,7 @@ import { type Address, familyOf, type Mac } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
 import { isUp, type Port, type PortChange } from '../model/ports.ts';
+import { clearGuards } from '../netlink/frames/index.ts';
 import type { NeighbourEvent } from '../netlink/index.ts';
 import { HostTable } from './machine/table.ts';
 import type { HostEffect, HostEvent, HostPolicy, HostView, Memory, RememberedHost } from './machine/types.ts';
@@ -67,6 +68,7 @@ export class HostRoutes {
       log: options.log,
       clock: options.clock,
       openPort: options.openPort,
+      guards: options.guards,
       swept: (address) => this.#sweeping.answers(address),
       knownOn: (port) => this.#table.addressesOn(port),
       onStorm: (port, began, reason) => options.onEvent({ type: 'storm', port, began, reason }),
@@ -86,6 +88,8 @@ export class HostRoutes {
   start(): void {
     if (this.#running) return;
     this.#running = true;
+    const { guards, netns } = this.#options;
+    if (guards) clearGuards(guards, netns);
     this.configure(this.#given);
     const { neighbours } = this.#options.kernel;
     this.#unsubscribe = neighbours.onNeighbour((event) => this.#neighbour(event));
@@ -95,7 +99,7 @@ export class HostRoutes {
     this.#sweeping.start();
   }
 
-  /** Closes everything; announces nothing and withdraws nothing. */
+  /** Closes everything, and leaves the ports to the kernel; announces nothing and withdraws nothing. */
   stop(): void {
     this.#running = false;
     this.#unsubscribe?.();

@@ -3,7 +3,7 @@ import type { Clock, Instant } from '../model/clock.ts';
 import type { HostDelta } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
 import type { Port } from '../model/ports.ts';
-import type { PortSocket, PortSocketOptions } from '../netlink/frames/index.ts';
+import type { GuardMemory, PortSocket, PortSocketOptions } from '../netlink/frames/index.ts';
 import type { FdbEvent, NeighbourEvent } from '../netlink/index.ts';
 import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.ts';
 
@@ -38,6 +38,8 @@ export interface HostRoutesOptions {
   readonly netns?: string;
   /** Packet sockets when absent. */
   readonly openPort?: OpenPort;
+  /** What ports in a storm had before; absent: it does not outlive the process. */
+  readonly guards?: GuardMemory;
   /** Spreads probes; default Math.random. */
   readonly random?: () => number;
   /** Runs in the turn of the event, before anything else that follows from it. `at`: when the event reached us. */

@@ -4,7 +4,7 @@ import test from 'ava';
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { arpRequest, gratuitousArp } from '../../lab/team/arp.ts';
 import type { Address } from '../../src/model/address.ts';
-import { PortSocket } from '../../src/netlink/frames/index.ts';
+import { clearGuards, GuardMemory, type GuardStore, PortSocket } from '../../src/netlink/frames/index.ts';
 
 const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
 
@@ -72,3 +72,85 @@ test.serial(
     }
   },
 );
+
+test.serial('R4.7 killed in a storm: the next life gives the ports back what they had, whoever has them now', (t) => {
+  const netns = `ag${process.pid}k`;
+  ip('netns', 'add', netns);
+  t.teardown(() => ip('netns', 'del', netns));
+  const path = (port: string, name: string) => `/proc/sys/net/ipv4/conf/${port}/${name}`;
+  const settings = (port: string) =>
+    execFileSync('ip', ['netns', 'exec', netns, 'cat', path(port, 'arp_ignore'), path(port, 'arp_accept')], {
+      encoding: 'utf8',
+    })
+      .trim()
+      .split('\n')
+      .join();
+  const set = (port: string, name: string, value: number) =>
+    execFileSync('ip', ['netns', 'exec', netns, 'sysctl', '-qw', `net.ipv4.conf.${port}.${name}=${value}`]);
+  for (const port of ['A1', 'A2', 'A3']) {
+    ip('-n', netns, 'link', 'add', port, 'type', 'veth', 'peer', 'name', `${port}p`);
+    set(port, 'arp_ignore', 1);
+    set(port, 'arp_accept', 1);
+  }
+  let text: string | undefined;
+  const store: GuardStore = {
+    read: () => text,
+    write: (fresh) => {
+      text = fresh;
+    },
+  };
+  const life = (boot = 'one') => new GuardMemory({ store, boot, onError: (error) => t.fail(error.message) });
+  const open = (port: string, guards: GuardMemory): PortSocket => {
+    const ifindex = withNetns(netns, () => interfaceIndex(port));
+    const ear = new PortSocket(
+      { name: port, ifindex, netns, bridged: false, multicast: false, guards },
+      () => undefined,
+    );
+    return ear;
+  };
+  const first = life();
+  for (const port of ['A1', 'A2', 'A3']) {
+    const ear = open(port, first);
+    t.teardown(() => ear.close());
+    ear.narrow([]);
+    t.is(settings(port), '8,0');
+  }
+  // As a kill leaves it: what the first life holds is not asked again.
+  set('A2', 'arp_ignore', 0); // an operator's, meanwhile
+  const second = life();
+  const again = open('A1', second);
+  t.teardown(() => again.close());
+  t.is(settings('A1'), '1,1', 'by opening it');
+  t.deepEqual([...clearGuards(second, netns)].sort(), ['A2', 'A3']);
+  t.is(settings('A2'), '0,1', 'his word stands');
+  t.is(settings('A3'), '1,1', 'a port that is listened on no more');
+  t.deepEqual(life().ports, []);
+
+  again.narrow([]);
+  t.deepEqual(life('another boot').ports, []);
+  t.deepEqual(life().ports, ['A1']);
+  again.narrow(undefined);
+  t.is(settings('A1'), '1,1');
+  t.deepEqual(life().ports, []);
+});
+
+test('a memory that is damaged, or can be neither read nor written, is reported and does no harm', (t) => {
+  const errors: string[] = [];
+  const broken = new GuardMemory({
+    store: {
+      read: () => '{"boot":"one","ports":{"A1":{"arp_accept":"1\\n0"},"A2":7,"A3":{"arp_ignore":"0"}}}',
+      write: () => {
+        throw new Error('EROFS');
+      },
+    },
+    boot: 'one',
+    onError: (error) => errors.push(error.message),
+  });
+  t.deepEqual(broken.ports, ['A3']);
+  broken.keep('A4', { arp_ignore: '0' });
+  t.deepEqual(errors, ['EROFS']);
+  const store = { read: () => '{', write: () => undefined };
+  const damaged = new GuardMemory({ store, boot: 'one', onError: (error) => errors.push(error.message) });
+  t.deepEqual(damaged.ports, []);
+  t.is(errors.length, 2);
+});

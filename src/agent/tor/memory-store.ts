@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { GuardMemory } from '../../netlink/frames/index.ts';
 
 /** A text that outlives the process. */
 export interface MemoryStore {
@@ -7,6 +8,12 @@ export interface MemoryStore {
   read(): string | undefined;
   /** All or nothing. @throws when it can't be written */
   write(text: string): void;
+}
+
+/** What the ports had before a storm, in the state directory. */
+export function guardMemory(stateDirectory: string, onError: (error: Error) => void): GuardMemory {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  return new GuardMemory({ store: memoryFile(join(stateDirectory, 'arp-guard.json')), boot, onError });
 }
 
 export function memoryFile(path: string): MemoryStore {

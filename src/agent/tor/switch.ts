@@ -219,6 +219,8 @@ export class TorSwitch {
     await this.#parts.bfd.pause();
     await this.fabric.pause();
     this.#parts.memory.save();
+    // A port in a storm is the kernel's again: while nobody is here to answer ARP, it must.
+    this.hosts.stop();
   }
 
   async #start(holdAtBoot: boolean): Promise<void> {

@@ -3,7 +3,7 @@ import type { Address, Mac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
-import { answer, type Frame, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
+import { answer, type Frame, type GuardMemory, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
 import { whoSpeaks } from '../codec/speaker.ts';
 import type { HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
@@ -30,6 +30,7 @@ export interface SnoopingOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly openPort: OpenPort | undefined;
+  readonly guards: GuardMemory | undefined;
   /** The hosts known with this MAC. */
   known(mac: Mac): readonly Stationed[];
   /** An ARP reply of this address is one to the sweep. */
@@ -125,10 +126,10 @@ export class Snooping {
   }
 
   #open(port: Port, bridged: boolean, multicast: boolean): void {
-    const { netns, log, openPort = packetSocket } = this.#options;
+    const { netns, log, guards, openPort = packetSocket } = this.#options;
     const { name, ifindex } = port;
     try {
-      const options = { name, ifindex, netns, bridged, multicast };
+      const options = { name, ifindex, netns, bridged, multicast, guards };
       this.#sockets.set(
         name,
         openPort(options, (socket) => this.#read(name, socket)),

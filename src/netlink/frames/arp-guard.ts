@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { withNetns } from 'linux-sockets';
+import type { GuardMemory } from './guard-memory.ts';
 
 /** Of the kernel's ip-sysctl: do not reply for all local addresses; take nobody's unasked word. */
 const SILENT = { arp_ignore: '8', arp_accept: '0' } as const;
@@ -13,18 +14,30 @@ const SETTINGS = Object.keys(SILENT) as Setting[];
  * who may ask is answered by us meanwhile.
  */
 export class ArpGuard {
+  readonly #port: string;
   readonly #directory: string;
   readonly #netns: string | undefined;
+  readonly #memory: GuardMemory | undefined;
   #before: ReadonlyMap<Setting, string> | undefined;
 
-  constructor(port: string, netns: string | undefined) {
+  /** `memory`: for the next life of the agent, if this one is killed in a storm. */
+  constructor(port: string, netns: string | undefined, memory?: GuardMemory) {
+    this.#port = port;
     this.#directory = `/proc/sys/net/ipv4/conf/${port}`;
     this.#netns = netns;
+    this.#memory = memory;
   }
 
-  /** After a crash in a storm: a value that nobody else gives to a port towards servers. */
+  /** After a crash in a storm: as it was before, or what can be known of it. */
   clear(): void {
-    if (this.#read('arp_ignore') === SILENT.arp_ignore) this.#write('arp_ignore', '0');
+    // Nobody else gives this value of arp_ignore to a port towards servers.
+    const before = this.#memory?.settingsOf(this.#port) ?? { arp_ignore: '0' };
+    for (const name of SETTINGS) {
+      const value = before[name];
+      // What is not ours any more somebody has set since.
+      if (value !== undefined && this.#read(name) === SILENT[name]) this.#write(name, value);
+    }
+    this.#memory?.forget(this.#port);
   }
 
   set(on: boolean): void {
@@ -33,14 +46,15 @@ export class ArpGuard {
       const before = new Map<Setting, string>();
       for (const name of SETTINGS) {
         const value = this.#read(name);
-        if (value === undefined) continue;
-        before.set(name, value);
-        this.#write(name, SILENT[name]);
+        if (value !== undefined) before.set(name, value);
       }
       this.#before = before;
+      if (before.size > 0) this.#memory?.keep(this.#port, Object.fromEntries(before));
+      for (const name of before.keys()) this.#write(name, SILENT[name]);
     } else {
       for (const [name, value] of this.#before!) this.#write(name, value);
       this.#before = undefined;
+      this.#memory?.forget(this.#port);
     }
   }
 
@@ -61,4 +75,11 @@ export class ArpGuard {
       return undefined;
     }
   }
+}
+
+/** Ports that were in a storm when the agent was killed, whoever has them now. @returns their names */
+export function clearGuards(memory: GuardMemory, netns?: string): readonly string[] {
+  const { ports } = memory;
+  for (const port of ports) new ArpGuard(port, netns, memory).clear();
+  return ports;
 }

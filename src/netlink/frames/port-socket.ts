@@ -13,6 +13,7 @@ import {
 import type { Address } from '../../model/address.ts';
 import { ArpGuard } from './arp-guard.ts';
 import { type Hearing, neighbourFilter } from './filter.ts';
+import type { GuardMemory } from './guard-memory.ts';
 import { stormFilter } from './storm-filter.ts';
 
 export interface PortSocketOptions {
@@ -23,6 +24,8 @@ export interface PortSocketOptions {
   readonly bridged: boolean;
   /** Hear all IPv6 groups (solicitations go to the group of the address asked for). */
   readonly multicast: boolean;
+  /** What the port had before a storm, for the next life of the agent. */
+  readonly guards?: GuardMemory | undefined;
   /** What is heard; default `speakers`. */
   readonly hear?: Hearing;
 }
@@ -58,7 +61,7 @@ export class PortSocket {
     this.multicast = options.multicast;
     this.#hear = options.hear ?? 'speakers';
     if (!options.bridged && this.#hear === 'speakers') {
-      this.#guard = new ArpGuard(options.name, options.netns);
+      this.#guard = new ArpGuard(options.name, options.netns, options.guards);
       this.#guard.clear();
     }
     // Protocol 0 hears nothing until the filter is there and the socket is bound.

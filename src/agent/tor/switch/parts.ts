@@ -18,7 +18,7 @@ import { Handoff, hostMetric } from '../handoff.ts';
 import { hostEvent } from '../host-events.ts';
 import { HostMemory } from '../host-memory.ts';
 import { ManagementPort } from '../management-port.ts';
-import { memoryFile } from '../memory-store.ts';
+import { guardMemory, memoryFile } from '../memory-store.ts';
 import { NextHops } from '../next-hops.ts';
 import { PortGroups, type UplinkJudge } from '../port-groups.ts';
 import { Projection } from '../projection.ts';
@@ -98,6 +98,12 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const { prefixes } = config.hostRoutes.policy;
   const inState = (name: string): string => join(config.stateDirectory, name);
 
+  const noGuards = (error: Error): void =>
+    log.error(
+      { err: error },
+      'settings of ports in a storm are not remembered: after a crash in it arp_accept stays off',
+    );
+
   const wall = new WallClock(clock, wallClock);
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
@@ -108,7 +114,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     clock,
     log,
     ...chance,
-    ...(openPort === undefined ? {} : { openPort }),
+    ...(openPort === undefined ? { guards: guardMemory(config.stateDirectory, noGuards) } : { openPort }),
     onDelta: (delta, cause, at) => tell.delta(delta, cause, at),
     onEvent: (effect) => {
       events.record(hostEvent(effect));
