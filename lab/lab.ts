@@ -10,7 +10,7 @@ import { startBird, startFrr } from './gateway/daemons.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { moduleCommand } from './helper.ts';
 import { placeOf } from './place.ts';
-import { type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
+import { isRunning, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
 import { letSpeak } from './servers.ts';
 import {
   checkName,
@@ -39,7 +39,7 @@ import {
   TORS,
   type TorName,
 } from './topology/plan.ts';
-import { startPeerless } from './tor/peerless.ts';
+import { lastWords, startPeerless } from './tor/peerless.ts';
 import { startToday, type TorSettings } from './tor/today.ts';
 
 /** Told in plain words what goes on. */
@@ -286,7 +286,17 @@ export async function waitForHome(
     patience,
     200,
   );
-  if (!there) throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}`);
+  if (!there) {
+    const told = TOR_NAMES.map((tor) => `${tor}: ${torStory(state, tor)}`).join('\n');
+    throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}\n${told}`);
+  }
+}
+
+/** What of a ToR has ended, and its agent's last words: logs go with the lab. */
+function torStory(state: LabState, tor: TorName): string {
+  const ended = state.torProcesses[tor].filter((record) => !isRunning(record)).map(({ name }) => name);
+  const log = lastWords(torSettings(state, tor).directory);
+  return `${ended.length > 0 ? `ended: ${ended.join(', ')}` : 'all of its programs run'}\n${log}`;
 }
 
 /** Ports down and up: neighbours, learnt routes and everything an earlier kind of ToR left go away. */

@@ -1,5 +1,5 @@
 /** A ToR of ours: one agent with its configuration file, asked over its control socket. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -11,6 +11,8 @@ import { startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import { downlinksOf, GATEWAY, SUBNET, SUBNET6, TORS } from '../topology/plan.ts';
 import type { TorSettings } from './today.ts';
+
+const logOf = (directory: string): string => join(directory, 'agent.log');
 
 export const socketOf = (directory: string): string => join(directory, 'control.sock');
 
@@ -75,7 +77,7 @@ export async function startPeerless(
 ): Promise<ProcessRecord[]> {
   const { tor, place, directory } = settings;
   const file = join(directory, 'peerless.yaml');
-  const log = join(directory, 'agent.log');
+  const log = logOf(directory);
   const usual = agentConfiguration(settings);
   writeFileSync(file, stringify(variant?.settings?.(usual, tor) ?? usual, { aliasDuplicateObjects: false }));
   rmSync(socketOf(directory), { force: true });
@@ -84,10 +86,15 @@ export async function startPeerless(
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
   if (!ready || !isRunning(record)) {
     const what = isRunning(record) ? 'does not answer' : 'ended';
-    // The log goes with the lab.
-    throw new Error(`the agent of ${tor} ${what}: see ${log}\n${readFileSync(log, 'utf8').slice(-LOG_TAIL)}`);
+    throw new Error(`the agent of ${tor} ${what}:\n${lastWords(directory)}`);
   }
   return [record, ...((await variant?.daemons?.(settings)) ?? [])];
+}
+
+/** The end of the log, which goes with the lab; empty where no agent of ours ran. */
+export function lastWords(directory: string): string {
+  const log = logOf(directory);
+  return existsSync(log) ? readFileSync(log, 'utf8').slice(-LOG_TAIL) : '';
 }
 
 /** `peerless WORDS` by the build. */
