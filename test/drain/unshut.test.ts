@@ -1,7 +1,7 @@
 import test from 'ava';
 import { EventLog, WallClock } from '../../src/agent/events.ts';
 import { PortGroups, type UplinkJudge } from '../../src/agent/tor/port-groups.ts';
-import { type Port, PortError } from '../../src/model/ports.ts';
+import { type Port, type PortChange, PortError } from '../../src/model/ports.ts';
 import type { StateStore } from '../../src/portlink/index.ts';
 import { VirtualClock } from '../hostroutes/clock.ts';
 import { group } from '../portlink/support.ts';
@@ -30,8 +30,18 @@ for (const stubborn of ['refused', 'reopened'] as const) {
         },
       ]),
     );
+    const listeners = new Set<(change: PortChange) => void>();
     const setAdmin = async (names: readonly string[], up: boolean): Promise<void> => {
-      for (const name of names) if (name !== 'A1') ports.set(name, { ...ports.get(name)!, adminUp: up });
+      // The kernel answers first and reports later.
+      clock.schedule(clock.now() + 10, () => {
+        for (const name of names) {
+          if (name === 'A1') continue;
+          const before = ports.get(name)!;
+          const after = { ...before, adminUp: up };
+          ports.set(name, after);
+          for (const listener of listeners) listener({ name, before, after, at: clock.now() });
+        }
+      });
       if (names.includes('A1') && stubborn === 'refused')
         throw new AggregateError([new PortError('A1', 'EBUSY')], 'A1');
     };
@@ -51,7 +61,10 @@ for (const stubborn of ['refused', 'reopened'] as const) {
         port: (name) => ports.get(name),
         portByIndex: () => undefined,
         ports: () => ports.values(),
-        onChange: () => silent,
+        onChange: (listener) => {
+          listeners.add(listener);
+          return () => listeners.delete(listener);
+        },
       },
       clock,
       log,
@@ -63,6 +76,7 @@ for (const stubborn of ['refused', 'reopened'] as const) {
       onBlock: silent,
       onDrainTrouble: (names) => troubled.push(...names),
     });
+    listeners.add((change) => groups.portChanged(change));
     const started = groups.start(false, judge, ['A1', 'A2']);
     for (let turn = 0; turn < 20; turn++) {
       await new Promise(setImmediate);
@@ -72,6 +86,12 @@ for (const stubborn of ['refused', 'reopened'] as const) {
     t.is(groups.keeperOf('A2'), '(drain)');
     t.false(ports.get('A2')!.adminUp);
     t.is(groups.view('fabric')!.state, 'up');
+    groups.undrain(['A2']);
+    for (let turn = 0; turn < 5; turn++) {
+      await new Promise(setImmediate);
+      clock.advance(1_000);
+    }
+    t.true(ports.get('A2')!.adminUp, 'it was known as ours');
     t.true(events.since(0).some(({ type, message }) => type === 'portlink.alarm' && /kept shut: A1:/.test(message)));
     if (stubborn === 'refused') t.deepEqual(troubled, ['A1']);
   });

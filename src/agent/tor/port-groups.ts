@@ -2,7 +2,14 @@ import type { PortLinkGroup } from '../../config/index.ts';
 import { formatDuration } from '../../config/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import { isOpen, type LinkState, type PortChange, type PortDriver, type PortNeighbour } from '../../model/ports.ts';
+import {
+  isOpen,
+  type LinkState,
+  type PortChange,
+  type PortDriver,
+  PortError,
+  type PortNeighbour,
+} from '../../model/ports.ts';
 import {
   type GroupView as DomainView,
   DRAIN,
@@ -110,23 +117,28 @@ export class PortGroups {
 
   /** A port that can't be shut, or that somebody else keeps opening, is no reason to leave all the others without failover. */
   async #shutFirst(ports: readonly string[]): Promise<void> {
-    try {
-      await this.#options.ports.setAdmin(ports, false);
-      // The groups compare what they remember with what they observe: the observation must have caught up.
-      await this.#seenShut(ports);
-    } catch (error) {
-      const { links, events } = this.#options;
-      const open = ports.filter((name) => {
-        const port = links.port(name);
-        return port !== undefined && isOpen(port);
-      });
-      events.record({
-        type: 'portlink.alarm',
-        severity: 'warning',
-        message: `open at the start, though to be kept shut: ${open.join(' ')}: ${(error as Error).message}`,
-        fields: { ports: open },
-      });
-    }
+    const { links, events } = this.#options;
+    const problems: string[] = [];
+    const failed = (error: unknown): void => void problems.push((error as Error).message);
+    let refused: readonly string[] = [];
+    await this.#options.ports.setAdmin(ports, false).catch((error: unknown) => {
+      failed(error);
+      const named = error instanceof AggregateError ? error.errors.filter((each) => each instanceof PortError) : [];
+      refused = named.length === 0 ? ports : named.map(({ port }) => port);
+    });
+    // The groups compare what they remember with what they observe: the observation must have caught up.
+    await this.#seenShut(ports.filter((port) => !refused.includes(port))).catch(failed);
+    if (problems.length === 0) return;
+    const open = ports.filter((name) => {
+      const port = links.port(name);
+      return port !== undefined && isOpen(port);
+    });
+    events.record({
+      type: 'portlink.alarm',
+      severity: 'warning',
+      message: `open at the start, though to be kept shut: ${open.join(' ')}: ${problems.join('; ')}`,
+      fields: { ports: open },
+    });
   }
 
   async #seenShut(names: readonly string[]): Promise<void> {
