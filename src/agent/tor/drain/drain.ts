@@ -264,18 +264,28 @@ export class Drain {
 
   #begin(port: string, reason: string, now: Instant): void {
     const { hosts, groups, links, clock } = this.#options;
+    const known = links.port(port);
+    const open = known !== undefined && isOpen(known);
+    // Shut by a group, or about to be opened by it: from now on no group opens it.
+    if (!open) groups.drain([port]);
+    if (!open && groups.keeperOf(port) !== DRAIN) {
+      this.#handle({ type: 'given', port, reason: known ? 'it was shut by somebody else' : 'there is no such port' });
+      return;
+    }
     const there = hosts.hosts().filter((host) => host.port === port);
     hosts.leave([port], reason, now);
-    const known = links.port(port);
     this.#handle({
       type: 'begun',
       port,
-      open: known !== undefined && isOpen(known),
+      open,
       hosts: there.map(({ address, rivals }) => ({ address, claimed: rivals.length > 0 })),
     });
+    if (!open) return;
     const timer = clock.schedule(now + BEFORE_SHUT, () => {
       this.#shutting.delete(port);
-      if (this.#machine.state(port) !== 'moving') return;
+      const state = this.#machine.state(port);
+      // `shut`: somebody was faster; if it was a group, it must not open it.
+      if (state !== 'moving' && state !== 'shut') return;
       // Where packets can't wait they are announced until now; as with any port of ours, the withdrawal goes first.
       hosts.blockPorts([port], true, reason);
       groups.drain([port]);
@@ -284,17 +294,19 @@ export class Drain {
   }
 
   #reopen(port: string): void {
-    const { groups, links } = this.#options;
+    const { groups, links, hosts } = this.#options;
     const known = links.port(port);
     const open = known !== undefined && isOpen(known);
-    if (groups.keeperOf(port) === DRAIN) groups.undrain([port]);
-    else if (!open) {
-      this.#handle({ type: 'given', port, reason: known ? 'it was shut by somebody else' : 'there is no such port' });
-      return;
-    }
+    const ours = groups.keeperOf(port) === DRAIN;
+    if (ours) groups.undrain([port]);
     const keeper = groups.keeperOf(port);
+    // Whoever opens it, servers may be learned there again.
+    if (keeper === undefined) hosts.blockPorts([port], false, 'not drained any more');
     if (keeper !== undefined) this.#handle({ type: 'given', port, reason: `group ${keeper} keeps it shut` });
     else if (open) this.#handle({ type: 'port', port, open });
+    else if (!ours) {
+      this.#handle({ type: 'given', port, reason: known ? 'it was shut by somebody else' : 'there is no such port' });
+    }
   }
 
   #save(): void {
