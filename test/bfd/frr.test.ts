@@ -6,7 +6,7 @@ import { Bench, type Frr, ip, sleep, until } from './bench.ts';
 const bfdd = (peer: string, more = '') => `hostname G
 bfd
  peer ${peer}
-  detect-multiplier 4
+  detect-multiplier 10
   transmit-interval 60
   receive-interval 80
 ${more}  no shutdown
@@ -23,27 +23,27 @@ test.serial(
     const bench = new Bench();
     t.teardown(() => bench.close());
     const frr = await bench.frr({ bfdd: V4 });
-    await bench.start({ peers: [{}], interval: 50, multiplier: 5 });
+    await bench.start({ peers: [{}], interval: 50, multiplier: 40 });
     await bench.up();
     await until('FRR sees it up', () => status(frr) === 'up');
-    await until('intervals', () => bench.session().detectionTime === 240);
+    await until('intervals', () => bench.session().detectionTime === 600);
     t.like(bench.session(), {
       state: 'Up',
       remoteState: 'Up',
       transmitInterval: 80,
-      detectionTime: 240,
-      remoteMultiplier: 4,
+      detectionTime: 600,
+      remoteMultiplier: 10,
       failures: 0,
       seenUp: true,
     });
     await until('FRR knows our intervals', () => frr.bfd()[0]?.['remote-transmit-interval'] === 50);
-    t.like(frr.bfd()[0], { 'remote-receive-interval': 50, 'remote-detect-multiplier': 5 });
+    t.like(frr.bfd()[0], { 'remote-receive-interval': 50, 'remote-detect-multiplier': 40 });
 
     const at = bench.silence('egress', 'ingress');
     await bench.down();
     const change = bench.changes.at(-1)!;
     t.like(change, { from: 'Up', to: 'Down', failure: true, peer: '192.0.2.1', interface: 'A0' });
-    t.regex(change.reason, /nothing was heard for 240 ms/);
+    t.regex(change.reason, /nothing was heard for 600 ms/);
     t.log(`Down ${(change.at - at).toFixed(0)} ms after the last packet`);
     await until('FRR sees it down', () => status(frr) === 'down');
     bench.speak();
@@ -66,11 +66,9 @@ test.serial('R4.6 FRR: a link that is dead in one direction brings both ends dow
   const frr = await bench.frr({ bfdd: V4 });
   await bench.start({ peers: [{}] });
   await bench.up();
-  // A session that is younger may be begun anew.
-  await sleep(3_500);
   bench.silence('ingress');
   await bench.down();
-  t.like(bench.changes.at(-1), { failure: true, reason: 'the peer does not hear us, or has begun anew' });
+  t.like(bench.changes.at(-1), { failure: true, reason: 'the peer says: Control Detection Time Expired' });
   t.is(bench.session().diagnostic, 'Neighbor Signaled Session Down');
   t.is(bench.session().remoteDiagnostic, 'Control Detection Time Expired');
   await until('FRR sees it down', () => status(frr) === 'down');
@@ -151,14 +149,13 @@ test.serial('R4.6 a loop that was busy longer than the detection time has missed
   t.timeout(120_000);
   const bench = new Bench();
   t.teardown(() => bench.close());
-  // The peer is patient with us.
   await bench.frr({ bfdd: V4 });
   await bench.start({ peers: [{}], interval: 50, multiplier: 40 });
   await bench.up();
-  await until('intervals', () => bench.session().detectionTime === 240);
+  await until('intervals', () => bench.session().detectionTime === 600);
   await sleep(500);
   for (let times = 0; times < 3; times++) {
-    const end = systemClock.now() + 700;
+    const end = systemClock.now() + 1_200;
     while (systemClock.now() < end);
     await sleep(50);
     t.is(bench.session().state, 'Up');
@@ -180,14 +177,14 @@ test.serial(
     const before = since();
     await bench.speaker.pause();
     bench.kill();
-    // Much longer than the 300 ms that FRR had agreed on.
-    await sleep(2_000);
+    // Longer than the 2 s that FRR had agreed on.
+    await sleep(4_000);
     t.is(status(frr), 'up');
     bench.changes.length = 0;
     await bench.start({ peers: [{}] });
     t.is(bench.session().state, 'Up');
     await until('FRR knows our interval again', () => frr.bfd()[0]?.['remote-transmit-interval'] === 100);
-    await until('intervals', () => bench.session().detectionTime === 400);
+    await until('intervals', () => bench.session().detectionTime === 1_000);
     t.is(since(), before);
     t.deepEqual(bench.changes, []);
     bench.silence('egress', 'ingress');

@@ -3,10 +3,10 @@
  *
  * Two questions are kept apart. Whether the peer hears us and we hear it is the state. Whether a session that fell means
  * that the way to the peer is broken is `failure`: it was Up, and the peer did not fall silent on purpose (AdminDown, RFC
- * 5882 §3.2). A session that was never Up is no failure of anything: the peer may not speak BFD at all. Nor is it one when the
- * peer takes back its word at once: FRR makes its sessions anew while the routing protocols that ask for them come up. Nor when
- * a neighbour one hop away says Path Down: that it can be heard belies it, and FRR says so when it deletes a session, because
- * BFD was switched off or the OSPF neighbour that asked for it has gone.
+ * 5882 §3.2). A session that was never Up is no failure of anything: the peer may not speak BFD at all. And what a peer says
+ * over a way that evidently leads here counts for what it says: that it did not hear us, yes; that it begins anew, no. FRR does
+ * so whenever a routing session that asks for BFD comes or goes, and calls it Path Down or, though we said nothing, Neighbor
+ * Signaled Session Down.
  *
  * Invariants
  * - Nothing is sent while the path is down, and what is sent unasked keeps the pace of §6.8.7; a Poll is answered at once.
@@ -14,12 +14,18 @@
  *   the peer's discriminator must be forgotten then (§6.8.1).
  */
 import type { Instant } from '../../model/clock.ts';
-import { type ControlPacket, DIAGNOSTIC, type SessionState } from '../codec/packet.ts';
+import { type ControlPacket, DIAGNOSTIC, diagnosticText, type SessionState } from '../codec/packet.ts';
 import { nextState } from './state.ts';
 import { Timers } from './timers.ts';
 
-/** So young (ms) a session may be begun anew by the peer without a failure; silence is one at any age. */
-const YOUNG = 3_000;
+/** Said with Down, these are words of a failure. */
+const BROKEN: ReadonlySet<number> = new Set([
+  DIAGNOSTIC.controlDetectionTimeExpired,
+  DIAGNOSTIC.echoFunctionFailed,
+  DIAGNOSTIC.forwardingPlaneReset,
+  DIAGNOSTIC.concatenatedPathDown,
+  DIAGNOSTIC.reverseConcatenatedPathDown,
+]);
 
 export interface SessionSettings {
   /** Between two packets, ours and the peer's, ms: at least 1. */
@@ -107,7 +113,6 @@ export class BfdSession {
   #remote: Remote = UNKNOWN;
   /** The peer itself has said that the session is Up, to this life. */
   #confirmed = false;
-  #upAt: Instant = Number.NEGATIVE_INFINITY;
   #path = false;
   #stretched: number | undefined;
   #heardAt: Instant | undefined;
@@ -222,6 +227,11 @@ export class BfdSession {
     return state === 'AdminDown' || (this.#direct && state === 'Down' && diagnostic === DIAGNOSTIC.pathDown);
   }
 
+  #saysBroken({ state, diagnostic }: ControlPacket): boolean {
+    if (state === 'AdminDown') return false;
+    return BROKEN.has(diagnostic) || (!this.#direct && diagnostic === DIAGNOSTIC.pathDown);
+  }
+
   #want(): void {
     const { interval, multiplier } = this.#settings;
     const tx = this.#stretched === undefined ? interval : Math.max(interval, this.#stretched / multiplier);
@@ -252,12 +262,11 @@ export class BfdSession {
     const before = this.#state;
     const next = nextState(before, packet.state);
     if (next === 'Down' && before !== 'Down') {
-      const off = this.#switchedOff;
-      const reason = off ? 'the peer has switched it off' : 'the peer does not hear us, or has begun anew';
-      const young = now - this.#upAt < YOUNG;
-      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, !off && !young, effects);
+      const broken = this.#saysBroken(packet);
+      const anew = this.#switchedOff ? 'the peer has switched it off' : 'the peer has begun it anew';
+      const reason = broken ? `the peer says: ${diagnosticText(packet.diagnostic)}` : anew;
+      this.#enter(next, DIAGNOSTIC.neighborSignaledSessionDown, reason, broken, effects);
     } else {
-      if (next === 'Up' && !this.confirmed) this.#upAt = now;
       // A diagnostic stands until the session is well again.
       const diagnostic = next === 'Up' ? DIAGNOSTIC.none : this.#diagnostic;
       this.#enter(next, diagnostic, 'both hear each other', false, effects);
