@@ -302,8 +302,10 @@ export class Drain {
     const keeper = groups.keeperOf(port);
     // Whoever opens it, servers may be learned there again.
     if (keeper === undefined) hosts.blockPorts([port], false, 'not drained any more');
-    if (keeper !== undefined) this.#handle({ type: 'given', port, reason: `group ${keeper} keeps it shut` });
-    else if (open) this.#handle({ type: 'port', port, open });
+    // Still ours: the groups are in the midst of something else, and release it after that.
+    if (keeper !== undefined && keeper !== DRAIN) {
+      this.#handle({ type: 'given', port, reason: `group ${keeper} keeps it shut` });
+    } else if (open) this.#handle({ type: 'port', port, open });
     else if (!ours) {
       this.#handle({ type: 'given', port, reason: known ? 'it was shut by somebody else' : 'there is no such port' });
     }
