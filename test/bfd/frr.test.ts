@@ -187,6 +187,13 @@ test.serial(
     await until('intervals', () => bench.session().detectionTime === 1_000);
     t.is(since(), before);
     t.deepEqual(bench.changes, []);
+    // A crash, and the next life is there before FRR has missed it.
+    bench.kill();
+    await bench.start({ peers: [{}] });
+    t.is(bench.session().state, 'Up');
+    await until('it is confirmed', () => bench.session().received > 0);
+    t.is(since(), before);
+    t.deepEqual(bench.changes, []);
     bench.silence('egress', 'ingress');
     await bench.down();
     t.true(bench.changes.some(({ failure }) => failure));
