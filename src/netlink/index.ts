@@ -28,6 +28,7 @@ export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-tab
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
+export { findLeftovers, type KernelLeftovers, removeLeftovers } from './leftovers.ts';
 export { type Login, sshConnection, type TcpSession } from './logins.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';

@@ -21,6 +21,10 @@ export interface ShuttingOptions {
 
 export const DEFAULT_PROTODOWN_REASON = 5;
 
+/** It is down by our bit, whatever anybody remembers. */
+export const isShutBy = (bit: number, link: Pick<Link, 'protoDownReason'>): boolean =>
+  ((link.protoDownReason >>> bit) & 1) === 1;
+
 export class Shutting {
   readonly #rtnetlink: Rtnetlink;
   readonly #links: Links;

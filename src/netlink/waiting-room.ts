@@ -12,7 +12,8 @@ import type { HostRoute } from '../model/hosts.ts';
  * their virtio header (partial checksums, segmentation), so what comes out is what went in.
  */
 
-const DOOR = 'plhold0';
+/** The end that routes lead into; with it goes the other. */
+export const DOOR = 'plhold0';
 const ROOM = 'plhold1';
 /** Locally administered, of no interface. */
 const NOBODY = '02:00:00:00:00:01' as Mac;

@@ -31,4 +31,4 @@ export {
   type OpenUplink,
   type SeenHop,
 } from './nexthop/index.ts';
-export type { LoadedState, StateStore, StoredPort, StoredState } from './state-file.ts';
+export { type LoadedState, StateFile, type StateStore, type StoredPort, type StoredState } from './state-file.ts';

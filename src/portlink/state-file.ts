@@ -70,8 +70,17 @@ export class StateFile {
 
   /** Never throws: what can't be read is in `problems`. */
   load(): LoadedState {
-    const problems: string[] = [];
     const unwritable = attempt(() => this.#openIntent());
+    return { ...this.#read(true), unwritable };
+  }
+
+  /** As `load`, and nothing is made, moved or opened: for who only looks. */
+  peek(): LoadedState {
+    return this.#read(false);
+  }
+
+  #read(putAside: boolean): LoadedState {
+    const problems: string[] = [];
     const ports = new Map<string, StoredPort>();
     let holds: StoredState['holds'] = {};
     if (existsSync(this.#path)) {
@@ -90,7 +99,7 @@ export class StateFile {
         holds = readHolds(stored.holds);
       } catch (error) {
         problems.push(`${this.#path}: ${(error as Error).message}`);
-        const kept = attempt(() => renameSync(this.#path, `${this.#path}.damaged`));
+        const kept = putAside ? attempt(() => renameSync(this.#path, `${this.#path}.damaged`)) : undefined;
         if (kept !== undefined) problems.push(kept);
       }
     }
@@ -113,7 +122,7 @@ export class StateFile {
         problems.push(`${this.#path}.intent: ${(error as Error).message}`); // the line being written at a crash
       }
     }
-    return { ports: [...ports.values()], holds, problems, unwritable };
+    return { ports: [...ports.values()], holds, problems };
   }
 
   /** Before the shut: survives SIGKILL when it returns. @throws on a full or broken disk */

@@ -173,7 +173,8 @@ function answerError(response: ServerResponse, error: unknown): void {
   response.end(`${JSON.stringify(body)}\n`);
 }
 
-function answers(path: string): Promise<boolean> {
+/** Somebody listens there. */
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createConnection(path);
     probe.once('connect', () => {

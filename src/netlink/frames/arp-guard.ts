@@ -28,6 +28,11 @@ export class ArpGuard {
     this.#memory = memory;
   }
 
+  /** Also when another life did it. */
+  get isSet(): boolean {
+    return this.#read('arp_ignore') === SILENT.arp_ignore;
+  }
+
   /** After a crash in a storm: as it was before, or what can be known of it. */
   clear(): void {
     // Nobody else gives this value of arp_ignore to a port towards servers.
@@ -77,9 +82,14 @@ export class ArpGuard {
   }
 }
 
+/** Of these ports, and those of the memory, the ones that are silenced. */
+export function guardedPorts(ports: readonly string[], memory: GuardMemory, netns?: string): string[] {
+  const all = new Set([...ports, ...memory.ports]);
+  return [...all].filter((port) => memory.settingsOf(port) || new ArpGuard(port, netns).isSet);
+}
+
 /** Ports that were in a storm when the agent was killed, whoever has them now. @returns their names */
-export function clearGuards(memory: GuardMemory, netns?: string): readonly string[] {
-  const { ports } = memory;
+export function clearGuards(memory: GuardMemory, netns?: string, ports = memory.ports): readonly string[] {
   for (const port of ports) new ArpGuard(port, netns, memory).clear();
   return ports;
 }

@@ -1,0 +1,164 @@
+/**
+ * What is to be done when an agent died and no other will come after it: it went without a word, so ports that it shut
+ * are shut, and its routes stand. A stop (SIGTERM) leaves none of this but the ports of groups with `onStop: leave`.
+ *
+ * What is ours is known as the agent itself would know it: ports by its memory on disk (or, by protodown, by our bit in
+ * the kernel), everything else by its mark. Nothing is done of which that can't be said.
+ */
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Rtnetlink } from 'rtnetlink-ts';
+import type { TorConfig } from '../../config/index.ts';
+import { systemClock } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import { clearGuards, type GuardMemory, guardedPorts } from '../../netlink/frames/index.ts';
+import { findLeftovers, type KernelLeftovers, removeLeftovers } from '../../netlink/index.ts';
+import { StateFile } from '../../portlink/index.ts';
+import { openKernel } from '../tor/kernel.ts';
+import { guardMemory } from '../tor/memory-store.ts';
+import type { SwitchKernel } from '../tor/surroundings.ts';
+
+/** Everything of ours that is on the box; what `clean` leaves is what it could not remove. */
+export interface Leftovers {
+  /** Shut by the agent, and still shut. */
+  readonly ports: readonly string[];
+  readonly hostRoutes: number;
+  readonly unreachable: number;
+  readonly learnedRoutes: number;
+  readonly neighbours: number;
+  readonly waitingRoom: boolean;
+  /** Ports that are silenced by a storm that nobody watches any more. */
+  readonly silenced: readonly string[];
+  /** In the state directory. */
+  readonly files: readonly string[];
+  /** What could not be read, or was refused, in plain words. */
+  readonly problems: readonly string[];
+}
+
+const OUR_FILES = /^(ports\.json(\.intent|\.damaged)?|(drain|hosts|nexthops|bfd|arp-guard)\.json|ospf\.state)(\.new)?$/;
+/** A SONiC switch whose Redis is gone would be waited for without end (ms). */
+const PATIENCE = 10_000;
+
+export class Cleanup {
+  readonly #config: TorConfig;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #kernel: SwitchKernel;
+  readonly #guards: GuardMemory;
+  readonly #problems: string[] = [];
+
+  /** Rejects when the kernel, or SONiC's picture of the ports, can't be had. */
+  static async open(config: TorConfig, log: Log): Promise<Cleanup> {
+    const rtnetlink = Rtnetlink.open();
+    try {
+      const late = AbortSignal.timeout(PATIENCE);
+      const tooLate = new Promise<never>((_, reject) => {
+        late.addEventListener('abort', () => reject(new Error("this box's ports could not be read in 10 s")));
+      });
+      const kernel = await Promise.race([openKernel({ config, clock: systemClock, log }), tooLate]);
+      return new Cleanup(config, rtnetlink, kernel);
+    } catch (error) {
+      rtnetlink.close();
+      throw error;
+    }
+  }
+
+  private constructor(config: TorConfig, rtnetlink: Rtnetlink, kernel: SwitchKernel) {
+    this.#config = config;
+    this.#rtnetlink = rtnetlink;
+    this.#kernel = kernel;
+    this.#guards = guardMemory(config.stateDirectory, ({ message }) => this.#problems.push(message));
+  }
+
+  async find(): Promise<Leftovers> {
+    return this.#told(await this.#inKernel());
+  }
+
+  /** `purge`: the files of the state directory too, with what they know of holds, drains and hosts. */
+  async clean(purge: boolean): Promise<Leftovers> {
+    const before = await this.#inKernel();
+    clearGuards(this.#guards, undefined, this.#silenced());
+    await this.#attempt(() => removeLeftovers(this.#rtnetlink, before));
+    const ports = this.#shut(before);
+    if (ports.length > 0) await this.#attempt(() => this.#kernel.setAdmin(ports, true));
+    const after = await this.#inKernel();
+    await this.#attempt(() => this.#forgetOpen(after));
+    // Without their memory, ports that could not be opened would be anybody's.
+    if (purge && this.#shut(after).length === 0) {
+      for (const file of this.#files()) await this.#attempt(async () => rmSync(file, { force: true }));
+    }
+    return this.#told(after);
+  }
+
+  close(): void {
+    this.#kernel.close();
+    this.#rtnetlink.close();
+  }
+
+  #told(kernel: KernelLeftovers): Leftovers {
+    return {
+      ports: this.#shut(kernel),
+      hostRoutes: kernel.hostRoutes.length,
+      unreachable: kernel.unreachable.length,
+      learnedRoutes: kernel.learnedRoutes.length,
+      neighbours: kernel.neighbours.length,
+      waitingRoom: kernel.waitingRoom,
+      silenced: this.#silenced(),
+      files: this.#files(),
+      problems: [...new Set(this.#problems)],
+    };
+  }
+
+  #inKernel(): Promise<KernelLeftovers> {
+    const { kernel, hostRoutes, ports } = this.#config;
+    return findLeftovers(this.#rtnetlink, {
+      protocol: kernel.protocol,
+      readTable: hostRoutes.kernel?.table,
+      protodownReason: ports.protodownReason,
+    });
+  }
+
+  /** Remembered, and down; or down by our bit. */
+  #shut({ protodown, down }: KernelLeftovers): string[] {
+    const { ports, problems } = new StateFile(this.#portsFile).peek();
+    this.#problems.push(...problems);
+    const remembered = ports.map(({ port }) => port).filter((name) => down.includes(name));
+    return [...new Set([...remembered, ...protodown])];
+  }
+
+  /** Or who shuts such a port by hand one day would find it opened by the next agent. */
+  async #forgetOpen({ down, protodown }: KernelLeftovers): Promise<void> {
+    const file = new StateFile(this.#portsFile);
+    if (file.peek().ports.length === 0) return;
+    const { ports, holds } = file.load();
+    await file.save({ ports: ports.filter(({ port }) => down.includes(port) || protodown.includes(port)), holds });
+    await file.close();
+  }
+
+  get #portsFile(): string {
+    return join(this.#config.stateDirectory, 'ports.json');
+  }
+
+  #silenced(): string[] {
+    return guardedPorts(this.#config.hostRoutes.policy.ports, this.#guards);
+  }
+
+  #files(): string[] {
+    const { stateDirectory } = this.#config;
+    try {
+      return readdirSync(stateDirectory)
+        .filter((name) => OUR_FILES.test(name))
+        .map((name) => join(stateDirectory, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#problems.push((error as Error).message);
+      return [];
+    }
+  }
+
+  async #attempt(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#problems.push((error as Error).message);
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import { Flags } from '@oclif/core';
+import type { Leftovers } from '../agent/cleanup/index.ts';
+import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
+
+interface CleanedUp {
+  readonly dryRun: boolean;
+  readonly found: Leftovers;
+  /** What is there afterwards; in a dry run what is there. */
+  readonly left: Leftovers;
+}
+
+export default class Cleanup extends BaseCommand {
+  static override summary = 'Undo what an agent left behind that died and will not be started again.';
+  static override description =
+    `Opens the ports that it had shut, and removes its host routes, learned routes, unreachable routes and neighbour
+entries, the waiting room, and what it set on ports in a storm. For the day after a crash, and before the package is removed;
+an agent that is stopped does this itself, and one that is started again goes on where the last one was.
+
+Refuses while an agent answers. Holds and drains are remembered for the next start, unless --purge takes the state files too.
+The configuration tells what is ours: kernel.protocol, kernel.table, ports, stateDirectory. Exit code 1 when something is left.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --dry-run',
+    { description: 'For good:', command: '<%= config.bin %> <%= command.id %> --purge' },
+    { description: 'In a network namespace:', command: 'ip netns exec A <%= config.bin %> <%= command.id %>' },
+  ];
+  static override flags = {
+    config: Flags.string({
+      char: 'c',
+      description: 'configuration file',
+      default: '/etc/peerless/peerless.yaml',
+      helpValue: 'FILE',
+    }),
+    socket: Flags.string({
+      description: "control socket of the agent; otherwise the configuration's",
+      env: 'PEERLESS_SOCKET',
+      helpValue: 'PATH',
+    }),
+    'dry-run': Flags.boolean({ description: 'only say what would be done' }),
+    purge: Flags.boolean({ description: 'remove the state files too' }),
+    force: Flags.boolean({ description: 'also while an agent answers, though it may put everything back' }),
+  };
+
+  override async run(): Promise<CleanedUp> {
+    const { flags } = await this.parse(Cleanup);
+    const { formatProblem, loadConfig } = await import('../config/index.ts');
+    const loaded = loadConfig(flags.config);
+    if (!loaded.ok) {
+      throw new CommandFailure(
+        EXIT.usage,
+        loaded.problems.map(formatProblem).join('\n'),
+        'Correct it, or name the file that the agent ran with: --config FILE.',
+      );
+    }
+    const { config } = loaded;
+    if (config.role !== 'tor')
+      throw new CommandFailure(EXIT.usage, `${flags.config}: role ${config.role} leaves nothing`);
+    const dryRun = flags['dry-run'];
+    const { answers } = await import('../agent/control/server.ts');
+    const socket = flags.socket ?? config.control.socket;
+    if (!dryRun && !flags.force && (await answers(socket))) {
+      throw new CommandFailure(
+        EXIT.no,
+        `an agent answers on ${socket}: what is there is in use`,
+        'Stop it first (systemctl stop peerless); it withdraws its routes by itself then.',
+      );
+    }
+    const { Cleanup: Work } = await import('../agent/cleanup/index.ts');
+    const { makeLogger } = await import('../agent/logging.ts');
+    const work = await Work.open(config, makeLogger('error'));
+    try {
+      const found = await work.find();
+      const left = dryRun ? found : await work.clean(flags.purge);
+      this.#tell(found, left, dryRun, flags.purge);
+      if (!dryRun && isLeft(left, flags.purge)) this.endWith(EXIT.no);
+      return { dryRun, found, left };
+    } finally {
+      work.close();
+    }
+  }
+
+  #tell(found: Leftovers, left: Leftovers, dryRun: boolean, purge: boolean): void {
+    const was = sentences(found, purge);
+    if (was.length === 0) this.log('Nothing of an agent is here.');
+    for (const line of was) this.log(`${dryRun ? 'would be undone' : 'found'}: ${line}`);
+    if (dryRun) return;
+    for (const line of sentences(left, purge)) this.log(`STILL THERE: ${line}`);
+    for (const problem of left.problems) this.logToStderr(`peerless: ${problem}`);
+  }
+}
+
+const isLeft = (left: Leftovers, purge: boolean): boolean => sentences(left, purge).length + left.problems.length > 0;
+
+function sentences(found: Leftovers, purge: boolean): string[] {
+  const counted = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}`]);
+  const named = (names: readonly string[], what: string) => (names.length === 0 ? [] : [`${what} ${names.join(' ')}`]);
+  return [
+    ...named(found.ports, 'shut:'),
+    ...counted(found.hostRoutes, 'host routes'),
+    ...counted(found.learnedRoutes, 'learned routes'),
+    ...counted(found.unreachable, 'unreachable routes'),
+    ...counted(found.neighbours, 'neighbour entries'),
+    ...(found.waitingRoom ? ['the waiting room (plhold0, plhold1)'] : []),
+    ...named(found.silenced, 'silenced by a storm:'),
+    ...(purge ? named(found.files, 'state files:') : []),
+  ];
+}
