@@ -78,6 +78,8 @@ export function memoryFile(path: string): MemoryStore {
 
 /** Written anew when what is in it by now exceeds this (octets), and twice what it began with. */
 const LEAST_GROWTH = 1 << 20;
+/** After a write that failed (ms): until the next one, all anew. */
+const RetryAfter = 10_000;
 
 export interface MemoryOptions {
   readonly store: MemoryStore;
@@ -99,6 +101,9 @@ export class Memory {
   #graceUntil: Instant = 0;
   #cryptoSequence = 0;
   #timer: Timer | undefined;
+  /** What is on the disk is not what was last known: it must go, and then be written anew. */
+  #lostAt: Instant | undefined;
+  #remains = false;
 
   constructor(options: MemoryOptions) {
     this.#options = options;
@@ -145,6 +150,8 @@ export class Memory {
     const { core } = this.#options;
     core.touched = this.#touched;
     this.#open = true;
+    this.#lostAt = undefined;
+    this.#remains = false;
     this.#rewrite();
   }
 
@@ -157,8 +164,9 @@ export class Memory {
 
   /** A hello was sent. */
   pulse(cryptoSequence: number): void {
-    if (!this.#open) return;
     this.#cryptoSequence = Math.max(this.#cryptoSequence, cryptoSequence);
+    if (this.#lostAt !== undefined) this.#tryAgain(this.#lostAt);
+    if (!this.#open) return;
     this.flush();
     if (this.#length > Math.max(LEAST_GROWTH, 2 * this.#began)) this.#rewrite();
     else this.#try(() => this.#options.store.write(encodePulse(this.#pulse()), PULSE_AT));
@@ -202,14 +210,30 @@ export class Memory {
 
   /** Everything was withdrawn: there is nothing to take up. */
   forget(): void {
-    const { store, log, count } = this.#options;
     this.#end();
+    this.#lostAt = undefined;
+    this.#remove();
+  }
+
+  #remove(): void {
+    const { store, log, count } = this.#options;
     try {
       store.remove();
+      this.#remains = false;
     } catch (error) {
       count('memory.not-removed');
-      log.error({ err: error }, 'the memory of OSPF adjacencies was not removed');
+      if (!this.#remains) log.error({ err: error }, 'the memory of OSPF adjacencies was not removed');
+      this.#remains = true;
     }
+  }
+
+  /**
+   * A next life would take what remains of it for the truth as long as its last pulse is younger than the dead interval,
+   * and would not know of LSAs that are newer than it: to be rid of it is tried with each hello.
+   */
+  #tryAgain(lostAt: Instant): void {
+    if (this.#remains) this.#remove();
+    if (this.#options.clock.now() - lostAt >= RetryAfter) this.begin();
   }
 
   #end(): void {
@@ -264,6 +288,7 @@ export class Memory {
         'the memory of OSPF adjacencies can not be written: a restart will be noticed',
       );
       this.forget();
+      this.#lostAt = this.#options.clock.now();
     }
   }
 }

@@ -8,6 +8,8 @@ export interface RamStore extends MemoryStore {
   bytes: Buffer | undefined;
   /** The disk is full. */
   broken: boolean;
+  /** Nothing is removed. */
+  stubborn: boolean;
 }
 
 export function memoryInRam(boot = 'this boot'): RamStore {
@@ -15,6 +17,7 @@ export function memoryInRam(boot = 'this boot'): RamStore {
     boot,
     bytes: undefined,
     broken: false,
+    stubborn: false,
     read() {
       return this.bytes && Buffer.from(this.bytes);
     },
@@ -31,6 +34,7 @@ export function memoryInRam(boot = 'this boot'): RamStore {
       this.bytes = longer;
     },
     remove() {
+      if (this.stubborn) throw new Error('EIO');
       this.bytes = undefined;
     },
     close() {},

@@ -282,6 +282,37 @@ test('a disk that is full: what can not be kept whole is not kept, and the speak
   world.until('announced all the same', () => g.routes.has('10.10.10.1/32'));
 });
 
+test('what a failing disk does not even remove is removed with a later hello, and written anew when the disk is well', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  const store = memoryInRam();
+  const memory = written(a, world, store);
+  memory.begin();
+  world.until('Full everywhere', () => allFull(g, a, b));
+  memory.flush();
+  store.broken = true;
+  store.stubborn = true;
+  a.announce(host('10.10.10.1'));
+  memory.flush();
+  t.truthy(store.bytes, 'old, and without the host');
+  memory.pulse(1);
+  t.truthy(store.bytes);
+  store.stubborn = false;
+  memory.pulse(2);
+  t.is(store.bytes, undefined);
+  world.run(10_000);
+  memory.pulse(3);
+  t.is(store.bytes, undefined, 'still full');
+  store.broken = false;
+  world.run(9_999);
+  memory.pulse(4);
+  t.is(store.bytes, undefined, 'not looked at so often');
+  world.run(1);
+  memory.pulse(5);
+  const decoded = decodeMemory(store.bytes!);
+  t.true(decoded.ok && decoded.value.adjacencies.length > 0);
+  t.is(a.machine.core.counters.get('memory.not-written'), 2);
+});
+
 test('a clean stop leaves nothing to take up; the file is whole at every moment', (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'peerless-memory-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
