@@ -311,6 +311,7 @@ export class BfdSpeaker implements Speaker {
   #feed(entry: Entry, event: SessionEvent): void {
     const at = this.#options.clock.now();
     const changes: SessionChange[] = [];
+    const { confirmed } = entry.session;
     for (const effect of entry.session.handle(event, at)) {
       if (effect.type === 'send') {
         const bytes = encodePacket(effect.packet);
@@ -319,6 +320,7 @@ export class BfdSpeaker implements Speaker {
       else changes.push({ ...effect, peer: entry.peer.address, interface: entry.peer.interface, at });
     }
     for (const change of changes) this.#changed(entry, change);
+    if (entry.session.confirmed !== confirmed) this.#save();
     this.#arm();
   }
 
@@ -350,7 +352,6 @@ export class BfdSpeaker implements Speaker {
     }
     this.#options.onChange(change);
     this.#options.log.info({ peer, interface: name, from, to, reason, failure }, 'BFD session');
-    if (from === 'Up' || to === 'Up') this.#save();
   }
 
   #arm(): void {

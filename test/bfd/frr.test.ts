@@ -64,7 +64,7 @@ test.serial('R4.6 FRR: a link that is dead in one direction brings both ends dow
   const bench = new Bench();
   t.teardown(() => bench.close());
   const frr = await bench.frr({ bfdd: V4 });
-  await bench.start({ peers: [{}] });
+  await bench.start({ peers: [{}], multiplier: 5 });
   await bench.up();
   bench.silence('ingress');
   await bench.down();
@@ -187,6 +187,7 @@ test.serial(
     await until('intervals', () => bench.session().detectionTime === 1_000);
     t.is(since(), before);
     t.deepEqual(bench.changes, []);
+    await until('it is confirmed', () => bench.session().received > 0);
     // A crash, and the next life is there before FRR has missed it.
     bench.kill();
     await bench.start({ peers: [{}] });
