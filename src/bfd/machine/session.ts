@@ -269,7 +269,7 @@ export class BfdSession {
     } else {
       // A diagnostic stands until the session is well again.
       const diagnostic = next === 'Up' ? DIAGNOSTIC.none : this.#diagnostic;
-      this.#enter(next, diagnostic, 'both hear each other', false, effects);
+      this.#enter(next, diagnostic, next === 'Up' ? 'both hear each other' : 'the peer is heard', false, effects);
       if (next === 'Up') this.#confirmed = true;
     }
     this.#heardAt = now;
