@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { StatusView } from '../agent/api.ts';
-import type { Loaded, TorConfig } from '../config/index.ts';
+import type { Config, Loaded, TorConfig } from '../config/index.ts';
 import { AgentClient } from './client.ts';
 import type { Diagnosis } from './diagnosis.ts';
+import { keptAddresses } from './doctor-addresses.ts';
 import { type Box, readBox, sysctl } from './doctor-box.ts';
 import { CommandFailure } from './errors.ts';
 
@@ -33,11 +34,12 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         ? missing.map((problem) => wrong('ports', `${problem.path}: ${problem.message}`, problem.remedy))
         : [fine('ports', 'every port of the configuration exists')]),
     );
-    if (tor) found.push(...forwarding(tor), ...serverPorts(tor, box), ...neighbourTable(tor));
+    if (tor)
+      found.push(...forwarding(tor), ...serverPorts(tor, box), ...neighbourTable(tor), ...keptAddresses(tor, box));
     found.push(...addresses(loaded, box));
   }
   const socket = options.socket ?? config?.control.socket;
-  if (socket !== undefined) found.push(...(await agent(socket, config?.bgp !== undefined)));
+  if (socket !== undefined) found.push(...(await agent(socket, config)));
   return found;
 }
 
@@ -294,7 +296,7 @@ function addresses(loaded: Loaded, box: Box): Diagnosis[] {
 
 // ------------------------------------------------------------------ the agent
 
-async function agent(socket: string, speaksBgp: boolean): Promise<Diagnosis[]> {
+async function agent(socket: string, config: Config | undefined): Promise<Diagnosis[]> {
   try {
     const status = await new AgentClient(socket).get<StatusView>('/v1/status');
     const found = [fine('agent', `version ${status.version} answers on ${socket}, pid ${status.pid}`)];
@@ -302,7 +304,7 @@ async function agent(socket: string, speaksBgp: boolean): Promise<Diagnosis[]> {
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
     const found = [warning('agent', error.message, error.remedy ?? 'Look at its log.')];
-    if (speaksBgp && listensOn(179)) {
+    if (config?.bgp && listensOn(179)) {
       found.push(
         wrong(
           'BGP port',
