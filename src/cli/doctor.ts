@@ -5,6 +5,7 @@ import { AgentClient } from './client.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { keptAddresses } from './doctor-addresses.ts';
 import { type Box, readBox, sysctl } from './doctor-box.ts';
+import { lldpAccess } from './doctor-lldp.ts';
 import { CommandFailure } from './errors.ts';
 
 /**
@@ -300,6 +301,8 @@ async function agent(socket: string, config: Config | undefined): Promise<Diagno
   try {
     const status = await new AgentClient(socket).get<StatusView>('/v1/status');
     const found = [fine('agent', `version ${status.version} answers on ${socket}, pid ${status.pid}`)];
+    const { lldp } = config?.role === 'tor' ? config.ports : { lldp: null };
+    if (lldp !== null) found.push(...lldpAccess(status.pid, lldp));
     return [...found, ...status.warnings.map((text) => warning('agent', text, 'See peerless status.'))];
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
