@@ -3,7 +3,7 @@
  * detection time, a restart that was announced is not noticed, and what G begins anew is no reason to shut ports.
  */
 import test from 'ava';
-import { caseNamed } from '../../lab/cases/index.ts';
+import { type CaseName, caseNamed } from '../../lab/cases/index.ts';
 import { type GatewayKind, labRun } from '../../lab/index.ts';
 import { changeTors } from '../../lab/lab.ts';
 import { loadState } from '../../lab/state.ts';
@@ -11,11 +11,15 @@ import type { BfdSessionView } from '../../src/agent/api.ts';
 import { Stand } from './stand.ts';
 
 const sessions = (stand: Stand): Promise<BfdSessionView[]> => stand.ask('/v1/bfd');
-const gateways: readonly GatewayKind[] = ['frr', 'bird'];
+/** BIRD is asked to miss a restart in test/bfd. */
+const CASES: Readonly<Record<GatewayKind, readonly CaseName[]>> = {
+  frr: ['silent-uplink-bfd', 'restart-bfd'],
+  bird: ['silent-uplink-bfd'],
+};
 
-for (const gateway of gateways) {
+for (const gateway of ['frr', 'bird'] as const) {
   test.serial(
-    `R4.6 R4.7 upWhen bfd: a silent uplink moves the servers and comes back by itself, a restart is not noticed: ${gateway}`,
+    `R4.6 R4.7 upWhen bfd: a silent uplink moves the servers and comes back by itself: ${gateway}`,
     async (t) => {
       t.timeout(240_000);
       const stand = await Stand.up({ gateway, protocol: 'both' });
@@ -23,12 +27,12 @@ for (const gateway of gateways) {
       const { runs, problems } = await labRun({
         name: stand.name,
         runs: 1,
-        cases: ['silent-uplink-bfd', 'restart-bfd'],
+        cases: CASES[gateway],
       });
       t.deepEqual(problems, []);
       t.deepEqual(
         runs.map(({ phase }) => phase),
-        ['fault', 'back', 'planned'],
+        ['fault', 'back', ...(gateway === 'frr' ? ['planned'] : [])],
       );
       for (const phase of runs) {
         t.log(`${phase.phase}: ${phase.lost} packets lost, outage ${phase.outage.toFixed(0)} ms`);
@@ -37,7 +41,7 @@ for (const gateway of gateways) {
         t.is(phase.lostElsewhere, 0);
       }
       t.deepEqual(runs[0]!.moved, ['10.10.10.1', '10.10.10.2']);
-      t.is(runs[2]!.lost, 0, 'a planned restart loses nothing');
+      t.is(runs[2]?.lost ?? 0, 0, 'a planned restart loses nothing');
     },
   );
 }
