@@ -151,14 +151,18 @@ export class PortLinkDriver {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
-  /** Reopens what groups with `onStop: reopen` have shut; the others leave it to the next start. */
+  /**
+   * Reopens what groups with `onStop: reopen` have shut; the others leave it to the next start, unless that would not know
+   * of it: nothing can be written.
+   */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     const configs = this.groups.configs();
-    if (configs.some(({ onStop }) => onStop === 'reopen')) {
+    const reopens = ({ onStop }: PortLinkGroupConfig): boolean => onStop === 'reopen' || this.#unwritable !== undefined;
+    if (configs.some(reopens)) {
       this.handle({
         type: 'configure',
-        groups: configs.map((config) => (config.onStop === 'reopen' ? { ...config, enabled: false } : config)),
+        groups: configs.map((config) => (reopens(config) ? { ...config, enabled: false } : config)),
       });
     }
     await this.settled();

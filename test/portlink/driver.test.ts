@@ -289,6 +289,18 @@ test('R4.6 R4.7 a disk that can not be written from the start on does not stop t
   await one.driver.stop();
 });
 
+test('R4.7 who stops and can not write down what is shut opens it, whatever onStop says: nobody would know of it', async (t) => {
+  const blocked = path.join(folder(t), 'no-folder');
+  writeFileSync(blocked, '');
+  const one = agent(path.join(blocked, 'portlink.json'), [group({ onStop: 'leave' })], wiresUp());
+  one.clock.advance(20_000);
+  one.carrier('A0', false);
+  t.is(one.calls.at(-1), 'down A1,A2,A3,A4');
+  await one.driver.settled();
+  await one.driver.stop();
+  t.is(one.calls.at(-1), 'up A1,A2,A3,A4');
+});
+
 test('ports of no group are ignored; configure watches the new ones at once', (t) => {
   const wires = wiresUp();
   wires.set('X', { adminUp: true, carrier: false });
