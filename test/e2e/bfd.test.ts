@@ -46,56 +46,75 @@ for (const gateway of ['frr', 'bird'] as const) {
   );
 }
 
-test.serial('R4.6 FRR: one session for both protocols, live; what it begins anew shuts no port', async (t) => {
-  t.timeout(240_000);
-  const stand = await Stand.up({ gateway: 'frr', protocol: 'both' });
-  t.teardown(() => stand.down());
-  await changeTors(loadState(stand.name), 'peerless', () => undefined, caseNamed('silent-uplink-bfd'));
-  const up = () =>
-    stand.until(
-      'BFD is Up',
-      async () => (await sessions(stand)).some(({ state }) => state === 'Up'),
+test.serial(
+  'R4.6 R4.7 FRR: one session for both protocols, live; what it begins anew shuts no port; a crash beside a silent uplink',
+  async (t) => {
+    t.timeout(240_000);
+    const stand = await Stand.up({ gateway: 'frr', protocol: 'both' });
+    t.teardown(() => stand.down());
+    await changeTors(loadState(stand.name), 'peerless', () => undefined, caseNamed('silent-uplink-bfd'));
+    const up = () =>
+      stand.until(
+        'BFD is Up',
+        async () => (await sessions(stand)).some(({ state }) => state === 'Up'),
+        () => sessions(stand),
+      );
+    await up();
+    t.like(await sessions(stand), [
+      { peer: '192.0.2.1', interface: 'A0', clients: ['ospf', 'bgp'], transmitInterval: 100, detectionTime: 300 },
+    ]);
+    const listing = await stand.cli(['bfd']);
+    t.regex(listing.stdout, /192\.0\.2\.1\s+A0\s+Up\s+Up .* ospf,bgp/);
+    t.regex((await stand.cli(['status'])).stdout, /bfd\s+192\.0\.2\.1\s+A0\s+Up/);
+    t.is(JSON.parse((await stand.cli(['bfd', '--json'])).stdout)[0].state, 'Up');
+    const full = async () =>
+      (await stand.status()).sessions.some(({ protocol, state }) => protocol === 'ospf' && state === 'Full');
+    await stand.until('OSPF is Full', full);
+
+    await stand.frr('clear ip ospf neighbor');
+    await stand.until('FRR has begun its session anew', async () =>
+      (await stand.events()).some(({ type, message }) => type === 'bfd.down' && message.includes('the peer has')),
+    );
+    await stand.until('OSPF is Full again', full);
+    await up();
+    const before = (await sessions(stand))[0]!.localDiscriminator;
+    stand.editConfig((config) => {
+      config.bfd = { interval: '200ms', multiplier: 4 };
+    });
+    await stand.signal('SIGHUP');
+    await stand.until(
+      'the new interval is agreed on',
+      async () => {
+        const [session] = await sessions(stand);
+        return session?.transmitInterval === 200 && session.detectionTime === 600;
+      },
       () => sessions(stand),
     );
-  await up();
-  t.like(await sessions(stand), [
-    { peer: '192.0.2.1', interface: 'A0', clients: ['ospf', 'bgp'], transmitInterval: 100, detectionTime: 300 },
-  ]);
-  const listing = await stand.cli(['bfd']);
-  t.regex(listing.stdout, /192\.0\.2\.1\s+A0\s+Up\s+Up .* ospf,bgp/);
-  t.regex((await stand.cli(['status'])).stdout, /bfd\s+192\.0\.2\.1\s+A0\s+Up/);
-  t.is(JSON.parse((await stand.cli(['bfd', '--json'])).stdout)[0].state, 'Up');
-  const full = async () =>
-    (await stand.status()).sessions.some(({ protocol, state }) => protocol === 'ospf' && state === 'Full');
-  await stand.until('OSPF is Full', full);
+    t.is((await sessions(stand))[0]!.localDiscriminator, before, 'by the session that there is');
 
-  await stand.frr('clear ip ospf neighbor');
-  await stand.until('FRR has begun its session anew', async () =>
-    (await stand.events()).some(({ type, message }) => type === 'bfd.down' && message.includes('the peer has')),
-  );
-  await stand.until('OSPF is Full again', full);
-  await up();
-  const before = (await sessions(stand))[0]!.localDiscriminator;
-  stand.editConfig((config) => {
-    config.bfd = { interval: '200ms', multiplier: 4 };
-  });
-  await stand.signal('SIGHUP');
-  await stand.until(
-    'the new interval is agreed on',
-    async () => {
-      const [session] = await sessions(stand);
-      return session?.transmitInterval === 200 && session.detectionTime === 600;
-    },
-    () => sessions(stand),
-  );
-  t.is((await sessions(stand))[0]!.localDiscriminator, before, 'by the session that there is');
+    t.deepEqual(await stand.shutPorts(), []);
+    const events = await stand.events();
+    t.deepEqual(
+      events.filter(({ type }) => type === 'portlink.shut').map(({ message }) => message),
+      [],
+    );
+    t.is((await stand.counters()).bfd!.failures ?? 0, 0);
+    t.deepEqual((await stand.status()).warnings, []);
 
-  t.deepEqual(await stand.shutPorts(), []);
-  const events = await stand.events();
-  t.deepEqual(
-    events.filter(({ type }) => type === 'portlink.shut').map(({ message }) => message),
-    [],
-  );
-  t.is((await stand.counters()).bfd!.failures ?? 0, 0);
-  t.deepEqual((await stand.status()).warnings, []);
-});
+    // R4.7: a crash while the uplink is silent.
+    await stand.silence('A0', true);
+    await stand.until('the ports are shut', async () => (await stand.shutPorts()).length === 4);
+    await stand.until('the session is remembered', async () =>
+      (await stand.exec('A', 'cat', `${stand.directory('A')}/state/bfd.json`)).stdout.includes('192.0.2.1'),
+    );
+    await stand.signal('SIGKILL');
+    await stand.start();
+    await stand.until('the restarted agent knows of the silence', async () =>
+      /BFD with 192\.0\.2\.1 is Down/.test((await stand.group()).reason),
+    );
+    t.is((await stand.shutPorts()).length, 4);
+    await stand.silence('A0', false);
+    await stand.untilHome();
+    await up();
+  },
+);

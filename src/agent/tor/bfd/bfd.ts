@@ -100,6 +100,7 @@ export class Bfd {
     if (!this.#running) return;
     this.#speaker.linkChanged(change);
     this.refresh();
+    if (isUp(change.before) !== isUp(change.after)) this.#options.onVerdict();
   }
 
   /** Of `upWhen: [bfd]`: one living neighbour is enough, and not to know is no reason to act. */
@@ -140,12 +141,14 @@ export class Bfd {
   }
 
   warnings(): string[] {
-    const now = this.#options.clock.now();
+    const { clock, links } = this.#options;
+    const now = clock.now();
     return this.sessions()
+      .filter(({ interface: name }) => name === undefined || isUp(links.port(name)))
       .filter(({ seenUp, state, switchedOff, since }) => {
         return !seenUp && state !== 'Up' && !switchedOff && now - since > WORTH_A_WARNING;
       })
-      .map(({ peer }) => `BFD with ${peer} was never Up: is it switched on there?`);
+      .map(({ peer, reason }) => `BFD with ${peer} was never Up: ${reason || 'is it switched on there?'}`);
   }
 
   counters(): Record<string, number> {
