@@ -224,6 +224,11 @@ export class PortGroups {
   /** Opened, unless a group wants them shut. */
   undrain(ports: readonly string[]): void {
     this.#driver.undrain(ports);
+    // Whose group keeps it shut is blocked by that group from now on, and free when that is up again.
+    for (const port of ports) {
+      const keeper = this.keeperOf(port);
+      if (keeper !== undefined && keeper !== DRAIN) this.#blocked.set(port, keeper);
+    }
   }
 
   /** The group that has shut this port, DRAIN for planned work. */
