@@ -2,7 +2,14 @@
   "targets": [
     {
       "target_name": "linux-sockets",
-      "sources": ["native/linux-sockets.c"],
+      "sources": [
+        "native/arguments.c",
+        "native/calls.c",
+        "native/endpoint.c",
+        "native/messages.c",
+        "native/module.c",
+        "native/names.c"
+      ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": ["-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"]
     }

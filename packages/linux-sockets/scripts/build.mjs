@@ -2,13 +2,15 @@
 // node-gyp. Node's headers come from the pinned runtime, never from the network.
 //   node scripts/build.mjs [--arch x64|arm64] [--if-needed]
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const source = path.join(root, 'native/linux-sockets.c');
+const native = path.join(root, 'native');
+const files = readdirSync(native).map((name) => path.join(native, name));
+const sources = files.filter((name) => name.endsWith('.c'));
 const argumentsGiven = process.argv.slice(2);
 const archAt = argumentsGiven.indexOf('--arch');
 const arch = archAt < 0 ? process.arch : argumentsGiven[archAt + 1];
@@ -26,7 +28,7 @@ const target = path.join(root, `prebuilds/linux-${arch}/linux-sockets.node`);
 if (
   argumentsGiven.includes('--if-needed') &&
   existsSync(target) &&
-  statSync(target).mtimeMs >= statSync(source).mtimeMs
+  files.every((name) => statSync(target).mtimeMs >= statSync(name).mtimeMs)
 ) {
   process.exit(0);
 }
@@ -56,7 +58,7 @@ if (compiler && include) {
   const fresh = `${target}.${process.pid}`;
   const flags = ['-shared', '-fPIC', '-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'];
   const hardening = ['-fstack-protector-strong', '-D_FORTIFY_SOURCE=2', '-Wl,-z,relro,-z,now'];
-  const parameters = [...flags, ...hardening, '-DNAPI_VERSION=8', `-I${include}`, source, '-o', fresh];
+  const parameters = [...flags, ...hardening, '-DNAPI_VERSION=8', `-I${include}`, ...sources, '-o', fresh];
   if (spawnSync(compiler, parameters, { stdio: 'inherit' }).status !== 0) stop(`${compiler} failed`);
   renameSync(fresh, target); // a process that has the old file mapped keeps it
 } else if (arch === process.arch && works('node-gyp', '--version')) {
