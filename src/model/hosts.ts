@@ -16,6 +16,13 @@ export interface HostRoute {
   readonly ifindex: number;
   readonly mac: Mac;
   readonly level: ClaimLevel;
+  /** ifindex of the port itself, where that is another than `ifindex` or may become one (a bridge's); the gateway's map names it. */
+  readonly portIndex?: number;
+  /**
+   * Not behind a port of ours: the twin announces it, and we stand by. Announced worse than anything real, `level` 0; the
+   * kernel lets packets for it that come from the fabric wait in `interface`.
+   */
+  readonly shadow?: true;
 }
 
 /**
@@ -50,6 +57,18 @@ export interface ForeignClaim {
   readonly level: ClaimLevel | undefined;
   /** Router id or BGP next hop of the other. */
   readonly from: string;
+  /** It is announced as what gives way to others: planned work there. */
+  readonly leaving?: boolean;
+  /** Where the other can be reached through the fabric, for a tunnel to it; absent while unknown. */
+  readonly endpoint?: Address;
+}
+
+/** The fabric shows that somebody else stands by for a host (`HostRoute.shadow`), or does no more. No claim. */
+export interface ForeignShadow {
+  readonly address: Address;
+  readonly up: boolean;
+  readonly from: string;
+  readonly endpoint?: Address;
 }
 
 /** IPv4 addresses that are asked for one by one when silent servers are looked for (hostRoutes.sweep). */
@@ -65,4 +84,6 @@ export interface LearnedRoute {
   readonly prefix: Prefix;
   readonly nextHops: readonly NextHop[];
   readonly metric: number;
+  /** The next hops of what would be selected without `nextHops`; a gateway keeps them in the kernel beforehand. */
+  readonly backup?: readonly NextHop[];
 }
