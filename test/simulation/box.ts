@@ -32,7 +32,7 @@ export interface BoxPort {
   cable: boolean;
   /** Shut by an operator, and known as such. */
   operator: boolean;
-  /** Shut by an agent, of this life or an earlier one. */
+  /** Shut by an agent, of this life or an earlier one, and not opened since. */
   byAgent: boolean;
   /** Opened by an operator while the agent had it shut: it stays open until all is well again. */
   overridden: boolean;
@@ -122,6 +122,8 @@ export class Box {
   }
 
   setAdmin(port: BoxPort, up: boolean): void {
+    // Whoever opens it, operator or boot, ends the agent's shutting: who shuts it next is known anew.
+    if (up) port.byAgent = false;
     if (port.adminUp === up) return;
     this.#change(port, () => {
       port.adminUp = up;
