@@ -149,15 +149,44 @@ test('after a loss of the connection: what is on its way is waited for, the rest
   t.is(await settled(answer), 'Ethernet8: the demand was lost with the connection to Redis');
 });
 
-test('what is due fails, and what was to be shut is named to be taken back', async (t) => {
+test('what is due fails; what was to be shut is to be taken back', async (t) => {
   const demands = new Demands();
   const shut = demands.add(['Ethernet4'], false, 100);
   const open = demands.add(['Ethernet8'], true, 100);
-  t.deepEqual(demands.expire(99), []);
-  t.deepEqual(demands.expire(100), ['Ethernet4']);
+  const lying = picture({ Ethernet4: row({ demanded: false }), Ethernet8: row({ admin: false, demanded: true }) });
+  demands.expire(99);
+  t.deepEqual(demands.strays(lying), []);
+  demands.expire(100);
+  t.deepEqual(demands.strays(lying), ['Ethernet4']);
   t.is(await settled(shut), 'Ethernet4: SONiC has not shut it in time');
   t.is(await settled(open), 'Ethernet8: SONiC has not opened it in time');
   const left = demands.add(['Ethernet4'], false, 300);
+  t.deepEqual(demands.strays(lying), [], 'it is asked for anew');
   demands.abandon('the agent is leaving');
   t.is(await settled(left), 'Ethernet4: the agent is leaving');
+});
+
+test('a shutting that failed because SONiC makes its ports anew is taken back whenever it turns up, until the port runs', async (t) => {
+  const demands = new Demands();
+  const shut = demands.add(['Ethernet4'], false, 100);
+  const seen = (over: Partial<PortRow>) => {
+    const now = picture({ Ethernet4: row(over) });
+    demands.seen(now);
+    return demands.strays(now);
+  };
+  t.deepEqual(seen({ admin: undefined }), []);
+  t.is(await settled(shut), 'Ethernet4: SONiC has no such port any more');
+  t.is(demands.lastAsked('Ethernet4'), true, 'its coming up is no surprise');
+  t.deepEqual(seen({ admin: undefined, demanded: false }), ['Ethernet4']);
+  t.deepEqual(seen({ admin: undefined, demanded: true }), []);
+  t.deepEqual(demands.strays(picture({})), [], 'not even configured for a while');
+  t.deepEqual(seen({ admin: true, demanded: false }), ['Ethernet4']);
+  t.deepEqual(seen({ admin: false }), ['Ethernet4']);
+  t.deepEqual(seen({ admin: false, demanded: true }), []);
+  t.deepEqual(seen({ admin: true }), []);
+  t.deepEqual(seen({ admin: false }), [], 'it ran: this is another story');
+
+  demands.add(['Ethernet4'], false, 100).catch(() => {});
+  t.deepEqual(seen({ admin: undefined, demanded: false, configUp: false }), [], "the operator's");
+  t.deepEqual(seen({ admin: false }), []);
 });

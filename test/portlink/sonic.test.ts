@@ -320,6 +320,26 @@ test.serial('a demand that orchagent does not take up fails by name and is taken
   });
 });
 
+test.serial('a demand that SONiC finds when it has made its ports anew shuts none: it was taken back', async (t) => {
+  await inSonicBox(async (box) => {
+    await withPorts(box, async (ports) => {
+      const { daemons, redis } = box;
+      daemons.pause(true);
+      redis.cli(APPL, 'HDEL', 'PORT_TABLE:Ethernet4', 'admin_status');
+      await t.throwsAsync(ports.setAdmin(['Ethernet4'], false), { message: /SONiC has no such port any more/ });
+      await eventually(() => redis.cli(APPL, 'HGET', '_PORT_TABLE:Ethernet4', 'admin_status') === 'up');
+      // One that was on its way all the same.
+      redis.cli(APPL, 'HSET', '_PORT_TABLE:Ethernet4', 'admin_status', 'down');
+      redis.cli(APPL, 'HSET', 'PORT_TABLE:Ethernet4', 'admin_status', 'up');
+      await eventually(() => redis.cli(APPL, 'HGET', '_PORT_TABLE:Ethernet4', 'admin_status') === 'up');
+      daemons.pause(false);
+      await eventually(() => redis.cli(APPL, 'SCARD', 'PORT_TABLE_KEY_SET') === '0');
+      await eventually(() => ports.port('Ethernet4')?.adminUp === true);
+      t.deepEqual(carriers(box), PANEL);
+    });
+  });
+});
+
 test.serial('a Redis that hangs makes blind like one that is gone', async (t) => {
   await inSonicBox(async (box) => {
     await withPorts(box, async (ports) => {

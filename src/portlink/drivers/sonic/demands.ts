@@ -15,10 +15,15 @@ export class Demands {
   #open: Demand[] = [];
   /** What we asked last of each port. */
   readonly #last = new Map<string, boolean>();
+  /** Ports that were to be shut; that was given up, and may still lie in APPL_DB for an orchagent that comes later. */
+  readonly #strays = new Set<string>();
 
   /** A port that is asked for the opposite while one demand is open is done, as far as that one is concerned. */
   add(ports: readonly string[], up: boolean, due: Instant): Promise<void> {
-    for (const port of ports) this.#last.set(port, up);
+    for (const port of ports) {
+      this.#last.set(port, up);
+      this.#strays.delete(port);
+    }
     for (const demand of this.#open) if (demand.up !== up) for (const port of ports) demand.waiting.delete(port);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#open.push({ up, waiting: new Set(ports), due, failed: [], resolve, reject });
@@ -44,6 +49,7 @@ export class Demands {
         else if (row?.admin === undefined) {
           waiting.delete(port);
           failed.push(`${port}: SONiC has no such port any more`);
+          if (!up) this.#giveUp(port);
         }
       }
     }
@@ -62,18 +68,39 @@ export class Demands {
     this.#answer();
   }
 
-  /** Gives up those that are due; returns the ports that were to be shut, whose demand must be taken back. */
-  expire(now: Instant): string[] {
-    const takenBack: string[] = [];
+  /** Gives up those that are due. */
+  expire(now: Instant): void {
     for (const { waiting, up, due, failed } of this.#open) {
       if (due > now) continue;
-      for (const port of waiting) failed.push(`${port}: SONiC has not ${up ? 'opened' : 'shut'} it in time`);
-      if (!up) takenBack.push(...waiting);
+      for (const port of waiting) {
+        failed.push(`${port}: SONiC has not ${up ? 'opened' : 'shut'} it in time`);
+        if (!up) this.#giveUp(port);
+      }
       waiting.clear();
     }
-    for (const port of takenBack) this.#last.set(port, true);
     this.#answer();
-    return takenBack;
+  }
+
+  /**
+   * The ports whose shutting was given up, and is under way or done all the same: nobody remembers it, so they must be
+   * asked for the opposite. A port is forgotten here when it runs as the operator wants it.
+   */
+  strays({ ports }: Picture): string[] {
+    const due: string[] = [];
+    for (const port of this.#strays) {
+      const row = ports.get(port);
+      if (!row) continue;
+      const shut = row.demanded === false || (row.admin === false && row.demanded === undefined);
+      if (!row.configUp || (row.admin && !shut)) this.#strays.delete(port);
+      else if (shut) due.push(port);
+    }
+    return due;
+  }
+
+  /** What comes up now comes up because we want it. */
+  #giveUp(port: string): void {
+    this.#last.set(port, true);
+    this.#strays.add(port);
   }
 
   abandon(reason: string): void {

@@ -30,6 +30,8 @@ export const EMPTY: Picture = { ports: new Map(), lags: new Map() };
 
 export const isKnown = ({ ports, lags }: Picture, name: string): boolean => ports.has(name) || lags.has(name);
 
+export const namesOf = ({ ports, lags }: Picture): string[] => [...ports.keys(), ...lags.keys()];
+
 /** The ports whose admin state must change for `name` to be shut or opened: itself, or the members of a port channel. */
 export function targetsOf(picture: Picture, name: string): readonly string[] {
   return picture.ports.has(name) ? [name] : (picture.lags.get(name)?.members ?? []);

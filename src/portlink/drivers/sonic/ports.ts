@@ -10,8 +10,8 @@
  * - While Redis is gone, or SONiC is making its ports anew, we are blind: the picture stays as it was, nothing is
  *   written, and who listens to `onBlind` knows. Afterwards everything is read and the difference told, then sight is.
  * - An opening never overrules the operator: a port whose CONFIG_DB admin_status is down is left down.
- * - A demand that orchagent does not take up in time is taken back before it is reported as failed: it must not shut a
- *   port later that nobody remembers.
+ * - A demand to shut that is given up, because orchagent does not take it up in time or because SONiC is making its
+ *   ports anew, is taken back, and again until that is seen: it must not shut a port later that nobody remembers.
  * - A port that comes up though neither we nor the operator asked for it was opened by SONiC's own restart. It is told
  *   as another port of the same name, so that a group decides on it anew and does not leave it to "somebody".
  */
@@ -19,7 +19,7 @@ import type { Clock, Instant, Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { LinkState, Port, PortChange, PortDriver, PortNeighbour } from '../../../model/ports.ts';
 import { Demands } from './demands.ts';
-import { EMPTY, isKnown, type Picture, portOf, samePort, targetsOf } from './picture.ts';
+import { EMPTY, isKnown, namesOf, type Picture, portOf, samePort, targetsOf } from './picture.ts';
 import { DEFAULT_SOCKET, type Notification } from './schema.ts';
 import { type MakeRedisClient, type RedisAddress, Session } from './session.ts';
 
@@ -42,7 +42,7 @@ const FIRST_RETRY = 50;
 const LAST_RETRY = 1_000;
 /** From an operator's write to what portmgrd makes of it, ms. */
 const OPERATOR_WINDOW = 5_000;
-/** While SONiC is not ready its signs of progress are looked at again also without a notification, ms. */
+/** While SONiC is not ready, or did not take a demand, it is looked at again also without a notification, ms. */
 const READINESS_INTERVAL = 1_000;
 
 export class SonicPorts implements LinkState, PortDriver {
@@ -105,7 +105,7 @@ export class SonicPorts implements LinkState, PortDriver {
       const port = this.#port(name);
       if (port) yield port;
     }
-    for (const name of [...this.#picture.ports.keys(), ...this.#picture.lags.keys()]) {
+    for (const name of namesOf(this.#picture)) {
       const port = this.#options.beneath.port(name) ? undefined : this.#port(name);
       if (port) yield port;
     }
@@ -204,15 +204,21 @@ export class SonicPorts implements LinkState, PortDriver {
   /** While blind nothing can be said: it is found out when everything is read again. */
   #expire(): void {
     if (!this.#sighted) return;
-    const takenBack = this.#demands
-      .expire(this.#options.clock.now())
-      .filter((port) => this.#picture.ports.get(port)?.configUp);
-    if (takenBack.length > 0) {
-      this.#session?.demand(takenBack, true).catch((error: Error) => {
-        this.#options.log.error({ err: error, ports: takenBack }, 'sonic: a demand to shut ports was not taken back');
-      });
-    }
+    this.#demands.expire(this.#options.clock.now());
+    this.#takeBack();
     this.#armPatience();
+  }
+
+  #takeBack(): void {
+    const ports = this.#demands.strays(this.#picture);
+    if (ports.length === 0) return;
+    this.#session?.demand(ports, true).then(
+      () => this.#refresh(ports),
+      (error: Error) => {
+        this.#options.log.warn({ err: error, ports }, 'sonic: a demand to shut was not taken back');
+        this.#readSoon();
+      },
+    );
   }
 
   // ---- sight
@@ -311,14 +317,18 @@ export class SonicPorts implements LinkState, PortDriver {
       });
   }
 
+  #readSoon(): void {
+    this.#arm('readiness', this.#options.clock.now() + READINESS_INTERVAL, () => {
+      this.#everythingStale = true;
+      this.#read();
+    });
+  }
+
   #take(picture: Picture | undefined): void {
     const { clock } = this.#options;
     if (!picture) {
       this.#goBlind('SONiC is making its ports');
-      this.#arm('readiness', clock.now() + READINESS_INTERVAL, () => {
-        this.#everythingStale = true;
-        this.#read();
-      });
+      this.#readSoon();
       return;
     }
     const at = clock.now();
@@ -327,14 +337,16 @@ export class SonicPorts implements LinkState, PortDriver {
     this.#picture = picture;
     for (const name of names) this.#tell(name, at);
     this.#demands.seen(picture);
-    if (this.#sighted) return;
-    this.#demands.lost(picture);
-    this.#sighted = true;
-    this.#blindReason = '';
-    this.#armPatience();
-    this.#options.log.info({ ports: picture.ports.size, lags: picture.lags.size }, 'sonic: ports read');
-    this.#firstPicture.resolve();
-    for (const listener of this.#blindListeners) listener(false, 'the ports were read again');
+    if (!this.#sighted) {
+      this.#demands.lost(picture);
+      this.#sighted = true;
+      this.#blindReason = '';
+      this.#armPatience();
+      this.#options.log.info({ ports: picture.ports.size, lags: picture.lags.size }, 'sonic: ports read');
+      this.#firstPicture.resolve();
+      for (const listener of this.#blindListeners) listener(false, 'the ports were read again');
+    }
+    this.#takeBack();
   }
 
   // ---- telling
@@ -380,8 +392,6 @@ export class SonicPorts implements LinkState, PortDriver {
     this.#timers.set(name, this.#options.clock.schedule(at, run));
   }
 }
-
-const namesOf = ({ ports, lags }: Picture): string[] => [...ports.keys(), ...lags.keys()];
 
 function errorsOf(reason: unknown): Error[] {
   if (reason instanceof AggregateError) return reason.errors as Error[];
