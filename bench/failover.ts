@@ -12,7 +12,7 @@ export async function failover(protocol: Wire, options: BenchOptions): Promise<R
   const onProgress = (message: string) => options.onProgress(`failover ${protocol}: ${message}`);
   try {
     await labUp({ name, protocol, onProgress });
-    const result = await labRun({ name, runs, cases: CASES, compare: 'frr', onProgress });
+    const result = await labRun({ name, runs, cases: CASES, compare: ['frr'], onProgress });
     const outages = (tor: 'peerless' | 'frr', labCase: string) =>
       result.runs
         .filter((each) => each.case === labCase && each.phase === 'fault' && each.tor === tor)

@@ -21,7 +21,7 @@ import type { Observation } from './observer/observer.ts';
 import type { Endpoint, ProbeResult } from './probe/prober.ts';
 import { sleep, waitUntil } from './processes.ts';
 import type { AgentFailover, PhaseRun } from './results.ts';
-import type { LabState, TorKind } from './state.ts';
+import { isOurs, type LabState, type TorKind } from './state.ts';
 import type { TeamRecord } from './team/driver.ts';
 import { splitFor } from './timeline.ts';
 import { TOR_NAMES } from './topology/plan.ts';
@@ -144,7 +144,7 @@ async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands:
     ...(await teamObservations(state.name, windowStart)),
   ].toSorted((left, right) => left.at - right.at);
   const after = await gatewayFib(state.name, state.families);
-  const failovers = kind === 'peerless' ? await collectFailovers(state, wallClock) : [];
+  const failovers = isOurs(kind) ? await collectFailovers(state, wallClock) : [];
   if (tools.trace !== undefined) {
     const file = join(tools.trace, `${kind}-${labCase.name}-${phase.name}-${Math.round(from)}.json`);
     await writeFile(file, JSON.stringify({ from, before, after, streams, observations, failovers }, undefined, 1));

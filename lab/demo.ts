@@ -60,7 +60,7 @@ async function main(): Promise<number> {
           name: NAME,
           runs,
           onProgress,
-          ...(values.compare === undefined ? {} : { compare: 'frr' as const }),
+          ...(values.compare === undefined ? {} : { compare: ['frr'] as const }),
         }),
       );
     }

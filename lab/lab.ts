@@ -11,6 +11,7 @@ import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { moduleCommand } from './helper.ts';
 import { placeOf } from './place.ts';
 import { isRunning, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
+import { TOR_TITLE } from './results.ts';
 import { letSpeak } from './servers.ts';
 import {
   checkName,
@@ -235,7 +236,7 @@ export async function startTor(state: LabState, tor: TorName, kind: TorKind, aft
   const settings = torSettings(state, tor);
   const variant = state.variant === undefined ? undefined : caseNamed(state.variant);
   state.torProcesses[tor] =
-    kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot, variant);
+    kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot, { kind, variant });
   saveState(state);
 }
 
@@ -249,7 +250,7 @@ export async function changeTors(
   onProgress: Progress,
   variant?: LabCase,
 ): Promise<void> {
-  const what = kind === 'frr' ? "today's practice: FRR and a redistributor" : 'peerless';
+  const what = TOR_TITLE[kind];
   onProgress(`starting the ToRs (${what}${variant ? `, settings of ${variant.name}` : ''})`);
   await stop([...state.torProcesses.A, ...state.torProcesses.B]);
   state.torProcesses = { A: [], B: [] };

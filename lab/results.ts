@@ -10,6 +10,14 @@ export interface ServerLoss extends Hole {
   readonly server: string;
 }
 
+/** How a kind of ToR is called in tables and in what is told. */
+export const TOR_TITLE: Readonly<Record<TorKind, string>> = {
+  peerless: 'peerless',
+  shadow: '+ shadow',
+  repair: '+ shadow, repair',
+  frr: 'FRR (today)',
+};
+
 /** One fault or one way back, once. */
 export interface PhaseRun {
   readonly case: CaseName;

@@ -19,9 +19,9 @@ export interface LabRunOptions {
   readonly runs?: number;
   /** Default: the standard ones. They are driven in the order of CASES; those that need ToRs of their own come last. */
   readonly cases?: readonly CaseName[];
-  /** `frr`: the same cases with today's practice as the ToRs, in the same run. */
-  readonly compare?: 'frr';
-  /** Overrides which kinds of ToR are driven; default `peerless`, and `frr` when `compare` says so. */
+  /** The same cases with other ToRs too, in the same run. */
+  readonly compare?: readonly TorKind[];
+  /** Overrides which kinds of ToR are driven; default `peerless` and those of `compare`. */
   readonly tors?: readonly TorKind[];
   /** Directory for one pcap file a port of G, without the probe's packets. */
   readonly capture?: string;
@@ -35,7 +35,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const { name = DEFAULT_NAME, runs = 3, onProgress = () => undefined } = options;
   const state = loadState(name);
   const cases = CASES.filter(({ name, standard }) => (options.cases ? options.cases.includes(name) : standard));
-  const kinds = options.tors ?? ['peerless', ...(options.compare ? [options.compare] : [])];
+  const kinds = options.tors ?? [...new Set<TorKind>(['peerless', ...(options.compare ?? [])])];
   if (kinds.includes('frr') && state.families.includes(6)) {
     throw new Error("today's practice is IPv4 alone (its redistributor knows no other): use a lab with --family 4");
   }

@@ -8,7 +8,12 @@ import type { PortMode } from './topology/build.ts';
 import type { Family, Protocol } from './topology/plan.ts';
 
 export type GatewayKind = 'frr' | 'bird';
-export type TorKind = 'peerless' | 'frr';
+/** `shadow`, `repair`: ours, and each stands by for the other's servers; with the second there is a tunnel between them too. */
+export type TorKind = 'peerless' | 'shadow' | 'repair' | 'frr';
+export const TOR_KINDS: readonly TorKind[] = ['peerless', 'shadow', 'repair', 'frr'];
+
+/** Our agent, with whatever settings. */
+export const isOurs = (kind: TorKind): boolean => kind !== 'frr';
 
 export interface Container {
   readonly name: string;

@@ -1,10 +1,8 @@
 /** The result as text. */
 import { CASES } from './cases/index.ts';
-import type { AgentFailover, LabResult, Row } from './results.ts';
+import { type AgentFailover, type LabResult, type Row, TOR_TITLE } from './results.ts';
 import type { Spread } from './statistics.ts';
 import { verdicts } from './verdicts.ts';
-
-const TOR_TITLE = { peerless: 'peerless', frr: 'FRR (today)' } as const;
 
 export function renderTable(result: LabResult): string {
   const header = [

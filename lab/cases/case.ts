@@ -9,7 +9,7 @@
 import type { Hands } from '../hands.ts';
 import type { ProcessRecord } from '../processes.ts';
 import type { PhaseRun } from '../results.ts';
-import type { LabState, TorKind } from '../state.ts';
+import { isOurs, type LabState, type TorKind } from '../state.ts';
 import type { ServerName, TorName } from '../topology/plan.ts';
 import type { AgentConfiguration } from '../tor/peerless.ts';
 import type { TorSettings } from '../tor/today.ts';
@@ -70,7 +70,7 @@ export interface LabCase {
   readonly phases: readonly CasePhase[];
   /** Hosts beside the four servers; `prepare` makes them, `restore` takes them away. */
   readonly hosts?: readonly LabHost[];
-  /** Kinds of ToR that it can be driven with; default: all when it has no settings or daemons of its own, else ours. */
+  /** Kinds of ToR that it can be driven with (`peerless`: whatever its settings); default: all when it has no settings or daemons of its own, else ours. */
   readonly tors?: readonly TorKind[];
   /** Why it can't be driven in this lab; undefined: it can. */
   readonly unfit?: (state: LabState) => string | undefined;
@@ -99,7 +99,7 @@ export const isVariant = (labCase: LabCase): boolean =>
   labCase.bfd === true;
 
 export const fits = (labCase: LabCase, kind: TorKind): boolean =>
-  labCase.tors?.includes(kind) ?? (kind === 'peerless' || !isVariant(labCase));
+  labCase.tors?.includes(isOurs(kind) ? 'peerless' : kind) ?? (isOurs(kind) || !isVariant(labCase));
 
 export const isLossless = (phase: CasePhase, state: LabState): boolean =>
   typeof phase.lossless === 'function' ? phase.lossless(state) : phase.lossless === true;

@@ -212,12 +212,13 @@ export class Observer {
   #watchRouting(tor: TorName, filter: readonly FilterInstruction[]): void {
     const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
     this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, filter, (message, at) => {
-      for (const { kind, protocol, address, origin } of routeSightings(message.data)) {
+      for (const { kind, protocol, address, origin, shadow } of routeSightings(message.data)) {
         const { routerId, asn } = TORS[tor];
         // What a ToR passes on is not its own claim; over BGP it takes the place of one (FRR gives G's routes back to G).
         const own = origin === undefined || origin === (protocol === 'ospf' ? routerId : String(asn));
-        if (own || protocol === 'bgp') this.#claims.set(`${tor} ${protocol} ${address}`, own && kind === 'announce');
-        if (!own) continue;
+        if (own || protocol === 'bgp')
+          this.#claims.set(`${tor} ${protocol} ${address}`, own && kind === 'announce' && !shadow);
+        if (!own || (shadow && kind === 'announce')) continue;
         this.#add({ at, kind, tor, protocol, address });
       }
     });

@@ -11,11 +11,16 @@ export interface RouteSighting {
   readonly address: string;
   /** Who claims it, which need not be the neighbour that says so: OSPF's Advertising Router, the last AS of BGP's AS_PATH. */
   readonly origin?: string;
+  /** Whoever says it only stands by for somebody else (docs/wire.md). */
+  readonly shadow?: true;
 }
 
 const OSPF_HEADER = 24;
 const LSA_HEADER = 20;
 const MAX_AGE = 3600;
+/** Bits 31 to 27 of the route tag of a shadow; all of a stub link's metric. */
+const SHADOW_TAG = 0x58000000;
+const SHADOW_STUB = 0xffff;
 
 const quad = (bytes: Buffer, at: number): string => `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 
@@ -50,7 +55,9 @@ function ospfSightings(packet: Buffer): RouteSighting[] {
     const kind = packet.readUInt16BE(at) >= MAX_AGE ? 'withdraw' : 'announce';
     const type = packet[at + 3]!;
     if ((type === 5 || type === 7) && length >= LSA_HEADER + 4 && packet.readUInt32BE(at + LSA_HEADER) === 0xffffffff) {
-      found.push({ protocol: 'ospf', kind, address: quad(packet, at + 4), origin: quad(packet, at + 8) });
+      const sighting = { protocol: 'ospf', kind, address: quad(packet, at + 4), origin: quad(packet, at + 8) } as const;
+      const tag = length >= LSA_HEADER + 16 ? packet.readUInt32BE(at + LSA_HEADER + 12) : 0;
+      found.push((tag & 0xf8000000) === SHADOW_TAG ? { ...sighting, shadow: true } : sighting);
     }
     if (type === 1) found.push(...stubLinks(packet.subarray(at, at + length), kind));
     at += length;
@@ -62,7 +69,8 @@ function stubLinks(lsa: Buffer, kind: 'announce' | 'withdraw'): RouteSighting[] 
   const found: RouteSighting[] = [];
   for (let at = LSA_HEADER + 4; at + 12 <= lsa.length; at += 12 + lsa[at + 9]! * 4) {
     const isHost = lsa[at + 8] === 3 && lsa.readUInt32BE(at + 4) === 0xffffffff;
-    if (isHost) found.push({ protocol: 'ospf', kind, address: quad(lsa, at), origin: quad(lsa, 8) });
+    const sighting = { protocol: 'ospf', kind, address: quad(lsa, at), origin: quad(lsa, 8) } as const;
+    if (isHost) found.push(lsa.readUInt16BE(at + 10) === SHADOW_STUB ? { ...sighting, shadow: true } : sighting);
   }
   return found;
 }
@@ -88,6 +96,7 @@ function updateSightings(update: Buffer): RouteSighting[] {
   const attributes = pathAttributes(update.subarray(4 + withdrawn, 4 + withdrawn + length));
   const path = attributes.find(({ type }) => type === AS_PATH);
   const origin = path && originOf(path.value);
+  const shadow = attributes.some(({ type, value }) => type === LARGE_COMMUNITY && standsBy(value));
   const announced = [
     ...multiprotocolHosts(attributes, MP_REACH_NLRI),
     ...hostsIn(update.subarray(4 + withdrawn + length), 'announce'),
@@ -95,13 +104,26 @@ function updateSightings(update: Buffer): RouteSighting[] {
   return [
     ...hostsIn(update.subarray(2, 2 + withdrawn), 'withdraw'),
     ...multiprotocolHosts(attributes, MP_UNREACH_NLRI),
-    ...announced.map((sighting) => (origin === undefined ? sighting : { ...sighting, origin })),
+    ...announced.map((sighting) => ({
+      ...sighting,
+      ...(origin === undefined ? {} : { origin }),
+      ...(shadow ? { shadow } : {}),
+    })),
   ];
 }
 
 const AS_PATH = 2;
 const MP_REACH_NLRI = 14;
 const MP_UNREACH_NLRI = 15;
+const LARGE_COMMUNITY = 32;
+
+/** RFC 8092: one of the communities is `asn:20559:1`. */
+function standsBy(communities: Buffer): boolean {
+  for (let at = 0; at + 12 <= communities.length; at += 12) {
+    if (communities.readUInt32BE(at + 4) === 20559 && communities.readUInt32BE(at + 8) === 1) return true;
+  }
+  return false;
+}
 
 interface PathAttribute {
   readonly type: number;

@@ -9,6 +9,7 @@ import { PROJECT } from '../containers/podman.ts';
 import { moduleCommand } from '../helper.ts';
 import { startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
+import type { TorKind } from '../state.ts';
 import { downlinksOf, GATEWAY, SUBNET, SUBNET6, TORS } from '../topology/plan.ts';
 import type { TorSettings } from './today.ts';
 
@@ -28,7 +29,8 @@ export interface AgentConfiguration {
   readonly [section: string]: unknown;
 }
 
-function agentConfiguration(settings: TorSettings): AgentConfiguration {
+/** @param kind `shadow` and `repair` have the settings of that name */
+function agentConfiguration(settings: TorSettings, kind: TorKind): AgentConfiguration {
   const { tor, directory, protocol, families } = settings;
   const { routerId, asn, uplink, peer, peer6 } = TORS[tor];
   const downlinks = downlinksOf(tor);
@@ -61,24 +63,30 @@ function agentConfiguration(settings: TorSettings): AgentConfiguration {
             })),
           },
         }),
+    ...(kind === 'peerless'
+      ? {}
+      : { shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: kind === 'repair' } }),
     control: { socket: socketOf(directory), metrics: null },
     stateDirectory: join(directory, 'state'),
   };
 }
 
-/**
- * @param holdAtBoot the agent keeps the server ports shut until the fabric is ready
- * @param variant the case whose settings and daemons it has
- */
+export interface Setting {
+  readonly kind: TorKind;
+  /** The case whose settings and daemons it has. */
+  readonly variant?: Pick<LabCase, 'settings' | 'daemons'> | undefined;
+}
+
+/** @param holdAtBoot the agent keeps the server ports shut until the fabric is ready */
 export async function startPeerless(
   settings: TorSettings,
   holdAtBoot: boolean,
-  variant?: Pick<LabCase, 'settings' | 'daemons'>,
+  { kind, variant }: Setting,
 ): Promise<ProcessRecord[]> {
   const { tor, place, directory } = settings;
   const file = join(directory, 'peerless.yaml');
   const log = logOf(directory);
-  const usual = agentConfiguration(settings);
+  const usual = agentConfiguration(settings, kind);
   writeFileSync(file, stringify(variant?.settings?.(usual, tor) ?? usual, { aliasDuplicateObjects: false }));
   rmSync(socketOf(directory), { force: true });
   const command = [...agentCommand(), '--config', file, ...(holdAtBoot ? ['--hold-at-boot'] : [])];

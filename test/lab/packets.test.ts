@@ -94,6 +94,25 @@ test('BGP: the origin is the last AS of the path, so that a route given back is 
   );
 });
 
+test('who only stands by is no claimant: by the large community, the route tag, the metric of a stub link', (t) => {
+  const marks = (packet: Buffer) =>
+    routeSightings(packet).map(({ kind, shadow }) => (shadow ? `${kind} shadow` : kind));
+  const community = (name: string) =>
+    bgpUpdate(hex(`0000 001c 40010102 400206 02 01 0000fdea c0200c 0000fdea ${name} 00000001 200a0a0a02`));
+  t.deepEqual(marks(tcp(community('0000504f'))), ['announce shadow']);
+  t.deepEqual(marks(tcp(community('0000504c'))), ['announce']);
+  const tagged = (tag: string) =>
+    hex(`0001 02 05 0a0a0a02 0aff0001 80000001 0000 0024 ffffffff 80fffffe 00000000 ${tag}`);
+  t.deepEqual(marks(update(tagged('58000003'), tagged('50000003'), tagged('58000003'))), [
+    'announce shadow',
+    'announce',
+    'announce shadow',
+  ]);
+  const stub = (metric: string) =>
+    hex(`0001 02 01 0aff0001 0aff0001 80000001 0000 0024 0000 0001 0a0a0a05 ffffffff 0300 ${metric}`);
+  t.deepEqual(marks(update(stub('ffff'), stub('0001'))), ['announce shadow', 'announce']);
+});
+
 test('whatever the bytes are, reading them ends and throws nothing', (t) => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(6, 17, 89), (bytes, protocol) => {

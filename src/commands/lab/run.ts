@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { CASE_NAMES, type CaseName } from '../../../lab/cases/names.ts';
-import type { LabResult, LabRunOptions } from '../../../lab/index.ts';
+import type { LabResult, LabRunOptions, TorKind } from '../../../lab/index.ts';
 import { BaseCommand, EXIT } from '../../cli/base-command.ts';
 import { labName, onProgress } from '../../cli/lab-flags.ts';
 
@@ -17,6 +17,10 @@ has nothing to do with a fault lost something, or a phase failed.`;
       description: "Beside today's practice, in the same run:",
       command: '<%= config.bin %> <%= command.id %> --compare frr',
     },
+    {
+      description: 'And with switches that stand by for each other:',
+      command: '<%= config.bin %> <%= command.id %> --compare frr,shadow,repair',
+    },
   ];
   static override flags = {
     name: labName,
@@ -28,7 +32,14 @@ has nothing to do with a fault lost something, or a phase failed.`;
       multiple: true,
       options: [...CASE_NAMES, 'all'],
     }),
-    compare: Flags.string({ description: "also with today's practice as the switches", options: ['frr'] }),
+    compare: Flags.string({
+      description:
+        "also with other switches: today's practice (frr), ours with shadow routes (shadow), and with the repair path too (repair)",
+      helpValue: 'KINDS',
+      delimiter: ',',
+      multiple: true,
+      options: ['frr', 'shadow', 'repair'],
+    }),
     capture: Flags.string({ description: "put packet captures of G's ports here", helpValue: 'FOLDER' }),
     trace: Flags.string({ description: 'put every observation of each phase here, as JSON', helpValue: 'FOLDER' }),
   };
@@ -43,7 +54,7 @@ has nothing to do with a fault lost something, or a phase failed.`;
       ...(flags.cases === undefined
         ? {}
         : { cases: flags.cases.includes('all') ? CASE_NAMES : (flags.cases as CaseName[]) }),
-      ...(flags.compare === undefined ? {} : { compare: 'frr' as const }),
+      ...(flags.compare === undefined ? {} : { compare: flags.compare as TorKind[] }),
       ...(flags.capture === undefined ? {} : { capture: flags.capture }),
       ...(flags.trace === undefined ? {} : { trace: flags.trace }),
     };
