@@ -97,6 +97,9 @@ class Bench {
           this.handle({ type: 'given', port: effect.port, reason: 'group fabric keeps it shut' });
         } else this.later(5, () => this.#set(effect.port, true));
         break;
+      case 'free':
+        this.log.push(`free ${effect.port}`);
+        break;
       case 'news':
         this.news.push(effect.message);
     }
@@ -280,7 +283,37 @@ test('a port that can not be shut is kept, and said', (t) => {
   bench.handle({ type: 'trouble', port: 'A1', reason: 'shutting A1 failed: EPERM' });
   t.is(bench.machine.phase, 'partial');
   t.is(bench.machine.state('A1'), 'kept');
-  t.true(bench.log.includes(`left ${C3} (not turned)`), 'nothing waits for its host any more');
+  t.deepEqual(
+    bench.log,
+    ['lower', 'shut A1', `left ${C3} (not turned)`, 'free A1'],
+    'nothing waits for its host any more',
+  );
+});
+
+for (const type of ['undrain', 'drain'] as const) {
+  test(`a port that can not be shut carries its servers, also when the next ${type} follows at once`, (t) => {
+    const bench = new Bench();
+    bench.stubborn.add('A1');
+    bench.handle({ type: 'drain', order: { ...ORDER, ports: ['A1'] } });
+    bench.run(1_200);
+    bench.handle({ type, order: ORDER });
+    t.false(bench.log.includes('free A1'), 'the port that is under way comes first');
+    bench.handle({ type: 'trouble', port: 'A1', reason: 'shutting A1 failed: EPERM' });
+    t.not(bench.machine.state('A1'), 'kept', 'the next order has begun');
+    t.deepEqual(bench.log.slice(1, 4), ['shut A1', `left ${C3} (not turned)`, 'free A1']);
+  });
+}
+
+test('a drained port that somebody opens carries servers again', (t) => {
+  const bench = new Bench();
+  bench.handle({ type: 'drain', order: { ...ORDER, ports: ['A1'], force: true } });
+  bench.run(10_000);
+  t.is(bench.machine.phase, 'drained');
+  bench.handle({ type: 'port', port: 'A1', open: true });
+  t.false(bench.log.includes('free A1'));
+  bench.handle({ type: 'trouble', port: 'A1', reason: 'A1 was opened by somebody else' });
+  t.is(bench.log.at(-1), 'free A1');
+  t.is(bench.machine.state('A1'), 'kept');
 });
 
 test('a restart: what was drained stays drained, what was under way is not', (t) => {

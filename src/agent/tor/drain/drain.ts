@@ -124,13 +124,11 @@ export class Drain {
   }
 
   trouble(ports: readonly string[], reason: string): void {
-    const { links, hosts } = this.#options;
+    const { links } = this.#options;
     for (const port of ports) {
       const known = links.port(port);
       this.#handle({ type: 'port', port, open: known !== undefined && isOpen(known) });
       this.#handle({ type: 'trouble', port, reason });
-      // It carries servers, whoever wanted that.
-      if (this.#machine.state(port) === 'kept') hosts.blockPorts([port], false, reason);
     }
   }
 
@@ -249,6 +247,9 @@ export class Drain {
         return;
       case 'reopen':
         this.#reopen(effect.port);
+        return;
+      case 'free':
+        hosts.blockPorts([effect.port], false, effect.reason);
         return;
       case 'news':
         if (effect.what === 'phase') this.#reason = effect.message;

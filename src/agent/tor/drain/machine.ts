@@ -209,10 +209,11 @@ export class DrainMachine {
     if (port === this.#current) {
       this.#letGo(port);
       this.#finish(name, state, reason, now);
-      return;
+    } else {
+      port.end(state, reason, now);
+      if (this.#phase === 'drained') this.#enter('partial', now, `${name}: ${reason}`, 'warning');
     }
-    port.end(state, reason, now);
-    if (this.#phase === 'drained') this.#enter('partial', now, `${name}: ${reason}`, 'warning');
+    if (state === 'kept') this.#effects.push({ type: 'free', port: name, reason });
   }
 
   // ---- what follows

@@ -78,6 +78,8 @@ export type DrainEffect =
    */
   | { readonly type: 'left'; readonly addresses: readonly Address[]; readonly turned: boolean }
   | { readonly type: 'reopen'; readonly port: string }
+  /** It was to be shut, or was, and is open: it carries servers, whoever wanted that. */
+  | { readonly type: 'free'; readonly port: string; readonly reason: string }
   | {
       readonly type: 'news';
       readonly what: 'phase' | 'port';
