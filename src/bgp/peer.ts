@@ -216,6 +216,10 @@ export class Peer implements ChannelOwner {
       messagesReceived: this.#received,
       messagesSent: this.#sent + (this.#advertiser?.updatesSent ?? 0),
       queued: this.#advertiser?.waiting ?? 0,
+      observer: false,
+      portFacts: false,
+      factsReceived: 0,
+      factsSent: 0,
     };
   }
 

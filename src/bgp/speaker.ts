@@ -229,6 +229,14 @@ export class BgpSpeaker implements Speaker {
     for (const peer of this.#peers.values()) peer.renew();
   }
 
+  publishFacts(): void {
+    throw new Error('facts are not carried yet');
+  }
+
+  setTunnelEndpoint(): void {
+    throw new Error('tunnel endpoints are not announced yet');
+  }
+
   requestRefresh(address: Address): boolean {
     return this.#peers.get(address)?.requestRefresh() ?? false;
   }

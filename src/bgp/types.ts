@@ -1,7 +1,8 @@
 import type { Address, Prefix } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
-import type { Announcer, ForeignClaim, LearnedRoute } from '../model/hosts.ts';
+import type { Announcer, ForeignClaim, ForeignShadow, LearnedRoute } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
+import type { FactCarrier, HeardFact, HeardHostRoute } from '../model/port-facts.ts';
 import type { LinkState, PortChange } from '../model/ports.ts';
 import type { State } from './machine/state.ts';
 import type { RestartOptions } from './restart.ts';
@@ -30,6 +31,11 @@ export interface BgpNeighborOptions {
   readonly connectRetry?: number;
   /** More prefixes than this close the session with Cease/1 (RFC 4486); 0 or absent: no limit. */
   readonly maximumPrefixes?: number;
+  /**
+   * Unless false, facts of our ports are offered to this neighbour (SAFI 241), and what we announce to it names the port
+   * of each host (large community `asn:20557:ifindex`).
+   */
+  readonly portFacts?: boolean;
 }
 
 export interface BgpOptions {
@@ -61,6 +67,16 @@ export interface BgpOptions {
   /** RFC 4724; absent: our routes go with the session, and so do the neighbours'. */
   readonly gracefulRestart?: RestartOptions | undefined;
   readonly servers?: ServerSettings | undefined;
+  /** We only listen, and say so to each neighbour (capability 239): it does not count us among its ways to the fabric. */
+  readonly observer?: boolean;
+  /**
+   * Of a gateway: external neighbours are told what we have learned from the others (RFC 4271 §9.2), with our AS in front
+   * and ourselves as next hop. Then learned routes name their `backup`, too. Nobody is told a route of its own; whose
+   * route is the best one is told the best of the others, by which switches see their twin's claims and shadows.
+   */
+  readonly propagate?: boolean;
+  /** Each neighbour is told a default route with us as next hop, of each family that was agreed on. */
+  readonly defaultOriginate?: boolean;
   /** The downlink behind which a server is; undefined: it is behind none, and gets no session. */
   portOf?(server: Address): string | undefined;
   onServerRoute?(route: ServerRoute): void;
@@ -69,6 +85,11 @@ export interface BgpOptions {
   readonly transport?: Transport;
   onRoutes(changes: readonly LearnedRoute[]): void;
   onForeignClaim(claim: ForeignClaim): void;
+  onForeignShadow?(shadow: ForeignShadow): void;
+  /** What neighbours say of their ports. A session's end takes back all that was heard in it. */
+  onFact?(fact: HeardFact): void;
+  /** Every host route heard, for each that announces it, whether it is of use as a route or not. */
+  onHostRoute?(route: HeardHostRoute): void;
   onSession(change: SessionChange): void;
 }
 
@@ -114,7 +135,16 @@ export interface ServerView {
 /** What can change while the speaker runs. */
 export type BgpSettings = Pick<
   BgpOptions,
-  'asn' | 'neighbors' | 'announce' | 'prefixes' | 'sharedAs' | 'gracefulRestart' | 'servers'
+  | 'asn'
+  | 'neighbors'
+  | 'announce'
+  | 'prefixes'
+  | 'sharedAs'
+  | 'gracefulRestart'
+  | 'servers'
+  | 'observer'
+  | 'propagate'
+  | 'defaultOriginate'
 >;
 
 export interface SessionChange {
@@ -123,6 +153,8 @@ export interface SessionChange {
   readonly to: State;
   readonly reason: string;
   readonly at: Instant;
+  /** The neighbour said in its OPEN, now or last time, that it only listens. */
+  readonly observer?: boolean;
 }
 
 export interface SessionView {
@@ -157,6 +189,12 @@ export interface SessionView {
   readonly messagesSent: number;
   /** Hosts whose newest word waits for the TCP connection to take it. */
   readonly queued: number;
+  /** The neighbour said in its OPEN, now or last time, that it only listens: it is no way to the fabric. */
+  readonly observer: boolean;
+  /** Both offered to carry facts of ports. */
+  readonly portFacts: boolean;
+  readonly factsReceived: number;
+  readonly factsSent: number;
 }
 
 export interface RouteView {
@@ -175,7 +213,7 @@ export interface RouteView {
 }
 
 /** The face of the folder, as the agent uses it. */
-export interface Speaker extends Announcer {
+export interface Speaker extends Announcer, FactCarrier {
   readonly name: 'bgp';
   /** `restarted`: the kernel still had host routes of an earlier life. */
   start(restarted?: boolean): void;
@@ -206,6 +244,11 @@ export interface Speaker extends Announcer {
    * (internal neighbours: LOCAL_PREF 0) for gateways that don't heed it.
    */
   setGracefulShutdown(on: boolean): void;
+  /**
+   * Where a tunnel to us may end, an IPv4 address; all we announce names it (large community `asn:20558:address`), and is
+   * announced again when it changes. undefined: nowhere.
+   */
+  setTunnelEndpoint(endpoint: Address | undefined): void;
   /** RFC 2918: asks the neighbour for its routes again; false when it can't be asked. */
   requestRefresh(address: Address): boolean;
 }

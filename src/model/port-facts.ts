@@ -28,6 +28,8 @@ export interface PortFact {
 export interface CarriedFact {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  /** ifindex of the port, by which OSPF names the LSA; without it, it makes a name of its own from the key. */
+  readonly index?: number;
 }
 
 /** A carried fact as a speaker heard it; without `value` it was taken back, or the one who said it is gone. */
@@ -43,4 +45,17 @@ export interface HeardFact {
 /** A speaker that carries facts. `publishFacts` replaces what it was given before, and is cheap where nothing differs. */
 export interface FactCarrier {
   publishFacts(facts: readonly CarriedFact[]): void;
+}
+
+/** A /32 or /128 as a gateway's speaker heard it (R4.8): one for each switch that announces it. */
+export interface HeardHostRoute {
+  readonly address: Address;
+  /** Who announces it: BGP Identifier or OSPF router id. */
+  readonly routerId: Address;
+  /** ifindex of the port there behind which the host is; undefined: it does not say. */
+  readonly portIndex: number | undefined;
+  /** It stands by for the host, and does not have it. */
+  readonly shadow: boolean;
+  /** False: announced no more. */
+  readonly up: boolean;
 }

@@ -201,6 +201,10 @@ const bgpNeighbors: BgpNeighborView[] = [
     messagesReceived: 10,
     messagesSent: 11,
     queued: 0,
+    observer: false,
+    portFacts: false,
+    factsReceived: 0,
+    factsSent: 0,
   },
 ];
 
