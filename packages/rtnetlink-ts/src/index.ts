@@ -1,5 +1,5 @@
 export * from './codec/constants.ts';
-export { type IpTunnel, ipTunnel, LWTUNNEL_ENCAP } from './codec/encapsulation.ts';
+export { type IpTunnel, ipTunnel, LWTUNNEL_ENCAP, readIpTunnel } from './codec/encapsulation.ts';
 export { decodeInterfaceAddress, encodeInterfaceAddress, type InterfaceAddress } from './codec/interface-address.ts';
 export {
   type BridgePort,

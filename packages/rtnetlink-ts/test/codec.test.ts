@@ -16,7 +16,10 @@ import {
   encodeRoute,
   encodeRule,
   forEachMessage,
+  type IpTunnel,
+  ipTunnel,
   type Link,
+  LWTUNNEL_ENCAP,
   Malformed,
   type Message,
   type Neighbour,
@@ -25,6 +28,7 @@ import {
   NUD,
   RTM,
   RTN,
+  readIpTunnel,
   vrfData,
   vrfTable,
 } from 'rtnetlink-ts';
@@ -227,6 +231,33 @@ test('rules, next hops and interface addresses survive the wire', (t) => {
       t.deepEqual(decodeInterfaceAddress(message), value);
     }),
   );
+});
+
+test('a tunnel is read as it was made, with octets changed it is an error or another tunnel, never an exception', (t) => {
+  const tunnel = family.chain((ofFamily) =>
+    fc
+      .tuple(
+        fc.record({ id: u32, source: addressOf(ofFamily), destination: addressOf(ofFamily) }),
+        maybe({ ttl: fc.integer({ min: 1, max: 255 }), tos: fc.integer({ min: 1, max: 255 }) }),
+      )
+      .map(([fixed, more]): IpTunnel => ({ ...fixed, ...more })),
+  );
+  fc.assert(
+    fc.property(tunnel, (value) => {
+      t.deepEqual(readIpTunnel(ipTunnel(value)), value);
+    }),
+  );
+  fc.assert(
+    fc.property(tunnel, fc.nat(), u8, fc.nat(60), (value, at, octet, length) => {
+      const { type, data } = ipTunnel(value);
+      data[at % data.length] = octet;
+      const read = readIpTunnel({ type, data: data.subarray(0, length) });
+      t.true(read !== undefined);
+      if (!(read instanceof Malformed)) t.is(typeof read!.destination, 'string');
+    }),
+  );
+  t.is(readIpTunnel({ type: LWTUNNEL_ENCAP.MPLS, data: new Uint8Array(4) }), undefined);
+  t.true(readIpTunnel({ type: LWTUNNEL_ENCAP.IP, data: new Uint8Array(0) }) instanceof Malformed);
 });
 
 test('what is set on a link is what a decoder reads', (t) => {

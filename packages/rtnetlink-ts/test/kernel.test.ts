@@ -15,12 +15,15 @@ import {
   RTM,
   RTN,
   Rtnetlink,
+  readIpTunnel,
   requests,
+  Subscription,
   vethPeer,
   vxlanData,
 } from 'rtnetlink-ts';
-import { inNamespace } from './helpers.ts';
+import { eventually, inNamespace } from './helpers.ts';
 
+const IFA_F_NODAD = 0x02;
 const MAC = '02:00:00:00:00:02';
 
 async function vethPair(rtnetlink: Rtnetlink, name: string, peer: string): Promise<[Link, Link]> {
@@ -222,6 +225,99 @@ test.serial('a route into a tunnel is what ip route calls encap ip', async (t) =
   });
 });
 
+test.serial(
+  'next-hop objects: one message moves all routes of one, also into a tunnel; groups, black holes',
+  async (t) => {
+    await inNamespace(async (netns, ip) => {
+      const rtnetlink = Rtnetlink.open({ netns });
+      t.teardown(() => rtnetlink.close());
+      const subscription = await Subscription.open({ netns, kinds: ['nexthop'] });
+      t.teardown(() => subscription.close());
+      const told: string[] = [];
+      subscription.onChange(({ kind, before, after }) => {
+        if (kind === 'nexthop') told.push(`${(after ?? before)!.id} ${before ? (after ? 'change' : 'gone') : 'new'}`);
+      });
+      await rtnetlink.addLink({
+        name: 'rep0',
+        kind: 'vxlan',
+        kindData: vxlanData({ external: true, gpe: true, port: 4790 }),
+      });
+      await rtnetlink.setLink({ name: 'rep0', up: true });
+      const rep0 = (await rtnetlink.getLink({ name: 'rep0' }))!.ifindex;
+      const [{ ifindex }] = await vethPair(rtnetlink, 'A1', 'C1');
+      await rtnetlink.addAddress(ownAddress(ifindex, '192.0.2.1'));
+      await rtnetlink.addAddress({ ...ownAddress(ifindex, 'fd00::1'), flags: IFA_F_NODAD });
+
+      const four = { id: 4, family: AF.INET, protocol: 201, gateway: '192.0.2.2', ifindex };
+      const six = { id: 6, family: AF.INET6, protocol: 201, gateway: 'fd00::2', ifindex };
+      const pair = [four, { ...four, id: 5, gateway: '192.0.2.3' }];
+      for (const each of [...pair, six]) await rtnetlink.setNextHop(each, 'create');
+      await t.throwsAsync(rtnetlink.setNextHop(four, 'create'), { code: 'EEXIST' });
+      const group = { id: 9, family: AF.UNSPEC, protocol: 201, group: pair.map(({ id }) => ({ id, weight: 1 })) };
+      await rtnetlink.setNextHop(group);
+      const hosts = Array.from({ length: 300 }, (_, index) => `10.1.${index >> 8}.${index & 255}/32`);
+      const routes = [
+        ...hosts.map((destination) => makeRoute({ destination, nextHops: [], nextHopId: 4 })),
+        makeRoute({ destination: 'fd01::/64', nextHops: [], nextHopId: 6 }),
+        makeRoute({ destination: '10.9.0.0/16', nextHops: [], nextHopId: 9 }),
+      ];
+      t.deepEqual((await rtnetlink.batch(routes.map((route) => requests.setRoute(route)))).refused, []);
+      const all = await rtnetlink.dumpNextHops();
+      t.deepEqual(
+        all.map(({ id, protocol }) => [id, protocol]),
+        [4, 5, 6, 9].map((id) => [id, 201]),
+      );
+      t.like(all[2], six);
+      t.is(
+        (await rtnetlink.dumpRoutes({ family: AF.INET6, oif: ifindex, table: 254 })).find((each) => each.nextHopId)
+          ?.nextHopId,
+        6,
+      );
+
+      const tunnel = { id: 7, source: '10.255.0.1', destination: '10.255.0.2', ttl: 64 };
+      for (const family of [AF.INET, AF.INET6]) {
+        const id = family === AF.INET ? 4 : 6;
+        await rtnetlink.setNextHop(
+          { id, family, protocol: 201, ifindex: rep0, encapsulation: ipTunnel(tunnel) },
+          'change',
+        );
+      }
+      t.regex(ip('nexthop show id 4'), /encap ip id 7 src 10.255.0.1 dst 10.255.0.2 ttl 64 .*dev rep0/);
+      for (const object of [4, 6]) {
+        const [read] = (await rtnetlink.dumpNextHops({ ifindex: rep0 })).filter(({ id }) => id === object);
+        t.deepEqual(readIpTunnel(read!.encapsulation!), tunnel);
+      }
+      const moved = await rtnetlink.dumpRoutes({ family: AF.INET, oif: rep0 });
+      t.is(moved.filter(({ nextHopId }) => nextHopId === 4).length, hosts.length);
+      t.is(
+        (await rtnetlink.dumpRoutes({ family: AF.INET6, oif: rep0, table: 254 })).find((each) => each.nextHopId)
+          ?.nextHopId,
+        6,
+      );
+
+      const nothing = { id: 4, family: AF.INET, protocol: 201, blackhole: true };
+      await t.throwsAsync(rtnetlink.setNextHop(nothing), { code: 'EINVAL', message: /member of a group/ });
+      await rtnetlink.deleteNextHop(9);
+      await rtnetlink.setNextHop(nothing);
+      await t.throwsAsync(rtnetlink.getRoute('10.1.0.7'), { code: 'EINVAL' });
+      t.like(
+        (await rtnetlink.dumpNextHops()).find(({ id }) => id === 4),
+        { blackhole: true },
+      );
+
+      await t.throwsAsync(rtnetlink.setNextHop({ ...four, id: 44 }, 'change'), { code: 'ENOENT' });
+      await t.throwsAsync(rtnetlink.deleteNextHop(44), { code: 'ENOENT' });
+      for (const { id } of [...pair, six]) await rtnetlink.deleteNextHop(id);
+      t.notRegex(ip('route show') + ip('-6 route show'), /nhid/);
+      await eventually(() => told.filter((each) => each.endsWith('gone')).length >= 4);
+      t.deepEqual(
+        told.filter((each) => each.startsWith('6 ')),
+        ['6 new', '6 change', '6 gone'],
+      );
+    });
+  },
+);
+
 test.serial('rules are added, read and removed', async (t) => {
   await inNamespace(async (netns, ip) => {
     const rtnetlink = Rtnetlink.open({ netns });
@@ -238,8 +334,25 @@ test.serial('rules are added, read and removed', async (t) => {
     const found = (await rtnetlink.dumpRules({ family: AF.INET })).find(({ priority }) => priority === 100);
     t.like(found, rule);
     t.regex(ip('rule show'), /100:\s+from 10.0.0.0\/8 iif rep0 .*lookup 1000/);
-    await rtnetlink.deleteRule(rule);
-    t.notRegex(ip('rule show'), /rep0/);
+    // What comes out of the tunnel and is not in the table goes no further.
+    const nothing = {
+      family: AF.INET6,
+      action: FR_ACT.BLACKHOLE,
+      table: 0,
+      priority: 101,
+      inputInterface: 'rep0',
+      protocol: 201,
+    };
+    await rtnetlink.addRule(nothing);
+    t.like(
+      (await rtnetlink.dumpRules({ family: AF.INET6 })).find(({ priority }) => priority === 101),
+      nothing,
+    );
+    t.regex(ip('-6 rule show'), /101:\s+from all iif rep0 .*blackhole/);
+    await t.throwsAsync(rtnetlink.addRule(nothing), { code: 'EEXIST' });
+    for (const each of [rule, nothing]) await rtnetlink.deleteRule(each);
+    t.notRegex(ip('rule show') + ip('-6 rule show'), /rep0/);
+    await t.throwsAsync(rtnetlink.deleteRule(rule), { code: 'ENOENT' });
   });
 });
 
