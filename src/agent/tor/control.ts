@@ -7,14 +7,7 @@ import {
   planEdit,
   saveConfig,
 } from '../../config/index.ts';
-import {
-  type Address,
-  type Prefix,
-  parseAddress,
-  parsePrefix,
-  prefixAddress,
-  prefixContains,
-} from '../../model/address.ts';
+import { type Address, prefixContains } from '../../model/address.ts';
 import { sshConnection, type TcpSession } from '../../netlink/index.ts';
 import type {
   ChangeResult,
@@ -26,10 +19,12 @@ import type {
   SweepView,
 } from '../api.ts';
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
+import { count, prefixOf, serveProcess, serveSpeakers } from '../control/serving.ts';
+import { bfdSessionView, bgpSessionView, ospfSessionView } from '../control/sessions.ts';
 import { VERSION } from '../version.ts';
 import { serveDrain } from './drain/control.ts';
 import type { TorSwitch } from './switch.ts';
-import { bfdSessionView, bgpSessionView, datedView, hostView, ospfSessionView, serverSession } from './views.ts';
+import { hostView, serverSession } from './views.ts';
 
 /** Hangs the switch role on the control socket; `api.ts` says what each path takes and answers. */
 export function serveTor(server: ControlServer, agent: TorSwitch): void {
@@ -40,22 +35,18 @@ export function serveTor(server: ControlServer, agent: TorSwitch): void {
     if (typeof plan === 'string') throw new ControlError(422, plan, 'list silent servers in hostRoutes.sources.static');
     return plan satisfies SweepView;
   });
-  server.on('GET', '/v1/counters', () => agent.counters());
-  server.on('GET', '/v1/config', () => ({
-    file: agent.loaded.file,
-    loadedAt: agent.wall.iso(agent.loadedAt),
-    config: agent.loaded.settings,
-  }));
+  serveProcess(server, agent);
   server.on('POST', '/v1/reload', ({ query }) => reload(agent, guardOf(query)));
   server.on('GET', '/v1/failovers', ({ query }) => agent.failovers.last(count(query.get('last'))));
-  server.on('GET', '/v1/events', ({ query }) => agent.events.since(count(query.get('since')) ?? 0));
-  server.onStream('/v1/events', 'follow', ({ query }, stream) => {
-    for (const event of agent.events.since(count(query.get('since')) ?? 0)) stream.write(event);
-    stream.onClose(agent.events.follow((event) => stream.write(event)));
-  });
   serveGroups(server, agent);
   serveDrain(server, agent);
-  serveSpeakers(server, agent);
+  serveSpeakers(server, agent, {
+    ospf: agent.fabric.ospf,
+    bgp: agent.fabric.bgp,
+    box: 'this switch',
+    moreSessions: () => agent.fabric.bgp?.servers().map(serverSession) ?? [],
+  });
+  server.on('GET', '/v1/bfd', () => agent.bfd.views());
 }
 
 function serveGroups(server: ControlServer, agent: TorSwitch): void {
@@ -90,35 +81,6 @@ function serveGroups(server: ControlServer, agent: TorSwitch): void {
       await agent.groups.settled();
     }
     return { dryRun, actions: [`release ${view.name}`], group: group(agent, view.name) } satisfies ChangeResult;
-  });
-}
-
-function serveSpeakers(server: ControlServer, agent: TorSwitch): void {
-  const ospf = () => agent.fabric.ospf ?? notConfigured('ospf');
-  const bgp = () => agent.fabric.bgp ?? notConfigured('bgp');
-  const bgpSettings = () => agent.loaded.config.bgp ?? notConfigured('bgp');
-  const sessions = () =>
-    [...bgp().sessions(), ...bgp().servers().map(serverSession)].map((view) => datedView(view, agent.wall));
-  server.on('GET', '/v1/ospf/neighbors', () =>
-    ospf()
-      .neighbors()
-      .map((view) => datedView(view, agent.wall)),
-  );
-  server.on('GET', '/v1/bfd', () => agent.bfd.views());
-  server.on('GET', '/v1/ospf/lsdb', () => ospf().lsdb());
-  server.on('GET', '/v1/ospf/interfaces', () => ospf().interfaces());
-  server.on('GET', '/v1/bgp/neighbors', sessions);
-  server.on('GET', '/v1/bgp/summary', () => ({
-    asn: bgpSettings().asn,
-    routerId: agent.loaded.config.routerId,
-    neighbors: sessions(),
-  }));
-  server.on('GET', '/v1/bgp/routes', ({ query }) => {
-    const wanted = query.get('prefix');
-    const within = wanted === null ? undefined : prefixOf(wanted);
-    return bgp()
-      .routes()
-      .filter((route) => !within || prefixContains(within, prefixAddress(route.prefix)));
   });
 }
 
@@ -172,13 +134,6 @@ function hostViews(agent: TorSwitch, { query }: ControlRequest) {
     .map((host) =>
       hostView(host, announced.has(host.address) ? announcers : [], agent.neighbours(host.port), agent.clock.now()),
     );
-}
-
-function prefixOf(text: string): Prefix {
-  const address = parseAddress(text);
-  const prefix = address ? parsePrefix(`${address}/${address.includes(':') ? 128 : 32}`) : parsePrefix(text);
-  if (!prefix) throw new ControlError(400, `${text} is not an address or prefix`, 'write it as 10.10.10.0/24');
-  return prefix;
 }
 
 function group(agent: TorSwitch, name: string): GroupView {
@@ -267,18 +222,4 @@ export async function reload(agent: TorSwitch, guard: Guard = { force: false, al
   await refuseToCutOff(agent, loaded, guard);
   const diff = agent.reload({ ...loaded, config: loaded.config });
   return { changes: diff.changes, needsRestart: diff.needsRestart };
-}
-
-function count(text: string | null): number | undefined {
-  if (text === null) return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw new ControlError(400, `${text} is not a number`);
-  return Number(text);
-}
-
-function notConfigured(part: string): never {
-  throw new ControlError(
-    503,
-    `${part} is not configured on this switch`,
-    `add a section ${part}: to the configuration`,
-  );
 }

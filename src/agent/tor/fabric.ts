@@ -8,10 +8,10 @@ import { isUp, type LinkState, type Port, type PortChange } from '../../model/po
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
 import type { OspfOptions, OspfSettings, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
 import { OspfSpeaker } from '../../ospf/index.ts';
+import { neighborEvent, serverSessionEvent, sessionEvent } from '../control/session-events.ts';
 import type { EventLog, NewEvent } from '../events.ts';
 import { LearnedTables } from './fabric/learned-tables.ts';
 import { Resets } from './fabric/resets.ts';
-import { neighborEvent, serverSessionEvent, sessionEvent } from './fabric/session-events.ts';
 import type { Outside, Protocol, Readiness, Speakers } from './fabric/types.ts';
 import { Uplinks } from './fabric/uplinks.ts';
 import { Upstream } from './fabric/upstream.ts';

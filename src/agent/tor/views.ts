@@ -1,11 +1,8 @@
-import type { SessionView as BfdSession } from '../../bfd/index.ts';
 import type { SessionView as BgpSession, ServerView } from '../../bgp/index.ts';
 import type { HostView as TableHost } from '../../hostroutes/index.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { PortNeighbour } from '../../model/ports.ts';
-import type { NeighborView } from '../../ospf/index.ts';
-import type { BgpNeighborView, HostView, IsoTime, SessionView } from '../api.ts';
-import type { WallClock } from '../events.ts';
+import type { BgpNeighborView, HostView } from '../api.ts';
 import { evidenceText } from './evidence.ts';
 
 /** Pure translations of what the domains know into what the control API says. */
@@ -40,14 +37,6 @@ export function hostView(
   };
 }
 
-/** An instant of our clock means nothing to a client: it becomes wall-clock time. */
-export function datedView<View extends { readonly since: Instant }>(
-  view: View,
-  wall: WallClock,
-): Omit<View, 'since'> & { since: IsoTime } {
-  return { ...view, since: wall.iso(view.since) };
-}
-
 /** A server's session among those of the neighbours; it is told nothing of ours. */
 export function serverSession(view: ServerView): BgpSession & Pick<BgpNeighborView, 'server'> {
   const { server, port, accepted, refused, lastRefused, ...session } = view;
@@ -68,40 +57,10 @@ export function serverSession(view: ServerView): BgpSession & Pick<BgpNeighborVi
     prefixesStale: 0,
     established: view.state === 'Established' ? 1 : 0,
     queued: 0,
+    observer: false,
+    portFacts: false,
+    factsReceived: 0,
+    factsSent: 0,
     server: { port, accepted, refused, lastRefused },
-  };
-}
-
-export function ospfSessionView(neighbor: NeighborView, wall: WallClock): SessionView {
-  const adjacent = neighbor.state === 'Full';
-  return {
-    protocol: 'ospf',
-    peer: neighbor.routerId,
-    interface: neighbor.interface,
-    state: neighbor.state,
-    up: adjacent || neighbor.state === '2-Way',
-    since: wall.iso(neighbor.since),
-  };
-}
-
-export function bfdSessionView(session: BfdSession, wall: WallClock): SessionView {
-  return {
-    protocol: 'bfd',
-    peer: session.peer,
-    ...(session.interface === undefined ? {} : { interface: session.interface }),
-    state: session.state,
-    up: session.state === 'Up',
-    since: wall.iso(session.since),
-  };
-}
-
-export function bgpSessionView(session: BgpSession, wall: WallClock): SessionView {
-  return {
-    protocol: 'bgp',
-    peer: session.neighbor,
-    ...(session.interface === undefined ? {} : { interface: session.interface }),
-    state: session.state,
-    up: session.state === 'Established',
-    since: wall.iso(session.since),
   };
 }

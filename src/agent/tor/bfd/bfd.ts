@@ -18,7 +18,7 @@ import type { BfdSessionView } from '../../api.ts';
 import type { EventLog, WallClock } from '../../events.ts';
 import type { Readiness, Speakers } from '../fabric/types.ts';
 import type { MemoryStore } from '../memory-store.ts';
-import { datedView } from '../views.ts';
+import { datedView } from '../../control/sessions.ts';
 import { BfdStore } from './store.ts';
 
 /** Sessions on one interface that are kept although OSPF has given the neighbour up. */

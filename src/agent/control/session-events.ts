@@ -1,6 +1,6 @@
-import type { SessionChange } from '../../../bgp/index.ts';
-import type { NeighborChange } from '../../../ospf/index.ts';
-import type { NewEvent } from '../../events.ts';
+import type { SessionChange } from '../../bgp/index.ts';
+import type { NeighborChange } from '../../ospf/index.ts';
+import type { NewEvent } from '../events.ts';
 
 /** What an operator is told of a session that came or went; undefined: it did neither. */
 export function neighborEvent(change: NeighborChange): NewEvent | undefined {

@@ -1,0 +1,45 @@
+import { formatProblem, loadConfig } from '../../config/index.ts';
+import type { ReloadResult, StatusView } from '../api.ts';
+import { ControlError, type ControlServer } from '../control/server.ts';
+import { serveProcess, serveSpeakers } from '../control/serving.ts';
+import { bgpSessionView, ospfSessionView } from '../control/sessions.ts';
+import { VERSION } from '../version.ts';
+import type { Gateway } from './gateway.ts';
+
+/** Hangs the gateway role on the control socket; `api.ts` says what each path takes and answers. */
+export function serveGateway(server: ControlServer, agent: Gateway): void {
+  server.on('GET', '/v1/status', () => statusView(agent));
+  server.on('POST', '/v1/reload', () => reload(agent));
+  serveProcess(server, agent);
+  serveSpeakers(server, agent, { ospf: agent.speakers.ospf, bgp: agent.speakers.bgp, box: 'this gateway' });
+}
+
+function statusView(agent: Gateway): StatusView {
+  const { ospf, bgp } = agent.speakers;
+  return {
+    role: 'gateway',
+    version: VERSION,
+    pid: process.pid,
+    uptimeMs: Math.round(agent.uptime),
+    routerId: agent.loaded.config.routerId,
+    configFile: agent.loaded.file,
+    uplinks: [],
+    groups: [],
+    sessions: [
+      ...(ospf?.neighbors() ?? []).map((view) => ospfSessionView(view, agent.wall)),
+      ...(bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
+    ],
+    hosts: { total: 0, byState: {} },
+    warnings: [],
+  };
+}
+
+export async function reload(agent: Gateway): Promise<ReloadResult> {
+  const loaded = loadConfig(agent.loaded.file);
+  if (!loaded.ok) {
+    throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');
+  }
+  if (loaded.config.role !== 'gateway') throw new ControlError(422, 'the role can not change while the agent runs');
+  const { changes, needsRestart } = agent.reload({ ...loaded, config: loaded.config });
+  return { changes, needsRestart };
+}

@@ -1,0 +1,55 @@
+import type { GatewayConfig, Loaded } from '../../config/index.ts';
+import { systemClock } from '../../model/clock.ts';
+import { Kernel } from '../../netlink/index.ts';
+import type { ControlServer } from '../control/server.ts';
+import type { Role, RoleOptions } from '../role.ts';
+import { reload, serveGateway } from './control.ts';
+import { Gateway } from './gateway.ts';
+
+/** A gateway on the machine as it is. */
+export class GatewayRole implements Role {
+  readonly #agent: Gateway;
+
+  static async start({ loaded, log }: RoleOptions<GatewayConfig>): Promise<GatewayRole> {
+    const kernel = await Kernel.open({ clock: systemClock, log });
+    const agent = new Gateway({ loaded, clock: systemClock, log, kernel });
+    agent.start();
+    return new GatewayRole(agent);
+  }
+
+  private constructor(agent: Gateway) {
+    this.#agent = agent;
+  }
+
+  get loaded(): Loaded & { readonly config: GatewayConfig } {
+    return this.#agent.loaded;
+  }
+
+  get uptime(): number {
+    return this.#agent.uptime;
+  }
+
+  serve(server: ControlServer): void {
+    serveGateway(server, this.#agent);
+  }
+
+  counters() {
+    return this.#agent.counters();
+  }
+
+  gauges() {
+    return {};
+  }
+
+  reload() {
+    return reload(this.#agent);
+  }
+
+  stop(): Promise<void> {
+    return this.#agent.stop();
+  }
+
+  pause(): Promise<void> {
+    return this.#agent.pause();
+  }
+}
