@@ -9,6 +9,7 @@ import { authenticationProblem, type OspfPacket, type U32 } from 'node-ospf-lsa'
 import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixAddress, prefixLength } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
+import type { CarriedFact } from '../model/port-facts.ts';
 import { isUp, type Port } from '../model/ports.ts';
 import type { Kept } from './codec/memory.ts';
 import type { InterfaceView, LsaView, NeighborView, OspfOptions, OspfSettings, Speaker } from './face.ts';
@@ -51,6 +52,8 @@ export class OspfSpeaker implements Speaker {
       interfaces: options.interfaces,
       announce: options.announce,
       prefixes: options.prefixes,
+      originateDefault: options.originateDefault,
+      observer: options.observer,
       stubNetworks: (options.stubNetworks ?? [])
         .filter(({ prefix }) => familyOf(prefix) === 4)
         .map(({ prefix, metric }) => ({
@@ -155,8 +158,12 @@ export class OspfSpeaker implements Speaker {
     return firstByteAt === undefined || lastByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt };
   }
 
-  configure({ interfaces, announce, prefixes }: OspfSettings): void {
-    const settings: OspfSettings = { interfaces, announce, prefixes };
+  publishFacts(facts: readonly CarriedFact[]): void {
+    this.#handle({ kind: 'facts', facts });
+  }
+
+  configure({ interfaces, announce, prefixes, originateDefault, observer }: OspfSettings): void {
+    const settings = { interfaces, announce, prefixes, originateDefault, observer };
     checkOptions(settings);
     const { core } = this.#machine;
     const before = new Map(core.interfaces);
@@ -237,7 +244,7 @@ export class OspfSpeaker implements Speaker {
   #handle(event: OspfEvent): void {
     if (!this.#running) {
       // Hosts are taken at any time; before start there is no one to tell.
-      if (!['hosts', 'settled', 'drain', 'configure'].includes(event.kind)) return;
+      if (!['hosts', 'facts', 'settled', 'drain', 'configure'].includes(event.kind)) return;
     }
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
@@ -282,6 +289,15 @@ export class OspfSpeaker implements Speaker {
         return;
       case 'claim':
         this.#options.onForeignClaim(effect.claim);
+        return;
+      case 'shadow':
+        this.#options.onForeignShadow?.(effect.shadow);
+        return;
+      case 'fact':
+        this.#options.onFact?.(effect.fact);
+        return;
+      case 'host-route':
+        this.#options.onHostRoute?.(effect.route);
         return;
       case 'log':
         log[effect.level](effect.fields, effect.message);

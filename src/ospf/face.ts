@@ -1,8 +1,9 @@
 import type { Authentication } from 'node-ospf-lsa';
 import type { Address, Prefix } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
-import type { Announcer, ForeignClaim, HostDelta, LearnedRoute, WireReport } from '../model/hosts.ts';
+import type { Announcer, ForeignClaim, ForeignShadow, HostDelta, LearnedRoute, WireReport } from '../model/hosts.ts';
 import type { Log } from '../model/log.ts';
+import type { CarriedFact, FactCarrier, HeardFact, HeardHostRoute } from '../model/port-facts.ts';
 import type { LinkState, Port } from '../model/ports.ts';
 import type { MemoryStore } from './memory.ts';
 import type { OpenOspfSocket } from './socket.ts';
@@ -58,6 +59,19 @@ export interface OspfSettings {
   readonly announce: OspfAnnounce;
   /** Where hosts of ours and of the twin live; foreign claims are reported inside these only. */
   readonly prefixes: readonly Prefix[];
+  /** 0.0.0.0/0 as an external of ours (type 7 in an NSSA), whether or not we have such a route; absent: not. */
+  readonly originateDefault?: OspfDefault | undefined;
+  /**
+   * Only listens: hosts are never announced, the links to other routers stand at MaxLinkMetric (RFC 6987), and we are
+   * never the Designated Router.
+   */
+  readonly observer?: boolean | undefined;
+}
+
+export interface OspfDefault {
+  /** 1..16,777,214. */
+  readonly metric: number;
+  readonly metricType: 1 | 2;
 }
 
 export interface OspfOptions extends OspfSettings {
@@ -79,8 +93,16 @@ export interface OspfOptions extends OspfSettings {
   readonly random?: () => number;
   /** Seconds that never go back over a restart, for the cryptographic sequence number; the wall clock when absent. */
   readonly wallClockSeconds?: () => number;
+  /** /32s come with `LearnedRoute.backup`, and a change of that alone is a change; not when absent. */
+  readonly backups?: boolean;
   onRoutes(changes: readonly LearnedRoute[]): void;
   onForeignClaim(claim: ForeignClaim): void;
+  /** Somebody else stands by for a host inside `prefixes`, or does no more, or can be reached elsewhere. */
+  onForeignShadow?(shadow: ForeignShadow): void;
+  /** A port fact of another router that can be reached, or that it is no more. */
+  onFact?(fact: HeardFact): void;
+  /** Every /32 of every other router that can be reached, inside `prefixes` or not, loopbacks included. */
+  onHostRoute?(route: HeardHostRoute): void;
   onNeighbor(change: NeighborChange): void;
 }
 
@@ -137,7 +159,7 @@ export interface InterfaceView {
 }
 
 /** What `OspfSpeaker` does; agent tests may put something else in its place. */
-export interface Speaker extends Announcer {
+export interface Speaker extends Announcer, FactCarrier {
   start(): void;
   /** Withdraws everything, waits briefly for acknowledgements, leaves. Idempotent. */
   stop(): Promise<void>;
@@ -153,6 +175,11 @@ export interface Speaker extends Announcer {
    */
   configure(settings: OspfSettings): void;
   apply(delta: HostDelta): WireReport;
+  /**
+   * Says the facts to all routers of the AS, as opaque LSAs. A fact with more octets (key and value) than
+   * MAX_FACT_OCTETS is left out and counted. To be called before `settled`, or the facts of an earlier life go and come.
+   */
+  publishFacts(facts: readonly CarriedFact[]): void;
   /** The host table is complete: LSAs of ours from an earlier life that it does not back are flushed now, not after 5 s. */
   settled(): void;
   /** Sends what is due by now of a burst that is spread over time, for a caller who keeps the loop busy. */

@@ -1,3 +1,4 @@
+export { MAX_FACT_OCTETS } from './codec/facts.ts';
 export { OspfSpeaker } from './driver.ts';
 export type {
   Authentication,
@@ -9,6 +10,7 @@ export type {
   NeighborView,
   NetworkType,
   OspfAnnounce,
+  OspfDefault,
   OspfInterfaceOptions,
   OspfOptions,
   OspfSettings,

@@ -7,11 +7,13 @@
 import type { Authentication, Lsa, LsaHeader, LsaKey, OspfPacket, OutgoingPacket, U32 } from 'node-ospf-lsa';
 import type { Address, Prefix } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { ForeignClaim, HostDelta, HostRoute, LearnedRoute } from '../../model/hosts.ts';
+import type { ForeignClaim, ForeignShadow, HostDelta, HostRoute, LearnedRoute } from '../../model/hosts.ts';
+import type { CarriedFact, HeardFact, HeardHostRoute } from '../../model/port-facts.ts';
 import type { Kept } from '../codec/memory.ts';
-import type { InterfaceState, NeighborState, NetworkType, OspfAnnounce, OspfInterfaceOptions } from '../face.ts';
+import type { InterfaceState, NeighborState, NetworkType, OspfAnnounce, OspfDefault, OspfInterfaceOptions } from '../face.ts';
 import type { Claims } from './claims.ts';
 import type { Deadline, Deadlines } from './deadlines.ts';
+import type { HeardFacts } from './heard-facts.ts';
 import type { RouteTable } from './spf.ts';
 
 export const AllSPFRouters = 0xe0000005;
@@ -175,6 +177,18 @@ export interface HostRecord {
   entries: LsdbEntry[];
 }
 
+/** A port fact of ours, see `facts.ts`. */
+export interface FactRecord {
+  readonly key: Uint8Array;
+  readonly opaqueId: number;
+  /** What it says, or is to say when its time has come. */
+  value: Uint8Array;
+  saidAt: Instant;
+  /** One in the AS, one in each NSSA. */
+  entries: LsdbEntry[];
+  readonly timer: Deadline;
+}
+
 export type Effect =
   | { readonly kind: 'send'; readonly interface: string; readonly to: U32; readonly packet: OutgoingPacket }
   /** LSAs in their order; the driver packs them into as few updates as the MTU allows. */
@@ -198,6 +212,9 @@ export type Effect =
     }
   | { readonly kind: 'routes'; readonly changes: readonly LearnedRoute[] }
   | { readonly kind: 'claim'; readonly claim: ForeignClaim }
+  | { readonly kind: 'shadow'; readonly shadow: ForeignShadow }
+  | { readonly kind: 'fact'; readonly fact: HeardFact }
+  | { readonly kind: 'host-route'; readonly route: HeardHostRoute }
   | { readonly kind: 'log'; readonly level: 'info' | 'warn'; readonly fields: object; readonly message: string };
 
 export type OspfEvent =
@@ -224,6 +241,7 @@ export type OspfEvent =
   /** The configuration was read anew; all of it comes, what differs is changed. */
   | { readonly kind: 'configure'; readonly settings: MachineSettings }
   | { readonly kind: 'hosts'; readonly delta: HostDelta }
+  | { readonly kind: 'facts'; readonly facts: readonly CarriedFact[] }
   | { readonly kind: 'settled' }
   | { readonly kind: 'kill'; readonly address: U32; readonly reason: string }
   /** The kernel did not take an update: its LSAs are due again shortly. */
@@ -238,6 +256,8 @@ export interface MachineSettings {
   readonly interfaces: readonly OspfInterfaceOptions[];
   readonly announce: OspfAnnounce;
   readonly prefixes: readonly Prefix[];
+  readonly originateDefault?: OspfDefault | undefined;
+  readonly observer?: boolean | undefined;
 }
 
 export interface MachineOptions extends MachineSettings {
@@ -279,6 +299,9 @@ export interface Core {
   readonly claims: Claims;
   readonly routes: RouteTable;
   readonly hosts: Map<Address, HostRecord>;
+  /** Port facts of ours, by the octets of their keys; and those of others. */
+  readonly facts: Map<string, FactRecord>;
+  readonly heardFacts: HeardFacts;
   /** LSAs that are no longer in the database, as far as it still matters; bounded, the oldest go first. */
   readonly departed: Map<string, Departed>;
   /** Own LSAs at the last sequence number there is: flushed, and originated anew once they are gone (§12.1.6). */

@@ -5,6 +5,7 @@
 import { type Lsa, LsaType, lsaAge, lsaWithAge, MaxAge, MinLSInterval, RouterLinkType } from 'node-ospf-lsa';
 import { familyOf, ipv4FromNumber, prefixContains } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
+import { isFactId } from '../codec/facts.ts';
 import { type Area, type Core, count, type Database, type LsdbEntry } from './core.ts';
 import { flood } from './flooding.ts';
 import { install, isMaxAge, removeIfDone } from './lsdb.ts';
@@ -16,7 +17,7 @@ const MaxContests = 3;
 /**
  * §13.4: an instance of an LSA of ours that is newer than ours, left from before a restart. What we want is originated
  * anew with a higher number, what we do not is flushed; but until the host table has settled, a host that is not there
- * may merely not have been heard yet, and its LSA is kept as it came.
+ * may merely not have been heard yet (nor a port's fact said yet), and its LSA is kept as it came.
  */
 export function selfOriginated(
   core: Core,
@@ -31,7 +32,7 @@ export function selfOriginated(
     return 'superseded';
   }
   if (core.restarting && isTopology(entry) && lsaAge(received.header) < MaxAge) return 'keep';
-  const grace = !core.settled && !core.leaving && lsaAge(received.header) < MaxAge && mayBeHost(core, received);
+  const grace = !core.settled && !core.leaving && lsaAge(received.header) < MaxAge && mayBeWanted(core, received);
   if (grace && (!entry || entry.inherited)) return 'keep';
   const flushed = install(core, database, lsaWithAge(received, MaxAge), now, false);
   if (flushed) {
@@ -77,6 +78,10 @@ function renumber(core: Core, entry: LsdbEntry, received: Lsa, now: Instant): vo
 function isTopology(entry: LsdbEntry | undefined): boolean {
   const type = entry?.lsa.header.type;
   return type === LsaType.Router || type === LsaType.Network;
+}
+
+function mayBeWanted(core: Core, lsa: Lsa): boolean {
+  return mayBeHost(core, lsa) || (lsa.body.kind === 'opaque' && isFactId(lsa.header.linkStateId));
 }
 
 function mayBeHost(core: Core, lsa: Lsa): boolean {

@@ -31,12 +31,14 @@ import {
 } from './core.ts';
 import { Deadlines, deadline, isSet } from './deadlines.ts';
 import { receiveDd } from './exchange.ts';
+import { publishFacts } from './facts.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate } from './flooding.ts';
 import { graceEnded, pause, ungranted } from './grace.ts';
+import { HeardFacts } from './heard-facts.ts';
 import { receiveHello, sendGoodbye } from './hello.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
-import { newDatabase, sweepMaxAged } from './lsdb.ts';
+import { isOpaque, newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
 import {
   announceHost,
@@ -51,7 +53,7 @@ import {
 import { reconfigure } from './reconfigure.ts';
 import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
-import { reportClaim, runSpf, scheduleSpf } from './routing.ts';
+import { factChanged, reportClaim, runSpf, scheduleSpf } from './routing.ts';
 import { RouteTable } from './spf.ts';
 
 /** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
@@ -87,6 +89,9 @@ export class OspfMachine {
         break;
       case 'link':
         linkEvent(core, event.interface, event.link, now);
+        break;
+      case 'facts':
+        publishFacts(core, event.facts, now);
         break;
       case 'settled':
         settle(core, now);
@@ -162,6 +167,8 @@ function createCore(options: MachineOptions): Core {
     claims: new Claims(options.announce, options.prefixes),
     routes: new RouteTable(),
     hosts: new Map(),
+    facts: new Map(),
+    heardFacts: new HeardFacts(),
     departed: new Map(),
     wrapping: new Map(),
     maxAged: new Set(),
@@ -188,6 +195,11 @@ function createCore(options: MachineOptions): Core {
     },
     databaseChanged(entry, before, after, now) {
       if (entry.self && entry.lsa.body.kind === 'external') return;
+      // What an opaque LSA says is no route; whether its router can be reached changes with others.
+      if (isOpaque(entry.lsa.header.type)) {
+        if (!entry.self) factChanged(core, entry, before, after, now);
+        return;
+      }
       if (!entry.self) core.claims.lsaChanged(entry.key, before, after, reportClaim(core));
       scheduleSpf(core, now);
     },

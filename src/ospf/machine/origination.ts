@@ -389,6 +389,7 @@ export function flushNetwork(core: Core, iface: Interface, address: U32, now: In
 export function flushAll(core: Core, now: Instant): void {
   core.leaving = true;
   core.hosts.clear();
+  core.facts.clear();
   core.wrapping.clear();
   for (const database of [core.external, ...Array.from(core.areas.values(), (area) => area.database)]) {
     for (const entry of database.entries.values()) if (entry.self) flush(core, entry, now);

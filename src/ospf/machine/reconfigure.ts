@@ -8,6 +8,7 @@ import type { Instant } from '../../model/clock.ts';
 import type { OspfInterfaceOptions } from '../face.ts';
 import { addInterface, DEFAULT, isNssa, removeInterface, wholeSeconds } from './areas.ts';
 import type { Core, Interface, LsdbEntry, MachineSettings } from './core.ts';
+import { factPlacesChanged } from './facts.ts';
 import { announceHost, flush, originateRouterLsa, routerChanged } from './origination.ts';
 import { reportClaim, scheduleSpf } from './routing.ts';
 
@@ -25,6 +26,7 @@ export function reconfigure(core: Core, settings: MachineSettings, now: Instant)
   else if (announce.metric !== settings.announce.metric || announce.metricType !== settings.announce.metricType) {
     for (const record of core.hosts.values()) announceHost(core, record, now);
   }
+  factPlacesChanged(core, now);
   const others = [core.external, ...Array.from(core.areas.values(), (area) => area.database)].flatMap(({ entries }) =>
     [...entries.values()].filter(({ self }) => !self),
   );

@@ -2,8 +2,10 @@
 import { type Lsa, lsaAge, MaxAge } from 'node-ospf-lsa';
 import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim } from '../../model/hosts.ts';
-import { type Core, count, type Interface } from './core.ts';
+import type { HeardFact } from '../../model/port-facts.ts';
+import { type Core, count, type Interface, type LsdbEntry } from './core.ts';
 import { isSet } from './deadlines.ts';
+import { scopedKey } from './lsdb.ts';
 import { computeRoutes } from './spf.ts';
 
 /** At once after a quiet time, then ever further apart (ms). */
@@ -13,6 +15,23 @@ const SpfHoldMax = 200;
 export const reportClaim = (core: Core) => (claim: ForeignClaim) => {
   core.effects.push({ kind: 'claim', claim });
 };
+
+const reportFact = (core: Core) => (fact: HeardFact) => {
+  core.effects.push({ kind: 'fact', fact });
+};
+
+export function factChanged(
+  core: Core,
+  { key, database }: LsdbEntry,
+  before: Lsa | undefined,
+  after: Lsa | undefined,
+  now: Instant,
+): void {
+  const place = scopedKey(database, key);
+  const outcome = core.heardFacts.lsaChanged(place, before, after, reportFact(core));
+  if (outcome === 'unjudged') scheduleSpf(core, now);
+  else if (outcome !== undefined) count(core, `drop.fact-${outcome}`);
+}
 
 export function scheduleSpf(core: Core, now: Instant): void {
   if (isSet(core.spfTimer)) return;
@@ -33,6 +52,7 @@ export function runSpf(core: Core, now: Instant): void {
     })),
     externals: lsasOf(core.external.entries.values()),
   });
+  core.heardFacts.reachability(result.reachable, reportFact(core));
   core.claims.reachability((router) => result.reachable.has(router), reportClaim(core));
   const own = new Set(Array.from(core.hosts.values(), ({ id }) => id));
   const changes = core.routes.update(result, (network, mask) => mask === 0xffffffff && own.has(network));
