@@ -3,6 +3,7 @@ import { checkKernel, checkKernelSource } from './checks/kernel.ts';
 import type { Partly } from './checks/partly.ts';
 import { checkPortLink } from './checks/port-link.ts';
 import { checkBgp, checkOspf } from './checks/routing.ts';
+import { checkShadow } from './checks/shadow.ts';
 import type { Finding } from './problem.ts';
 
 /**
@@ -15,13 +16,7 @@ export function check(settings: Partly): Finding[] {
     if (settings.hostRoutes) findings.push(...checkHostRoutes(settings.hostRoutes, settings.bgp));
     findings.push(...checkKernelSource(settings));
     if (settings.portLink) findings.push(...checkPortLink(settings.portLink, settings));
-    if (settings.shadow?.twin !== undefined && settings.shadow.twin === settings.routerId) {
-      findings.push({
-        path: ['shadow', 'twin'],
-        message: `${settings.shadow.twin} is our own routerId`,
-        remedy: "Write the other switch's router id.",
-      });
-    }
+    findings.push(...checkShadow(settings));
   }
   if (settings.ospf) findings.push(...checkOspf(settings.ospf));
   if (settings.bgp) findings.push(...checkBgp(settings.bgp));

@@ -21,14 +21,14 @@ export function resolve(settings: Settings, secrets: Secrets): Config {
 }
 
 function resolveTor(settings: TorSettings, secrets: Secrets): Config {
-  const { enabled, repair, twin } = settings.shadow;
+  const { twin, hold, ...shadow } = settings.shadow;
   return {
     role: 'tor',
     ...resolveCommon(settings, secrets),
     hostRoutes: resolveHostRoutes(settings.hostRoutes),
     portLink: settings.portLink.map(resolveGroup),
     ports: settings.ports,
-    shadow: { enabled, repair, ...(twin === undefined ? {} : { twin: toAddress(twin) }) },
+    shadow: { ...shadow, hold: milliseconds(hold), ...(twin === undefined ? {} : { twin: toAddress(twin) }) },
   };
 }
 

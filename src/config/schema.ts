@@ -285,9 +285,21 @@ const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/va
 
 const shadow = z
   .strictObject({
-    enabled: z.boolean().default(false),
-    twin: routerId().optional(),
-    repair: z.boolean().default(true),
+    enabled: z
+      .boolean()
+      .default(false)
+      .meta({ description: "Stand by for the other switch's hosts: announce them too, worse than anything real." }),
+    twin: routerId()
+      .optional()
+      .meta({ description: "The other switch's router id. Default: whoever announces our hosts." }),
+    repair: z.boolean().default(true).meta({ description: 'With `enabled`: a repair tunnel to the other switch.' }),
+    hold: duration({ min: '100ms', max: '1m' }).default('3s').meta({
+      description: 'How long a host is stood by for, and packets for it wait, after the other switch let go of it.',
+    }),
+    table: integer(1, 0xffffffff, 'a routing table').default(20_101).meta({
+      description: "Kernel table for what comes from the fabric and is for another switch's hosts.",
+    }),
+    device: port().default('rep0').meta({ description: 'Name of the device of the repair tunnel.' }),
   })
   .prefault({});
 

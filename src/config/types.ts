@@ -152,7 +152,18 @@ export interface TorConfig extends CommonConfig {
   readonly hostRoutes: HostRoutesConfig;
   readonly portLink: readonly PortLinkGroup[];
   readonly ports: PortDriverConfig;
-  readonly shadow: { readonly enabled: boolean; readonly twin?: Address; readonly repair: boolean };
+  readonly shadow: ShadowConfig;
+}
+
+export interface ShadowConfig {
+  readonly enabled: boolean;
+  readonly twin?: Address;
+  readonly repair: boolean;
+  /** ms */
+  readonly hold: number;
+  /** The kernel's. */
+  readonly table: number;
+  readonly device: string;
 }
 
 export interface GatewayConfig extends CommonConfig {

@@ -53,7 +53,7 @@ export class HostRoutes {
     this.#lags = new Lags(options.kernel);
     this.#given = options.policy;
     this.#policy = this.#lags.resolve(options.policy);
-    this.#table = new HostTable(this.#policy, options.random);
+    this.#table = new HostTable(this.#policy, options.random, (port) => options.kernel.port(port)?.ifindex);
     this.#placement = new Placement(options.kernel, this.#policy);
     const { kernel, clock } = options;
     const shared = {

@@ -93,7 +93,7 @@ test('every key of the firm surface is taken and resolved', (t) => {
   t.like(config, {
     role: 'tor',
     routerId: '10.255.0.1',
-    shadow: { enabled: false, twin: '10.255.0.2', repair: true },
+    shadow: { enabled: false, twin: '10.255.0.2', repair: true, hold: 3_000, table: 20_101, device: 'rep0' },
     bfd: { interval: 100, multiplier: 3 },
     kernel: { table: 254, protocol: 201, handoffTable: null, handoffReader: 'bird' },
     control: { socket: '/run/peerless/peerless.sock', metrics: { host: '127.0.0.1', port: 9470 } },

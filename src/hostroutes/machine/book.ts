@@ -1,5 +1,6 @@
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
+import type { HostRoute } from '../../model/hosts.ts';
 import { DUPLICATE_MS, ForeignClaims, SETTLE_MS, TOP_LEVEL } from './claims.ts';
 import { isHeld } from './damping.ts';
 import { Host, RANK } from './host.ts';
@@ -19,6 +20,9 @@ const SWEEP_MS = 3_600_000;
 /** An episode of a reached limit ends when nobody was refused for it this long; each has one alarm. */
 const EPISODE_MS = 60_000;
 
+/** ifindex of a port by its name; undefined where nobody knows. */
+export type PortIndex = (port: string) => number | undefined;
+
 /** What is held: hosts, ports, and the memory of who left; bounded by the limits of the policy. */
 export class Book {
   rules: CompiledPolicy;
@@ -33,12 +37,14 @@ export class Book {
   readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
   readonly #departed = new Set<Host>();
   readonly #random: () => number;
+  readonly #portIndex: PortIndex;
   /** End of the present episode of the total limit. */
   #fullUntil: Instant = Number.NEGATIVE_INFINITY;
 
-  constructor(rules: CompiledPolicy, random: () => number) {
+  constructor(rules: CompiledPolicy, random: () => number, portIndex: PortIndex) {
     this.rules = rules;
     this.#random = random;
+    this.#portIndex = portIndex;
     for (const name of rules.policy.ports) this.ports.set(name, new PortState(name, true));
   }
 
@@ -154,8 +160,14 @@ export class Book {
   }
 
   announce(host: Host, kind: CauseKind, reason: string): void {
-    host.route = host.makeRoute();
+    host.route = { ...host.makeRoute(), ...this.portIndexOf(host) };
     this.turn.note(host, kind, host.port, reason);
+  }
+
+  /** For a route of a host that is, was or will be behind its port. */
+  portIndexOf({ port }: Host): Pick<HostRoute, 'portIndex'> {
+    const portIndex = this.#portIndex(port);
+    return portIndex === undefined ? {} : { portIndex };
   }
 
   changeState(host: Host, to: HostState, reason: string): void {

@@ -40,7 +40,7 @@ export class Leaving {
         host.level = 0;
         // Where it is now is where it belongs, unless it has shown otherwise.
         host.returns ??= true;
-        host.route = waitingRoute(host, returning.door);
+        host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#hosts.set(host.address, host);
       }
     }

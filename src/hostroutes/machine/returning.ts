@@ -55,7 +55,7 @@ export class Returning {
         if (rival === undefined || this.#expected.has(host.address) || host.live || rules.activeActive(host)) continue;
         if (returning.mode === 'learned' && !host.returns) continue;
         host.level = levelAgainst(rival);
-        host.route = waitingRoute(host, returning.door);
+        host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);
         this.#expected.set(host.address, { host, until: now + returning.wait });
         this.count.expected++;

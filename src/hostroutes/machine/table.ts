@@ -15,7 +15,7 @@
 import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
-import { Book } from './book.ts';
+import { Book, type PortIndex } from './book.ts';
 import { Evidence } from './evidence.ts';
 import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
@@ -48,8 +48,8 @@ export class HostTable {
   readonly #evidence: Evidence;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
-  constructor(policy: HostPolicy, random: () => number = Math.random) {
-    this.#book = new Book(new CompiledPolicy(policy), random);
+  constructor(policy: HostPolicy, random: () => number = Math.random, portIndex: PortIndex = () => undefined) {
+    this.#book = new Book(new CompiledPolicy(policy), random, portIndex);
     this.#watch = new Watch(this.#book);
     this.#returning = new Returning(this.#book);
     this.#leaving = new Leaving(this.#book);
