@@ -185,20 +185,21 @@ interface Evidence {
 /** Pure: what the evidence of one phase says. */
 export function judge(evidence: Evidence): PhaseRun {
   const { labCase, phase, kind, lossless, from, before, after, expected, streams, observations, failovers } = evidence;
-  const names = phase.concerned ?? labCase.concerned;
-  const concerned = (name: string): boolean => names.includes(name);
+  const names = new Set(phase.concerned ?? labCase.concerned);
+  const concerned = (name: string): boolean => names.has(name);
   const hosts = hostsOf(labCase).filter(({ name }) => concerned(name));
   const ours = streams.filter((stream) => concerned(stream.server));
   const others = streams.filter((stream) => !concerned(stream.server));
-  const addresses = hosts.flatMap((host) => addressesOf(host, [4, 6]));
+  const addresses = new Set(hosts.flatMap((host) => addressesOf(host, [4, 6])));
   const changes = observations.filter((seen) => seen.kind === 'fib' && seen.at >= from);
-  const last = changes.findLast((seen) => seen.kind === 'fib' && addresses.includes(seen.address));
+  const last = changes.findLast((seen) => seen.kind === 'fib' && addresses.has(seen.address));
   const flickered = changes.flatMap((seen) =>
-    seen.kind === 'fib' && !addresses.includes(seen.address) && seen.via.join() !== before[seen.address]?.join()
+    seen.kind === 'fib' && !addresses.has(seen.address) && seen.via.join() !== before[seen.address]?.join()
       ? [seen.address]
       : [],
   );
-  const splits = hosts.flatMap((host) => {
+  const probed = hosts.filter((host) => host.probed);
+  const splits = probed.flatMap((host) => {
     const [address] = addressesOf(host, [4, 6]);
     const target = address === undefined ? undefined : expected[address]?.[0];
     const split = target && splitFor(observations, { node: host.node, address: address! }, from, target);
@@ -216,7 +217,7 @@ export function judge(evidence: Evidence): PhaseRun {
       direction === 'from-server' ? where.map((hole) => ({ ...hole, server })) : [],
     ),
     switchedAt: Object.fromEntries(
-      hosts.flatMap(({ name, node }) => {
+      probed.flatMap(({ name, node }) => {
         const lost = observations.find(
           (seen) => seen.kind === 'link' && seen.node === node && !seen.up && seen.at >= from,
         );
@@ -232,7 +233,7 @@ export function judge(evidence: Evidence): PhaseRun {
     moved: fibDifferences(withoutFree(before, labCase, phase), after),
     unexpected: fibDifferences(expected, after),
     updates: observations.filter(
-      (seen) => (seen.kind === 'announce' || seen.kind === 'withdraw') && addresses.includes(seen.address),
+      (seen) => (seen.kind === 'announce' || seen.kind === 'withdraw') && addresses.has(seen.address),
     ).length,
     flickered: [...new Set(flickered)],
     converged: last && last.at - from,

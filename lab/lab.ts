@@ -30,12 +30,11 @@ import {
   BRIDGE,
   downlinksOf,
   type Family,
+  isHostAddress,
   namespaceOf,
   type Protocol,
   SERVERS,
   type ServerName,
-  SUBNET,
-  SUBNET6,
   TOR_NAMES,
   TORS,
   type TorName,
@@ -329,9 +328,8 @@ export async function gatewayFib(lab: string, families: readonly Family[] = [4])
   for (const family of families) {
     const command = ['ip', '-n', namespaceOf(lab, 'G'), '-j', `-${family}`, 'route', 'show', 'table', 'main'];
     const routes = JSON.parse(await run(command)) as JsonRoute[];
-    const inside = (family === 4 ? SUBNET : SUBNET6).replace(/[^.:]*\/\d+$/, '');
     for (const { dst, dev, nexthops } of routes) {
-      if (!dst.startsWith(inside) || dst.includes('/')) continue;
+      if (!isHostAddress(dst, family)) continue;
       // Of several IPv4 routes the first is used, the others stand behind it.
       if (family === 4 && fib[dst]) continue;
       const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);

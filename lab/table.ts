@@ -116,8 +116,14 @@ function forgetting(rows: readonly Row[]): string[] {
   );
 }
 
+/** Of one row; a crowd moves in many small steps. */
+const TIMELINES = 6;
+
 function timelines(rows: readonly Row[]): string[] {
-  const lines = rows.flatMap((row) => row.failovers.map((failover) => `  ${titleOf(row)}: ${timeline(failover)}`));
+  const lines = rows.flatMap((row) => [
+    ...row.failovers.slice(0, TIMELINES).map((failover) => `  ${titleOf(row)}: ${timeline(failover)}`),
+    ...(row.failovers.length > TIMELINES ? [`  ${titleOf(row)}: and ${row.failovers.length - TIMELINES} more`] : []),
+  ]);
   return lines.length > 0
     ? ['', "the agents' own timelines (us after the event, run of median outage):", ...lines]
     : [];

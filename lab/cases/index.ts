@@ -3,6 +3,7 @@ import { activeActive } from './active-active.ts';
 import { agentKill } from './agent-kill.ts';
 import { restartBfd, silentUplinkBfd } from './bfd.ts';
 import type { LabCase } from './case.ts';
+import { CROWDS } from './crowd.ts';
 import { drain } from './drain.ts';
 import { duplicate } from './duplicate.ts';
 import { failbackStale } from './failback-stale.ts';
@@ -18,7 +19,7 @@ import { uplink } from './uplink.ts';
 import { vmLink } from './vm-link.ts';
 import { vmMove } from './vm-move.ts';
 
-const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
+const BY_NAME: Readonly<Record<(typeof CASE_NAMES)[number], LabCase>> = {
   'server-link': serverLink,
   'nic-down': nicDown,
   uplink,
@@ -40,10 +41,10 @@ const BY_NAME: Readonly<Record<CaseName, LabCase>> = {
   static: staticRoutes,
 };
 
-export const CASES: readonly LabCase[] = CASE_NAMES.map((name) => BY_NAME[name]);
+export const CASES: readonly LabCase[] = [...CASE_NAMES.map((name) => BY_NAME[name]), ...CROWDS];
 
-export const caseNamed = (name: CaseName): LabCase => BY_NAME[name];
+export const caseNamed = (name: CaseName): LabCase => CASES.find((each) => each.name === name)!;
 
 export type { CasePhase, LabCase, LabHost, PhaseName } from './case.ts';
 export type { Fib } from './fib.ts';
-export { CASE_NAMES, type CaseName } from './names.ts';
+export { CASE_NAMES, type CaseName, CROWD_NAMES } from './names.ts';

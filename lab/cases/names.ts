@@ -20,4 +20,15 @@ export const CASE_NAMES = [
   'handoff-bird',
   'static',
 ] as const;
-export type CaseName = (typeof CASE_NAMES)[number];
+
+/** With a crowd of addresses: driven when they are named, and not by `all`. */
+export const CROWD_NAMES = [
+  'server-link-1000',
+  'uplink-1000',
+  'tor-death-1000',
+  'server-link-10000',
+  'uplink-10000',
+  'tor-death-10000',
+] as const;
+export type CrowdName = (typeof CROWD_NAMES)[number];
+export type CaseName = (typeof CASE_NAMES)[number] | CrowdName;

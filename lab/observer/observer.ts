@@ -22,11 +22,10 @@ import { discoverySpeaker } from '../team/neighbour-discovery.ts';
 import {
   CABLES,
   type Family,
+  isHostAddress,
   type NodeName,
   namespaceOf,
   SERVERS,
-  SUBNET,
-  SUBNET6,
   TOR_NAMES,
   TORS,
   type TorName,
@@ -55,7 +54,7 @@ export type Observation =
   /** G's kernel: through whom the host route leads now; empty when it is gone. */
   | { readonly at: number; readonly kind: 'fib'; readonly address: string; readonly via: readonly TorName[] };
 
-const LIMIT = 20_000;
+const LIMIT = 200_000;
 const SKF_AD_PROTOCOL = 0xfffff000;
 const LD_HALF = 0x28;
 const LD_BYTE = 0x30;
@@ -254,8 +253,7 @@ export class Observer {
     const ports = new Map(
       CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node]),
     );
-    const [subnet, bits] = family === 4 ? [SUBNET, '/32'] : [SUBNET6, '/128'];
-    const inside = subnet.replace(/[^.:]*\/\d+$/, '');
+    const bits = family === 4 ? '/32' : '/128';
     this.#listeners.push(
       listenRoutes(
         namespaceOf(this.#lab, 'G'),
@@ -263,8 +261,9 @@ export class Observer {
           if (message.type !== RTM.NEWROUTE && message.type !== RTM.DELROUTE) return;
           const route: Route | Malformed = decodeRoute(message);
           if (route instanceof Malformed || route.table !== 254) return;
-          if (!route.destination.startsWith(inside) || !route.destination.endsWith(bits)) return;
+          if (!route.destination.endsWith(bits)) return;
           const address = route.destination.slice(0, -bits.length);
+          if (!isHostAddress(address, family)) return;
           const named = route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
           const via = family === 4 ? this.#told4(address, route, named, message) : this.#told6(address, named, message);
           this.#fib.set(address, via);

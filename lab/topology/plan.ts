@@ -82,6 +82,14 @@ export const SERVERS: readonly Server[] = [
 
 export const SUBNET = '10.10.10.0/24';
 export const SUBNET6 = '2001:db8:10::/64';
+/** Where the addresses of a case with very many are. */
+export const CROWD_NETWORK = '10.20.0.0/16';
+const INSIDE = { 4: ['10.10.10.', '10.20.'], 6: ['2001:db8:10::'] } as const;
+
+/** An address that hosts of the lab may have. */
+export const isHostAddress = (address: string, family: Family): boolean =>
+  INSIDE[family].some((beginning) => address.startsWith(beginning)) && !address.includes('/');
+
 export const GATEWAY_ADDRESS = '10.10.10.254';
 export const GATEWAY_ADDRESS6 = '2001:db8:10::fe';
 /** Both ToRs answer for the gateway with one MAC, so that a server that moves needs no new neighbour entry. */

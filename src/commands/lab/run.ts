@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { CASE_NAMES, type CaseName } from '../../../lab/cases/names.ts';
+import { CASE_NAMES, type CaseName, CROWD_NAMES } from '../../../lab/cases/names.ts';
 import type { LabResult, LabRunOptions, TorKind } from '../../../lab/index.ts';
 import { BaseCommand, EXIT } from '../../cli/base-command.ts';
 import { labName, onProgress } from '../../cli/lab-flags.ts';
@@ -26,11 +26,11 @@ has nothing to do with a fault lost something, or a phase failed.`;
     name: labName,
     runs: Flags.integer({ description: 'how often each case', default: 3, min: 1 }),
     cases: Flags.string({
-      description: `only these, or all: ${CASE_NAMES.join(', ')}; default: the five of the worked example`,
+      description: `only these, or all: ${CASE_NAMES.join(', ')}; or with many addresses: ${CROWD_NAMES.join(', ')}; default: the five of the worked example`,
       helpValue: 'CASES',
       delimiter: ',',
       multiple: true,
-      options: [...CASE_NAMES, 'all'],
+      options: [...CASE_NAMES, ...CROWD_NAMES, 'all'],
     }),
     compare: Flags.string({
       description:
