@@ -29,6 +29,19 @@ test('a port that an operator opens while we have it shut is noted and left to t
   t.deepEqual(box.said('shut'), ['shut A1,A2,A3,A4', 'shut A1,A2,A3,A4']);
 });
 
+test('a port that an operator opened is the group’s again when the configuration gives it to the group anew', (t) => {
+  const box = Box.running(group());
+  box.carrier('A0', false);
+  box.run(10_000);
+  box.admin('A2', true);
+  box.send({ type: 'configure', groups: [group({ recoveryDelay: 1000 })] });
+  t.is(box.said('shut').length, 1, 'another change does not take it from them');
+  box.send({ type: 'configure', groups: [group({ downlinks: ['A1', 'A3', 'A4'] })] });
+  t.is(box.said('shut').length, 1);
+  box.send({ type: 'configure', groups: [group()] });
+  t.deepEqual(box.said('shut'), ['shut A1,A2,A3,A4', 'shut A2']);
+});
+
 test('an operator who opens a port at once after our shut is noticed when the dust has settled', (t) => {
   const box = Box.running(group());
   box.carrier('A0', false);

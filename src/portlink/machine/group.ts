@@ -40,6 +40,13 @@ export class Group {
     this.reason = config.enabled ? 'the agent has just started' : 'disabled by configuration';
   }
 
+  /** Who takes a port out of the group and puts it in again has decided about it anew. */
+  configure(config: PortLinkGroupConfig): void {
+    this.config = config;
+    for (const port of this.overrides)
+      if (!config.downlinks.includes(port) && !config.uplinks.includes(port)) this.overrides.delete(port);
+  }
+
   /** `upCount` uplinks are up now. */
   judgeUplinks(upCount: number, now: Instant): void {
     const { minUplinks } = this.config;

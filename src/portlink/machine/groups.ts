@@ -12,7 +12,7 @@
  *   after it. Ports of a group that was removed, disabled or made dryRun are opened at once.
  * - A port that is drained is opened by no group, and is no loss to one (drained.ts).
  * - A port that was shut by somebody else is never opened. One that we shut and somebody opened is left to them until the
- *   group was up again.
+ *   group was up again, or got it anew.
  * - A port that is spared is not shut, and is opened if it was.
  * - While blind, and during startup, nothing is shut for a loss; ports shut by an earlier run may reopen during startup.
  * - While at least one uplink is left, `shut: N` bounds what the group shuts; with none left it is all.
@@ -212,7 +212,7 @@ export class PortLinkGroups {
     }
     for (const config of configs) {
       const group = this.#groups.get(config.name);
-      if (group) group.config = config;
+      if (group) group.configure(config);
       else this.#groups.set(config.name, new Group(config, now));
     }
     this.#holdVersion++;
