@@ -22,6 +22,7 @@ import { Snooping } from './sources/snooping.ts';
 import { StationWatch } from './sources/stations.ts';
 import type { SweepPlan } from './sources/sweep.ts';
 import { Sweeping } from './sources/sweeping.ts';
+import { Weeding } from './sources/weeding.ts';
 
 /** Counters of the table, of the decoders (by reason) and of the sockets, flat. */
 export type HostRoutesCounters = Readonly<Record<string, number>>;
@@ -36,6 +37,7 @@ export class HostRoutes {
   readonly #snooping: Snooping;
   readonly #stations: StationWatch;
   readonly #sweeping: Sweeping;
+  readonly #weeding: Weeding;
   readonly #lags: Lags;
   /** As it was given; `#policy` has LAGs in place of their members. */
   #given: HostPolicy;
@@ -71,9 +73,16 @@ export class HostRoutes {
       guards: options.guards,
       swept: (address) => this.#sweeping.answers(address),
       knownOn: (port) => this.#table.addressesOn(port),
+      isElsewhere: (port, address) => this.#table.isElsewhere(port, address),
+      weed: (port) => this.#weeding.weed(port),
       onStorm: (port, began, reason) => options.onEvent({ type: 'storm', port, began, reason }),
     });
     this.#stations = new StationWatch({ ...shared, clock });
+    this.#weeding = new Weeding({
+      kernel,
+      placement: this.#placement,
+      isKnown: (port, address) => this.#table.isOn(port, address),
+    });
     this.#sweeping = new Sweeping(this.#policy, {
       ...shared,
       clock,
@@ -268,7 +277,8 @@ export class HostRoutes {
     for (const [port, count] of Object.entries(hostsByPort)) flat[`hosts.${port}`] = count;
     for (const [reason, count] of Object.entries(refused)) flat[`refused.${reason}`] = count;
     flat['neighbours.storm'] = this.#shedNeighbours;
-    return { ...flat, ...this.#snooping.counters(), ...this.#stations.count, ...this.#sweeping.counters };
+    const { counters } = this.#sweeping;
+    return { ...flat, ...this.#snooping.counters(), ...this.#weeding.count, ...this.#stations.count, ...counters };
   }
 
   #now(): Instant {

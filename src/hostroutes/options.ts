@@ -9,7 +9,7 @@ import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.t
 
 /** What hears and asks on one port. */
 export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'> &
-  Partial<Pick<PortSocket, 'narrow'>>;
+  Partial<Pick<PortSocket, 'narrow' | 'proxied'>>;
 /** Opens it; `onReadable` when frames wait. @throws SystemCallError */
 export type OpenPort = (options: PortSocketOptions, onReadable: (ear: PortEar) => void) => PortEar;
 
@@ -21,6 +21,8 @@ export interface HostKernel {
   readonly neighbours: {
     all(ifindex?: number): Iterable<NeighbourEvent>;
     onNeighbour(listener: (event: NeighbourEvent) => void): () => void;
+    /** See Neighbours.weed; absent: there is nothing that would fill up. */
+    weed?(ifindex: number, isStranger: (address: Address, mac: Mac) => boolean): Promise<number>;
   };
   readonly fdb: {
     portOf(mac: Mac, bridgeIfindex: number, vlan?: number): Port | undefined;

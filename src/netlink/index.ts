@@ -268,6 +268,7 @@ export class Kernel implements LinkState, PortDriver {
       requests: this.rtnetlink.counters,
     };
     for (const [name, value] of Object.entries(this.#strays)) counters[`strays.${name}`] = value;
+    for (const [name, value] of Object.entries(this.neighbours.refusals)) counters[`weeding.${name}`] = value;
     for (const [socket, { malformed, ...plain }] of Object.entries(sockets)) {
       for (const [name, value] of Object.entries(plain)) counters[`${socket}.${name}`] = value;
       for (const [reason, value] of Object.entries(malformed)) counters[`${socket}.malformed.${reason}`] = value;

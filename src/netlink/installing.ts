@@ -96,10 +96,11 @@ export async function sendPaced<T>(
   items: readonly T[],
   requestsFor: (item: T) => readonly Request[],
   counters: Counters,
+  portion = PORTION,
 ): Promise<number> {
   let failed = 0;
-  for (let start = 0; start < items.length; start += PORTION) {
-    const batch = items.slice(start, start + PORTION).flatMap(requestsFor);
+  for (let start = 0; start < items.length; start += portion) {
+    const batch = items.slice(start, start + portion).flatMap(requestsFor);
     const result = await rtnetlink.sendNow(batch);
     countRefusals(counters, result);
     failed += result.refused.length;

@@ -1,8 +1,22 @@
 /** The kernel's neighbour tables: who answers to which address on which interface (R4.1). */
-import { type Neighbour, NUD_VALID, neighbourKey, RTN, type Rtnetlink, type Subscription } from 'rtnetlink-ts';
+import {
+  type Neighbour,
+  NTF,
+  NUD,
+  NUD_VALID,
+  neighbourKey,
+  RTN,
+  type Rtnetlink,
+  requests,
+  type Subscription,
+} from 'rtnetlink-ts';
 import { type Address, type Mac, parseAddress, parseMac } from '../model/address.ts';
 import type { Clock, Instant } from '../model/clock.ts';
+import { type Counters, sendPaced } from './installing.ts';
 import { Listeners } from './listeners.ts';
+
+/** Deletions in one turn: weeding goes on beside a flood, when there is most to do for everybody else. */
+const WEEDED_PER_TURN = 100;
 
 export interface NeighbourEvent {
   readonly ifindex: number;
@@ -29,6 +43,7 @@ export class Neighbours {
   readonly #clock: Clock;
   readonly #listeners = new Listeners<NeighbourEvent>();
   readonly #ownProtocols = new Set<number>();
+  readonly #refusals: Counters = {};
 
   constructor(subscription: Subscription, rtnetlink: Rtnetlink, clock: Clock) {
     this.#subscription = subscription;
@@ -63,6 +78,38 @@ export class Neighbours {
     return neighbours.flatMap((neighbour) => this.#event(neighbour, false, at) ?? []);
   }
 
+  /**
+   * Deletes the entries of an interface that somebody's mere word made: not what anybody wrote (permanent ones, those
+   * with NTF_EXT_LEARNED or a protocol), nor what the kernel itself asks for or has given up. The kernel is asked which
+   * there are, since in a flood our own picture may have lost notifications.
+   *
+   * @param isStranger asked just before the deletion, and in its turn
+   * @returns how many were deleted; rejects with NetlinkError when the entries could not be read
+   */
+  async weed(ifindex: number, isStranger: (address: Address, mac: Mac) => boolean): Promise<number> {
+    const heard = (await this.#rtnetlink.dumpNeighbours({ ifindex })).filter(isHearsay);
+    let sent = 0;
+    const failed = await sendPaced(
+      this.#rtnetlink,
+      heard,
+      ({ family, destination = '', linkAddress = '' }) => {
+        const address = parseAddress(destination);
+        const mac = parseMac(linkAddress);
+        if (!address || !mac || !isStranger(address, mac)) return [];
+        sent++;
+        return [requests.deleteNeighbour({ family, ifindex, destination })];
+      },
+      this.#refusals,
+      WEEDED_PER_TURN,
+    );
+    return sent - failed;
+  }
+
+  /** Deletions that the kernel refused, by `RTM_* CODE`: ENOENT when it was first. */
+  get refusals(): Readonly<Record<string, number>> {
+    return this.#refusals;
+  }
+
   onNeighbour(listener: (event: NeighbourEvent) => void): () => void {
     return this.#listeners.add(listener);
   }
@@ -88,3 +135,8 @@ export class Neighbours {
     };
   }
 }
+
+const UNTOUCHED = NUD.PERMANENT | NUD.NOARP | NUD.INCOMPLETE | NUD.FAILED;
+
+const isHearsay = ({ type, state, flags, protocol }: Neighbour): boolean =>
+  type === RTN.UNICAST && (state & UNTOUCHED) === 0 && (flags & NTF.EXT_LEARNED) === 0 && protocol === 0;

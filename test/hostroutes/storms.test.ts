@@ -12,6 +12,7 @@ class Bench {
   readonly clock = new VirtualClock();
   readonly narrowed: (readonly Address[] | undefined)[] = [];
   readonly news: string[] = [];
+  readonly weeded: string[] = [];
   known: Address[] = ['10.10.10.1' as Address];
   readonly ear = { narrow: (known: readonly Address[] | undefined) => this.narrowed.push(known) } as unknown as PortEar;
   readonly storms: Storms;
@@ -21,6 +22,7 @@ class Bench {
       clock: this.clock,
       perPort: () => perPort,
       knownOn: () => this.known,
+      weed: (port) => this.weeded.push(`${port} ${this.clock.time}`),
       onStorm: (port, began) => this.news.push(`${port} ${began ? 'began' : 'over'}`),
     });
   }
@@ -101,4 +103,21 @@ test('R4.1 a port whose socket is closed takes its storm along, and leaves no ti
   bench.clock.advance(10_000);
   t.is(bench.narrowed.length, told);
   t.deepEqual(bench.news, ['A1 began']);
+});
+
+test('R4.1 the kernel is weeded when a storm begins, shortly after, and in every round of it', (t) => {
+  const bench = new Bench();
+  bench.read(4_096);
+  bench.clock.advance(10);
+  t.deepEqual(bench.weeded, []);
+  bench.read(1);
+  t.deepEqual(bench.weeded, ['A1 10']);
+  bench.clock.advance(99);
+  t.is(bench.weeded.length, 1);
+  bench.clock.advance(10_000);
+  t.deepEqual(bench.weeded, ['A1 10', 'A1 110', 'A1 1010', 'A1 2010', 'A1 3010'], 'the last one when it is over');
+  bench.read(4_097);
+  bench.storms.forget('A1');
+  bench.clock.advance(10_000);
+  t.is(bench.weeded.length, 6, 'a port that has gone is not weeded');
 });

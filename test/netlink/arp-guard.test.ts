@@ -28,6 +28,13 @@ test.serial(
         execFileSync('ip', ['netns', 'exec', tor, 'sysctl', '-qw', `net.ipv4.conf.A1.${name}=${value}`]);
       const neighbours = () => ip('-4', '-n', tor, 'neighbour').split('\n').filter(Boolean).length;
       set('arp_accept', 1);
+      set('proxy_arp', 1);
+      const routed = '192.0.2.9';
+      ip('-n', tor, 'link', 'add', 'A0', 'type', 'veth', 'peer', 'name', 'A0p');
+      ip('-n', tor, 'link', 'set', 'A0p', 'up');
+      ip('-n', tor, 'link', 'set', 'A0', 'up');
+      ip('-n', tor, 'route', 'add', `${routed}/32`, 'dev', 'A0');
+      execFileSync('ip', ['netns', 'exec', tor, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']);
       // As a crash in a storm leaves it.
       set('arp_ignore', 8);
       const ifindex = withNetns(tor, () => interfaceIndex('A1'));
@@ -42,24 +49,27 @@ test.serial(
       const speak = (last: number) => {
         wire!.send({ data: arpRequest('02:00:00:00:00:66', `10.10.10.${last}`, '10.10.10.254'), to });
         wire!.send({ data: gratuitousArp('02:00:00:00:00:66', `10.10.10.${last + 100}`), to });
+        wire!.send({ data: arpRequest('02:00:00:00:00:66', `10.10.11.${last}`, routed), to });
       };
       const heard = () =>
         ear!
           .receive()
+          .filter(({ bytes }) => bytes[30] === 10)
           .map(({ bytes }) => bytes[31])
           .sort((a, b) => a! - b!);
       speak(1);
       t.deepEqual(heard(), [1, 101]);
-      t.is(neighbours(), 2);
+      t.is(neighbours(), 3);
       ear.narrow(['10.10.10.2' as Address]);
-      t.deepEqual([setting('arp_ignore'), setting('arp_accept')], ['8', '0']);
+      t.deepEqual([setting('arp_ignore'), setting('arp_accept'), setting('proxy_arp')], ['8', '0', '0']);
+      t.true(ear.proxied);
       for (let last = 2; last < 90; last++) speak(last);
-      t.is(neighbours(), 2, 'nobody new');
+      t.is(neighbours(), 3, 'nobody new');
       const passed = heard();
       t.is(passed[0], 2);
       t.true(passed.length < 60, `${passed.length} of 176`);
       ear.narrow(undefined);
-      t.deepEqual([setting('arp_ignore'), setting('arp_accept')], ['0', '1']);
+      t.deepEqual([setting('arp_ignore'), setting('arp_accept'), setting('proxy_arp')], ['0', '1', '1']);
       speak(95);
       t.deepEqual(heard(), [95, 195]);
       ear.narrow([]);

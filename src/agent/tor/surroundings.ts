@@ -36,7 +36,7 @@ export interface SwitchKernel
     | 'counters'
     | 'close'
   > {
-  readonly neighbours: Pick<Kernel['neighbours'], 'all' | 'onNeighbour'>;
+  readonly neighbours: Pick<Kernel['neighbours'], 'all' | 'onNeighbour'> & Partial<Pick<Kernel['neighbours'], 'weed'>>;
   readonly fdb: Pick<Kernel['fdb'], 'portOf'> & Partial<Pick<Kernel['fdb'], 'onFdb'>>;
   /** Where the ports can be lost from sight while the agent runs; called at once when they are. */
   onBlind?(listener: (blind: boolean, reason: string) => void): () => void;

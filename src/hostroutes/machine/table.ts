@@ -100,6 +100,13 @@ export class HostTable {
     return rules.policy.activeActive === false && claims.best(address) !== undefined;
   }
 
+  /** Behind another port, or announced by another switch. */
+  isElsewhere(port: string, address: Address): boolean {
+    const { hosts, claims } = this.#book;
+    const host = hosts.get(address);
+    return host?.live ? host.port !== port : claims.best(address) !== undefined;
+  }
+
   /** Those known with this MAC, the gone ones included. */
   stationed(mac: Mac): readonly Stationed[] {
     return Array.from(this.#book.stations.of(mac));
@@ -116,6 +123,15 @@ export class HostTable {
     const { hosts = [], left = [] } = this.#book.ports.get(port) ?? {};
     const statics = [...this.#book.rules.statics.values()].filter((entry) => entry.port === port);
     return [...new Set([...hosts, ...statics, ...left].map(({ address }) => address))];
+  }
+
+  /** As `addressesOn`, of one. */
+  isOn(port: string, address: Address): boolean {
+    const { hosts, ports, rules } = this.#book;
+    if (rules.statics.get(address)?.port === port) return true;
+    const host = hosts.get(address);
+    const state = ports.get(port);
+    return host !== undefined && state !== undefined && (state.hosts.has(host) || state.left.has(host));
   }
 
   remembered(port: string): RememberedHost[] {

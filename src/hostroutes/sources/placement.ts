@@ -50,6 +50,13 @@ export class Placement {
     return vlans.find(({ prefix }) => prefixContains(prefix, address))?.port ?? bridge;
   }
 
+  /** Where the kernel keeps the neighbours behind `port`, and for the members of a bridge those of the other members. */
+  neighbourInterfaces(port: Port): readonly Port[] {
+    const bridge = this.#bridgeOf(port);
+    if (bridge) return [bridge, ...this.#vlans().map((vlan) => vlan.port)];
+    return [this.#masterOf(port, 'bond') ?? this.#masterOf(port, 'team') ?? port];
+  }
+
   /** Where all hosts of `prefixes` behind these ports can be asked: each routed interface once. */
   sweepPlaces(ports: Iterable<Port>): SweepPlace[] {
     const places = new Map<string, SweepPlace>();

@@ -1,5 +1,5 @@
 import { SystemCallError } from 'linux-sockets';
-import type { Address, Mac } from '../../model/address.ts';
+import { type Address, type Mac, prefixContains } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
@@ -37,6 +37,10 @@ export interface SnoopingOptions {
   swept(address: Address): boolean;
   /** Live hosts of a port. */
   knownOn(port: string): readonly Address[];
+  /** Not behind that port, but reached from here. */
+  isElsewhere(port: string, address: Address): boolean;
+  /** See Storms. */
+  weed(port: string): void;
   onStorm(port: string, began: boolean, reason: string): void;
   /** What the frames of one port said, in the turn in which they were read. */
   onEvidence(events: HostEvent[]): void;
@@ -58,8 +62,8 @@ export class Snooping {
   constructor(policy: HostPolicy, options: SnoopingOptions) {
     this.#policy = policy;
     this.#options = options;
-    const { clock, knownOn, onStorm } = options;
-    this.storms = new Storms({ clock, knownOn, onStorm, perPort: () => this.#policy.limits.perPort });
+    const { clock, knownOn, weed, onStorm } = options;
+    this.storms = new Storms({ clock, knownOn, weed, onStorm, perPort: () => this.#policy.limits.perPort });
   }
 
   configure(policy: HostPolicy): void {
@@ -221,9 +225,19 @@ export class Snooping {
     return events;
   }
 
+  /** As the kernel would, for the gateway's address and, where it did so, for others'. */
   #answer(name: string, asked: Uint8Array, { mac, addresses }: Port): void {
-    const frame = mac && answer(asked, mac, (address) => addresses.some((each) => each.address === address));
+    const isOurs = (target: Address): boolean =>
+      addresses.some(({ address }) => address === target) ||
+      (this.#sockets.get(name)?.proxied === true && this.#isProxied(name, target));
+    const frame = mac && answer(asked, mac, isOurs);
     if (frame && this.send(name, frame)) this.#add('frames.answered');
+  }
+
+  /** What is in no prefix of ours is taken to be where the other routes lead. */
+  #isProxied(name: string, target: Address): boolean {
+    const within = this.#policy.prefixes.some((prefix) => prefixContains(prefix, target));
+    return !within || this.#options.isElsewhere(name, target);
   }
 
   #stationed(port: Port, mac: Mac, vlan: number | undefined): HostEvent[] {

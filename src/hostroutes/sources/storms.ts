@@ -5,6 +5,8 @@ import type { HostEvent } from '../machine/types.ts';
 import type { PortEar } from '../options.ts';
 
 const ROUND = 1_000;
+/** What waited in the kernel's own queues when a storm was noticed has been worked off. */
+const AFTERWARDS = 100;
 /** Frames a second that a port may have at the least, and for each host that its limit allows (a contested one answers four times). */
 const LEAST = 4_096;
 const PER_HOST = 16;
@@ -24,6 +26,7 @@ interface Storm {
   /** Not looked at so far, by estimate. */
   shed: number;
   timer: Timer;
+  afterwards: Timer;
 }
 
 export interface StormOptions {
@@ -31,6 +34,8 @@ export interface StormOptions {
   /** Hosts that a port may have. */
   perPort(): number;
   knownOn(port: string): readonly Address[];
+  /** Takes out of the kernel's neighbour table what a storm on that port has put there. */
+  weed(port: string): void;
   onStorm(port: string, began: boolean, reason: string): void;
 }
 
@@ -99,7 +104,9 @@ export class Storms {
   }
 
   forget(port: string): void {
-    this.#storms.get(port)?.timer.cancel();
+    const storm = this.#storms.get(port);
+    storm?.timer.cancel();
+    storm?.afterwards.cancel();
     this.#storms.delete(port);
     this.#rounds.delete(port);
   }
@@ -115,18 +122,22 @@ export class Storms {
   #begin(port: string, ear: PortEar): void {
     if (!ear.narrow) return;
     this.forget(port);
-    const timer = this.#schedule(port);
-    const storm = { ear, known: new Set<Address>(), sampled: 0, heard: 0, deaf: false, calm: 0, shed: 0, timer };
+    const { weed } = this.#options;
+    const timer = this.#after(ROUND, () => this.#round(port));
+    const afterwards = this.#after(AFTERWARDS, () => weed(port));
+    const known = new Set<Address>();
+    const storm = { ear, known, sampled: 0, heard: 0, deaf: false, calm: 0, shed: 0, timer, afterwards };
     this.#storms.set(port, storm);
     this.#narrow(port, storm);
+    weed(port);
     this.count.storms++;
     const reason = `more than ${this.#limit} ARP and ND frames a second on ${port}: only its known hosts are listened to, and samples`;
     this.#options.onStorm(port, true, reason);
   }
 
-  #schedule(port: string): Timer {
+  #after(ms: number, run: () => void): Timer {
     const { clock } = this.#options;
-    return clock.schedule(clock.now() + ROUND, () => this.#round(port));
+    return clock.schedule(clock.now() + ms, run);
   }
 
   #round(port: string): void {
@@ -139,13 +150,14 @@ export class Storms {
     storm.sampled = 0;
     storm.heard = 0;
     storm.calm = frames < this.#limit / 4 ? storm.calm + 1 : 0;
+    this.#options.weed(port);
     if (storm.calm >= CALM) {
       this.forget(port);
       storm.ear.narrow?.(undefined);
       this.#options.onStorm(port, false, `the storm on ${port} is over; about ${storm.shed} frames were not looked at`);
       return;
     }
-    storm.timer = this.#schedule(port);
+    storm.timer = this.#after(ROUND, () => this.#round(port));
     this.#narrow(port, storm);
   }
 

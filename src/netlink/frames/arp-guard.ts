@@ -2,16 +2,18 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { withNetns } from 'linux-sockets';
 import type { GuardMemory } from './guard-memory.ts';
 
-/** Of the kernel's ip-sysctl: do not reply for all local addresses; take nobody's unasked word. */
-const SILENT = { arp_ignore: '8', arp_accept: '0' } as const;
+/** Of the kernel's ip-sysctl: do not reply for all local addresses; take nobody's unasked word; reply for nobody else. */
+const SILENT = { arp_ignore: '8', arp_accept: '0', proxy_arp: '0' } as const;
 type Setting = keyof typeof SILENT;
 const SETTINGS = Object.keys(SILENT) as Setting[];
 
 /**
- * In a storm the kernel must not listen either: for every sender that asks for one of its addresses (or, with
- * `arp_accept`, just speaks) it makes an entry in its neighbour table, which is one for the whole box and small (1,024
- * entries by default). When it is full, the next hops of the uplinks go out of it. Two settings of the port stop that;
- * who may ask is answered by us meanwhile.
+ * In a storm the kernel must not listen either: for every sender that asks for one of its addresses (with `proxy_arp`:
+ * for any that it has a route to; with `arp_accept` who just speaks) it makes an entry in its neighbour table, which is
+ * one for the whole box and small (1,024 entries by default). When it is full, the next hops of the uplinks go out of it.
+ * Three settings of the port stop that, unless `all` says otherwise; who may ask is answered by us meanwhile.
+ *
+ * There are no such settings for neighbour discovery: every solicitation that asks for us makes an entry.
  */
 export class ArpGuard {
   readonly #port: string;
@@ -31,6 +33,11 @@ export class ArpGuard {
   /** Also when another life did it. */
   get isSet(): boolean {
     return this.#read('arp_ignore') === SILENT.arp_ignore;
+  }
+
+  /** Set, and before that the kernel replied for others. */
+  get proxied(): boolean {
+    return this.#before?.get('proxy_arp') === '1';
   }
 
   /** After a crash in a storm: as it was before, or what can be known of it. */

@@ -111,6 +111,11 @@ export class PortSocket {
     this.#socket.attachFilter(known ? stormFilter(this.bridged, known) : neighbourFilter(this.bridged, this.#hear));
   }
 
+  /** While it is narrowed the kernel replies to no ARP; here it did so for others' addresses too (proxy ARP). */
+  get proxied(): boolean {
+    return this.#guard?.proxied === true;
+  }
+
   /** Frames that the kernel dropped since the socket was opened because we read too slowly. */
   dropped(): number {
     // struct tpacket_stats: packets, drops; reading sets both back to 0.

@@ -47,12 +47,13 @@ function solicitation(target: Address, mac: Mac | undefined, asker: Asker): Uint
   return frame;
 }
 
-/** What the kernel would reply with `mac` to an ARP request for one of `ours`; undefined: it is none. */
-export function answer(asked: Uint8Array, mac: Mac, ours: (address: Address) => boolean): Uint8Array | undefined {
+/** The reply with `mac` to an ARP request for what is `ours` to answer; undefined: it is none, or asks for itself. */
+export function answer(asked: Uint8Array, mac: Mac, ours: (target: Address) => boolean): Uint8Array | undefined {
   if (ethertypeOf(asked) !== ETHERTYPE.arp) return undefined;
   const request = decodeArp(asked.subarray(ETHERNET_HEADER));
-  if (typeof request === 'string' || request.operation !== 'request' || !ours(request.targetAddress)) return undefined;
+  if (typeof request === 'string' || request.operation !== 'request') return undefined;
   const { senderMac, senderAddress, targetAddress } = request;
+  if (senderAddress === targetAddress || !ours(targetAddress)) return undefined;
   const frame = makeFrame(senderMac, mac, ETHERTYPE.arp, ARP_LENGTH);
   const reply = { operation: 'reply', senderMac: mac, senderAddress: targetAddress } as const;
   encodeArp({ ...reply, targetMac: senderMac, targetAddress: senderAddress }, frame, ETHERNET_HEADER);

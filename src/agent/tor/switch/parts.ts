@@ -101,7 +101,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const noGuards = (error: Error): void =>
     log.error(
       { err: error },
-      'settings of ports in a storm are not remembered: after a crash in it arp_accept stays off',
+      'settings of ports in a storm are not remembered: after a crash in it arp_accept and proxy_arp stay off',
     );
 
   const wall = new WallClock(clock, wallClock);
