@@ -3,8 +3,10 @@ import test from 'ava';
 import { encodeLsa, RouterLinkType } from 'node-ospf-lsa';
 import { parsePrefix } from '../../src/model/address.ts';
 import type { ForeignClaim } from '../../src/model/hosts.ts';
-import { Claims } from '../../src/ospf/machine/claims.ts';
+import { type ClaimSink, Claims } from '../../src/ospf/machine/claims.ts';
 import { allFull, host, ip, twoSwitches } from './simulation.ts';
+
+const sink = (claim: (claim: ForeignClaim) => void): ClaimSink => ({ claim, shadow: () => {}, route: () => {} });
 
 test('a stronger claim has the better metric, and 1 is the least', (t) => {
   const { world, g, a, b } = twoSwitches({ announce: { as: 'external', metric: 2, metricType: 1 } });
@@ -18,7 +20,7 @@ test('a stronger claim has the better metric, and 1 is the least', (t) => {
 test('foreign claims: level from the metric, the best of several LSAs, gone with the last', (t) => {
   const claims = new Claims({ as: 'external', metric: 20, metricType: 2 }, [parsePrefix('10.10.10.0/24')!]);
   const seen: ForeignClaim[] = [];
-  const report = (claim: ForeignClaim) => seen.push(claim);
+  const report = sink((claim) => seen.push(claim));
   const external = (id: string, metric: number, metricType: 1 | 2 = 2, mask = 0xffffffff) =>
     encodeLsa(
       { age: 1, options: 2, type: 5, linkStateId: ip(id), advertisingRouter: ip('10.255.0.2'), sequence: 1 },
@@ -55,7 +57,7 @@ test('foreign claims: level from the metric, the best of several LSAs, gone with
     seen.splice(0).map(({ address: each, level }) => [each as string, level]),
     [['10.10.10.2', undefined]],
   );
-  claims.reachability(() => false, report);
+  claims.reachability(new Set(), new Map(), report);
   t.deepEqual(
     seen.splice(0).map(({ level }) => level),
     [undefined],
@@ -66,7 +68,7 @@ test('foreign claims: level from the metric, the best of several LSAs, gone with
   );
   claims.lsaChanged('r', undefined, bare, report);
   t.is(seen.length, 0, 'an LSA without hosts says nothing about reachability');
-  claims.reachability(() => true, report);
+  claims.reachability(new Set([ip('10.255.0.2')]), new Map(), report);
   t.deepEqual(
     seen.splice(0).map(({ level }) => level),
     [2],
@@ -76,14 +78,14 @@ test('foreign claims: level from the metric, the best of several LSAs, gone with
 test('a router out of reach that claims something new has all its claims back', (t) => {
   const claims = new Claims({ as: 'external', metric: 20, metricType: 2 }, [parsePrefix('10.10.10.0/24')!]);
   const seen: string[] = [];
-  const report = ({ address: each, level }: ForeignClaim) => seen.push(`${each} ${level}`);
+  const report = sink(({ address: each, level }) => seen.push(`${each} ${level}`));
   const claim = (id: string) =>
     encodeLsa(
       { age: 1, options: 2, type: 5, linkStateId: ip(id), advertisingRouter: ip('10.255.0.2'), sequence: 1 },
       { kind: 'external', mask: 0xffffffff, metricType: 2, metric: 20, forwardingAddress: 0, tag: 0, tos: [] },
     );
   claims.lsaChanged('1', undefined, claim('10.10.10.1'), report);
-  claims.reachability(() => false, report);
+  claims.reachability(new Set(), new Map(), report);
   t.deepEqual(seen.splice(0), ['10.10.10.1 0', '10.10.10.1 undefined']);
   claims.lsaChanged('2', undefined, claim('10.10.10.2'), report);
   t.deepEqual(seen.splice(0).sort(), ['10.10.10.1 0', '10.10.10.2 0']);

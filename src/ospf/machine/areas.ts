@@ -7,7 +7,7 @@ import { deadline } from './deadlines.ts';
 import { sendDelayedAcks } from './flooding.ts';
 import { sendGoodbye, sendHello } from './hello.ts';
 import { drop, newDatabase } from './lsdb.ts';
-import { originateRouterLsa } from './origination.ts';
+import { originateRouterLsa } from './topology.ts';
 
 export const wholeSeconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
 export const DEFAULT = { cost: 10, priority: 1, retransmit: 5000 } as const;
@@ -16,6 +16,10 @@ export const DEFAULT = { cost: 10, priority: 1, retransmit: 5000 } as const;
 export function isNssa(core: Core, area: number): boolean {
   return core.options.announce.as === 'nssa' && area !== 0;
 }
+
+/** §9.4: with 0 one is never elected. */
+export const priorityOf = (core: Core, { priority }: OspfInterfaceOptions): number =>
+  core.options.observer ? 0 : (priority ?? DEFAULT.priority);
 
 export function addInterface(core: Core, options: OspfInterfaceOptions): void {
   const areaId = ipv4ToNumber(options.area);
@@ -43,7 +47,7 @@ export function addInterface(core: Core, options: OspfInterfaceOptions): void {
     area,
     network: options.network,
     cost: options.cost ?? DEFAULT.cost,
-    priority: options.priority ?? DEFAULT.priority,
+    priority: priorityOf(core, options),
     helloInterval: wholeSeconds(options.hello),
     deadInterval: wholeSeconds(options.dead),
     rxmtInterval: options.retransmit ?? DEFAULT.retransmit,

@@ -10,8 +10,15 @@ import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim, ForeignShadow, HostDelta, HostRoute, LearnedRoute } from '../../model/hosts.ts';
 import type { CarriedFact, HeardFact, HeardHostRoute } from '../../model/port-facts.ts';
 import type { Kept } from '../codec/memory.ts';
-import type { InterfaceState, NeighborState, NetworkType, OspfAnnounce, OspfDefault, OspfInterfaceOptions } from '../face.ts';
-import type { Claims } from './claims.ts';
+import type {
+  InterfaceState,
+  NeighborState,
+  NetworkType,
+  OspfAnnounce,
+  OspfDefault,
+  OspfInterfaceOptions,
+} from '../face.ts';
+import type { ClaimSink, Claims } from './claims.ts';
 import type { Deadline, Deadlines } from './deadlines.ts';
 import type { HeardFacts } from './heard-facts.ts';
 import type { RouteTable } from './spf.ts';
@@ -297,6 +304,7 @@ export interface Core {
   readonly external: Database;
   readonly deadlines: Deadlines;
   readonly claims: Claims;
+  readonly claimSink: ClaimSink;
   readonly routes: RouteTable;
   readonly hosts: Map<Address, HostRecord>;
   /** Port facts of ours, by the octets of their keys; and those of others. */
@@ -315,6 +323,9 @@ export interface Core {
   /** Adjacencies that neighbours keep by grace, see `grace.ts`; undefined: none. */
   restarting: { readonly waiting: Set<Interface>; readonly timer: Deadline } | undefined;
   leaving: boolean;
+  /** 0.0.0.0/0 is among our LSAs; `defaultDue`: whether it should be has to be looked at. */
+  defaultSaid: boolean;
+  defaultDue: boolean;
   draining: boolean;
   effects: Effect[];
   /** Flushes that are in `effects` already, and still to be entered in the database and the lists. */

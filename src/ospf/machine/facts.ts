@@ -11,6 +11,7 @@ import { type Core, count, type Database, type FactRecord, type LsdbEntry, MinLS
 import { deadline, isSet } from './deadlines.ts';
 import { isMaxAge } from './lsdb.ts';
 import { flush, originate } from './origination.ts';
+import { routerChanged } from './topology.ts';
 
 /** More than any switch has ports. */
 const MaxFacts = 4096;
@@ -25,6 +26,7 @@ export function publishFacts(core: Core, facts: readonly CarriedFact[], now: Ins
     else if (wanted.size >= MaxFacts) count(core, 'facts.too-many');
     else wanted.set(keyText(fact.key), fact);
   }
+  const boundary = core.facts.size > 0;
   for (const [text, record] of core.facts) if (!wanted.has(text)) withdraw(core, text, record, now);
   const ids = new Set(Array.from(core.facts.values(), ({ opaqueId }) => opaqueId));
   for (const [text, fact] of wanted) {
@@ -42,6 +44,8 @@ export function publishFacts(core: Core, facts: readonly CarriedFact[], now: Ins
     core.facts.set(text, record);
     say(core, record, now);
   }
+  // The flag of RFC 5250 §5 comes or goes.
+  if (boundary !== core.facts.size > 0) for (const area of core.areas.values()) routerChanged(area);
 }
 
 function newRecord(core: Core, { key, value }: CarriedFact, opaqueId: number): FactRecord {

@@ -12,7 +12,8 @@ import { deadline } from './deadlines.ts';
 import { flood } from './flooding.ts';
 import { sendHello } from './hello.ts';
 import { areaOptions, install, removeIfDone } from './lsdb.ts';
-import { networkChanged, originate, routerChanged } from './origination.ts';
+import { originate } from './origination.ts';
+import { networkChanged, routerChanged } from './topology.ts';
 
 /** RFC 3623 Appendix A: opaque type 3, opaque id 0. */
 const GRACE: U32 = 0x03000000;

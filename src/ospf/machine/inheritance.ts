@@ -8,8 +8,10 @@ import type { Instant } from '../../model/clock.ts';
 import { isFactId } from '../codec/facts.ts';
 import { type Area, type Core, count, type Database, type LsdbEntry } from './core.ts';
 import { flood } from './flooding.ts';
+import { HOST_MASK } from './hosts.ts';
 import { install, isMaxAge, removeIfDone } from './lsdb.ts';
-import { flush, HOST_MASK, originate, originateRouterLsa } from './origination.ts';
+import { flush, originate } from './origination.ts';
+import { originateRouterLsa } from './topology.ts';
 
 /** Answers to foreign instances of one LSA of ours per MinLSInterval; a restart needs one. */
 const MaxContests = 3;

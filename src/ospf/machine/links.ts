@@ -4,10 +4,11 @@ import type { InterfaceState } from '../face.ts';
 import { AllDRouters, atLeast, type Core, type Interface, type InterfaceEvent, type Link } from './core.ts';
 import { elect } from './election.ts';
 import { sendHello } from './hello.ts';
+import { forwardingChanged } from './hosts.ts';
 import { interfaceTransition } from './interface.ts';
 import { drop } from './lsdb.ts';
-import { flushNetwork, forwardingChanged, networkChanged, routerChanged } from './origination.ts';
 import { scheduleSpf } from './routing.ts';
+import { flushNetwork, networkChanged, routerChanged } from './topology.ts';
 
 export function linkEvent(core: Core, name: string, link: Link | undefined, now: Instant): void {
   const iface = core.interfaces.get(name);

@@ -30,31 +30,25 @@ import {
   type OspfEvent,
 } from './core.ts';
 import { Deadlines, deadline, isSet } from './deadlines.ts';
+import { defaultChanged } from './default-route.ts';
 import { receiveDd } from './exchange.ts';
 import { publishFacts } from './facts.ts';
 import { ageOut, drainFloods, receiveAck, receiveRequest, receiveUpdate } from './flooding.ts';
 import { graceEnded, pause, ungranted } from './grace.ts';
 import { HeardFacts } from './heard-facts.ts';
 import { receiveHello, sendGoodbye } from './hello.ts';
+import { announceHost, applyHosts, bookFlushes } from './hosts.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
 import { isOpaque, newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
-import {
-  announceHost,
-  applyHosts,
-  bookFlushes,
-  flushAll,
-  networkChanged,
-  originateDirty,
-  refresh,
-  routerChanged,
-} from './origination.ts';
+import { flushAll, refresh } from './origination.ts';
 import { reconfigure } from './reconfigure.ts';
 import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
-import { factChanged, reportClaim, runSpf, scheduleSpf } from './routing.ts';
+import { claimSink, factChanged, runSpf, scheduleSpf } from './routing.ts';
 import { RouteTable } from './spf.ts';
+import { networkChanged, originateDirty, routerChanged } from './topology.ts';
 
 /** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
 const SettleTime = 5000;
@@ -109,7 +103,7 @@ export class OspfMachine {
       case 'drain':
         core.draining = event.on;
         for (const area of core.areas.values()) routerChanged(area, true);
-        for (const record of core.hosts.values()) announceHost(core, record, now);
+        for (const record of core.hosts.values()) if (!record.route.shadow) announceHost(core, record, now);
         break;
       case 'leave':
         flushAll(core, now);
@@ -120,6 +114,10 @@ export class OspfMachine {
           core.interfaceEvent(iface, 'InterfaceDown', now);
         }
         break;
+    }
+    if (core.defaultDue && !core.leaving) {
+      core.defaultDue = false;
+      defaultChanged(core, now);
     }
     originateDirty(core, now);
     drainFloods(core, now);
@@ -165,6 +163,7 @@ function createCore(options: MachineOptions): Core {
     external: newDatabase('as', ''),
     deadlines: new Deadlines(),
     claims: new Claims(options.announce, options.prefixes),
+    claimSink: claimSink((effect) => core.effects.push(effect)),
     routes: new RouteTable(),
     hosts: new Map(),
     facts: new Map(),
@@ -178,6 +177,8 @@ function createCore(options: MachineOptions): Core {
     settled: false,
     restarting: undefined,
     leaving: false,
+    defaultSaid: false,
+    defaultDue: true,
     draining: false,
     effects: [],
     unbooked: [],
@@ -200,7 +201,7 @@ function createCore(options: MachineOptions): Core {
         if (!entry.self) factChanged(core, entry, before, after, now);
         return;
       }
-      if (!entry.self) core.claims.lsaChanged(entry.key, before, after, reportClaim(core));
+      if (!entry.self) core.claims.lsaChanged(entry.key, before, after, core.claimSink);
       scheduleSpf(core, now);
     },
   };

@@ -6,15 +6,22 @@
 import { ipv4ToNumber } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { OspfInterfaceOptions } from '../face.ts';
-import { addInterface, DEFAULT, isNssa, removeInterface, wholeSeconds } from './areas.ts';
+import { addInterface, DEFAULT, isNssa, priorityOf, removeInterface, wholeSeconds } from './areas.ts';
 import type { Core, Interface, LsdbEntry, MachineSettings } from './core.ts';
 import { factPlacesChanged } from './facts.ts';
-import { announceHost, flush, originateRouterLsa, routerChanged } from './origination.ts';
-import { reportClaim, scheduleSpf } from './routing.ts';
+import { announceHost, bookFlushes, withdrawHosts } from './hosts.ts';
+import { flush } from './origination.ts';
+import { scheduleSpf } from './routing.ts';
+import { originateRouterLsa, routerChanged } from './topology.ts';
 
 export function reconfigure(core: Core, settings: MachineSettings, now: Instant): void {
-  const { announce } = core.options;
+  const { announce, observer } = core.options;
+  if (settings.observer) {
+    withdrawHosts(core, [...core.hosts.keys()]);
+    bookFlushes(core, now);
+  }
   core.options = { ...core.options, ...settings };
+  if (observer !== settings.observer) for (const area of core.areas.values()) routerChanged(area, true);
   const wanted = new Map(settings.interfaces.map((each) => [each.name, each]));
   for (const iface of [...core.interfaces.values()]) {
     const options = wanted.get(iface.name);
@@ -26,11 +33,9 @@ export function reconfigure(core: Core, settings: MachineSettings, now: Instant)
   else if (announce.metric !== settings.announce.metric || announce.metricType !== settings.announce.metricType) {
     for (const record of core.hosts.values()) announceHost(core, record, now);
   }
+  core.defaultDue = true;
   factPlacesChanged(core, now);
-  const others = [core.external, ...Array.from(core.areas.values(), (area) => area.database)].flatMap(({ entries }) =>
-    [...entries.values()].filter(({ self }) => !self),
-  );
-  core.claims.configure(settings.announce, settings.prefixes, others, reportClaim(core));
+  core.claims.configure(settings.announce, settings.prefixes, core.claimSink);
   scheduleSpf(core, now);
 }
 
@@ -48,7 +53,7 @@ function adjust(core: Core, iface: Interface, options: OspfInterfaceOptions, now
   iface.rxmtInterval = options.retransmit ?? DEFAULT.retransmit;
   const hello = wholeSeconds(options.hello);
   const dead = wholeSeconds(options.dead);
-  const priority = options.priority ?? DEFAULT.priority;
+  const priority = priorityOf(core, options);
   const intervals = iface.helloInterval !== hello || iface.deadInterval !== dead;
   const elections = iface.priority !== priority;
   if (!intervals && !elections) return;

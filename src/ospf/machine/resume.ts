@@ -29,12 +29,14 @@ import {
 } from './core.ts';
 import { beginGrace, endGrace } from './grace.ts';
 import { sendHello } from './hello.ts';
+import { forwardingChanged } from './hosts.ts';
 import { inheritStubs, settle } from './inheritance.ts';
 import { linkEvent, setInterfaceState } from './links.ts';
 import { databaseFor, drop, install, removeIfDone } from './lsdb.ts';
-import { forwardingChanged, networkChanged, originate, routerChanged, sameContents } from './origination.ts';
+import { originate, sameContents } from './origination.ts';
 import { release, track } from './retransmission.ts';
 import { scheduleSpf } from './routing.ts';
+import { networkChanged, routerChanged } from './topology.ts';
 
 /** After MinLSArrival since whatever the earlier life sent last. */
 const SendAgain = 1000;

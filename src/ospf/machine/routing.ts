@@ -1,9 +1,9 @@
 /** When routes are computed, from what, and who hears of them. */
-import { type Lsa, lsaAge, MaxAge } from 'node-ospf-lsa';
+import { type Lsa, lsaAge, MaxAge, type U32 } from 'node-ospf-lsa';
 import type { Instant } from '../../model/clock.ts';
-import type { ForeignClaim } from '../../model/hosts.ts';
 import type { HeardFact } from '../../model/port-facts.ts';
-import { type Core, count, type Interface, type LsdbEntry } from './core.ts';
+import type { ClaimSink } from './claims.ts';
+import { type Core, count, type Effect, type Interface, type LsdbEntry } from './core.ts';
 import { isSet } from './deadlines.ts';
 import { scopedKey } from './lsdb.ts';
 import { computeRoutes } from './spf.ts';
@@ -12,9 +12,11 @@ import { computeRoutes } from './spf.ts';
 const SpfHoldMin = 10;
 const SpfHoldMax = 200;
 
-export const reportClaim = (core: Core) => (claim: ForeignClaim) => {
-  core.effects.push({ kind: 'claim', claim });
-};
+export const claimSink = (push: (effect: Effect) => void): ClaimSink => ({
+  claim: (claim) => push({ kind: 'claim', claim }),
+  shadow: (shadow) => push({ kind: 'shadow', shadow }),
+  route: (route) => push({ kind: 'host-route', route }),
+});
 
 const reportFact = (core: Core) => (fact: HeardFact) => {
   core.effects.push({ kind: 'fact', fact });
@@ -53,8 +55,10 @@ export function runSpf(core: Core, now: Instant): void {
     externals: lsasOf(core.external.entries.values()),
   });
   core.heardFacts.reachability(result.reachable, reportFact(core));
-  core.claims.reachability((router) => result.reachable.has(router), reportClaim(core));
-  const own = new Set(Array.from(core.hosts.values(), ({ id }) => id));
+  core.claims.reachability(result.reachable, result.addresses, core.claimSink);
+  // What we only stand by for is reached through the fabric as anything else.
+  const own = new Set<U32>();
+  for (const { id, route } of core.hosts.values()) if (!route.shadow) own.add(id);
   const changes = core.routes.update(result, (network, mask) => mask === 0xffffffff && own.has(network));
   if (changes.length > 0) core.effects.push({ kind: 'routes', changes });
 }

@@ -60,6 +60,8 @@ interface Route {
 export interface SpfResult {
   readonly routes: ReadonlyMap<string, Route>;
   readonly reachable: ReadonlySet<U32>;
+  /** Of each router its own addresses on links to other routers; those that the other end confirms, where there are any. */
+  readonly addresses: ReadonlyMap<U32, readonly U32[]>;
 }
 
 interface Vertex {
@@ -81,6 +83,7 @@ export function computeRoutes(input: SpfInput): SpfResult {
   const routes = new Map<string, Route>();
   const routers = new Map<U32, RouterPath>();
   const reachable = new Set<U32>([input.routerId]);
+  const addresses = new Map<U32, U32[]>();
   const summaries: Lsa[] = [];
   const externals: Lsa[] = [];
   for (const area of input.areas) {
@@ -93,12 +96,12 @@ export function computeRoutes(input: SpfInput): SpfResult {
       else if (type === LsaType.SummaryNetwork || type === LsaType.SummaryAsbr) summaries.push(lsa);
       else if (type === LsaType.Nssa) externals.push(lsa);
     }
-    intraArea(input.routerId, area, database, routes, routers, reachable);
+    intraArea(input.routerId, area, database, routes, routers, reachable, addresses);
   }
   interArea(input.routerId, summaries, routes, routers, reachable);
   for (const lsa of input.externals) if (lsa.header.type === LsaType.AsExternal) externals.push(lsa);
   external(input.routerId, externals, routes, routers);
-  return { routes, reachable };
+  return { routes, reachable, addresses };
 }
 
 const routerVertex = (id: U32): string => `r${id}`;
@@ -113,6 +116,7 @@ function intraArea(
   routes: Map<string, Route>,
   routers: Map<U32, RouterPath>,
   reachable: Set<U32>,
+  addresses: Map<U32, U32[]>,
 ): void {
   const own = database.get(routerVertex(root));
   if (!own) return;
@@ -145,6 +149,7 @@ function intraArea(
       const id = vertex.lsa.header.advertisingRouter;
       reachable.add(id);
       noteRouter(routers, id, { distance: vertex.distance, hops: vertex.hops, flags: vertex.lsa.body.flags, kind: 0 });
+      if (id !== root) addresses.set(id, [...(addresses.get(id) ?? []), ...ownAddresses(vertex, done)]);
       for (const link of vertex.lsa.body.links) {
         if (link.type !== RouterLinkType.Stub) continue;
         const network = (link.linkId & link.linkData) >>> 0;
@@ -220,6 +225,16 @@ function nextHops(root: U32, area: SpfArea, parent: Vertex, edge: Edge, child: L
 
 function linkTo(link: RouterBody['links'][number], parent: Vertex): boolean {
   return link.type === RouterLinkType.Transit && networkVertex(link.linkId) === parent.id;
+}
+
+/** An unnumbered link has an ifindex in its place (§12.4.1.1). */
+function ownAddresses(vertex: Vertex, done: ReadonlyMap<string, Vertex>): U32[] {
+  const numbered = edges(vertex.lsa).filter(({ linkData }) => linkData >>> 24 !== 0);
+  const confirmed = numbered.filter(({ to }) => {
+    const other = done.get(to);
+    return other !== undefined && linksBack(other.lsa, vertex);
+  });
+  return (confirmed.length > 0 ? confirmed : numbered).map(({ linkData }) => linkData);
 }
 
 // ---- §16.2
