@@ -233,7 +233,7 @@ export class HostRoutes {
   /** Behind which downlink an address is, also one outside our prefixes: by the table, else by the kernel's neighbours. */
   locate(address: Address): Pick<HostView, 'port' | 'mac' | 'interface' | 'ifindex'> | undefined {
     const host = this.#table.find(address);
-    if (host && host.state !== 'gone') return host;
+    if (host && host.port !== '' && host.state !== 'gone') return host;
     for (const neighbour of this.#options.kernel.neighbours.all()) {
       if (neighbour.address !== address || !neighbour.usable || neighbour.mac === undefined) continue;
       const port = this.#placement.downlinkOf(neighbour.ifindex, neighbour.mac);
@@ -259,10 +259,11 @@ export class HostRoutes {
     return this.#table.announced();
   }
 
-  /** Announced hosts. */
+  /** Announced hosts, without those that we only stand by for. */
   count(): { ipv4: number; ipv6: number } {
     const count = { ipv4: 0, ipv6: 0 };
-    for (const { address } of this.#table.announced()) count[familyOf(address) === 4 ? 'ipv4' : 'ipv6']++;
+    for (const { address, shadow } of this.#table.announced())
+      if (!shadow) count[familyOf(address) === 4 ? 'ipv4' : 'ipv6']++;
     return count;
   }
 

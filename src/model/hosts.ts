@@ -57,6 +57,8 @@ export interface ForeignClaim {
   readonly level: ClaimLevel | undefined;
   /** Router id or BGP next hop of the other. */
   readonly from: string;
+  /** Router id of the other, where the claim says it. */
+  readonly routerId?: Address;
   /** It is announced as what gives way to others: planned work there. */
   readonly leaving?: boolean;
   /** Where the other can be reached through the fabric, for a tunnel to it; absent while unknown. */

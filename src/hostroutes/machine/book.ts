@@ -208,7 +208,7 @@ export class Book {
       for (const host of memory) {
         if (now - host.since < MEMORY_MS) break;
         // Announced ahead of its return: it is still needed.
-        if (!host.route) this.#forget(host);
+        if (!host.route) this.forget(host);
       }
     }
     this.sweepAt = memories.some((memory) => memory.size > 0) ? now + SWEEP_MS : Number.POSITIVE_INFINITY;
@@ -234,7 +234,10 @@ export class Book {
   dropPort(port: PortState): void {
     port.downlink = false;
     port.down = undefined;
-    for (const host of port.left) this.#forget(host);
+    for (const host of port.left) {
+      if (host.state === 'shadow') this.#unremember(host);
+      else this.forget(host);
+    }
     this.refusals.forget(port.name);
     if (port.blocked === undefined) this.ports.delete(port.name);
   }
@@ -293,18 +296,28 @@ export class Book {
   #makeRoom(memory: Set<Host>, limit: number): void {
     if (memory.size <= limit) return;
     for (const oldest of memory) {
-      if (memory.size <= limit || oldest.dirty || oldest.route) return;
-      this.#forget(oldest);
+      if (memory.size <= limit || oldest.dirty) return;
+      if (oldest.route) continue;
+      this.forget(oldest);
     }
+  }
+
+  #unremember(host: Host): void {
+    host.memory?.delete(host);
+    host.memory = undefined;
   }
 
   #leavePort(host: Host): void {
     this.ports.get(host.port)?.hosts.delete(host);
   }
 
-  #forget(host: Host): void {
-    host.memory?.delete(host);
-    host.memory = undefined;
+  /** A host that is gone, but announced: it must outlive whatever remembers those that left, except its port. */
+  keepFor(host: Host): void {
+    if (host.memory !== this.ports.get(host.port)?.left) this.#unremember(host);
+  }
+
+  forget(host: Host): void {
+    this.#unremember(host);
     this.stations.drop(host);
     this.hosts.delete(host.address);
   }

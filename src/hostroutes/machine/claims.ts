@@ -20,35 +20,51 @@ export const DUPLICATE_MS = 2_000;
 /** More claimants of one address than any sane fabric has. */
 const CLAIMANTS = 8;
 
+type Claim = ForeignClaim & { readonly level: ClaimLevel };
+const NO_CLAIMS: readonly Claim[] = [];
+
 /**
  * What the fabric says of others' claims. The two switches never talk to each other: each sees the other's host routes
  * come back through the fabric, and that is enough. A level is raised only when a host is newly learned here, never
  * because a rival's claim changed, so two switches can't drive each other up.
  */
 export class ForeignClaims {
-  readonly #byAddress = new Map<Address, Map<string, ClaimLevel>>();
+  readonly #byAddress = new Map<Address, Map<string, Claim>>();
 
   get size(): number {
     return this.#byAddress.size;
   }
 
-  /** 'refused' when the table is full. */
-  apply(claim: ForeignClaim, limit: number): 'changed' | 'same' | 'refused' {
+  /** 'refused' when the table is full; 'told': what changed is not its level. */
+  apply(claim: ForeignClaim, limit: number): 'changed' | 'told' | 'same' | 'refused' {
     const claimants = this.#byAddress.get(claim.address);
     if (claim.level === undefined) {
       if (!claimants?.delete(claim.from)) return 'same';
       if (claimants.size === 0) this.#byAddress.delete(claim.address);
       return 'changed';
     }
-    if (claimants?.get(claim.from) === claim.level) return 'same';
+    const { level } = claim;
+    const before = claimants?.get(claim.from);
+    if (before?.level === level && before.leaving === claim.leaving && before.routerId === claim.routerId)
+      return 'same';
     if (claimants) {
-      if (!claimants.has(claim.from) && claimants.size >= CLAIMANTS) return 'refused';
-      claimants.set(claim.from, claim.level);
+      if (!before && claimants.size >= CLAIMANTS) return 'refused';
+      claimants.set(claim.from, { ...claim, level });
     } else {
       if (this.#byAddress.size >= limit) return 'refused';
-      this.#byAddress.set(claim.address, new Map([[claim.from, claim.level]]));
+      this.#byAddress.set(claim.address, new Map([[claim.from, { ...claim, level }]]));
     }
-    return 'changed';
+    return before?.level === level ? 'told' : 'changed';
+  }
+
+  /** Without order. */
+  on(address: Address): readonly Claim[] {
+    const claimants = this.#byAddress.get(address);
+    return claimants ? [...claimants.values()] : NO_CLAIMS;
+  }
+
+  addresses(): Iterable<Address> {
+    return this.#byAddress.keys();
   }
 
   /** The strongest rival; undefined when there is none. */
@@ -56,12 +72,12 @@ export class ForeignClaims {
     const claimants = this.#byAddress.get(address);
     if (!claimants) return undefined;
     let best: ClaimLevel = 0;
-    for (const level of claimants.values()) if (level > best) best = level;
+    for (const { level } of claimants.values()) if (level > best) best = level;
     return best;
   }
 
   rivals(address: Address): { from: string; level: ClaimLevel }[] {
-    return Array.from(this.#byAddress.get(address) ?? [], ([from, level]) => ({ from, level }));
+    return Array.from(this.#byAddress.get(address) ?? [], ([from, { level }]) => ({ from, level }));
   }
 
   /** Drops what lies outside a new policy. */

@@ -7,6 +7,7 @@ import { countMove, isHeld } from './damping.ts';
 import { type Host, RANK } from './host.ts';
 import type { Leaving } from './leaving.ts';
 import type { Returning } from './returning.ts';
+import type { Shadows } from './shadows.ts';
 import type { Heard, Source } from './types.ts';
 import type { Watch } from './watch.ts';
 
@@ -19,13 +20,15 @@ export class Evidence {
   readonly #watch: Watch;
   readonly #returning: Returning;
   readonly #leaving: Leaving;
+  readonly #shadows: Shadows;
   #count = 0;
 
-  constructor(book: Book, watch: Watch, returning: Returning, leaving: Leaving) {
+  constructor(book: Book, watch: Watch, returning: Returning, leaving: Leaving, shadows: Shadows) {
     this.#book = book;
     this.#watch = watch;
     this.#returning = returning;
     this.#leaving = leaving;
+    this.#shadows = shadows;
   }
 
   /** How often anything was heard. */
@@ -73,11 +76,13 @@ export class Evidence {
     }
     const expected = this.#returning.heard(known, port, now);
     this.#leaving.heard(heard.address);
+    this.#shadows.heard(heard.address);
     const host = book.enter(known, heard, port, now);
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.
     host.level = Math.max(levelAgainst(book.claims.best(host.address)), expected) as ClaimLevel;
     book.weighRivals(host, now);
     book.announce(host, 'heard', host.reason);
+    this.#shadows.makeRoom(now);
     this.#watch.searches.found(host.address);
     this.#watch.wake(host, now);
   }

@@ -88,8 +88,9 @@ export class Host implements Sleeper {
     this.vlan = place.vlan;
   }
 
+  /** Behind a port of ours. */
   get live(): boolean {
-    return this.state !== 'gone';
+    return this.state !== 'gone' && this.state !== 'shadow';
   }
 
   place(place: Place): void {

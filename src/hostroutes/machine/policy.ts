@@ -91,6 +91,12 @@ export class CompiledPolicy {
     return binding.macs && !binding.macs.includes(heard.mac) ? 'binding' : undefined;
   }
 
+  /** The only ports behind which it may be; undefined: any. */
+  portsOf(address: Address): readonly string[] | undefined {
+    const entry = this.statics.get(address);
+    return entry ? [entry.port] : this.#bindings.get(address)?.ports;
+  }
+
   #refuseIpv4(value: number): RefusalReason | undefined {
     // 0.0.0.0/8, loopback, multicast, reserved and limited broadcast (RFC 6890) are no hosts in any prefix.
     const high = value >>> 24;

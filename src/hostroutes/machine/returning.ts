@@ -25,11 +25,14 @@ interface Expected {
  */
 export class Returning {
   readonly #book: Book;
+  readonly #onExpected: (host: Host) => void;
   readonly #expected = new Map<Address, Expected>();
   readonly count = { expected: 0, returned: 0, stayedAway: 0 };
 
-  constructor(book: Book) {
+  /** `onExpected`: what else the host was until now, it is no more. */
+  constructor(book: Book, onExpected: (host: Host) => void) {
     this.#book = book;
+    this.#onExpected = onExpected;
   }
 
   get size(): number {
@@ -54,6 +57,7 @@ export class Returning {
         const rival = this.#book.claims.best(host.address);
         if (rival === undefined || this.#expected.has(host.address) || host.live || rules.activeActive(host)) continue;
         if (returning.mode === 'learned' && !host.returns) continue;
+        this.#onExpected(host);
         host.level = levelAgainst(rival);
         host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);

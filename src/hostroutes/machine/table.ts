@@ -23,6 +23,7 @@ import { PortState } from './port-state.ts';
 import { Presence } from './presence.ts';
 import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
+import { Shadows } from './shadows.ts';
 import type {
   HostCounters,
   HostEffect,
@@ -45,15 +46,17 @@ export class HostTable {
   readonly #returning: Returning;
   readonly #presence: Presence;
   readonly #leaving: Leaving;
+  readonly #shadows: Shadows;
   readonly #evidence: Evidence;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
   constructor(policy: HostPolicy, random: () => number = Math.random, portIndex: PortIndex = () => undefined) {
     this.#book = new Book(new CompiledPolicy(policy), random, portIndex);
     this.#watch = new Watch(this.#book);
-    this.#returning = new Returning(this.#book);
+    this.#shadows = new Shadows(this.#book);
+    this.#returning = new Returning(this.#book, (host) => this.#shadows.stepAside(host));
     this.#leaving = new Leaving(this.#book);
-    this.#evidence = new Evidence(this.#book, this.#watch, this.#returning, this.#leaving);
+    this.#evidence = new Evidence(this.#book, this.#watch, this.#returning, this.#leaving, this.#shadows);
     this.#presence = new Presence(this.#book, this.#watch, (host, heard, now) =>
       this.#evidence.elsewhere(host, heard, now),
     );
@@ -62,13 +65,16 @@ export class HostTable {
   /** The delta, if there is one, is the first of the effects. The array of an uneventful call is shared and frozen. */
   handle(event: HostEvent, now: Instant): HostEffect[] {
     this.#dispatch(event, now);
-    return this.#book.turn.finish(NOTHING);
+    const effects = this.#book.turn.finish(NOTHING);
+    const [first] = effects;
+    if (first?.type === 'delta') this.#shadows.withdrew(first.delta.withdrawn, now);
+    return effects;
   }
 
   nextDeadline(): Instant | undefined {
-    const returning = this.#returning.nextDeadline();
+    const others = Math.min(this.#returning.nextDeadline(), this.#shadows.nextDeadline());
     const watch = this.#watch.nextDeadline();
-    return returning === Number.POSITIVE_INFINITY ? watch : Math.min(returning, watch ?? returning);
+    return others === Number.POSITIVE_INFINITY ? watch : Math.min(others, watch ?? others);
   }
 
   /** A tick at `now` may find a host silent: what was heard and not told yet should be told first. */
@@ -76,13 +82,14 @@ export class HostTable {
     return this.#watch.verdictDue(now);
   }
 
+  /** Ours, and those that we stand by for. */
   hosts(): HostView[] {
-    return this.#book.views((host) => host.live);
+    return this.#book.views((host) => host.state !== 'gone');
   }
 
   /** Gone, oldest first. */
   departed(): HostView[] {
-    return this.#book.views((host) => !host.live).sort((a, b) => a.since - b.since);
+    return this.#book.views((host) => host.state === 'gone').sort((a, b) => a.since - b.since);
   }
 
   find(address: Address): HostView | undefined {
@@ -160,6 +167,8 @@ export class HostTable {
       foreignClaims: this.#book.claims.size,
       expecting: this.#returning.size,
       leaving: this.#leaving.size,
+      shadows: this.#shadows.size,
+      ...this.#shadows.count,
       ...this.#returning.count,
       heard: this.#evidence.count,
       ...this.#book.count,
@@ -219,6 +228,7 @@ export class HostTable {
         this.#returning.cancel(this.#portsDropped(event.policy), 'its port is no downlink any more');
         this.#leaving.cancel(this.#portsDropped(event.policy));
         applyPolicy(this.#book, this.#watch, event.policy, now);
+        this.#shadows.placesChanged(now);
         break;
       case 'expect':
         this.#returning.expect(event.ports, now);
@@ -229,6 +239,7 @@ export class HostTable {
       case 'leave':
         this.#returning.cancel(event.ports, event.reason);
         this.#leaving.leave(event.ports, event.reason, now);
+        this.#shadows.placesChanged(now);
         break;
       case 'left':
         this.#leaving.left(event.addresses, event.turned);
@@ -239,6 +250,7 @@ export class HostTable {
       case 'tick':
         this.#returning.tick(now);
         this.#watch.tick(now);
+        this.#shadows.tick(now);
         break;
       case 'batch':
         for (const each of event.events) this.#dispatch(each, now);
@@ -261,6 +273,7 @@ export class HostTable {
     if (claim.level !== undefined && rules.refuseAddress(claim.address) === 'outside-prefixes') return;
     const outcome = this.#book.claims.apply(claim, 2 * rules.policy.limits.total);
     if (outcome === 'refused') this.#book.refusals.counts['claim-limit']++;
+    if (outcome === 'changed' || outcome === 'told') this.#shadows.claimed(claim.address, now);
     const host = this.#book.hosts.get(claim.address);
     if (outcome !== 'changed' || !host?.live) return;
     this.#book.weighRivals(host, now);
@@ -284,6 +297,7 @@ export class HostTable {
       port.down = reason;
     }
     this.#book.clear(names, 'portDown', reason, now);
+    this.#shadows.placesChanged(now);
   }
 
   #portUp(name: string, now: Instant): void {
@@ -293,6 +307,7 @@ export class HostTable {
     port.upAt = now;
     this.#returning.opened(name, now);
     this.#watch.searchPort(port, now);
+    this.#shadows.placesChanged(now);
   }
 
   #block(names: readonly string[], reason: string, now: Instant): void {
@@ -306,6 +321,7 @@ export class HostTable {
     }
     this.#returning.cancel(names, reason);
     this.#book.clear(names, 'blocked', reason, now);
+    this.#shadows.placesChanged(now);
   }
 
   #unblock(names: readonly string[], now: Instant): void {
@@ -316,5 +332,6 @@ export class HostTable {
       if (port.downlink) this.#watch.searchPort(port, now);
       else this.#book.ports.delete(name);
     }
+    this.#shadows.placesChanged(now);
   }
 }

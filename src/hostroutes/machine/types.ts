@@ -23,7 +23,7 @@ export type Evidence =
   | 'kernel-reachable'
   | 'kernel-stale';
 
-/** `shadow` is reserved for backups learned from the twin's announcements. */
+/** `shadow`: behind no port of ours, see shadows.ts. */
 export type HostState = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'shadow';
 
 /**
@@ -81,6 +81,15 @@ export interface HostPolicy {
   readonly returning?: {
     readonly mode: 'learned' | 'always' | 'never';
     readonly wait: number;
+    readonly door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>;
+  };
+  /**
+   * Hosts that another switch announces are announced here too, worse than it does (see shadows.ts). `twin`: only if its
+   * claim does not name another router id. `hold`: how long after its claim has gone. `door`: where their packets wait.
+   */
+  readonly shadow?: {
+    readonly twin?: Address;
+    readonly hold: number;
     readonly door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>;
   };
   /** More than `moves` moves inside `window`: duplicate, held where it is for `floor`, doubling up to `ceiling`. */
@@ -169,6 +178,9 @@ export type CauseKind =
   /** Its port is about to be shut; it is elsewhere now. */
   | 'leaving'
   | 'left'
+  /** Another switch's host, which we stand by for from now on, or no more. */
+  | 'shadow'
+  | 'shadowEnded'
   | 'policy';
 
 /** Why a delta came about; `port` is absent when several ports are in it. */
@@ -251,14 +263,15 @@ export interface SourceView {
 export interface HostView {
   readonly address: Address;
   readonly mac: Mac;
+  /** Of a shadow: empty, and without `mac` where none was ever heard (all zero). */
   readonly port: string;
   readonly interface: string;
   readonly ifindex: number;
   readonly vlan?: number;
   readonly state: HostState;
   readonly level: ClaimLevel;
-  /** The highest-ranking source that vouches for it now. */
-  readonly source: Source;
+  /** The highest-ranking source that vouches for it now; `fabric`: somebody else does, it is a shadow. */
+  readonly source: Source | 'fabric';
   readonly sources: readonly SourceView[];
   /** At this port since. */
   readonly since: Instant;
@@ -292,6 +305,13 @@ export interface HostCounters {
   readonly remembered: number;
   readonly searches: number;
   readonly foreignClaims: number;
+  /** Stood by for now, and how that began and ended so far. */
+  readonly shadows: number;
+  readonly shadowsBegun: number;
+  readonly shadowsServed: number;
+  readonly shadowsEnded: number;
+  readonly shadowsDisplaced: number;
+  readonly shadowsRefused: number;
   /** Announced ahead of their return now, and how such announcements ended so far. */
   readonly expecting: number;
   /** Announced although their port is shut, until the other switch is seen to announce them. */

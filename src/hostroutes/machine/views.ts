@@ -2,6 +2,7 @@ import { type Host, SOURCES } from './host.ts';
 import type { HostView, Memory, RememberedHost, Source, SourceView } from './types.ts';
 
 export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
+  if (host.state === 'shadow') return shadowView(host, rivals);
   return {
     address: host.address,
     mac: host.mac,
@@ -16,6 +17,24 @@ export function viewOf(host: Host, rivals: HostView['rivals']): HostView {
     since: host.since,
     heardAt: host.heardAt,
     reason: host.claimedTwice ? `alive on ${host.port}, and another switch claims it` : host.reason,
+    rivals,
+  };
+}
+
+function shadowView(host: Host, rivals: HostView['rivals']): HostView {
+  const { address, mac, state, level, since, reason } = host;
+  const nowhere = { port: '', interface: '', ifindex: 0 };
+  return {
+    address,
+    mac,
+    ...nowhere,
+    state,
+    level,
+    source: 'fabric',
+    sources: [],
+    since,
+    heardAt: since,
+    reason,
     rivals,
   };
 }

@@ -148,7 +148,7 @@ export class Drain {
     const { phase, since, lowered, settings } = this.#machine;
     const placeOf = (address: Address): string | undefined => {
       const host = hosts.find(address);
-      return host && host.state !== 'gone' ? host.port : undefined;
+      return host && host.state !== 'gone' && host.state !== 'shadow' ? host.port : undefined;
     };
     return {
       phase,
@@ -332,7 +332,7 @@ export class Drain {
     const seen = new Map<Address, Sighting>();
     for (const { address } of this.#machine.looksFor()) {
       const host = hosts.find(address);
-      const port = host && host.state !== 'gone' ? host.port : undefined;
+      const port = host && host.state !== 'gone' && host.state !== 'shadow' ? host.port : undefined;
       seen.set(address, { waiting: room?.waitingFor?.(address) ?? 0, port });
     }
     return seen;
