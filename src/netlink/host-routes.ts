@@ -54,6 +54,8 @@ export interface HostRouteOptions {
   readonly table?: number;
   /** Default 1. */
   readonly metric?: number | Readonly<Record<Family, number>>;
+  /** A second projection for who looks nowhere else: no neighbour entries, and all in `table`, also what is in a VRF. */
+  readonly apart?: boolean;
 }
 
 const RETRY = 1000;
@@ -73,6 +75,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #protocol: number;
   readonly #table: number;
   readonly #metric: Readonly<Record<Family, number>>;
+  readonly #apart: boolean;
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
@@ -91,7 +94,8 @@ export class HostRouteInstaller implements Announcer {
     this.#clock = clock;
     this.#protocol = options.protocol ?? 201;
     this.#table = options.table ?? 254;
-    const { metric = 1 } = options;
+    const { metric = 1, apart = false } = options;
+    this.#apart = apart;
     this.#metric = typeof metric === 'number' ? { 4: metric, 6: metric } : metric;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
@@ -104,7 +108,8 @@ export class HostRouteInstaller implements Announcer {
       const host = this.#hosts.get(address);
       if (!host) continue;
       this.#hosts.delete(address);
-      batch.push(requests.deleteRoute(this.#slotOf(host)), requests.deleteNeighbour(neighbourOf(host)));
+      batch.push(requests.deleteRoute(this.#slotOf(host)));
+      if (!this.#apart) batch.push(requests.deleteNeighbour(neighbourOf(host)));
     }
     for (const host of delta.announced) {
       const before = this.#hosts.get(host.address);
@@ -113,7 +118,9 @@ export class HostRouteInstaller implements Announcer {
       this.#add(batch, host);
       if (before && this.#tableOf(before) !== this.#tableOf(host))
         batch.push(requests.deleteRoute(this.#slotOf(before)));
-      if (before && before.ifindex !== host.ifindex) batch.push(requests.deleteNeighbour(neighbourOf(before)));
+      if (before && before.ifindex !== host.ifindex && !this.#apart) {
+        batch.push(requests.deleteNeighbour(neighbourOf(before)));
+      }
     }
     if (batch.length === 0) return { packets: 0 };
     const firstByteAt = this.#clock.now();
@@ -203,7 +210,9 @@ export class HostRouteInstaller implements Announcer {
   }
 
   #missing(present: ReadonlySet<Address>, neighbours: ReadonlyMap<string, Neighbour>): HostRoute[] {
-    return [...this.#hosts.values()].filter((host) => !present.has(host.address) || !neighbours.has(neighbourId(host)));
+    const complete = (host: HostRoute) =>
+      present.has(host.address) && (this.#apart || neighbours.has(neighbourId(host)));
+    return [...this.#hosts.values()].filter((host) => !complete(host));
   }
 
   /** @returns how many requests the kernel refused */
@@ -288,16 +297,10 @@ export class HostRouteInstaller implements Announcer {
   }
 
   #add(batch: Request[], host: HostRoute): Request[] {
-    batch.push(
-      requests.setRoute(this.#routeOf(host)),
-      requests.setNeighbour({
-        ...neighbourOf(host),
-        linkAddress: host.mac,
-        state: NUD.REACHABLE,
-        flags: NTF.EXT_LEARNED,
-        protocol: this.#protocol,
-      }),
-    );
+    batch.push(requests.setRoute(this.#routeOf(host)));
+    if (this.#apart) return batch;
+    const heard = { linkAddress: host.mac, state: NUD.REACHABLE, flags: NTF.EXT_LEARNED, protocol: this.#protocol };
+    batch.push(requests.setNeighbour({ ...neighbourOf(host), ...heard }));
     return batch;
   }
 
@@ -321,7 +324,11 @@ export class HostRouteInstaller implements Announcer {
   }
 
   #tableOf({ ifindex }: HostRoute): number {
-    return tableOf(this.#links, ifindex, this.#table);
+    return this.#tableAt(ifindex);
+  }
+
+  #tableAt(ifindex: number): number {
+    return this.#apart ? this.#table : tableOf(this.#links, ifindex, this.#table);
   }
 
   #metricOf(address: Address): number {
@@ -360,12 +367,13 @@ export class HostRouteInstaller implements Announcer {
     const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
     const routes = ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
     // In other tables (that for another daemon, say) ours are those in the table of their interface's VRF.
-    const table = ({ nextHops: [hop] }: Route) => tableOf(this.#links, hop?.ifindex ?? 0, this.#table);
+    const table = ({ nextHops: [hop] }: Route) => this.#tableAt(hop?.ifindex ?? 0);
     return routes.filter((route) => route.table === this.#table || route.table === table(route));
   }
 
   /** Entries that we made, by interface, address and MAC. */
   async #readNeighbours(): Promise<Map<string, Neighbour>> {
+    if (this.#apart) return new Map();
     const ours = (await this.#rtnetlink.dumpNeighbours()).filter(({ protocol }) => protocol === this.#protocol);
     return new Map(ours.map((each) => [`${each.ifindex} ${each.destination} ${each.linkAddress}`, each]));
   }

@@ -18,6 +18,7 @@ import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-route
 import { Links } from './links.ts';
 import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
+import { type RepairOptions, RepairPath } from './repair/index.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { type Belonging, removeStrays } from './strays.ts';
@@ -31,6 +32,17 @@ export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-route
 export { findLeftovers, type KernelLeftovers, removeLeftovers } from './leftovers.ts';
 export { type Login, sshConnection, type TcpSession } from './logins.ts';
 export { type NeighbourEvent, Neighbours } from './neighbours.ts';
+export {
+  findRepair,
+  IgnoredLinkdown,
+  REPAIR_ALIAS,
+  REPAIR_PORT,
+  type RepairLeftovers,
+  type RepairOptions,
+  RepairPath,
+  removeRepair,
+  type Tunnel,
+} from './repair/index.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';
 export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
 export type { Belonging } from './strays.ts';
@@ -254,6 +266,17 @@ export class Kernel implements LinkState, PortDriver {
   waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
     const netns = this.#netns === undefined ? {} : { netns: this.#netns };
     return WaitingRoom.open({ rtnetlink: this.rtnetlink, onArrival, ...netns });
+  }
+
+  /** See RepairPath.open; left to itself by `close`. */
+  async repairPath(options: RepairOptions): Promise<RepairPath> {
+    const { rtnetlink } = this;
+    const path = await RepairPath.open(
+      { rtnetlink, links: this.#links, clock: this.#clock, netns: this.#netns },
+      options,
+    );
+    this.#installers.push(path);
+    return path;
   }
 
   /** What was lost and made right again, and what could not be read. */
