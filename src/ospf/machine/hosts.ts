@@ -7,7 +7,7 @@
  * puts on the area; here the rate is bounded where the cause is, by the damping of the host table, and a withdrawal
  * that waits is traffic into a black hole.
  */
-import { type LsaBody, LsaType, MaxAge, Options, type U32 } from 'node-ospf-lsa';
+import { type LsaBody, LsaType, lsaKeyText, MaxAge, Options, type U32 } from 'node-ospf-lsa';
 import { type Address, familyOf, ipv4ToNumber } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
@@ -17,7 +17,7 @@ import { floodDestination } from './flooding.ts';
 import { databaseFor, isMaxAge } from './lsdb.ts';
 import { hostMetric } from './metrics.ts';
 import { flush, originate } from './origination.ts';
-import { scheduleSpf } from './routing.ts';
+import { ownershipChanged } from './routing.ts';
 
 export const HOST_MASK = 0xffffffff;
 
@@ -103,11 +103,6 @@ function sameWords(core: Core, before: HostRoute, after: HostRoute): boolean {
   );
 }
 
-/** Hosts of ours that are no shadows have no learned route: with a claim of somebody else's in the database, one appears or goes. */
-function ownershipChanged(core: Core, id: U32, now: Instant): void {
-  if (core.claims.has(id)) scheduleSpf(core, now);
-}
-
 export function announceHost(core: Core, record: HostRecord, now: Instant): void {
   if (core.leaving) return;
   ownershipChanged(core, record.id, now);
@@ -132,19 +127,29 @@ export function announceHost(core: Core, record: HostRecord, now: Instant): void
 
 /**
  * RFC 3101 §2.3: with the P bit, which makes the border translate, a forwarding address inside the area is a must. It is
- * the address of the first interface that is up; without one there is nobody to tell either.
+ * the address of the first interface that is up; without one there is nobody to tell either. What stands in the database
+ * goes on then with the address that it has, and goes on being the host's: neighbours hear of it when an interface is back.
  */
 function announceNssaHost(core: Core, area: Area, record: HostRecord, now: Instant): LsdbEntry | undefined {
-  const forwarding = area.interfaces.find((iface) => iface.state !== 'Down')?.link?.address;
+  const forwarding = forwardingOf(area) ?? formerForwarding(core, area, record.id);
   if (forwarding === undefined) return undefined;
   const body = hostBody(core, record.route, forwarding);
   return originate(core, area.database, LsaType.Nssa, record.id, Options.NP, body, now);
 }
 
+const forwardingOf = (area: Area): U32 | undefined =>
+  area.interfaces.find((iface) => iface.state !== 'Down')?.link?.address;
+
+function formerForwarding(core: Core, area: Area, linkStateId: U32): U32 | undefined {
+  const key = lsaKeyText({ type: LsaType.Nssa, linkStateId, advertisingRouter: core.routerId });
+  const body = area.database.entries.get(key)?.lsa.body;
+  return body?.kind === 'external' ? body.forwardingAddress : undefined;
+}
+
 /** Type 7 LSAs name an interface address; when that changes, so do they. */
 export function forwardingChanged(core: Core, area: Area, now: Instant): void {
   if (!area.nssa || core.options.announce.as !== 'nssa' || core.leaving) return;
-  const forwarding = area.interfaces.find((iface) => iface.state !== 'Down')?.link?.address;
+  const forwarding = forwardingOf(area);
   if (forwarding === undefined) return;
   for (const record of core.hosts.values()) {
     const [entry] = record.entries.filter((each) => each.live && each.database === area.database);
