@@ -105,6 +105,7 @@ export class Channel {
     return {
       fourOctetAs: negotiated?.fourOctetAs ?? true,
       families: negotiated?.families ?? NO_FAMILIES,
+      portFacts: negotiated?.portFacts ?? false,
       external: config.remoteAs !== config.localAs,
       // Without an OPEN nobody's UPDATE is looked at.
       remoteAs: negotiated?.remoteAs ?? 0,

@@ -1,26 +1,27 @@
 import type { Address, Prefix } from '../model/address.ts';
-import { ipv4FromNumber, ipv4ToNumber, prefixAddress } from '../model/address.ts';
-import type { ClaimLevel, ForeignClaim } from '../model/hosts.ts';
-import type { LargeCommunity, PathAttributes, UpdateMessage } from './codec/messages.ts';
+import { prefixAddress } from '../model/address.ts';
+import type { ClaimLevel, ForeignClaim, ForeignShadow } from '../model/hosts.ts';
+import type { PathAttributes, UpdateMessage } from './codec/messages.ts';
 import { pathLength } from './codec/validate.ts';
+import type { Marks } from './marks.ts';
+import { isLeaving, marksOf } from './marks.ts';
 import type { InRoute } from './rib.ts';
 import { originAs } from './rib.ts';
+import { Said } from './said.ts';
 
 /**
  * Host routes inside our prefixes that somebody else announces (the twin, seen through the gateway). They are claims,
  * whatever becomes of them as routes: a path with our AS in it is no route for us, but it is a claim if it is the
- * twin's.
+ * twin's. What is marked as a shadow is no claim: somebody else stands by for the host, and that is said apart.
  *
  * Whose it is, is told like this. The last AS of the path is the announcer's, and when it isn't ours the claim is
  * somebody else's: the usual fabric, where each switch has an AS of its own. When it is ours, the route may be our own,
  * as gateways do send routes back to the switch they have them from (FRR does so as soon as two switches share an update
  * group), or the twin's, if that has our AS number:
  * - the next hop is ours, or `sharedAs` is false: ours;
- * - it is marked (below): ours when the mark is;
- * - it is not, as a gateway took the mark off: ours when we announce the address at the very level that it shows. So
- *   then a twin that claims what we claim at the same level is not heard.
- *
- * The mark is the large community `asn:20556:router id`, on everything we announce unless `sharedAs` is false.
+ * - it is marked with a router id (`marks.ts`): ours when that is;
+ * - it is not, as a gateway took the mark off: ours when we announce the address in the very way that it shows. So then
+ *   a twin that claims what we claim at the same level is not heard.
  */
 export interface ClaimPolicy {
   localAs(): number;
@@ -28,30 +29,49 @@ export interface ClaimPolicy {
   sharedAs(): boolean;
   /** Inside the configured prefixes. */
   covers(address: Address): boolean;
-  /** The level at which we announce this address now. */
-  announced(address: Address): ClaimLevel | undefined;
+  /** How we announce this address now. */
+  announced(address: Address): ClaimLevel | 'shadow' | undefined;
   /** The address is one of this box. */
   isOurs(address: Address): boolean;
 }
 
-const MARK = 20556;
-
-export const markOf = (asn: number, routerId: Address): LargeCommunity => [asn, MARK, ipv4ToNumber(routerId)];
-
-interface Claim {
-  readonly level: ClaimLevel;
+interface Announced {
   readonly from: string;
+  readonly endpoint: Address | undefined;
+}
+
+interface Claim extends Announced {
+  readonly level: ClaimLevel;
+  readonly leaving: boolean;
+}
+
+export interface ClaimEvents {
+  claim(claim: ForeignClaim): void;
+  shadow(shadow: ForeignShadow): void;
 }
 
 export class ForeignClaims {
   readonly #policy: ClaimPolicy;
-  /** Address, then neighbour that told us. */
-  readonly #claims = new Map<Address, Map<Address, Claim>>();
-  readonly #emit: (claim: ForeignClaim) => void;
+  readonly #claims: Said<Claim>;
+  readonly #shadows: Said<Announced>;
 
-  constructor(policy: ClaimPolicy, emit: (claim: ForeignClaim) => void) {
+  constructor(policy: ClaimPolicy, events: ClaimEvents) {
     this.#policy = policy;
-    this.#emit = emit;
+    this.#claims = new Said<Claim>(strongest, (address, after, before) => {
+      if (sameClaim(after, before)) return;
+      // Who hears of it keeps a claim for each that makes one.
+      if (before && before.from !== after?.from) events.claim({ address, level: undefined, from: before.from });
+      if (!after) return;
+      const { level, leaving, from, endpoint } = after;
+      events.claim({ address, level, from, ...(leaving ? { leaving } : {}), ...(endpoint ? { endpoint } : {}) });
+    });
+    this.#shadows = new Said<Announced>(first, (address, after, before) => {
+      if (sameAnnounced(after, before)) return;
+      if (before && before.from !== after?.from) events.shadow({ address, up: false, from: before.from });
+      if (!after) return;
+      const { from, endpoint } = after;
+      events.shadow({ address, up: true, from, ...(endpoint ? { endpoint } : {}) });
+    });
   }
 
   update(peer: Address, message: UpdateMessage): void {
@@ -64,19 +84,17 @@ export class ForeignClaims {
   withdraw(peer: Address, prefixes: readonly Prefix[]): void {
     for (const prefix of prefixes) {
       const address = hostOf(prefix);
-      if (address) this.#set(peer, address, undefined);
+      if (address) this.#forget(peer, address);
     }
-  }
-
-  drop(peer: Address): void {
-    for (const [address, claims] of this.#claims) if (claims.has(peer)) this.#set(peer, address, undefined);
   }
 
   /** Prefixes or AS numbers are others than when these routes came. */
   reconsider(routes: Iterable<InRoute>): void {
-    for (const [address, claims] of this.#claims) {
-      if (this.#policy.covers(address)) continue;
-      for (const peer of [...claims.keys()]) this.#set(peer, address, undefined);
+    for (const said of [this.#claims, this.#shadows]) {
+      for (const address of [...said.addresses()]) {
+        if (this.#policy.covers(address)) continue;
+        for (const peer of said.neighbors(address)) this.#forget(peer, address);
+      }
     }
     for (const { prefix, peer, nextHop, attributes } of routes) this.#hear(peer.address, prefix, nextHop, attributes);
   }
@@ -88,61 +106,77 @@ export class ForeignClaims {
   #hear(peer: Address, prefix: Prefix, nextHop: Address, attributes: PathAttributes): void {
     const address = hostOf(prefix);
     if (!address || !this.#policy.covers(address)) return;
-    const foreign = this.#isForeign(address, nextHop, attributes);
-    this.#set(peer, address, foreign ? claimOf(nextHop, attributes) : undefined);
-  }
-
-  #isForeign(address: Address, nextHop: Address, attributes: PathAttributes): boolean {
-    const { routerId } = this.#policy;
-    const localAs = this.#policy.localAs();
     // An internal neighbour's route of our own AS has an empty path.
-    const inside = attributes.asPath?.length === 0;
-    if (!inside && originAs(attributes.asPath) !== localAs) return true;
-    if (attributes.originatorId === routerId) return false;
-    if (!this.#policy.sharedAs() || this.#policy.isOurs(nextHop)) return false;
-    const marked = markedBy(attributes, localAs);
-    if (marked) return marked !== routerId;
-    return this.#policy.announced(address) !== levelOf(attributes);
+    const asn = attributes.asPath?.length === 0 ? this.#policy.localAs() : originAs(attributes.asPath);
+    const marks = marksOf(attributes, asn);
+    if (!this.#isForeign(address, nextHop, attributes, marks, asn)) {
+      this.#forget(peer, address);
+      return;
+    }
+    const announced = { from: announcer(nextHop, attributes, marks), endpoint: marks.endpoint };
+    const claim = { ...announced, level: levelOf(attributes), leaving: isLeaving(attributes) };
+    // The better word first: what becomes of a claim is known when the claim goes.
+    if (marks.shadow) {
+      this.#shadows.set(peer, address, announced);
+      this.#claims.set(peer, address, undefined);
+    } else {
+      this.#claims.set(peer, address, claim);
+      this.#shadows.set(peer, address, undefined);
+    }
   }
 
-  #set(peer: Address, address: Address, claim: Claim | undefined): void {
-    const claims = this.#claims.get(address) ?? new Map<Address, Claim>();
-    if (claims.size === 0 && !claim) return;
-    const before = strongest(claims);
-    this.#claims.set(address, claims);
-    if (claim) claims.set(peer, claim);
-    else claims.delete(peer);
-    if (claims.size === 0) this.#claims.delete(address);
-    const after = strongest(claims);
-    if (before?.level === after?.level && before?.from === after?.from) return;
-    this.#emit({ address, level: after?.level, from: after?.from ?? before?.from ?? peer });
+  #isForeign(
+    address: Address,
+    nextHop: Address,
+    attributes: PathAttributes,
+    { routerId, shadow }: Marks,
+    asn: number | undefined,
+  ): boolean {
+    if (asn !== this.#policy.localAs()) return true;
+    if (attributes.originatorId === this.#policy.routerId) return false;
+    if (!this.#policy.sharedAs() || this.#policy.isOurs(nextHop)) return false;
+    if (routerId) return routerId !== this.#policy.routerId;
+    return this.#policy.announced(address) !== (shadow ? 'shadow' : levelOf(attributes));
+  }
+
+  #forget(peer: Address, address: Address): void {
+    this.#claims.set(peer, address, undefined);
+    this.#shadows.set(peer, address, undefined);
   }
 }
 
 /** The address of a /32 or /128. */
-function hostOf(prefix: Prefix): Address | undefined {
+export function hostOf(prefix: Prefix): Address | undefined {
   return prefix.endsWith(prefix.includes(':') ? '/128' : '/32') ? prefixAddress(prefix) : undefined;
 }
 
 const levelOf = (attributes: PathAttributes): ClaimLevel => (2 - (attributes.origin ?? 2)) as ClaimLevel;
 
-/** The router id in the mark of a switch with this AS. */
-function markedBy(attributes: PathAttributes, asn: number): Address | undefined {
-  const mark = attributes.largeCommunities?.find(([global, local]) => global === asn && local === MARK);
-  return mark && ipv4FromNumber(mark[2]);
-}
-
 /** The router id when the route is marked, `AS65002` when its path names somebody behind the neighbour, else the next hop. */
-function claimOf(nextHop: Address, attributes: PathAttributes): Claim {
-  const level = levelOf(attributes);
+function announcer(nextHop: Address, attributes: PathAttributes, marks: Marks): string {
+  if (marks.routerId) return marks.routerId;
   const asn = originAs(attributes.asPath);
-  if (asn === undefined) return { level, from: nextHop };
-  const behind = pathLength(attributes.asPath ?? []) > 1;
-  return { level, from: markedBy(attributes, asn) ?? (behind ? `AS${asn}` : nextHop) };
+  return asn !== undefined && pathLength(attributes.asPath ?? []) > 1 ? `AS${asn}` : nextHop;
 }
 
-function strongest(claims: ReadonlyMap<Address, Claim> | undefined): Claim | undefined {
+/** Of claims at one level, one that stays. */
+function strongest(claims: Iterable<Claim>): Claim | undefined {
   let best: Claim | undefined;
-  for (const claim of claims?.values() ?? []) if (!best || claim.level > best.level) best = claim;
+  for (const claim of claims) {
+    if (!best || claim.level > best.level || (claim.level === best.level && best.leaving && !claim.leaving)) {
+      best = claim;
+    }
+  }
   return best;
 }
+
+const first = <T>(said: Iterable<T>): T | undefined => {
+  for (const one of said) return one;
+  return undefined;
+};
+
+const sameAnnounced = (one: Announced | undefined, other: Announced | undefined): boolean =>
+  one?.from === other?.from && one?.endpoint === other?.endpoint;
+
+const sameClaim = (one: Claim | undefined, other: Claim | undefined): boolean =>
+  one?.level === other?.level && one?.leaving === other?.leaving && sameAnnounced(one, other);

@@ -10,7 +10,7 @@ import type { BgpNeighborOptions, SessionView } from './types.ts';
 const LONGEST_KEY = 80;
 /** What a session is made of; the rest of a neighbour's options is looked at when it matters. */
 const AGREED = [
-  ...(['remoteAs', 'localAddress', 'port', 'passive', 'password', 'ttlSecurity', 'multihop'] as const),
+  ...(['remoteAs', 'localAddress', 'port', 'passive', 'password', 'ttlSecurity', 'multihop', 'portFacts'] as const),
   ...(['keepalive', 'hold', 'connectRetry'] as const),
 ];
 
@@ -36,7 +36,15 @@ export function securityOf(options: BgpNeighborOptions, external: boolean): Sock
   };
 }
 
-type Agreed = 'remoteId' | 'hold' | 'keepalive' | 'families' | 'fourOctetAs' | 'routeRefresh' | 'gracefulRestart';
+type Agreed =
+  | 'portFacts'
+  | 'remoteId'
+  | 'hold'
+  | 'keepalive'
+  | 'families'
+  | 'fourOctetAs'
+  | 'routeRefresh'
+  | 'gracefulRestart';
 
 export function agreedView(negotiated: Negotiated | undefined): Pick<SessionView, Agreed> {
   const restart = negotiated?.restart;
@@ -47,6 +55,7 @@ export function agreedView(negotiated: Negotiated | undefined): Pick<SessionView
     families: namesOf(negotiated?.families ?? []),
     fourOctetAs: negotiated?.fourOctetAs ?? false,
     routeRefresh: negotiated?.routeRefresh ?? false,
+    portFacts: negotiated?.portFacts ?? false,
     gracefulRestart: restart && { restartTime: restart.restartTime, families: namesOf(restart.families.keys()) },
   };
 }

@@ -1,6 +1,6 @@
 import type { Address, Family, Prefix } from '../model/address.ts';
 import { addressBytes, familyOf, prefixAddress, prefixLength } from '../model/address.ts';
-import type { ClaimLevel, HostDelta } from '../model/hosts.ts';
+import type { ClaimLevel, HostDelta, HostRoute } from '../model/hosts.ts';
 import { hostNlri } from './codec/nlri.ts';
 
 /**
@@ -15,12 +15,27 @@ export interface OwnRoute {
   readonly family: Family;
   readonly nlri: Uint8Array;
   readonly level: ClaimLevel;
+  /** ifindex of the port behind which the host is. */
+  readonly port: number;
+  readonly shadow: boolean;
 }
+
+/** Routes with the same attributes: those of one port, at one level or as shadows. */
+export interface RouteGroup {
+  readonly level: ClaimLevel;
+  readonly port: number;
+  readonly shadow: boolean;
+  readonly routes: OwnRoute[];
+}
+
+/** As a number, by which groups are found. */
+export const groupKey = ({ level, port, shadow }: Omit<RouteGroup, 'routes'>): number =>
+  port * 4 + (shadow ? 3 : level);
 
 /** One change, sorted into the UPDATEs it will be in. */
 export class RouteBatch {
   readonly withdrawn: Record<Family, OwnRoute[]> = { 4: [], 6: [] };
-  readonly announced: Record<Family, [OwnRoute[], OwnRoute[], OwnRoute[]]> = { 4: [[], [], []], 6: [[], [], []] };
+  readonly announced: Record<Family, Map<number, RouteGroup>> = { 4: new Map(), 6: new Map() };
   size = 0;
 
   withdraw(route: OwnRoute): void {
@@ -29,7 +44,11 @@ export class RouteBatch {
   }
 
   announce(route: OwnRoute): void {
-    this.announced[route.family][route.level].push(route);
+    const groups = this.announced[route.family];
+    const key = groupKey(route);
+    const group = groups.get(key);
+    if (group) group.routes.push(route);
+    else groups.set(key, { level: route.level, port: route.port, shadow: route.shadow, routes: [route] });
     this.size++;
   }
 
@@ -39,7 +58,7 @@ export class RouteBatch {
   }
 
   *come(): Generator<OwnRoute> {
-    for (const family of [4, 6] as const) for (const routes of this.announced[family]) yield* routes;
+    for (const family of [4, 6] as const) for (const { routes } of this.announced[family].values()) yield* routes;
   }
 }
 
@@ -79,14 +98,15 @@ export class Origination {
     }
     for (const host of delta.announced) {
       const before = this.#routes.get(host.address);
-      // Another port or MAC is nothing to a BGP neighbour.
-      if (before?.level === host.level) continue;
+      // Another MAC is nothing to a BGP neighbour.
+      if (before && isSame(before, host)) continue;
       const nlri = before?.nlri ?? hostNlri(host.address);
       if (!before && !this.covers(nlri.subarray(1))) {
         this.#refused(host.address);
         continue;
       }
-      const route: OwnRoute = { address: host.address, family: familyOf(host.address), nlri, level: host.level };
+      const { address, level } = host;
+      const route: OwnRoute = { address, family: familyOf(address), nlri, level, ...placeOf(host) };
       this.#routes.set(host.address, route);
       batch.announce(route);
     }
@@ -121,6 +141,11 @@ export class Origination {
     return this.#routes.get(address);
   }
 
+  announcedAs(address: Address): ClaimLevel | 'shadow' | undefined {
+    const route = this.#routes.get(address);
+    return route?.shadow ? 'shadow' : route?.level;
+  }
+
   routes(): Iterable<OwnRoute> {
     return this.#routes.values();
   }
@@ -133,6 +158,16 @@ export class Origination {
   covers(bytes: Uint8Array): boolean {
     return this.#inside.some((prefix) => prefix.bytes.length === bytes.length && matches(prefix, bytes));
   }
+}
+
+const placeOf = ({ portIndex, ifindex, shadow }: HostRoute) => ({
+  port: portIndex ?? ifindex,
+  shadow: shadow ?? false,
+});
+
+function isSame(route: OwnRoute, host: HostRoute): boolean {
+  const { port, shadow } = placeOf(host);
+  return route.level === host.level && route.port === port && route.shadow === shadow;
 }
 
 const insideOf = (prefix: Prefix): Inside => ({

@@ -1,14 +1,11 @@
 import type { Address, Family } from '../model/address.ts';
 import { addressBytes } from '../model/address.ts';
-import type { ClaimLevel } from '../model/hosts.ts';
-import { writeAttributes } from './codec/attributes.ts';
-import { type CommunitySet, GRACEFUL_SHUTDOWN } from './codec/communities.ts';
-import type { Origin, PathAttributes } from './codec/messages.ts';
-import { nlriLength, packAnnouncements, packWithdrawals } from './codec/packer.ts';
+import type { CommunitySet } from './codec/communities.ts';
+import { packAnnouncements, packWithdrawals } from './codec/packer.ts';
 import { endOfRib } from './codec/serializer.ts';
-import { Writer } from './codec/writer.ts';
-import type { OwnRoute } from './origination.ts';
-import { RouteBatch } from './origination.ts';
+import { HostAttributes } from './host-attributes.ts';
+import type { OwnRoute, RouteGroup } from './origination.ts';
+import { groupKey, RouteBatch } from './origination.ts';
 import type { Connection } from './transport.ts';
 
 /**
@@ -25,25 +22,19 @@ export interface OutboxOptions {
   /** Ours, by family; a family without one is not announced. */
   readonly nextHops: Partial<Record<Family, Address>>;
   readonly communities: CommunitySet;
+  /** Whether the neighbour is told the port of each host. */
+  readonly portFacts: boolean;
 }
 
 const LIMIT = 65_536;
-const LEVELS: readonly ClaimLevel[] = [0, 1, 2];
 const FAMILIES: readonly Family[] = [4, 6];
 const NO_NEXT_HOP = new Uint8Array(0);
-
-/** An unmodified gateway prefers IGP to EGP to INCOMPLETE (RFC 4271 §9.1.2.2 b): the stronger claim gets the better. */
-export const originOf = (level: ClaimLevel): Origin => (2 - level) as Origin;
-
-/** Not every gateway heeds GRACEFUL_SHUTDOWN (RFC 8326 leaves it to its policy); a longer path every one does. */
-export const pathOf = (localAs: number, leaving: boolean): number[] =>
-  leaving ? [localAs, localAs, localAs] : [localAs];
 
 export class Outbox {
   readonly #connection: Connection;
   #options: OutboxOptions;
-  #families: readonly Family[] = [];
-  #attributes: Record<Family, Uint8Array[]> = { 4: [], 6: [] };
+  #families: readonly Family[];
+  #attributes: HostAttributes;
   readonly #waiting = new Map<Address, { readonly route: OwnRoute; readonly announced: boolean }>();
   #endOfRibWaits = false;
   updatesSent = 0;
@@ -51,22 +42,19 @@ export class Outbox {
   constructor(connection: Connection, options: OutboxOptions) {
     this.#connection = connection;
     this.#options = options;
-    this.#encodeAll();
+    this.#families = told(options);
+    this.#attributes = new HostAttributes(options);
   }
 
   /** Other attributes from now on; what waits stays, and the caller announces the table again. */
   renew(options: OutboxOptions): void {
     this.#options = options;
-    this.#encodeAll();
+    this.#families = told(options);
+    this.#attributes = new HostAttributes(options);
   }
 
-  #encodeAll(): void {
-    const options = this.#options;
-    this.#families = FAMILIES.filter((family) => options.families.has(family) && options.nextHops[family]);
-    this.#attributes = { 4: [], 6: [] };
-    for (const family of this.#families) {
-      this.#attributes[family] = LEVELS.map((level) => this.#encode(family, level));
-    }
+  get attributes(): HostAttributes {
+    return this.#attributes;
   }
 
   get nextHops(): Partial<Record<Family, Address>> {
@@ -124,10 +112,8 @@ export class Outbox {
     }
     for (const family of this.#families) {
       const nextHop = family === 6 ? addressBytes(this.#options.nextHops[6]!) : NO_NEXT_HOP;
-      for (const level of LEVELS) {
-        const routes = batch.announced[family][level];
-        if (routes.length === 0) continue;
-        const packed = packAnnouncements(family, this.#attributes[family][level]!, nextHop, routes);
+      for (const group of this.#groups(batch.announced[family])) {
+        const packed = packAnnouncements(family, this.#attributes.encoded(family, group), nextHop, group.routes);
         parts.push(packed.bytes);
         updates += packed.updates;
       }
@@ -138,23 +124,25 @@ export class Outbox {
     return updates;
   }
 
-  #encode(family: Family, level: ClaimLevel): Uint8Array {
-    const { external, localAs, communities, nextHops } = this.#options;
-    const leaving = communities.standard.includes(GRACEFUL_SHUTDOWN);
-    const attributes: PathAttributes = {
-      origin: originOf(level),
-      asPath: external ? [{ type: 'AS_SEQUENCE', asns: pathOf(localAs, leaving) }] : [],
-      communities: communities.standard,
-      largeCommunities: communities.large,
-    };
-    // RFC 8326 §4.2.
-    if (!external) attributes.localPreference = leaving ? 0 : 100;
-    if (family === 4) attributes.nextHop = nextHops[4]!;
-    const writer = new Writer();
-    writeAttributes(writer, attributes, { fourOctetAs: this.#options.fourOctetAs });
-    const bytes = Uint8Array.from(writer.done());
-    // RFC 4271 §9.2: attributes that leave no room for a single route can't be announced at all.
-    if (bytes.length > 4096 - 64 - nlriLength(family)) throw new RangeError('too many communities for one UPDATE');
-    return bytes;
+  /** What is real comes before what is not. A neighbour that is told no ports gets those of one level together. */
+  #groups(groups: ReadonlyMap<number, RouteGroup>): RouteGroup[] {
+    const all = this.#options.portFacts ? [...groups.values()] : portless(groups.values());
+    if (all.length <= 1) return all;
+    return [...all.filter(({ shadow }) => !shadow), ...all.filter(({ shadow }) => shadow)];
   }
 }
+
+function portless(groups: Iterable<RouteGroup>): RouteGroup[] {
+  const merged = new Map<number, RouteGroup>();
+  for (const { level, shadow, routes } of groups) {
+    const kind = { level, port: 0, shadow };
+    const group = merged.get(groupKey(kind)) ?? { ...kind, routes: [] };
+    merged.set(groupKey(kind), group);
+    for (const route of routes) group.routes.push(route);
+  }
+  return [...merged.values()];
+}
+
+/** Families that are announced. */
+const told = ({ families, nextHops }: OutboxOptions): Family[] =>
+  FAMILIES.filter((family) => families.has(family) && nextHops[family]);

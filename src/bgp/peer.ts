@@ -1,19 +1,19 @@
-import type { Address, Family } from '../model/address.ts';
+import type { Address, Prefix } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
+import type { HeardFact } from '../model/port-facts.ts';
 import type { PortChange } from '../model/ports.ts';
-import { isUp } from '../model/ports.ts';
 import { Advertiser } from './advertiser.ts';
 import { Arrival } from './arrival.ts';
 import type { ChannelOwner } from './channel.ts';
 import { Channel } from './channel.ts';
 import { ChannelPair } from './channel-pair.ts';
-import type { CommunitySet } from './codec/communities.ts';
-import { CEASE } from './codec/errors.ts';
+import { CEASE, CODE, OPEN } from './codec/errors.ts';
 import type { Message, NotificationMessage, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
-import { familyOfAfi } from './codec/messages.ts';
 import type { parseMessage } from './codec/parser.ts';
-import type { Counters } from './counters.ts';
+import { HeardFacts } from './facts/heard.ts';
+import type { FactBatch } from './facts/own.ts';
+import { NeighborLink } from './link.ts';
 import type { Negotiated, RestartWords } from './machine/open.ts';
 import { negotiate } from './machine/open.ts';
 import type { SessionConfig } from './machine/session.ts';
@@ -21,32 +21,12 @@ import { ceaseNotification, Session, shutdownCommunication } from './machine/ses
 import type { State } from './machine/state.ts';
 import type { FsmEvent } from './machine/table.ts';
 import { agreedView, checkNeighbor, sameSession, securityOf } from './neighbor.ts';
-import type { NextHops } from './nexthop.ts';
-import { onLink } from './nexthop.ts';
-import type { Origination, RouteBatch } from './origination.ts';
-import type { OwnRestart } from './restart.ts';
+import type { RouteBatch } from './origination.ts';
+import type { PeerContext } from './peer-context.ts';
 import { StaleRoutes } from './restart.ts';
 import type { RibPeer } from './rib.ts';
 import type { Connection, ConnectionHandlers, SocketSecurity } from './transport.ts';
-import type { BgpNeighborOptions, BgpOptions, SessionView } from './types.ts';
-
-/** What the neighbours share. */
-export interface PeerContext {
-  options(): BgpOptions;
-  readonly origination: Origination;
-  readonly nextHops: NextHops;
-  readonly counters: Counters;
-  readonly restart: OwnRestart;
-  communities(): CommunitySet;
-  connect(peer: Peer, handlers: ConnectionHandlers): Connection;
-  update(peer: Peer, message: UpdateMessage): void;
-  /** The session is lost; routes of the families in `kept` become stale, all others of the neighbour go. */
-  lost(peer: Peer, kept: ReadonlySet<Family>): void;
-  /** What is still stale goes, of one family or all. */
-  flush(peer: Peer, family: Family | undefined): void;
-  changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void;
-  settled(): void;
-}
+import type { BgpNeighborOptions, SessionView } from './types.ts';
 
 const BGP_PORT = 179;
 const DEFAULT_CONNECT_RETRY = 5_000;
@@ -73,11 +53,14 @@ export class Peer implements ChannelOwner {
   #sent = 0;
   #arrival: Arrival | undefined;
   readonly #stale: StaleRoutes;
+  #facts: HeardFacts | undefined;
+  readonly #link = new NeighborLink(() => this.options);
+  /** The neighbour refused an OPEN with more than routers usually say. */
+  #plain = false;
   /** Of the present session, or the last. */
   #negotiated: Negotiated | undefined;
   /** The link took the session before with it. */
   #linkLost = false;
-  #interface: string | undefined;
 
   constructor(options: BgpNeighborOptions, context: PeerContext, localAs: number) {
     checkNeighbor(options);
@@ -90,7 +73,7 @@ export class Peer implements ChannelOwner {
     this.#channels = new ChannelPair((incoming) => this.#channel(incoming), context.options().clock, context.counters);
     this.#stale = new StaleRoutes(context.options().clock, (family) => {
       context.counters.add('stale_routes_flushed');
-      if (!this.#established) this.#interface = undefined;
+      if (!this.#established) this.#link.interface = undefined;
       context.flush(this, family);
       context.settled();
     });
@@ -118,12 +101,17 @@ export class Peer implements ChannelOwner {
   }
 
   get interface(): string | undefined {
-    return this.#interface;
+    return this.#link.interface;
   }
 
-  /** What it is told; empty when not Established. */
-  get families(): readonly Family[] {
-    return this.#advertiser?.families ?? [];
+  /** What it is told; undefined when not Established. */
+  get told(): Advertiser | undefined {
+    return this.#advertiser;
+  }
+
+  /** It only listens, by its word now or last time. */
+  get observer(): boolean {
+    return this.#negotiated?.observer ?? false;
   }
 
   get security(): SocketSecurity {
@@ -153,6 +141,15 @@ export class Peer implements ChannelOwner {
     return this.#advertiser?.send(batch) ?? 0;
   }
 
+  /** Other routes are selected for these prefixes. */
+  pass(prefixes: readonly Prefix[]): void {
+    this.#advertiser?.pass(prefixes);
+  }
+
+  publish(batch: FactBatch): void {
+    this.#advertiser?.publish(batch);
+  }
+
   /** The attributes of what we announce have changed. */
   renew(): void {
     this.#advertiser?.renew();
@@ -170,20 +167,16 @@ export class Peer implements ChannelOwner {
   }
 
   /** External neighbours one hop away live and die with their interface, without waiting for the hold time. */
-  linkChanged({ name, before, after }: PortChange): void {
-    if (this.options.multihop || !this.#channels.running) return;
-    const ledBefore = before !== undefined && this.#leads(before);
-    const leads = after !== undefined && this.#leads(after);
-    const led = this.#interface ? this.#interface === name : ledBefore;
-    // An address that went takes the session with it as the carrier does.
-    if (led && isUp(before) && (!isUp(after) || (ledBefore && !leads))) this.#interfaceDown(name);
-    else if (!this.#established && leads && isUp(after) && !(isUp(before) && ledBefore)) {
-      this.#channels.interfaceUp();
-    } else if (this.#established && this.#interface === undefined && leads) {
-      // The session was there before its port was: now its addresses are known, and its carrier matters.
-      this.#interface = name;
-      this.#advertiser?.checkNextHops();
-    } else if (led) this.#advertiser?.checkNextHops();
+  linkChanged(change: PortChange): void {
+    if (!this.#channels.running) return;
+    const news = this.#link.judge(change, this.#established !== undefined);
+    if (news === 'came') this.#channels.interfaceUp();
+    else if (news === 'addresses') this.#advertiser?.checkNextHops();
+    else if (news === 'lost') {
+      this.#context.counters.add('interface_down');
+      this.#channels.interfaceDown(change.name);
+      this.#stale.abandon();
+    }
   }
 
   /** Something that watches the neighbour more closely (BFD) says that it is gone (RFC 5882 §4.1). */
@@ -204,7 +197,7 @@ export class Peer implements ChannelOwner {
       state: this.#shown,
       since: this.#since,
       reason: this.#reason,
-      interface: this.#interface,
+      interface: this.interface,
       localAddress: channel.connection?.localAddress,
       ...agreedView(channel.session.negotiated),
       prefixesReceived,
@@ -216,10 +209,9 @@ export class Peer implements ChannelOwner {
       messagesReceived: this.#received,
       messagesSent: this.#sent + (this.#advertiser?.updatesSent ?? 0),
       queued: this.#advertiser?.waiting ?? 0,
-      observer: false,
-      portFacts: false,
-      factsReceived: 0,
-      factsSent: 0,
+      observer: this.observer,
+      factsReceived: this.#facts?.size ?? 0,
+      factsSent: this.#advertiser?.factsSent ?? 0,
     };
   }
 
@@ -240,6 +232,9 @@ export class Peer implements ChannelOwner {
     counters.add(`received_${message.type.toLowerCase()}`);
     if (message.type === 'ERROR') counters.add(`error_${message.reason}`);
     if (message.type === 'NOTIFICATION') {
+      // RFC 5492 §3: then without what it does not know.
+      const refused = message.subcode === OPEN.unsupportedCapability || message.subcode === OPEN.unsupportedParameter;
+      if (message.code === CODE.open && refused) this.#plain = true;
       this.#context.options().log.info(
         {
           neighbor: this.address,
@@ -259,12 +254,13 @@ export class Peer implements ChannelOwner {
 
   deliver(_channel: Channel, message: UpdateMessage | RouteRefreshMessage): void {
     if (message.type === 'ROUTE-REFRESH') {
-      const family = familyOfAfi(message.afi, message.safi);
       // Subtypes other than 0 are RFC 7313's, which we don't offer.
-      if (family && message.subtype === 0) this.advertise(this.#context.origination.full(family));
+      if (message.subtype === 0) this.#advertiser?.refresh(message.afi, message.safi);
       return;
     }
-    this.#arrival?.heard(message, this.#now());
+    this.#facts?.hear(message);
+    const routes = !message.facts || message.reach.length > 0 || message.withdrawn.length > 0;
+    if (routes) this.#arrival?.heard(message, this.#now());
     for (const problem of message.problems) {
       this.#context.counters.add(`${problem.treatment}_${problem.reason}`);
     }
@@ -283,7 +279,7 @@ export class Peer implements ChannelOwner {
 
   transition(channel: Channel, from: State, to: State, reason: string, cause: FsmEvent): void {
     if (to === 'Established') this.#up(channel);
-    if (from === 'Established') this.#down(cause);
+    if (from === 'Established') this.#down(cause, reason);
     const cameIn = this.#channels.cameIn(channel);
     if (to === 'Idle' && cameIn) this.#channels.forgetIncoming();
     this.#show(reason);
@@ -296,6 +292,10 @@ export class Peer implements ChannelOwner {
 
   settled(): void {
     this.#context.settled();
+  }
+
+  get #portFacts(): boolean {
+    return this.options.portFacts ?? true;
   }
 
   #show(reason: string): void {
@@ -332,6 +332,10 @@ export class Peer implements ChannelOwner {
       incoming,
       random: random ?? Math.random,
       restart: () => this.#restartWords(),
+      extras: () => ({
+        portFacts: !this.#plain && this.#portFacts,
+        observer: !this.#plain && (this.#context.options().observer ?? false),
+      }),
     };
     return new Channel(new Session(config, clock.now()), this, clock);
   }
@@ -344,22 +348,27 @@ export class Peer implements ChannelOwner {
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
-    const { nextHops, origination, counters, communities } = this.#context;
-    const local = channel.connection?.localAddress;
-    this.#interface = this.options.multihop
-      ? undefined
-      : ((local && nextHops.portOf(local)?.name) ?? nextHops.portTowards(this.address)?.name);
+    const { nextHops, origination, facts, passing, counters, communities, options } = this.#context;
+    this.#link.established(channel.connection, nextHops);
+    const emit = (fact: HeardFact) => options().onFact?.(fact);
+    this.#facts = new HeardFacts(channel.session.negotiated!.remoteId, counters, emit);
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
-    const shared = { origination, nextHops, counters, communities, localAs: this.#localAs, overrun };
-    this.#advertiser = new Advertiser(shared, channel, this.external);
+    const context = {
+      ...{ peer: this.address, localAs: this.#localAs, external: this.external, portFacts: this.#portFacts },
+      ...{ origination, facts, nextHops, counters, communities, overrun },
+      passing: this.external && options().propagate ? passing : undefined,
+    };
+    this.#advertiser = new Advertiser(context, channel);
     this.#advertiser.begin();
     if (this.#context.restart.settled) this.#advertiser.endOfRib();
     this.#stale.established(this.#negotiated.restart);
     this.#channels.established(channel);
   }
 
-  #down(cause: FsmEvent): void {
+  #down(cause: FsmEvent, reason: string): void {
+    this.#facts?.end(`session lost: ${reason}`);
+    this.#facts = undefined;
     this.#sent += this.#advertiser?.updatesSent ?? 0;
     this.#established = undefined;
     this.#advertiser = undefined;
@@ -368,21 +377,8 @@ export class Peer implements ChannelOwner {
     const helps = this.#context.options().gracefulRestart !== undefined;
     const kept = this.#stale.lost(helps ? this.#negotiated : undefined, cause);
     if (kept.size > 0) this.#context.counters.add('neighbor_restarts');
-    else this.#interface = undefined;
+    else this.#link.interface = undefined;
     this.#context.lost(this, kept);
-  }
-
-  #interfaceDown(name: string): void {
-    this.#context.counters.add('interface_down');
-    this.#channels.interfaceDown(name);
-    this.#stale.abandon();
-  }
-
-  /** Whether the neighbour is on this port's link. */
-  #leads(port: NonNullable<PortChange['after']>): boolean {
-    const local = this.options.localAddress;
-    if (local && !port.addresses.some((own) => own.address === local)) return false;
-    return onLink(port, this.address);
   }
 
   #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {

@@ -31,10 +31,16 @@ export interface Selected {
   /** Best first. */
   readonly paths: readonly InRoute[];
   readonly nextHops: readonly NextHop[];
+  /** Next hops of what would be selected without those of `nextHops`; a gateway's only. */
+  readonly backup: readonly NextHop[];
+  /** The best of what other neighbours than that of `paths[0]` say; a gateway's only. */
+  readonly runnerUp: InRoute | undefined;
 }
 
 export interface RibPolicy {
   localAs(): number;
+  /** What comes second is of interest, too. */
+  alternatives?(): boolean;
   readonly maximumPaths: number;
   /** Why a route may not be used, or how to reach its next hop. */
   resolve(route: InRoute): NextHop | { readonly rejected: string };
@@ -49,6 +55,8 @@ export class Rib {
   readonly #in = new Map<Address, Map<Prefix, InRoute>>();
   readonly #loc = new Map<Prefix, Selected>();
   readonly #dirty = new Set<Prefix>();
+  /** Where a route that is passed on is another than before; kept only with alternatives. */
+  #reselected: Prefix[] = [];
   /** Routes of neighbours that are restarting, used as all others until refreshed or flushed (RFC 4724 §4.2). */
   readonly #stale = new Map<Address, Set<Prefix>>();
 
@@ -137,16 +145,28 @@ export class Rib {
   /** Runs the decision process over what changed; answers the differences. */
   decide(): LearnedRoute[] {
     const changes: LearnedRoute[] = [];
+    const alternatives = this.#policy.alternatives?.() ?? false;
     for (const prefix of this.#dirty) {
       const before = this.#loc.get(prefix);
-      const after = this.#select(prefix);
+      const after = this.#select(prefix, alternatives);
       if (after) this.#loc.set(prefix, after);
       else this.#loc.delete(prefix);
-      if (sameHops(before?.nextHops, after?.nextHops)) continue;
-      changes.push({ prefix, nextHops: after?.nextHops ?? [], metric: after?.paths[0]?.attributes.med ?? 0 });
+      const passedOn = before?.paths[0] !== after?.paths[0] || before?.runnerUp !== after?.runnerUp;
+      if (alternatives && passedOn) this.#reselected.push(prefix);
+      if (sameHops(before?.nextHops, after?.nextHops) && sameHops(before?.backup, after?.backup)) continue;
+      const { paths, nextHops = [], backup = [] } = after ?? {};
+      const metric = paths?.[0]?.attributes.med ?? 0;
+      changes.push({ prefix, nextHops, metric, ...(backup.length > 0 ? { backup } : {}) });
     }
     this.#dirty.clear();
     return changes;
+  }
+
+  /** What has to be passed on anew since this was last asked. */
+  reselected(): Prefix[] {
+    const prefixes = this.#reselected;
+    this.#reselected = [];
+    return prefixes;
   }
 
   /** Neighbours with routes. */
@@ -178,7 +198,7 @@ export class Rib {
     return this.#policy.resolve(route);
   }
 
-  #select(prefix: Prefix): Selected | undefined {
+  #select(prefix: Prefix, alternatives: boolean): Selected | undefined {
     const candidates: InRoute[] = [];
     const hops = new Map<InRoute, NextHop>();
     for (const table of this.#in.values()) {
@@ -191,17 +211,29 @@ export class Rib {
     }
     const paths = bestPaths(candidates, this.#policy.maximumPaths);
     if (paths.length === 0) return undefined;
-    const nextHops = new Map<Address, NextHop>();
-    for (const path of paths) {
-      const hop = hops.get(path)!;
-      nextHops.set(hop.via, hop);
-    }
-    return { paths, nextHops: [...nextHops.values()].sort((a, b) => (a.via < b.via ? -1 : 1)) };
+    const nextHops = hopsOf(paths, hops);
+    if (!alternatives || candidates.length === 1) return { paths, nextHops, backup: [], runnerUp: undefined };
+    const elsewhere = candidates.filter((route) => !nextHops.some(({ via }) => via === hops.get(route)!.via));
+    const second = bestPaths(elsewhere, this.#policy.maximumPaths);
+    const others = () => candidates.filter((route) => route !== paths[0]);
+    const runnerUp = paths[1] ?? (elsewhere.length === candidates.length - 1 ? second[0] : bestPaths(others(), 1)[0]);
+    return { paths, nextHops, backup: hopsOf(second, hops), runnerUp };
   }
+}
+
+function hopsOf(paths: readonly InRoute[], hops: ReadonlyMap<InRoute, NextHop>): NextHop[] {
+  if (paths.length === 1) return [hops.get(paths[0]!)!];
+  const nextHops = new Map<Address, NextHop>();
+  for (const path of paths) {
+    const hop = hops.get(path)!;
+    nextHops.set(hop.via, hop);
+  }
+  return [...nextHops.values()].sort((a, b) => (a.via < b.via ? -1 : 1));
 }
 
 /** RFC 4271 §9.1.1, §9.1.2.2. The best first, then those as good as it but for the tie-break. */
 export function bestPaths(routes: readonly InRoute[], maximumPaths: number): InRoute[] {
+  if (routes.length <= 1) return [...routes];
   let left = keepLeast(routes, (route) => -(route.attributes.localPreference ?? DEFAULT_LOCAL_PREFERENCE));
   left = keepLeast(left, (route) => pathLength(route.attributes.asPath ?? []));
   left = keepLeast(left, (route) => route.attributes.origin ?? 2);

@@ -1,29 +1,34 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Address, Family } from '../model/address.ts';
+import type { Address, Family, Prefix } from '../model/address.ts';
 import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
 import type { HostDelta, NextHop, WireReport } from '../model/hosts.ts';
+import type { CarriedFact } from '../model/port-facts.ts';
 import type { PortChange } from '../model/ports.ts';
-import { ForeignClaims, markOf } from './claims.ts';
+import { DEFAULT_ROUTES } from './adj-rib-out.ts';
+import { ForeignClaims } from './claims.ts';
 import type { CommunitySet } from './codec/communities.ts';
-import { formatCommunities, GRACEFUL_SHUTDOWN, parseCommunities } from './codec/communities.ts';
+import { parseCommunities } from './codec/communities.ts';
 import { CEASE } from './codec/errors.ts';
-import type { AsSegment, UpdateMessage } from './codec/messages.ts';
+import type { UpdateMessage } from './codec/messages.ts';
 import { Counters } from './counters.ts';
 import { tcpTransport } from './driver.ts';
+import { OwnFacts } from './facts/own.ts';
+import { HeardHosts } from './heard-hosts.ts';
 import { Listening, listenTargets } from './listening.ts';
 import { ceaseNotification } from './machine/session.ts';
 import type { State } from './machine/state.ts';
 import { NextHops } from './nexthop.ts';
 import type { RouteBatch } from './origination.ts';
 import { Origination } from './origination.ts';
-import { originOf, pathOf } from './outbox.ts';
-import type { PeerContext } from './peer.ts';
 import { Peer } from './peer.ts';
+import type { PeerContext } from './peer-context.ts';
 import { OwnRestart } from './restart.ts';
 import type { InRoute } from './rib.ts';
 import { Rib } from './rib.ts';
+import { routesIn, routesOut } from './route-views.ts';
 import { Servers } from './servers.ts';
+import { communitiesOf, sameRole, withSettings } from './settings.ts';
 import type { Connection, ConnectionHandlers, Transport } from './transport.ts';
 import type {
   BgpNeighborOptions,
@@ -59,6 +64,9 @@ export class BgpSpeaker implements Speaker {
   readonly #restart = new OwnRestart();
   #communities: CommunitySet;
   #gracefulShutdown = false;
+  #endpoint: Address | undefined;
+  readonly #facts = new OwnFacts();
+  readonly #heardHosts: HeardHosts | undefined;
   readonly #context: PeerContext;
   readonly #listening = new Listening();
   #running = false;
@@ -73,6 +81,7 @@ export class BgpSpeaker implements Speaker {
     this.#origination = new Origination(options.prefixes, (address) => this.#refused.push(address));
     this.#rib = new Rib({
       localAs: () => this.#options.asn,
+      alternatives: () => this.#options.propagate ?? false,
       maximumPaths: options.maximumPaths ?? 16,
       resolve: (route) => this.#resolve(route),
     });
@@ -82,14 +91,22 @@ export class BgpSpeaker implements Speaker {
         routerId: options.routerId,
         sharedAs: () => this.#options.sharedAs ?? true,
         covers: (address) => this.#origination.covers(addressBytes(address)),
-        announced: (address) => this.#origination.get(address)?.level,
+        announced: (address) => this.#origination.announcedAs(address),
         isOurs: (address) => this.#nextHops.isOurs(address),
       },
-      options.onForeignClaim,
+      { claim: (claim) => options.onForeignClaim(claim), shadow: (shadow) => options.onForeignShadow?.(shadow) },
     );
+    const { onHostRoute } = options;
+    if (onHostRoute)
+      this.#heardHosts = new HeardHosts(
+        () => this.#options.asn,
+        (route) => onHostRoute(route),
+      );
     this.#context = {
       options: () => this.#options,
       origination: this.#origination,
+      facts: this.#facts,
+      passing: { selected: () => this.#rib.locRib(), defaultOriginate: () => this.#options.defaultOriginate ?? false },
       nextHops: this.#nextHops,
       counters: this.#counters,
       communities: () => this.#communities,
@@ -113,14 +130,15 @@ export class BgpSpeaker implements Speaker {
   }
 
   configure(settings: BgpSettings): void {
-    const { sharedAs: _s, gracefulRestart: _g, servers: _v, ...before } = this.#options;
-    const next: BgpOptions = { ...before, ...settings };
+    const before = this.#options;
+    const next = withSettings(before, settings);
     // All that can be wrong with the settings is found before anything is changed.
     parseCommunities(next.announce.communities);
     const sameAs = next.asn === before.asn;
+    const same = sameAs && sameRole(before, next);
     const peers = this.#peersOf(next, (neighbor) => {
       const present = this.#peers.get(neighbor.address);
-      return sameAs && present?.accepts(neighbor) ? present : undefined;
+      return same && present?.accepts(neighbor) ? present : undefined;
     });
     const left = [...this.#peers.values()].filter((peer) => peers.get(peer.address) !== peer);
     const come = [...peers.values()].filter((peer) => this.#peers.get(peer.address) !== peer);
@@ -133,10 +151,9 @@ export class BgpSpeaker implements Speaker {
     for (const [address, peer] of peers) this.#peers.set(address, peer);
     for (const neighbor of next.neighbors) peers.get(neighbor.address)!.options = neighbor;
     this.#spread(this.#origination.configure(next.prefixes));
-    const communities = this.#ownCommunities();
-    if (!isDeepStrictEqual(communities, this.#communities)) {
-      this.#communities = communities;
-      for (const peer of peers.values()) peer.renew();
+    this.#renew();
+    if ((before.defaultOriginate ?? false) !== (next.defaultOriginate ?? false)) {
+      for (const peer of peers.values()) peer.pass(Object.values(DEFAULT_ROUTES));
     }
     this.#claims.reconsider(this.#rib.adjIn());
     this.#servers.configure(sameAs);
@@ -197,17 +214,8 @@ export class BgpSpeaker implements Speaker {
   }
 
   routes(): RouteView[] {
-    const views: RouteView[] = [];
-    const selected = this.#rib.locRib();
-    for (const route of this.#rib.adjIn()) {
-      const best = selected.get(route.prefix)?.paths.includes(route) ?? false;
-      views.push(viewOf('in', route, best, this.#rib.rejection(route)));
-    }
-    for (const { paths } of selected.values()) {
-      for (const [index, path] of paths.entries()) views.push(viewOf('loc', path, index === 0, undefined));
-    }
-    for (const peer of this.#peers.values()) views.push(...this.#routesOut(peer));
-    return views;
+    const own = [...this.#origination.routes()];
+    return [...routesIn(this.#rib), ...[...this.#peers.values()].flatMap((peer) => [...routesOut(peer, own)])];
   }
 
   counters(): Record<string, number> {
@@ -225,30 +233,38 @@ export class BgpSpeaker implements Speaker {
   setGracefulShutdown(on: boolean): void {
     if (on === this.#gracefulShutdown) return;
     this.#gracefulShutdown = on;
-    this.#communities = this.#ownCommunities();
-    for (const peer of this.#peers.values()) peer.renew();
+    this.#renew();
   }
 
-  publishFacts(): void {
-    throw new Error('facts are not carried yet');
+  publishFacts(facts: readonly CarriedFact[]): void {
+    const { refused, ...batch } = this.#facts.publish(facts);
+    if (refused > 0) {
+      this.#counters.add('facts_refused', refused);
+      this.#options.log.error({ facts: refused }, 'facts of ports that are too long, or too many, are not carried');
+    }
+    for (const peer of this.#peers.values()) peer.publish(batch);
   }
 
-  setTunnelEndpoint(): void {
-    throw new Error('tunnel endpoints are not announced yet');
+  setTunnelEndpoint(endpoint: Address | undefined): void {
+    if (endpoint === this.#endpoint) return;
+    this.#endpoint = endpoint;
+    this.#renew();
   }
 
   requestRefresh(address: Address): boolean {
     return this.#peers.get(address)?.requestRefresh() ?? false;
   }
 
+  /** All that we announce, with attributes as they are now; nothing when they are as before. */
+  #renew(): void {
+    const communities = this.#ownCommunities();
+    if (isDeepStrictEqual(communities, this.#communities)) return;
+    this.#communities = communities;
+    for (const peer of this.#peers.values()) peer.renew();
+  }
+
   #ownCommunities(): CommunitySet {
-    const { announce, sharedAs, asn, routerId } = this.#options;
-    const configured = parseCommunities(announce.communities);
-    const standard = this.#gracefulShutdown ? [...configured.standard, GRACEFUL_SHUTDOWN] : configured.standard;
-    return {
-      standard: [...new Set(standard)],
-      large: sharedAs === false ? configured.large : [...configured.large, markOf(asn, routerId)],
-    };
+    return communitiesOf(this.#options, this.#gracefulShutdown, this.#endpoint);
   }
 
   #spread(batch: RouteBatch): WireReport {
@@ -309,28 +325,44 @@ export class BgpSpeaker implements Speaker {
   }
 
   #update(peer: Peer, message: UpdateMessage): void {
+    // Facts alone, and what who only listens should not say.
+    if (message.withdrawn.length === 0 && message.reach.length === 0) return;
+    if (peer.observer) {
+      this.#counters.add('routes_from_observers', message.reach.length);
+      return;
+    }
     this.#rib.update(peer.ribPeer, message);
     this.#claims.update(peer.address, message);
+    this.#heardHosts?.update(peer.ribPeer, message);
     peer.checkMaximum(this.#rib.received(peer.address));
   }
 
   #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
     if (from === 'Established') this.#counters.add('sessions_lost');
     if (to === 'Established') this.#counters.add('sessions_established');
-    this.#options.onSession({ neighbor: peer.address, from, to, reason, at });
+    const change = { neighbor: peer.address, from, to, reason, at };
+    this.#options.onSession(peer.observer ? { ...change, observer: true } : change);
   }
 
   #lost(peer: Peer, kept: ReadonlySet<Family>): void {
-    this.#claims.withdraw(peer.address, this.#rib.lost(peer.address, kept));
+    this.#gone(peer.address, this.#rib.lost(peer.address, kept));
   }
 
   #flush(peer: Peer, family: Family | undefined): void {
-    this.#claims.withdraw(peer.address, this.#rib.flush(peer.address, family));
+    this.#gone(peer.address, this.#rib.flush(peer.address, family));
+  }
+
+  #gone(peer: Address, prefixes: readonly Prefix[]): void {
+    this.#claims.withdraw(peer, prefixes);
+    this.#heardHosts?.withdraw(peer, prefixes);
   }
 
   #settle(): void {
     const changes = this.#rib.decide();
     if (changes.length > 0) this.#options.onRoutes(changes);
+    // The kernel first: what is passed on must lead somewhere.
+    const reselected = this.#rib.reselected();
+    if (reselected.length > 0) for (const peer of this.#peers.values()) peer.pass(reselected);
   }
 
   #resolve(route: InRoute): NextHop | { readonly rejected: string } {
@@ -357,51 +389,6 @@ export class BgpSpeaker implements Speaker {
     this.#options.log.error({ addresses: this.#refused.slice(0, 10) }, 'hosts outside the prefixes are not announced');
     this.#refused = [];
   }
-
-  *#routesOut(peer: Peer): Generator<RouteView> {
-    const { families } = peer;
-    const leaving = this.#communities.standard.includes(GRACEFUL_SHUTDOWN);
-    for (const route of this.#origination.routes()) {
-      if (!families.includes(route.family)) continue;
-      yield {
-        table: 'out',
-        prefix: hostPrefix(route.address),
-        neighbor: peer.address,
-        nextHop: undefined,
-        asPath: peer.external ? pathOf(this.#options.asn, leaving).join(' ') : '',
-        origin: ORIGIN_NAMES[originOf(route.level)],
-        med: undefined,
-        localPreference: peer.external ? undefined : leaving ? 0 : 100,
-        communities: formatCommunities(this.#communities.standard, this.#communities.large),
-        best: true,
-        rejected: undefined,
-      };
-    }
-  }
 }
-
-const ORIGIN_NAMES = ['IGP', 'EGP', 'INCOMPLETE'] as const;
 
 const isHost = (route: InRoute): boolean => route.prefix.endsWith(route.prefix.includes(':') ? '/128' : '/32');
-
-function viewOf(table: 'in' | 'loc', route: InRoute, best: boolean, rejected: string | undefined): RouteView {
-  const { attributes } = route;
-  return {
-    table,
-    prefix: route.prefix,
-    neighbor: route.peer.address,
-    nextHop: route.nextHop,
-    asPath: pathText(attributes.asPath ?? []),
-    origin: ORIGIN_NAMES[attributes.origin ?? 2],
-    med: attributes.med,
-    localPreference: attributes.localPreference,
-    communities: formatCommunities(attributes.communities, attributes.largeCommunities),
-    best,
-    rejected,
-  };
-}
-
-/** As routers show it: `65000 65001 {65010,65011}`. */
-function pathText(path: readonly AsSegment[]): string {
-  return path.map(({ type, asns }) => (type.endsWith('SET') ? `{${asns.join(',')}}` : asns.join(' '))).join(' ');
-}

@@ -1,11 +1,12 @@
 import test from 'ava';
-import { ForeignClaims, markOf } from '../../src/bgp/claims.ts';
+import { ForeignClaims } from '../../src/bgp/claims.ts';
 import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
+import { routerMark } from '../../src/bgp/marks.ts';
 import type { InRoute, RibPeer } from '../../src/bgp/rib.ts';
 import { bestPaths, Rib } from '../../src/bgp/rib.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { ipv4ToNumber } from '../../src/model/address.ts';
-import type { ClaimLevel, ForeignClaim } from '../../src/model/hosts.ts';
+import type { ClaimLevel, ForeignClaim, ForeignShadow } from '../../src/model/hosts.ts';
 
 const DEFAULT = '0.0.0.0/0' as Prefix;
 
@@ -204,6 +205,7 @@ test('a next hop that becomes reachable makes its routes usable', (t) => {
 
 function claims(policy: { sharedAs?: boolean; announced?: ClaimLevel } = {}) {
   const emitted: ForeignClaim[] = [];
+  const shadows: ForeignShadow[] = [];
   const tracker = new ForeignClaims(
     {
       localAs: () => 65001,
@@ -213,9 +215,9 @@ function claims(policy: { sharedAs?: boolean; announced?: ClaimLevel } = {}) {
       announced: () => policy.announced,
       isOurs: (address) => address === '192.0.2.2',
     },
-    (claim) => emitted.push(claim),
+    { claim: (claim) => emitted.push(claim), shadow: (shadow) => shadows.push(shadow) },
   );
-  return { tracker, emitted };
+  return { tracker, emitted, shadows };
 }
 
 const path = (...asns: number[]): PathAttributes => ({ origin: 2, asPath: [{ type: 'AS_SEQUENCE', asns }] });
@@ -239,9 +241,9 @@ test('two gateways tell the same claim: one emission, gone when neither tells it
   const { tracker, emitted } = claims();
   tracker.update(G, message(['10.10.10.4/32'], G, path(65000, 65002)));
   tracker.update(G2, message(['10.10.10.4/32'], G2, path(64999, 65002)));
-  tracker.drop(G);
+  tracker.withdraw(G, ['10.10.10.4/32' as Prefix]);
   t.is(emitted.length, 1);
-  tracker.drop(G2);
+  tracker.withdraw(G2, ['10.10.10.4/32' as Prefix]);
   t.is(emitted[1]!.level, undefined);
   t.is(tracker.size, 0);
 });
@@ -254,7 +256,7 @@ test('a claim of a directly connected other names its next hop', (t) => {
 
 const marked = (router: string): PathAttributes => ({
   ...path(65000, 65001),
-  largeCommunities: [[65001, 1, 2], markOf(65001, router as Address)],
+  largeCommunities: [[65001, 1, 2], routerMark(65001, router as Address)],
 });
 
 test('our own route that comes back is no claim', (t) => {

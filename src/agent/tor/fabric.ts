@@ -12,7 +12,7 @@ import { neighborEvent, serverSessionEvent, sessionEvent } from '../control/sess
 import type { EventLog, NewEvent } from '../events.ts';
 import { LearnedTables } from './fabric/learned-tables.ts';
 import { Resets } from './fabric/resets.ts';
-import type { Outside, Protocol, Readiness, Speakers } from './fabric/types.ts';
+import { type Outside, type Protocol, type Readiness, type Speakers, waysOf } from './fabric/types.ts';
 import { Uplinks } from './fabric/uplinks.ts';
 import { Upstream } from './fabric/upstream.ts';
 
@@ -84,7 +84,7 @@ export class Fabric implements Speakers {
         onServerSession: (change) => record(serverSessionEvent(change)),
         onSession: (change) => {
           if (change.to === 'Established') this.#resets.forget(`BGP neighbour ${change.neighbor}`);
-          this.#upstream.sessionChanged('bgp', change.to === 'Established', change.at);
+          if (!change.observer) this.#upstream.sessionChanged('bgp', change.to === 'Established', change.at);
           record(sessionEvent(change));
         },
       });
@@ -112,7 +112,7 @@ export class Fabric implements Speakers {
   configure(settings: BgpSettings): void {
     const { bgp } = this;
     if (!bgp) return;
-    const before = bgp.sessions();
+    const before = waysOf(bgp);
     for (const { neighbor, interface: port, state } of before) {
       if (state === 'Established' && port !== undefined) this.#resets.expect(`BGP neighbour ${neighbor}`, port);
     }

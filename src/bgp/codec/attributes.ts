@@ -29,6 +29,8 @@ export const ATTRIBUTE = {
   AS4_PATH: 17,
   AS4_AGGREGATOR: 18,
   LARGE_COMMUNITIES: 32,
+  /** RFC 2042: development. Read in `update.ts`, and only where facts of ports were agreed on. */
+  PORT_FACT: 255,
 } as const;
 
 const WELL_KNOWN = FLAG.transitive;

@@ -5,7 +5,10 @@ import { Reader } from './reader.ts';
 import { Writer } from './writer.ts';
 
 /** RFC 5492 §4 and the registry of capability codes. */
-const CAPABILITY = { multiprotocol: 1, routeRefresh: 2, gracefulRestart: 64, fourOctetAs: 65 } as const;
+const CAPABILITY = { multiprotocol: 1, routeRefresh: 2, gracefulRestart: 64, fourOctetAs: 65, role: 239 } as const;
+/** Version 1, and the one role there is. */
+const ROLE_VERSION = 1;
+const ROLE_OBSERVER = 1;
 const PARAMETER_CAPABILITIES = 2;
 /** RFC 9072 §2: in place of the first parameter's type, says that lengths have two octets. */
 const PARAMETER_EXTENDED = 255;
@@ -52,6 +55,9 @@ function readCapability(code: number, value: Uint8Array): Capability {
   if (code === CAPABILITY.fourOctetAs && value.length === 4) return { code: 'four-octet-as', asn: reader.u32() };
   if (code === CAPABILITY.gracefulRestart && value.length >= 2 && (value.length - 2) % 4 === 0) {
     return readGracefulRestart(reader);
+  }
+  if (code === CAPABILITY.role && value.length >= 2 && value[0] === ROLE_VERSION && value[1] === ROLE_OBSERVER) {
+    return { code: 'observer' };
   }
   return { code: 'unknown', number: code, value: Uint8Array.from(value) };
 }
@@ -106,6 +112,9 @@ function writeCapability(writer: Writer, capability: Capability): void {
           .u8(family.safi)
           .u8(family.forwarding ? 0x80 : 0);
       }
+      break;
+    case 'observer':
+      writer.u8(CAPABILITY.role).u8(2).u8(ROLE_VERSION).u8(ROLE_OBSERVER);
       break;
     case 'unknown':
       writer.u8(capability.number).u8(capability.value.length).put(capability.value);

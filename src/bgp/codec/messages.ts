@@ -13,6 +13,8 @@ export const AS_TRANS = 23456;
 
 export const AFI = { ipv4: 1, ipv6: 2 } as const;
 export const SAFI_UNICAST = 1;
+/** Of the range for private use (RFC 4760 §6): facts of ports, see `facts.ts`. */
+export const SAFI_PORT_FACTS = 241;
 
 export const afiOf = (family: Family): number => (family === 4 ? AFI.ipv4 : AFI.ipv6);
 /** Undefined when it is not IPv4 or IPv6 unicast. */
@@ -35,6 +37,8 @@ export type Capability =
   | { readonly code: 'route-refresh' }
   | { readonly code: 'four-octet-as'; readonly asn: number }
   | GracefulRestartCapability
+  /** Ours, of the experimental range (RFC 8810): the sender only listens. */
+  | { readonly code: 'observer' }
   | { readonly code: 'unknown'; readonly number: number; readonly value: Uint8Array };
 
 /** RFC 4724 §3. With no families it says only: End-of-RIB is sent and understood. */
@@ -111,7 +115,7 @@ export interface Reach {
 }
 
 /** RFC 7606 §2; its strongest, the session reset, is a `BgpError`. */
-export type Treatment = 'attribute-discard' | 'treat-as-withdraw';
+export type Treatment = 'attribute-discard' | 'treat-as-withdraw' | 'afi-safi-disable';
 
 export interface Problem {
   readonly treatment: Treatment;
@@ -130,4 +134,14 @@ export interface UpdateMessage {
   readonly problems: readonly Problem[];
   /** RFC 4724 §2. */
   readonly endOfRib: Family | undefined;
+  /** Of SAFI 241, where it was agreed on. */
+  readonly facts?: FactsUpdate;
+}
+
+/** Facts of ports; those that are said have one value in common. */
+export interface FactsUpdate {
+  readonly withdrawn: readonly Uint8Array[];
+  readonly said: readonly Uint8Array[];
+  readonly value: Uint8Array;
+  readonly endOfRib: boolean;
 }

@@ -1,7 +1,7 @@
 import type { Address, Family, Prefix } from '../../model/address.ts';
 import { addressBytes, familyOf, makePrefix, prefixAddress, prefixLength } from '../../model/address.ts';
 import type { Reader } from './reader.ts';
-import type { Writer } from './writer.ts';
+import { Writer } from './writer.ts';
 
 /**
  * RFC 4271 §4.3: length in bits, then as many octets as hold them. Undefined when a length is greater than the
@@ -32,6 +32,12 @@ function padded(octets: Uint8Array, length: number, size: number): Prefix {
 export function writePrefix(writer: Writer, prefix: Prefix): void {
   const length = prefixLength(prefix);
   writer.u8(length).put(addressBytes(prefixAddress(prefix)).subarray(0, (length + 7) >> 3));
+}
+
+export function prefixNlri(prefix: Prefix): Uint8Array {
+  const writer = new Writer(17);
+  writePrefix(writer, prefix);
+  return writer.done();
 }
 
 /** NLRI of a host route: 5 octets for IPv4, 17 for IPv6. */

@@ -4,8 +4,17 @@ import type { WireAttributes } from './attributes.ts';
 import { ATTRIBUTE, ATTRIBUTES, FLAG } from './attributes.ts';
 import type { BgpError } from './errors.ts';
 import { bgpError, CODE, UPDATE } from './errors.ts';
-import type { PathAttributes, Problem, RawAttribute, Reach, Treatment, UpdateMessage } from './messages.ts';
-import { familyOfAfi } from './messages.ts';
+import { LONGEST_VALUE, readKeys } from './facts.ts';
+import type {
+  FactsUpdate,
+  PathAttributes,
+  Problem,
+  RawAttribute,
+  Reach,
+  Treatment,
+  UpdateMessage,
+} from './messages.ts';
+import { AFI, familyOfAfi, SAFI_PORT_FACTS } from './messages.ts';
 import { readPrefixes } from './nlri.ts';
 import { Reader } from './reader.ts';
 import { mergeFourOctet, validateAttributes } from './validate.ts';
@@ -19,6 +28,8 @@ export interface UpdateContext {
   readonly fourOctetAs: boolean;
   /** Families agreed on in the OPENs. */
   readonly families: ReadonlySet<Family>;
+  /** Facts of ports were agreed on, too. */
+  readonly portFacts?: boolean;
   readonly external: boolean;
   readonly remoteAs: number;
 }
@@ -31,6 +42,9 @@ interface Parts {
   unreach: { readonly family: Family; readonly prefixes: Prefix[] } | undefined;
   /** An attribute other than MP_UNREACH_NLRI was there (RFC 7606 §5.2). */
   other: boolean;
+  factsSaid: readonly Uint8Array[];
+  factsWithdrawn: readonly Uint8Array[] | undefined;
+  factValue: Uint8Array | undefined;
 }
 
 const reset = (subcode: number, reason: string, data?: Uint8Array): BgpError =>
@@ -51,17 +65,23 @@ export function readUpdate(body: Uint8Array, context: UpdateContext): UpdateMess
   mergeFourOctet(attributes, context.fourOctetAs);
   if (parts.unknown.length > 0) attributes.unknown = parts.unknown;
 
-  const reachable = announced.length > 0 || (reach !== undefined && reach.prefixes.length > 0);
+  const routes = announced.length > 0 || (reach !== undefined && reach.prefixes.length > 0);
+  const reachable = routes || parts.factsSaid.length > 0;
+  if (parts.factsSaid.length > 0 && !parts.factValue && !problems.some(isFactProblem)) {
+    problems.push(problem('treat-as-withdraw', 'attribute_port_fact_missing', UPDATE.missingWellKnown));
+  }
   if (reachable) problems.push(...validateAttributes(attributes, context, announced.length > 0));
   const worst = problems.find((problem) => problem.treatment === 'treat-as-withdraw');
   // RFC 7606 §5.2: with no reachable NLRI in sight it is not certain that there were none.
-  if (worst && !reachable && parts.other) return reset(worst.subcode, worst.reason, worst.data);
+  const disabled = problems.some(({ treatment }) => treatment === 'afi-safi-disable');
+  if (worst && !reachable && !disabled && parts.other) return reset(worst.subcode, worst.reason, worst.data);
 
   const reaches: Reach[] = [];
   if (announced.length > 0)
     reaches.push({ family: 4, nextHop: attributes.nextHop ?? NO_NEXT_HOP, prefixes: announced });
   if (reach && reach.prefixes.length > 0) reaches.push(reach);
   const gone = worst ? reaches.flatMap((one) => one.prefixes) : [];
+  const facts = factsOf(parts, worst !== undefined);
   return {
     type: 'UPDATE',
     withdrawn: [...withdrawn, ...(unreach?.prefixes ?? []), ...gone],
@@ -69,8 +89,24 @@ export function readUpdate(body: Uint8Array, context: UpdateContext): UpdateMess
     attributes: attributes as PathAttributes,
     problems,
     endOfRib: endOfRib(body, parts, withdrawn.length),
+    ...(facts ? { facts } : {}),
   };
 }
+
+/** What is withdrawn by bad attributes is withdrawn in this family as in others. */
+function factsOf(parts: Parts, bad: boolean): FactsUpdate | undefined {
+  const { factsSaid, factsWithdrawn, factValue, other } = parts;
+  if (factsSaid.length === 0 && !factsWithdrawn) return undefined;
+  return {
+    withdrawn: bad ? [...(factsWithdrawn ?? []), ...factsSaid] : (factsWithdrawn ?? []),
+    said: bad ? [] : factsSaid,
+    value: factValue ?? NO_VALUE,
+    endOfRib: factsWithdrawn?.length === 0 && !other,
+  };
+}
+
+const NO_VALUE = new Uint8Array(0);
+const isFactProblem = ({ reason }: Problem): boolean => reason.startsWith('attribute_port_fact');
 
 const NO_NEXT_HOP = '0.0.0.0' as Address;
 
@@ -89,6 +125,9 @@ function readAttributeList(field: Uint8Array, context: UpdateContext): Parts | B
     reach: undefined,
     unreach: undefined,
     other: false,
+    factsSaid: [],
+    factsWithdrawn: undefined,
+    factValue: undefined,
   };
   const seen = new Set<number>();
   const reader = new Reader(field);
@@ -147,6 +186,10 @@ function readOne(
       ? readReach(raw.value, whole, parts, context)
       : readUnreach(raw.value, whole, parts, context);
   }
+  if (raw.type === ATTRIBUTE.PORT_FACT && context.portFacts) {
+    readFactValue(raw, whole, parts);
+    return undefined;
+  }
   const row = ATTRIBUTES.get(raw.type);
   if (!row) {
     if (!(raw.flags & FLAG.optional)) {
@@ -175,10 +218,17 @@ function readOne(
 /** RFC 4760 §3. */
 function readReach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: UpdateContext): BgpError | undefined {
   const reader = new Reader(value);
-  const family = familyOfAfi(reader.u16(), reader.u8());
+  const [afi, safi] = [reader.u16(), reader.u8()];
+  const family = familyOfAfi(afi, safi);
   const nextHop = reader.take(reader.u8());
   reader.u8();
   if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_reach_length', Uint8Array.from(whole));
+  if (context.portFacts && isFacts(afi, safi)) {
+    const keys = nextHop.length === 4 || nextHop.length >= 16 ? readKeys(reader) : undefined;
+    if (keys) parts.factsSaid = keys;
+    else disableFacts(parts);
+    return undefined;
+  }
   if (!family || !context.families.has(family)) {
     parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
     return undefined;
@@ -197,8 +247,15 @@ function readReach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: 
 /** RFC 4760 §4. */
 function readUnreach(value: Uint8Array, whole: Uint8Array, parts: Parts, context: UpdateContext): BgpError | undefined {
   const reader = new Reader(value);
-  const family = familyOfAfi(reader.u16(), reader.u8());
+  const [afi, safi] = [reader.u16(), reader.u8()];
+  const family = familyOfAfi(afi, safi);
   if (reader.overrun) return reset(UPDATE.optionalAttribute, 'mp_unreach_length', Uint8Array.from(whole));
+  if (context.portFacts && isFacts(afi, safi)) {
+    const keys = readKeys(reader);
+    if (keys) parts.factsWithdrawn = keys;
+    else disableFacts(parts);
+    return undefined;
+  }
   if (!family || !context.families.has(family)) {
     parts.problems.push(problem('attribute-discard', 'family_not_negotiated', UPDATE.optionalAttribute));
     return undefined;
@@ -207,4 +264,22 @@ function readUnreach(value: Uint8Array, whole: Uint8Array, parts: Parts, context
   if (!prefixes) return reset(UPDATE.optionalAttribute, 'mp_unreach_nlri', Uint8Array.from(whole));
   parts.unreach = { family, prefixes };
   return undefined;
+}
+
+const isFacts = (afi: number, safi: number): boolean => afi === AFI.ipv4 && safi === SAFI_PORT_FACTS;
+
+/**
+ * RFC 7606 §5.3 resets the session where the NLRI can't be read, or, as RFC 4760 §7 has it, ignores the family for the
+ * rest of the session. Facts are not worth the session.
+ */
+function disableFacts(parts: Parts): void {
+  parts.problems.push(problem('afi-safi-disable', 'port_facts_nlri', UPDATE.optionalAttribute));
+}
+
+function readFactValue({ flags, value }: RawAttribute, whole: Uint8Array, parts: Parts): void {
+  const bad = (reason: string, subcode: number) =>
+    parts.problems.push(problem('treat-as-withdraw', reason, subcode, Uint8Array.from(whole)));
+  if ((flags & 0xc0) !== FLAG.optional) bad('attribute_port_fact_flags', UPDATE.attributeFlags);
+  else if (value.length === 0 || value.length > LONGEST_VALUE) bad('attribute_port_fact', UPDATE.attributeLength);
+  else parts.factValue = Uint8Array.from(value);
 }

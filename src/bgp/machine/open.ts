@@ -3,7 +3,7 @@ import { ipv4ToNumber } from '../../model/address.ts';
 import type { BgpError } from '../codec/errors.ts';
 import { bgpError, CODE, OPEN } from '../codec/errors.ts';
 import type { Capability, GracefulRestartCapability, OpenMessage } from '../codec/messages.ts';
-import { AFI, AS_TRANS, familyOfAfi, SAFI_UNICAST } from '../codec/messages.ts';
+import { AFI, AS_TRANS, familyOfAfi, SAFI_PORT_FACTS, SAFI_UNICAST } from '../codec/messages.ts';
 
 export interface OpenConfig {
   readonly localAs: number;
@@ -15,6 +15,15 @@ export interface OpenConfig {
   readonly keepalive: number;
   /** What an OPEN sent now says of restarts; absent: only that End-of-RIB is sent and understood. */
   readonly restart?: (() => RestartWords | undefined) | undefined;
+  /** What an OPEN sent now says beyond what routers usually say; absent: nothing. */
+  readonly extras?: (() => OpenExtras) | undefined;
+}
+
+export interface OpenExtras {
+  /** Facts of ports are offered. */
+  readonly portFacts: boolean;
+  /** We only listen. */
+  readonly observer: boolean;
 }
 
 /** RFC 4724 §3, for all families alike. */
@@ -46,6 +55,10 @@ export interface Negotiated {
   readonly fourOctetAs: boolean;
   readonly routeRefresh: boolean;
   readonly families: ReadonlySet<Family>;
+  /** Both offered facts of ports. */
+  readonly portFacts: boolean;
+  /** The neighbour only listens. */
+  readonly observer: boolean;
   /** Undefined without the capability: then it may not send End-of-RIB either (RFC 4724 §3). */
   readonly restart: NeighborRestart | undefined;
 }
@@ -58,6 +71,9 @@ export function ourOpen(config: OpenConfig): OpenMessage {
     { code: 'four-octet-as', asn: config.localAs },
     ourRestart(config.restart?.()),
   ];
+  const extras = config.extras?.();
+  if (extras?.portFacts) capabilities.push({ code: 'multiprotocol', afi: AFI.ipv4, safi: SAFI_PORT_FACTS });
+  if (extras?.observer) capabilities.push({ code: 'observer' });
   return {
     type: 'OPEN',
     version: 4,
@@ -107,6 +123,10 @@ export function negotiate(open: OpenMessage, config: OpenConfig): Negotiated | B
     routeRefresh: open.capabilities.some((capability) => capability.code === 'route-refresh'),
     // RFC 4760 §8: a speaker without the capability speaks IPv4 unicast.
     families: new Set<Family>(multiprotocol.length === 0 ? [4] : families),
+    portFacts:
+      (config.extras?.().portFacts ?? false) &&
+      multiprotocol.some(({ afi, safi }) => afi === AFI.ipv4 && safi === SAFI_PORT_FACTS),
+    observer: open.capabilities.some(({ code }) => code === 'observer'),
     restart: restartOf(open),
   };
 }

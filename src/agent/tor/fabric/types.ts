@@ -1,4 +1,4 @@
-import type { Speaker as BgpSpeaker } from '../../../bgp/index.ts';
+import type { Speaker as BgpSpeaker, SessionView } from '../../../bgp/index.ts';
 import type { Announcer } from '../../../model/hosts.ts';
 import type { Speaker as OspfSpeaker } from '../../../ospf/index.ts';
 
@@ -9,6 +9,10 @@ export interface Speakers {
   readonly ospf: OspfSpeaker | undefined;
   readonly bgp: BgpSpeaker | undefined;
 }
+
+/** BGP sessions that can be ways to the fabric: not those with who only listens. */
+export const waysOf = (bgp: BgpSpeaker | undefined): SessionView[] =>
+  bgp?.sessions().filter(({ observer }) => !observer) ?? [];
 
 export interface Readiness {
   readonly ready: boolean;

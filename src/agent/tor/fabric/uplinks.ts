@@ -4,7 +4,7 @@ import { type LinkState, onLink, type Port } from '../../../model/ports.ts';
 import { type DefaultRouteState, DefaultRoutes } from './default-route.ts';
 import type { LearnedTables } from './learned-tables.ts';
 import type { Resets } from './resets.ts';
-import type { Outside, Readiness, Speakers } from './types.ts';
+import { type Outside, type Readiness, type Speakers, waysOf } from './types.ts';
 import { OSPF_SETTLE } from './upstream.ts';
 
 export interface UplinksOptions {
@@ -37,7 +37,7 @@ export class Uplinks {
   adjacency(port: string): Readiness {
     const { speakers, resets } = this.#options;
     if (speakers.ospf?.adjacencyUp(port)) return { ready: true, reason: 'OSPF neighbour is Full' };
-    for (const { interface: name, neighbor, state, restarting } of speakers.bgp?.sessions() ?? []) {
+    for (const { interface: name, neighbor, state, restarting } of waysOf(speakers.bgp)) {
       if (name !== port) continue;
       if (state === 'Established') return { ready: true, reason: `BGP neighbour ${neighbor} is Established` };
       if (restarting) return { ready: true, reason: `BGP neighbour ${neighbor} restarts gracefully` };
@@ -51,7 +51,7 @@ export class Uplinks {
   neighboursOn(port: Port): Address[] {
     const { ospf, bgp } = this.#options.speakers;
     const found: Address[] = [];
-    for (const { neighbor, interface: name } of bgp?.sessions() ?? []) {
+    for (const { neighbor, interface: name } of waysOf(bgp)) {
       if (name === port.name || (name === undefined && onLink(port, neighbor))) found.push(neighbor);
     }
     for (const { interface: name, address } of ospf?.neighbors() ?? []) if (name === port.name) found.push(address);
@@ -95,8 +95,7 @@ export class Uplinks {
     const { clock, speakers, resets } = this.#options;
     const reset = resets.on(port);
     if (reset !== undefined) return `${reset} was reset by a reload`;
-    for (const { interface: name, neighbor, state, restarting, initialRoutesReceived } of speakers.bgp?.sessions() ??
-      []) {
+    for (const { interface: name, neighbor, state, restarting, initialRoutesReceived } of waysOf(speakers.bgp)) {
       if (name !== port) continue;
       if (restarting) return `BGP neighbour ${neighbor} restarts gracefully`;
       if (state === 'Established' && !initialRoutesReceived) return `BGP neighbour ${neighbor} is telling its routes`;

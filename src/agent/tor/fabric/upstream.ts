@@ -2,7 +2,7 @@ import type { Address } from '../../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../../model/clock.ts';
 import { isUp, type LinkState, onLink } from '../../../model/ports.ts';
 import type { LearnedTables } from './learned-tables.ts';
-import type { Outside, Protocol, Readiness, Speakers } from './types.ts';
+import { type Outside, type Protocol, type Readiness, type Speakers, waysOf } from './types.ts';
 
 /** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
 const NO_ROUTES_WAIT = 10_000;
@@ -107,7 +107,7 @@ export class Upstream {
     const { ospf, bgp } = this.#options.speakers;
     return protocol === 'ospf'
       ? (ospf?.neighbors().some((neighbor) => neighbor.state === 'Full') ?? false)
-      : (bgp?.sessions().some((session) => session.state === 'Established') ?? false);
+      : waysOf(bgp).some((session) => session.state === 'Established');
   }
 
   /** What is still to come beside a session that is of use. */
@@ -119,7 +119,7 @@ export class Upstream {
       if (!verdict.ready) return verdict.reason;
     }
     const up = [...links.ports()].filter(isUp);
-    for (const { neighbor, interface: name, state, initialRoutesReceived } of speakers.bgp?.sessions() ?? []) {
+    for (const { neighbor, interface: name, state, initialRoutesReceived } of waysOf(speakers.bgp)) {
       if (state === 'Established' && initialRoutesReceived) continue;
       const reachable = up.some((port) => port.name === name || onLink(port, neighbor));
       if (reachable) return `BGP: waiting for ${neighbor} too`;
@@ -129,8 +129,8 @@ export class Upstream {
 
   #initialRoutesReceived(): boolean {
     const bgp = this.#options.speakers.bgp!;
-    return bgp
-      .sessions()
-      .some((session) => session.state === 'Established' && bgp.initialRoutesReceived(session.neighbor as Address));
+    return waysOf(bgp).some(
+      (session) => session.state === 'Established' && bgp.initialRoutesReceived(session.neighbor as Address),
+    );
   }
 }
