@@ -54,6 +54,7 @@ export class OspfSpeaker implements Speaker {
       prefixes: options.prefixes,
       originateDefault: options.originateDefault,
       observer: options.observer,
+      backups: options.backups,
       stubNetworks: (options.stubNetworks ?? [])
         .filter(({ prefix }) => familyOf(prefix) === 4)
         .map(({ prefix, metric }) => ({

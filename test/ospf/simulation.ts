@@ -6,7 +6,13 @@ import { decodePacket, encodePacket, packUpdates, type U32 } from 'node-ospf-lsa
 import { type Address, ipv4ToNumber, parseAddress, parseMac, parsePrefix } from '../../src/model/address.ts';
 import type { ForeignClaim, HostRoute, LearnedRoute } from '../../src/model/hosts.ts';
 import type { NetworkType, OspfAnnounce } from '../../src/ospf/index.ts';
-import { AllDRouters, AllSPFRouters, type Effect, type OspfEvent } from '../../src/ospf/machine/core.ts';
+import {
+  AllDRouters,
+  AllSPFRouters,
+  type Effect,
+  type MachineOptions,
+  type OspfEvent,
+} from '../../src/ospf/machine/core.ts';
 import { currentAge } from '../../src/ospf/machine/lsdb.ts';
 import { OspfMachine } from '../../src/ospf/machine/machine.ts';
 
@@ -21,6 +27,8 @@ export const ip = (text: string): U32 => ipv4ToNumber(address(text));
 export function host(text: string, level: 0 | 1 | 2 = 0): HostRoute {
   return { address: address(text), interface: 'A1', ifindex: 9, mac: parseMac('02:00:00:00:00:01')!, level };
 }
+
+export const shadow = (text: string): HostRoute => ({ ...host(text), shadow: true });
 
 /** A small generator of chances (mulberry32). */
 export function chance(seed: number): () => number {
@@ -56,7 +64,7 @@ export class Wire {
   }
 }
 
-export interface RouterOptions {
+export interface RouterOptions extends Pick<MachineOptions, 'backups' | 'observer' | 'originateDefault'> {
   readonly announce?: OspfAnnounce;
   readonly prefixes?: readonly string[];
   readonly hello?: number;
@@ -99,6 +107,9 @@ export class Router {
       prefixes: (options.prefixes ?? ['10.10.10.0/24']).map((text) => parsePrefix(text)!),
       stubNetworks: [],
       random: world.random,
+      backups: options.backups,
+      observer: options.observer,
+      originateDefault: options.originateDefault,
       ...(options.minLsArrival === undefined ? {} : { minLsArrival: options.minLsArrival }),
       ...(options.earlyArrivals === undefined ? {} : { earlyArrivals: options.earlyArrivals }),
     });

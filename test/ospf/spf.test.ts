@@ -1,6 +1,7 @@
 import test from 'ava';
 import { encodeLsa, type Lsa, type LsaBody, LsaType, type RouterLink, RouterLinkType } from 'node-ospf-lsa';
-import { computeRoutes, RouteTable, type SpfInterface } from '../../src/ospf/machine/spf.ts';
+import { RouteTable } from '../../src/ospf/machine/route-table.ts';
+import { computeRoutes, type SpfInterface } from '../../src/ospf/machine/spf.ts';
 import { ip } from './simulation.ts';
 
 const US = ip('10.255.0.1');

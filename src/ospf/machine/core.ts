@@ -21,7 +21,8 @@ import type {
 import type { ClaimSink, Claims } from './claims.ts';
 import type { Deadline, Deadlines } from './deadlines.ts';
 import type { HeardFacts } from './heard-facts.ts';
-import type { RouteTable } from './spf.ts';
+import type { RouteTable } from './route-table.ts';
+import type { SpfResult } from './spf.ts';
 
 export const AllSPFRouters = 0xe0000005;
 export const AllDRouters = 0xe0000006;
@@ -268,6 +269,8 @@ export interface MachineSettings {
 }
 
 export interface MachineOptions extends MachineSettings {
+  /** Hosts are learned with `LearnedRoute.backup`; not when absent. */
+  readonly backups?: boolean | undefined;
   readonly routerId: U32;
   readonly stubNetworks: readonly { readonly network: U32; readonly mask: U32; readonly metric: number }[];
   readonly random: () => number;
@@ -336,6 +339,12 @@ export interface Core {
   readonly leavers: Address[];
   readonly settleTimer: Deadline;
   readonly spfTimer: Deadline;
+  /** What the last SPF found. */
+  spf: SpfResult | undefined;
+  /** External LSAs of others by the host that they are for; hosts whose way is to be found anew. */
+  readonly hostExternals: Map<U32, Set<LsdbEntry>>;
+  readonly staleHosts: Set<U32>;
+  readonly hostsTimer: Deadline;
   spfAt: Instant;
   spfHold: number;
 

@@ -17,7 +17,7 @@ import { floodDestination } from './flooding.ts';
 import { databaseFor, isMaxAge } from './lsdb.ts';
 import { hostMetric } from './metrics.ts';
 import { flush, originate } from './origination.ts';
-import { scheduleSpf } from './routing.ts';
+import { ownershipChanged } from './routing.ts';
 
 export const HOST_MASK = 0xffffffff;
 
@@ -101,11 +101,6 @@ function sameWords(core: Core, before: HostRoute, after: HostRoute): boolean {
     metricOf(core, before) === metricOf(core, after) &&
     (core.options.announce.as === 'stub-link' || tagOf(before) === tagOf(after))
   );
-}
-
-/** Hosts of ours that are no shadows have no learned route: with a claim of somebody else's in the database, one appears or goes. */
-function ownershipChanged(core: Core, id: U32, now: Instant): void {
-  if (core.claims.has(id)) scheduleSpf(core, now);
 }
 
 export function announceHost(core: Core, record: HostRecord, now: Instant): void {

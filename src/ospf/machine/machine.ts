@@ -40,14 +40,14 @@ import { receiveHello, sendGoodbye } from './hello.ts';
 import { announceHost, applyHosts, bookFlushes } from './hosts.ts';
 import { selfOriginated, settle } from './inheritance.ts';
 import { interfaceEvent, linkEvent } from './links.ts';
-import { isOpaque, newDatabase, sweepMaxAged } from './lsdb.ts';
+import { newDatabase, sweepMaxAged } from './lsdb.ts';
 import { neighborTransition } from './neighbor.ts';
 import { flushAll, refresh } from './origination.ts';
 import { reconfigure } from './reconfigure.ts';
 import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
-import { claimSink, factChanged, runSpf, scheduleSpf } from './routing.ts';
-import { RouteTable } from './spf.ts';
+import { RouteTable } from './route-table.ts';
+import { claimSink, lsaChanged, runSpf, scheduleSpf, updateHosts } from './routing.ts';
 import { networkChanged, originateDirty, routerChanged } from './topology.ts';
 
 /** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
@@ -120,6 +120,7 @@ export class OspfMachine {
       defaultChanged(core, now);
     }
     originateDirty(core, now);
+    if (event.kind !== 'hosts') updateHosts(core);
     drainFloods(core, now);
     const effects = core.effects;
     core.effects = [];
@@ -186,6 +187,11 @@ function createCore(options: MachineOptions): Core {
     leavers: [],
     settleTimer: deadline((at) => settle(core, at)),
     spfTimer: deadline((at) => runSpf(core, at)),
+    spf: undefined,
+    hostExternals: new Map(),
+    staleHosts: new Set(),
+    // A turn of its own: the event's end does what is due.
+    hostsTimer: deadline(() => {}),
     spfAt: Number.NEGATIVE_INFINITY,
     spfHold: 0,
     neighborEvent: (neighbor, event, now, reason) => neighborEvent(core, neighbor, event, now, reason ?? event),
@@ -196,13 +202,7 @@ function createCore(options: MachineOptions): Core {
     },
     databaseChanged(entry, before, after, now) {
       if (entry.self && entry.lsa.body.kind === 'external') return;
-      // What an opaque LSA says is no route; whether its router can be reached changes with others.
-      if (isOpaque(entry.lsa.header.type)) {
-        if (!entry.self) factChanged(core, entry, before, after, now);
-        return;
-      }
-      if (!entry.self) core.claims.lsaChanged(entry.key, before, after, core.claimSink);
-      scheduleSpf(core, now);
+      lsaChanged(core, entry, before, after, now);
     },
   };
   for (const each of options.interfaces) addInterface(core, each);

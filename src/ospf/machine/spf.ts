@@ -1,6 +1,6 @@
 /**
  * Routes from the link state database, RFC 2328 §16: shortest path tree per area (§16.1), inter-area routes from
- * summaries (§16.2), externals (§16.4, RFC 3101 §2.5). A pure function of its input; equal paths are all kept.
+ * summaries (§16.2), then externals (`externals.ts`). A pure function of its input; equal paths are all kept.
  *
  * Left out, because a leaf at the edge of the fabric has no use for it: virtual links, TOS, and being an area border
  * router ourselves.
@@ -15,8 +15,8 @@ import {
   RouterLinkType,
   type U32,
 } from 'node-ospf-lsa';
-import { ipv4FromNumber, makePrefix, type Prefix } from '../../model/address.ts';
-import type { LearnedRoute, NextHop } from '../../model/hosts.ts';
+import { addExternals, type RouterPath, type Tree } from './externals.ts';
+import { type Hop, merge, PathKind, Paths, type Route } from './paths.ts';
 
 export interface SpfInterface {
   readonly name: string;
@@ -36,29 +36,12 @@ export interface SpfInput {
   readonly routerId: U32;
   readonly areas: readonly SpfArea[];
   readonly externals: Iterable<Lsa>;
+  /** Keep what would be used without the best path to a host; not when absent. */
+  readonly backups?: boolean;
 }
 
-/** §11: the order of preference between kinds of path. */
-const PathKind = { intra: 0, inter: 1, external1: 2, external2: 3 } as const;
-
-interface Hop {
-  readonly interface: string;
-  /** 0: the destination is on the link itself. */
-  readonly via: U32;
-}
-
-interface Route {
-  readonly network: U32;
-  readonly mask: U32;
-  readonly kind: number;
-  readonly metric: number;
-  /** E2: the cost of the way to the announcer, which breaks ties. */
-  readonly inner: number;
-  readonly hops: readonly Hop[];
-}
-
-export interface SpfResult {
-  readonly routes: ReadonlyMap<string, Route>;
+export interface SpfResult extends Tree {
+  readonly routes: Paths;
   readonly reachable: ReadonlySet<U32>;
   /** Of each router its own addresses on links to other routers; those that the other end confirms, where there are any. */
   readonly addresses: ReadonlyMap<U32, readonly U32[]>;
@@ -72,17 +55,11 @@ interface Vertex {
   hops: Hop[];
 }
 
-interface RouterPath {
-  readonly distance: number;
-  readonly hops: readonly Hop[];
-  readonly flags: number;
-  readonly kind: number;
-}
-
 export function computeRoutes(input: SpfInput): SpfResult {
-  const routes = new Map<string, Route>();
+  const { routerId: root, backups = false } = input;
+  const internal = new Paths(backups);
   const routers = new Map<U32, RouterPath>();
-  const reachable = new Set<U32>([input.routerId]);
+  const reachable = new Set<U32>([root]);
   const addresses = new Map<U32, U32[]>();
   const summaries: Lsa[] = [];
   const externals: Lsa[] = [];
@@ -96,12 +73,19 @@ export function computeRoutes(input: SpfInput): SpfResult {
       else if (type === LsaType.SummaryNetwork || type === LsaType.SummaryAsbr) summaries.push(lsa);
       else if (type === LsaType.Nssa) externals.push(lsa);
     }
-    intraArea(input.routerId, area, database, routes, routers, reachable, addresses);
+    intraArea(root, area, database, { internal, routers, reachable, addresses });
   }
-  interArea(input.routerId, summaries, routes, routers, reachable);
+  interArea(root, summaries, internal, routers, reachable);
   for (const lsa of input.externals) if (lsa.header.type === LsaType.AsExternal) externals.push(lsa);
-  external(input.routerId, externals, routes, routers);
-  return { routes, reachable, addresses };
+  const tree = { root, internal, routers, backups };
+  return { ...tree, routes: addExternals(tree, externals), reachable, addresses };
+}
+
+interface Found {
+  readonly internal: Paths;
+  readonly routers: Map<U32, RouterPath>;
+  readonly reachable: Set<U32>;
+  readonly addresses: Map<U32, U32[]>;
 }
 
 const routerVertex = (id: U32): string => `r${id}`;
@@ -113,10 +97,7 @@ function intraArea(
   root: U32,
   area: SpfArea,
   database: ReadonlyMap<string, Lsa>,
-  routes: Map<string, Route>,
-  routers: Map<U32, RouterPath>,
-  reachable: Set<U32>,
-  addresses: Map<U32, U32[]>,
+  { internal, routers, reachable, addresses }: Found,
 ): void {
   const own = database.get(routerVertex(root));
   if (!own) return;
@@ -144,7 +125,7 @@ function intraArea(
     if (vertex.lsa.body.kind === 'network') {
       const { mask } = vertex.lsa.body;
       const network = (vertex.lsa.header.linkStateId & mask) >>> 0;
-      offer(routes, route(network, mask, PathKind.intra, vertex.distance, 0, vertex.hops));
+      internal.offer(route(network, mask, PathKind.intra, vertex.distance, 0, vertex.hops));
     } else if (vertex.lsa.body.kind === 'router') {
       const id = vertex.lsa.header.advertisingRouter;
       reachable.add(id);
@@ -154,7 +135,7 @@ function intraArea(
         if (link.type !== RouterLinkType.Stub) continue;
         const network = (link.linkId & link.linkData) >>> 0;
         const hops = id === root ? connected(area, network, link.linkData) : vertex.hops;
-        offer(routes, route(network, link.linkData, PathKind.intra, vertex.distance + link.metric, 0, hops));
+        internal.offer(route(network, link.linkData, PathKind.intra, vertex.distance + link.metric, 0, hops));
       }
     }
   }
@@ -242,7 +223,7 @@ function ownAddresses(vertex: Vertex, done: ReadonlyMap<string, Vertex>): U32[] 
 function interArea(
   root: U32,
   summaries: readonly Lsa[],
-  routes: Map<string, Route>,
+  internal: Paths,
   routers: Map<U32, RouterPath>,
   reachable: Set<U32>,
 ): void {
@@ -257,66 +238,13 @@ function interArea(
       noteRouter(routers, header.linkStateId, { distance: metric, hops: border.hops, flags: 0x02, kind: 1 });
     } else {
       const network = (header.linkStateId & body.mask) >>> 0;
-      offer(routes, route(network, body.mask, PathKind.inter, metric, 0, border.hops));
+      internal.offer(route(network, body.mask, PathKind.inter, metric, 0, border.hops));
     }
   }
 }
-
-// ---- §16.4
-
-function external(
-  root: U32,
-  externals: readonly Lsa[],
-  routes: Map<string, Route>,
-  routers: ReadonlyMap<U32, RouterPath>,
-): void {
-  const internal = new Map(routes);
-  const lengths = [...new Set(Array.from(internal.values(), ({ mask }) => mask))].sort((a, b) => b - a);
-  for (const { header, body } of externals) {
-    if (body.kind !== 'external' || lsaAge(header) >= MaxAge || body.metric >= LSInfinity) continue;
-    if (header.advertisingRouter === root) continue;
-    const asbr = routers.get(header.advertisingRouter);
-    if (!asbr) continue;
-    let { distance, hops } = asbr;
-    if (body.forwardingAddress !== 0) {
-      const towards = lookUp(internal, lengths, body.forwardingAddress);
-      if (!towards) continue;
-      distance = towards.metric;
-      hops = towards.hops.map((hop) => (hop.via === 0 ? { ...hop, via: body.forwardingAddress } : hop));
-    }
-    if (hops.length === 0) continue;
-    const network = (header.linkStateId & body.mask) >>> 0;
-    offer(
-      routes,
-      body.metricType === 1
-        ? route(network, body.mask, PathKind.external1, distance + body.metric, 0, hops)
-        : route(network, body.mask, PathKind.external2, body.metric, distance, hops),
-    );
-  }
-}
-
-function lookUp(routes: ReadonlyMap<string, Route>, masks: readonly U32[], address: U32): Route | undefined {
-  for (const mask of masks) {
-    const found = routes.get(routeKey((address & mask) >>> 0, mask));
-    if (found) return found;
-  }
-  return undefined;
-}
-
-// ---- what is better
 
 function route(network: U32, mask: U32, kind: number, metric: number, inner: number, hops: readonly Hop[]): Route {
   return { network, mask, kind, metric, inner, hops };
-}
-
-const routeKey = (network: U32, mask: U32): string => `${network}/${mask}`;
-
-function offer(routes: Map<string, Route>, fresh: Route): void {
-  const key = routeKey(fresh.network, fresh.mask);
-  const known = routes.get(key);
-  const order = known ? known.kind - fresh.kind || known.metric - fresh.metric || known.inner - fresh.inner : 1;
-  if (order > 0) routes.set(key, fresh);
-  else if (order === 0) routes.set(key, { ...fresh, hops: merge(known!.hops, fresh.hops) });
 }
 
 function noteRouter(routers: Map<U32, RouterPath>, id: U32, fresh: RouterPath): void {
@@ -324,76 +252,4 @@ function noteRouter(routers: Map<U32, RouterPath>, id: U32, fresh: RouterPath): 
   const order = known ? known.kind - fresh.kind || known.distance - fresh.distance : 1;
   if (order > 0) routers.set(id, fresh);
   else if (order === 0) routers.set(id, { ...fresh, hops: merge(known!.hops, fresh.hops) });
-}
-
-function merge(a: readonly Hop[], b: readonly Hop[]): Hop[] {
-  const merged = [...a];
-  for (const hop of b) {
-    if (!merged.some((known) => known.interface === hop.interface && known.via === hop.via)) merged.push(hop);
-  }
-  return merged;
-}
-
-// ---- the table that the kernel follows
-
-/** Remembers what was handed out, so that each computation yields differences only. */
-export class RouteTable {
-  #current = new Map<string, LearnedRoute>();
-
-  /** Routes on the link itself are the kernel's own and left out, as are those that `ours` names. */
-  update(result: SpfResult, ours: (network: U32, mask: U32) => boolean): LearnedRoute[] {
-    const next = new Map<string, LearnedRoute>();
-    const changes: LearnedRoute[] = [];
-    // Thousands of hosts share the next hops of the router that announces them: texts are made once.
-    const texts = new Map<readonly Hop[], readonly NextHop[]>();
-    for (const [key, { network, mask, metric, hops }] of result.routes) {
-      if (hops.length === 0 || ours(network, mask)) continue;
-      let nextHops = texts.get(hops);
-      if (!nextHops) {
-        nextHops = hops.some(({ via }) => via === 0) ? [] : hopTexts(hops);
-        texts.set(hops, nextHops);
-      }
-      if (nextHops.length === 0) continue;
-      const before = this.#current.get(key);
-      if (before && before.metric === metric && sameHops(before.nextHops, nextHops)) {
-        next.set(key, before);
-        continue;
-      }
-      const learned = { prefix: before?.prefix ?? prefixOf(network, mask), nextHops, metric };
-      next.set(key, learned);
-      changes.push(learned);
-    }
-    for (const [key, { prefix, metric }] of this.#current) {
-      if (!next.has(key)) changes.push({ prefix, nextHops: [], metric });
-    }
-    this.#current = next;
-    return changes;
-  }
-
-  routes(): Iterable<LearnedRoute> {
-    return this.#current.values();
-  }
-}
-
-const textOf = (hop: NextHop): string => `${hop.interface} ${hop.via}`;
-
-function hopTexts(hops: readonly Hop[]): NextHop[] {
-  return hops
-    .map((hop): NextHop => ({ via: ipv4FromNumber(hop.via), interface: hop.interface }))
-    .sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
-}
-
-function sameHops(a: readonly NextHop[], b: readonly NextHop[]): boolean {
-  return a === b || (a.length === b.length && a.every((hop, index) => textOf(hop) === textOf(b[index]!)));
-}
-
-function prefixOf(network: U32, mask: U32): Prefix {
-  const bytes = Uint8Array.of(network >>> 24, network >>> 16, network >>> 8, network);
-  return makePrefix(bytes, popcount(mask));
-}
-
-function popcount(mask: U32): number {
-  let bits = 0;
-  for (let value = mask; value !== 0; value = (value << 1) >>> 0) bits += value >>> 31;
-  return bits;
 }
