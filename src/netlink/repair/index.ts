@@ -18,6 +18,7 @@ import { isUp, type PortChange } from '../../model/ports.ts';
 import type { GuardMemory } from '../frames/index.ts';
 import { HostRouteInstaller } from '../host-routes.ts';
 import { type PortTable, tableOf } from '../installing.ts';
+import { DOOR } from '../waiting-room.ts';
 import { BackupRoutes, type Tunnel } from './backups.ts';
 import { openRepairDevice, tunnelCounts } from './device.ts';
 import { type ExitTables, ensureExitRules } from './exit.ts';
@@ -100,7 +101,8 @@ export class RepairPath {
   /** A backup for this host over the tunnel to `twin`. In the kernel after `flush`. */
   install(host: Pick<HostRoute, 'address' | 'ifindex' | 'interface'>, twin: string): void {
     const { links } = this.#surroundings;
-    this.#linkdown.cover(host.interface, host.ifindex);
+    // Packets wait there, whatever the carrier.
+    if (host.interface !== DOOR) this.#linkdown.cover(host.interface, host.ifindex);
     this.#backups.want(host.address, { twin, table: tableOf(links, host.ifindex, this.#options.table) });
   }
 

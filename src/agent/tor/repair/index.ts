@@ -1,0 +1,1 @@
+export { Repair, type RepairKernel, tunnelSource } from './repair.ts';
