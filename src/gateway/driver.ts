@@ -1,0 +1,164 @@
+import type { Address } from '../model/address.ts';
+import type { Clock, Instant, Timer } from '../model/clock.ts';
+import type { Log } from '../model/log.ts';
+import { type MapNews, type MapOptions, PortMap } from './machine/map.ts';
+import { recall, remembered } from './machine/memory.ts';
+import type { HistoryEntry, MapEvent, MapRow, Moment, SwitchView } from './machine/types.ts';
+import type { MapStore } from './store.ts';
+
+/**
+ * Written this long (ms) after a change, and in a map that never rests ever more rarely. What is lost with the power is
+ * history; the map itself is heard again.
+ */
+const SPACING = 2_000;
+const LONGEST_SPACING = 60_000;
+
+export interface PortMapOptions extends MapOptions {
+  readonly clock: Clock;
+  /** ms since 1970. */
+  readonly wallClock: () => number;
+  readonly log: Log;
+  readonly store: MapStore;
+  onNews(news: MapNews): void;
+}
+
+/** The map on the clock and the disk: events of one turn are judged together in the next. */
+export class GatewayMap {
+  readonly #options: PortMapOptions;
+  readonly #map: PortMap;
+  #flushTimer: Timer | undefined;
+  #dueTimer: Timer | undefined;
+  #saveTimer: Timer | undefined;
+  #saving: Promise<void> | undefined;
+  #spacing = SPACING;
+  #savedAt: Instant = Number.NEGATIVE_INFINITY;
+  #changed = false;
+  #closed = false;
+  #unsaved: string | undefined;
+
+  constructor(options: PortMapOptions) {
+    this.#options = options;
+    this.#map = new PortMap(options);
+  }
+
+  /** Takes up what an earlier life wrote; without a file, or with one that can't be used (the log says why), nothing. */
+  load(): void {
+    const { store, log } = this.#options;
+    try {
+      const values = store.read();
+      const unusable = values === undefined ? 0 : recall(this.#map, values, this.#moment());
+      if (unusable > 0) log.warn({ unusable }, 'part of the map of before can not be used');
+    } catch (error) {
+      log.warn({ err: error }, 'the map of before can not be used; starting without');
+    }
+    this.#schedule();
+  }
+
+  handle(event: MapEvent): void {
+    this.#map.handle(event, this.#moment());
+    if (this.#closed) return;
+    const { clock } = this.#options;
+    this.#flushTimer ??= clock.schedule(clock.now(), () => this.#flush());
+  }
+
+  configure(history: number): void {
+    this.#map.configure(history);
+    this.#flush();
+  }
+
+  rows(): MapRow[] {
+    this.#flush();
+    return [...this.#map.rows()];
+  }
+
+  row(address: Address): MapRow | undefined {
+    this.#flush();
+    return this.#map.row(address);
+  }
+
+  switches(): SwitchView[] {
+    this.#flush();
+    return this.#map.switchViews();
+  }
+
+  /** Oldest first. */
+  history(about?: (entry: HistoryEntry) => boolean): HistoryEntry[] {
+    this.#flush();
+    return this.#map.history.entries(about);
+  }
+
+  /** Ports of the gateway that are known, of before too. */
+  gatewayPorts(): string[] {
+    return [...this.#map.ports.all()].map(({ port }) => port);
+  }
+
+  /** Why the last attempt to write the map failed. */
+  get unsaved(): string | undefined {
+    return this.#unsaved;
+  }
+
+  counters(): Record<string, number> {
+    return this.#map.counters();
+  }
+
+  /** Writes what is known now. */
+  async close(): Promise<void> {
+    this.#flush();
+    this.#closed = true;
+    this.#flushTimer?.cancel();
+    this.#dueTimer?.cancel();
+    this.#saveTimer?.cancel();
+    await this.#saving;
+    if (this.#changed) await this.#save();
+  }
+
+  #moment(): Moment {
+    const { clock, wallClock } = this.#options;
+    return { now: clock.now(), wall: wallClock() };
+  }
+
+  #flush(): void {
+    this.#flushTimer?.cancel();
+    this.#flushTimer = undefined;
+    const news = this.#map.flush(this.#moment());
+    if (news.entries.length > 0) this.#keep();
+    if (news.entries.length + news.refusals.length > 0) this.#options.onNews(news);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#dueTimer?.cancel();
+    this.#dueTimer = undefined;
+    const due = this.#map.nextDeadline();
+    if (due === undefined || this.#closed) return;
+    this.#dueTimer = this.#options.clock.schedule(due, () => this.#flush());
+  }
+
+  #keep(): void {
+    this.#changed = true;
+    if (this.#saveTimer || this.#closed) return;
+    const { clock } = this.#options;
+    const now = clock.now();
+    const rested = now - this.#savedAt >= this.#spacing;
+    this.#spacing = rested ? SPACING : Math.min(2 * this.#spacing, LONGEST_SPACING);
+    this.#saveTimer = clock.schedule(now + this.#spacing, () => {
+      this.#saveTimer = undefined;
+      this.#saving = this.#save();
+    });
+  }
+
+  async #save(): Promise<void> {
+    await this.#saving;
+    const { store, log, clock } = this.#options;
+    this.#changed = false;
+    this.#savedAt = clock.now();
+    try {
+      await store.write(remembered(this.#map));
+      this.#unsaved = undefined;
+    } catch (error) {
+      this.#keep();
+      if (this.#unsaved === undefined) log.error({ err: error }, 'the map was not saved');
+      this.#unsaved = (error as Error).message;
+    }
+  }
+}
