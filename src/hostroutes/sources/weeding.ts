@@ -12,10 +12,10 @@ export interface WeedingOptions {
 
 /**
  * Takes out of the kernel's neighbour table what a storm has put there. The table is one for the whole box and small
- * (1,024 entries by default), and before a storm is noticed it may be full; then the kernel throws out what it has not
- * heard of for five seconds, next hops of the uplinks among them, and makes no entry any more until the forged ones are
- * as old. What makes new ones meanwhile can be kept out for IPv4 on routed ports only (see arp-guard.ts), so it is done
- * again as long as the storm lasts.
+ * (1,024 entries by default), and before a storm is noticed it may be full; then the kernel throws out what is not in
+ * use and older than five seconds, next hops of idle uplinks among them, and makes no entry any more until the forged
+ * ones are as old. What makes new ones meanwhile can be kept out for IPv4 on routed ports only (see arp-guard.ts), so it
+ * is done again as long as the storm lasts.
  */
 export class Weeding {
   readonly count = { 'neighbours.weeded': 0, 'neighbours.weeding.failed': 0 };
