@@ -20,7 +20,8 @@ export function reconfigure(core: Core, settings: MachineSettings, now: Instant)
     withdrawHosts(core, [...core.hosts.keys()]);
     bookFlushes(core, now);
   }
-  core.options = { ...core.options, ...settings };
+  // What may be absent is, unless it comes.
+  core.options = { ...core.options, originateDefault: undefined, observer: undefined, ...settings };
   if (observer !== settings.observer) for (const area of core.areas.values()) routerChanged(area, true);
   const wanted = new Map(settings.interfaces.map((each) => [each.name, each]));
   for (const iface of [...core.interfaces.values()]) {
