@@ -15,6 +15,8 @@ export interface BoxPort {
   readonly ifindex: number;
   readonly master: number;
   readonly kind: string | undefined;
+  readonly mtu: number;
+  readonly alias: string | undefined;
 }
 
 export async function readBox(): Promise<Box | Diagnosis> {

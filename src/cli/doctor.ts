@@ -6,6 +6,7 @@ import type { Diagnosis } from './diagnosis.ts';
 import { keptAddresses } from './doctor-addresses.ts';
 import { type Box, readBox, sysctl } from './doctor-box.ts';
 import { lldpAccess } from './doctor-lldp.ts';
+import { repairPath } from './doctor-repair.ts';
 import { CommandFailure } from './errors.ts';
 
 /**
@@ -36,7 +37,13 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         : [fine('ports', 'every port of the configuration exists')]),
     );
     if (tor)
-      found.push(...forwarding(tor), ...serverPorts(tor, box), ...neighbourTable(tor), ...keptAddresses(tor, box));
+      found.push(
+        ...forwarding(tor),
+        ...serverPorts(tor, box),
+        ...neighbourTable(tor),
+        ...keptAddresses(tor, box),
+        ...repairPath(tor, box),
+      );
     found.push(...addresses(loaded, box));
   }
   const socket = options.socket ?? config?.control.socket;

@@ -13,8 +13,8 @@ export const REPAIR_PORT = 4790;
 export const REPAIR_ALIAS = 'peerless repair';
 /** Whole packets of an ordinary server fit; the fabric's MTU is what fragments the outer packet then. */
 const MTU = 1500;
-/** RFC 7600: of somebody who has no IPv4 address. With none at all the kernel drops what comes in where `rp_filter` of `all` is 2. */
-const DUMMY_ADDRESS = '192.0.0.8';
+/** Link-local (RFC 3927), for nobody to use. With no address at all the kernel drops what comes in where `rp_filter` of `all` is 2. */
+const DUMMY_ADDRESS = '169.254.47.90';
 const RT_SCOPE_LINK = 253;
 
 type Requests = Pick<Rtnetlink, 'getLink' | 'addLink' | 'setLink' | 'addAddress' | 'deleteLink'>;
