@@ -40,6 +40,7 @@ const prefix6 = fc
 const capability: fc.Arbitrary<Capability> = fc.oneof(
   fc.record({ code: fc.constant('multiprotocol' as const), afi: u16, safi: u8 }),
   fc.constant({ code: 'route-refresh' as const }),
+  fc.constant({ code: 'observer' as const }),
   fc.record({ code: fc.constant('four-octet-as' as const), asn: u32 }),
   fc.record({
     code: fc.constant('graceful-restart' as const),
@@ -49,7 +50,7 @@ const capability: fc.Arbitrary<Capability> = fc.oneof(
   }),
   fc.record({
     code: fc.constant('unknown' as const),
-    number: fc.integer({ min: 100, max: 255 }),
+    number: fc.integer({ min: 100, max: 255 }).filter((number) => number !== 239),
     value: fc.uint8Array({ maxLength: 20 }),
   }),
 );

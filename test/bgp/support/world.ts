@@ -5,7 +5,8 @@ import { parseMessage } from '../../../src/bgp/codec/parser.ts';
 import type { BgpNeighborOptions, BgpOptions, SessionChange } from '../../../src/bgp/index.ts';
 import { BgpSpeaker } from '../../../src/bgp/index.ts';
 import type { Address, Family, Prefix } from '../../../src/model/address.ts';
-import type { ClaimLevel, ForeignClaim, HostRoute, LearnedRoute } from '../../../src/model/hosts.ts';
+import type { ClaimLevel, ForeignClaim, ForeignShadow, HostRoute, LearnedRoute } from '../../../src/model/hosts.ts';
+import type { HeardFact, HeardHostRoute } from '../../../src/model/port-facts.ts';
 import type { LinkState, Port } from '../../../src/model/ports.ts';
 import { MemoryNetwork, VirtualClock } from './memory.ts';
 
@@ -27,6 +28,9 @@ export class Node {
   readonly speaker: BgpSpeaker;
   readonly routes: LearnedRoute[] = [];
   readonly claims: ForeignClaim[] = [];
+  readonly shadows: ForeignShadow[] = [];
+  readonly facts: HeardFact[] = [];
+  readonly heard: HeardHostRoute[] = [];
   readonly changes: SessionChange[] = [];
   readonly ports: Map<string, Port>;
 
@@ -55,6 +59,9 @@ export class Node {
       transport: network.transport(local),
       onRoutes: (changes) => this.routes.push(...changes),
       onForeignClaim: (claim) => this.claims.push(claim),
+      onForeignShadow: (shadow) => this.shadows.push(shadow),
+      onFact: (fact) => this.facts.push(fact),
+      onHostRoute: (route) => this.heard.push(route),
       onSession: (change) => this.changes.push(change),
       ...options,
       neighbors: neighbors.map((neighbor) => ({
@@ -125,8 +132,8 @@ export const inTable = (node: Node) =>
     .sort();
 
 /** All UPDATEs among octets that were written. */
-export function updates(written: readonly Uint8Array[]): UpdateMessage[] {
-  const context = { fourOctetAs: true, families: new Set<Family>([4, 6]), external: true, remoteAs: 65001 };
+export function updates(written: readonly Uint8Array[], remoteAs = 65001): UpdateMessage[] {
+  const context = { fourOctetAs: true, families: new Set<Family>([4, 6]), external: true, remoteAs };
   return [...new Framer().push(Buffer.concat(written))]
     .map((frame) => ('body' in frame ? parseMessage(frame, context) : frame))
     .filter((message) => message.type === 'UPDATE');

@@ -1,0 +1,386 @@
+import test from 'ava';
+import { writeAttributes } from '../../src/bgp/codec/attributes.ts';
+import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
+import { hostNlri, prefixNlri } from '../../src/bgp/codec/nlri.ts';
+import { packAnnouncements, packWithdrawals } from '../../src/bgp/codec/packer.ts';
+import { packMixedAnnouncements, packMixedWithdrawals } from '../../src/bgp/codec/packer-mixed.ts';
+import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
+import { Writer } from '../../src/bgp/codec/writer.ts';
+import type { BgpOptions } from '../../src/bgp/index.ts';
+import type { Address, Family, Prefix } from '../../src/model/address.ts';
+import { addressBytes } from '../../src/model/address.ts';
+import { MemoryNetwork, VirtualClock } from './support/memory.ts';
+import { hosts, lastOf, log, Node, port, updates } from './support/world.ts';
+
+/** A gateway with three switches, each on a link of its own. */
+const NAMES = ['a', 'b', 'c'] as const;
+type Name = (typeof NAMES)[number];
+const SWITCH: Record<Name, Address> = {
+  a: '192.0.2.2' as Address,
+  b: '198.51.100.2' as Address,
+  c: '203.0.113.2' as Address,
+};
+const GATEWAY: Record<Name, Address> = {
+  a: '192.0.2.1' as Address,
+  b: '198.51.100.1' as Address,
+  c: '203.0.113.1' as Address,
+};
+const V6: Record<Name, string> = { a: '2001:db8:a::', b: '2001:db8:b::', c: '2001:db8:c::' };
+const ASN: Record<Name, number> = { a: 65001, b: 65002, c: 65003 };
+const HOST = '10.10.10.2' as Address;
+
+function scene(options: Partial<BgpOptions> = {}, present: readonly Name[] = ['a', 'b']) {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork(clock);
+  const gateway = new Node(
+    clock,
+    network,
+    GATEWAY.a,
+    {
+      asn: 65000,
+      routerId: '10.255.0.254' as Address,
+      prefixes: [],
+      propagate: true,
+      defaultOriginate: true,
+      listen: { port: 179 },
+      log,
+      ...options,
+    },
+    NAMES.map((name) => ({
+      address: SWITCH[name],
+      remoteAs: ASN[name],
+      passive: true,
+      localAddress: GATEWAY[name],
+    })),
+    NAMES.map((name, index) => port(`g${name}`, index + 1, [GATEWAY[name], 24], [`${V6[name]}1`, 64])),
+  );
+  const nodes = Object.fromEntries(
+    NAMES.map((name, index) => [
+      name,
+      new Node(
+        clock,
+        network,
+        SWITCH[name],
+        {
+          asn: ASN[name],
+          routerId: `10.255.0.${index + 1}` as Address,
+          prefixes: ['10.10.0.0/16' as Prefix, '2001:db8:10::/64' as Prefix],
+        },
+        [{ address: GATEWAY[name], remoteAs: 65000 }],
+        [port(`${name}0`, index + 1, [SWITCH[name], 24], [`${V6[name]}2`, 64])],
+      ),
+    ]),
+  ) as Record<Name, Node>;
+  gateway.speaker.start();
+  for (const name of present) nodes[name].speaker.start();
+  clock.advance(300);
+  /** What the gateway's own connection to a switch has written since it was last asked. */
+  const marks = new Map<Name, number>();
+  const written = (name: Name): UpdateMessage[] => {
+    const connection = network.connections.findLast((one) => one.open && one.remoteAddress === SWITCH[name])!;
+    const all = connection.written.slice(marks.get(name) ?? 0);
+    marks.set(name, connection.written.length);
+    return updates(all, 65000);
+  };
+  const connectionTo = (name: Name) =>
+    network.connections.findLast((one) => one.open && one.remoteAddress === SWITCH[name])!;
+  return { clock, network, gateway, ...nodes, written, connectionTo };
+}
+
+const learned = (node: Node) =>
+  node.speaker
+    .routes()
+    .filter((one) => one.table === 'in')
+    .map((one) => `${one.prefix} via ${one.nextHop} path ${one.asPath}`)
+    .sort();
+
+test('R4.3 a gateway passes a /32 on to the other switches, itself as next hop and in the path, never back', (t) => {
+  const { clock, a, b, gateway } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST, '2001:db8:10::5') });
+  clock.advance(10);
+  t.deepEqual(learned(b), [
+    '0.0.0.0/0 via 198.51.100.1 path 65000',
+    '10.10.10.2/32 via 198.51.100.1 path 65000 65001',
+    '2001:db8:10::5/128 via 2001:db8:b::1 path 65000 65001',
+    '::/0 via 2001:db8:b::1 path 65000',
+  ]);
+  t.deepEqual(learned(a), ['0.0.0.0/0 via 192.0.2.1 path 65000', '::/0 via 2001:db8:a::1 path 65000']);
+  const passed = b.speaker.routes().find((one) => one.prefix === '10.10.10.2/32')!;
+  t.deepEqual(passed.communities, ['65001:20556:184483841', '65001:20557:99'], 'communities as they came');
+  t.deepEqual(b.claims[0], { address: HOST, level: 0, from: '10.255.0.1' });
+  t.deepEqual(gateway.speaker.routes().filter((one) => one.table === 'out' && one.neighbor === SWITCH.b).length, 4);
+  t.is(gateway.speaker.sessions().find((one) => one.neighbor === SWITCH.b)!.prefixesSent, 4);
+  a.speaker.apply({ withdrawn: [HOST], announced: [] });
+  clock.advance(10);
+  t.false(learned(b).some((text) => text.startsWith(HOST)));
+  t.is(lastOf(b.claims).level, undefined);
+});
+
+test('a switch that comes late gets the whole table, the default route, and then End-of-RIB', (t) => {
+  const { clock, a, c, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST, '10.10.10.3') });
+  clock.advance(10);
+  c.speaker.start();
+  clock.advance(200);
+  t.is(learned(c).length, 4);
+  t.true(c.speaker.initialRoutesReceived(GATEWAY.c));
+  const said = written('c');
+  t.deepEqual(
+    said.slice(-2).map(({ endOfRib }) => endOfRib),
+    [4, 6],
+    'End-of-RIB last',
+  );
+  t.is(said.filter(({ reach }) => reach.some(({ prefixes }) => prefixes.length === 2)).length, 1, 'packed');
+});
+
+test('R4.5 in one turn a /32 goes and another comes: the withdrawal is passed on first', (t) => {
+  const { clock, a, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST, '10.10.10.3') });
+  clock.advance(10);
+  written('b');
+  a.speaker.apply({ withdrawn: [HOST], announced: hosts('10.10.10.4') });
+  clock.advance(10);
+  const said = written('b');
+  t.deepEqual(said[0]!.withdrawn, ['10.10.10.2/32' as Prefix]);
+  t.deepEqual(said[1]!.reach[0]!.prefixes, ['10.10.10.4/32' as Prefix]);
+});
+
+test('R4.5 in the turn in which a route is heard the kernel comes first, then the neighbours', (t) => {
+  const order: string[] = [];
+  const world = scene({ onRoutes: () => order.push('kernel') });
+  const { clock, a, connectionTo } = world;
+  const connection = connectionTo('b');
+  const write = connection.write.bind(connection);
+  connection.write = (data) => {
+    if (data[18] === 2) order.push('wire');
+    write(data);
+  };
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  t.deepEqual(order, ['kernel', 'wire']);
+});
+
+test('two announce a host: each hears of the other; the better one is the route, the other the backup', (t) => {
+  const { clock, a, b, c, gateway } = scene({}, ['a', 'b', 'c']);
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  b.speaker.apply({ withdrawn: [], announced: hosts([HOST, 1]) });
+  clock.advance(10);
+  t.deepEqual(lastOf(gateway.routes), {
+    prefix: '10.10.10.2/32' as Prefix,
+    nextHops: [{ via: SWITCH.b, interface: 'gb' }],
+    metric: 0,
+    backup: [{ via: SWITCH.a, interface: 'ga' }],
+  });
+  t.true(learned(a).includes('10.10.10.2/32 via 192.0.2.1 path 65000 65002'));
+  t.true(learned(b).includes('10.10.10.2/32 via 198.51.100.1 path 65000 65001'));
+  t.true(learned(c).includes('10.10.10.2/32 via 203.0.113.1 path 65000 65002'));
+  t.is(lastOf(a.claims).level, 1);
+  t.is(lastOf(b.claims).level, 0);
+  // The backup alone goes: a change, though the next hops stay.
+  const before = gateway.routes.length;
+  a.speaker.apply({ withdrawn: [HOST], announced: [] });
+  clock.advance(10);
+  t.deepEqual(gateway.routes.slice(before), [
+    { prefix: '10.10.10.2/32' as Prefix, nextHops: [{ via: SWITCH.b, interface: 'gb' }], metric: 0 },
+  ]);
+  t.false(
+    learned(b).some((text) => text.startsWith(HOST)),
+    'whom it was from has nothing any more',
+  );
+  t.true(learned(c).some((text) => text.startsWith(HOST)));
+});
+
+test('two announce a host alike: both are next hops, a third the backup of both', (t) => {
+  const { clock, a, b, c, gateway } = scene({}, ['a', 'b', 'c']);
+  for (const node of [a, b]) node.speaker.apply({ withdrawn: [], announced: hosts([HOST, 2]) });
+  c.speaker.apply({ withdrawn: [], announced: hosts(HOST).map((host) => ({ ...host, shadow: true as const })) });
+  clock.advance(10);
+  const { nextHops, backup } = lastOf(gateway.routes);
+  t.deepEqual(
+    nextHops.map(({ via }) => via),
+    [SWITCH.a, SWITCH.b],
+  );
+  t.deepEqual(
+    backup?.map(({ via }) => via),
+    [SWITCH.c],
+  );
+});
+
+test('R4.7 a switch dies: in one turn all of its hosts are withdrawn from the others or go to the twin', (t) => {
+  const { clock, a, b, gateway, written } = scene();
+  const many = Array.from({ length: 1_000 }, (_, index) => `10.10.${index >> 8}.${index & 255}`);
+  a.speaker.apply({ withdrawn: [], announced: hosts(...many) });
+  b.speaker.apply({ withdrawn: [], announced: hosts(many[0]!).map((host) => ({ ...host, shadow: true as const })) });
+  clock.advance(10);
+  written('b');
+  const before = gateway.routes.length;
+  gateway.speaker.neighborFailed(SWITCH.a, 'gone');
+  clock.advance(10);
+  t.is(gateway.routes.length - before, 1_000);
+  t.deepEqual(gateway.routes.find((one, index) => index >= before && one.prefix === `${many[0]}/32`)!.nextHops, [
+    { via: SWITCH.b, interface: 'gb' },
+  ]);
+  const said = written('b');
+  t.is(said.length, 2, 'packed');
+  t.is(said.flatMap(({ withdrawn }) => withdrawn).length, 1_000);
+});
+
+test('while a switch takes nothing, the newest word on each prefix waits; the End-of-RIB waits with the table', (t) => {
+  const { clock, a, connectionTo, written } = scene();
+  const connection = connectionTo('b');
+  connection.blocked = true;
+  a.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.9') });
+  clock.advance(5);
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST, '10.10.10.3') });
+  clock.advance(5);
+  a.speaker.apply({ withdrawn: [HOST, '10.10.10.9' as Address], announced: [] });
+  clock.advance(5);
+  written('b');
+  connection.unblock();
+  const said = written('b');
+  t.deepEqual(
+    said.map(({ withdrawn, reach }) => [withdrawn, reach.flatMap(({ prefixes }) => prefixes)]),
+    [
+      [['10.10.10.9/32' as Prefix], []],
+      [[], ['10.10.10.3/32' as Prefix]],
+    ],
+  );
+});
+
+test('RFC 2918: a refresh brings the table of that family again', (t) => {
+  const { clock, a, b, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  written('b');
+  b.speaker.requestRefresh(GATEWAY.b);
+  clock.advance(10);
+  const prefixes = written('b').flatMap(({ reach }) => reach.flatMap((one) => one.prefixes));
+  t.deepEqual(prefixes.sort(), ['0.0.0.0/0', '10.10.10.2/32', '::/0'] as Prefix[]);
+});
+
+test('the same said again is not passed on again', (t) => {
+  const { clock, a, gateway, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  written('b');
+  gateway.speaker.requestRefresh(SWITCH.a);
+  clock.advance(10);
+  t.deepEqual(written('b'), []);
+});
+
+test('the default route comes and goes with its setting, in the sessions that stand; nothing is originated unasked', (t) => {
+  const { clock, b, gateway } = scene({ defaultOriginate: false });
+  t.deepEqual(learned(b), []);
+  const { neighbors } = {
+    neighbors: NAMES.map((name) => ({
+      address: SWITCH[name],
+      remoteAs: ASN[name],
+      passive: true,
+      localAddress: GATEWAY[name],
+      keepalive: 1000,
+      hold: 3000,
+    })),
+  };
+  const settings = { asn: 65000, neighbors, announce: { communities: [] }, prefixes: [], propagate: true };
+  gateway.speaker.configure({ ...settings, defaultOriginate: true });
+  clock.advance(10);
+  t.is(learned(b).length, 2);
+  gateway.speaker.configure(settings);
+  clock.advance(10);
+  t.deepEqual(learned(b), []);
+  t.true(gateway.speaker.establishedWith(SWITCH.b));
+});
+
+test('what is passed on and what not: RFC 1997 communities, MED, LOCAL_PREF, attributes nobody knows', (t) => {
+  const { clock, network, b, written } = scene();
+  clock.advance(10);
+  const connection = network.connections.findLast((one) => one.open && one.localAddress === SWITCH.a)!;
+  const send = (prefix: string, more: PathAttributes) =>
+    connection.write(
+      serializeUpdate(
+        {
+          type: 'UPDATE',
+          withdrawn: [],
+          reach: [{ family: 4, nextHop: SWITCH.a, prefixes: [prefix as Prefix] }],
+          attributes: { origin: 1, asPath: [{ type: 'AS_SEQUENCE', asns: [65001, 65010] }], ...more },
+        },
+        true,
+      ),
+    );
+  written('b');
+  send('10.1.0.0/16', { communities: [0xffffff01] });
+  send('10.2.0.0/16', { communities: [0xffffff02] });
+  send('10.3.0.0/17', {
+    med: 7,
+    communities: [0x00010002],
+    extendedCommunities: Uint8Array.of(0x40, 1, 2, 3, 4, 5, 6, 7, 0, 9, 2, 3, 4, 5, 6, 7),
+    atomicAggregate: true,
+    unknown: [
+      { flags: 0xc0, type: 200, value: Uint8Array.of(1) },
+      { flags: 0x80, type: 201, value: Uint8Array.of(2) },
+    ],
+  });
+  clock.advance(10);
+  t.deepEqual(
+    learned(b).filter((text) => text.startsWith('10.')),
+    ['10.3.0.0/17 via 198.51.100.1 path 65000 65001 65010'],
+  );
+  const [said] = written('b');
+  const { med, communities, extendedCommunities, atomicAggregate, unknown, origin } = said!.attributes;
+  t.deepEqual(
+    { med, communities, extended: [...extendedCommunities!], atomicAggregate, origin },
+    { med: undefined, communities: [0x00010002], extended: [0, 9, 2, 3, 4, 5, 6, 7], atomicAggregate: true, origin: 1 },
+  );
+  t.deepEqual(unknown, [{ flags: 0xe0, type: 200, value: Uint8Array.of(1) }]);
+});
+
+test('a switch propagates nothing, and names no backups', (t) => {
+  const { clock, a, b, gateway } = scene({ propagate: false, defaultOriginate: false });
+  for (const node of [a, b]) node.speaker.apply({ withdrawn: [], announced: hosts([HOST, node === a ? 2 : 0]) });
+  clock.advance(10);
+  t.deepEqual([learned(a), learned(b)], [[], []]);
+  t.false(gateway.routes.some((one) => 'backup' in one));
+});
+
+test('prefixes of any length: as few UPDATEs as hold them, each at most 4,096 octets, none lost', (t) => {
+  const writer = new Writer();
+  writeAttributes(
+    writer,
+    { origin: 0, asPath: [{ type: 'AS_SEQUENCE', asns: [65001] }], nextHop: SWITCH.a },
+    { fourOctetAs: true },
+  );
+  for (const family of [4, 6] as Family[]) {
+    const prefixes = Array.from({ length: 3_000 }, (_, index) =>
+      family === 4
+        ? `10.${index >> 8}.${index & 255}.0/${index % 2 ? 24 : 32}`
+        : `2001:db8:${index + 1}::/${index % 2 ? 48 : 128}`,
+    ) as Prefix[];
+    const routes = prefixes.map((prefix) => ({ nlri: prefixNlri(prefix) }));
+    const come = packMixedAnnouncements(
+      family,
+      writer.done(),
+      family === 6 ? new Uint8Array(16).fill(1) : new Uint8Array(0),
+      routes,
+    );
+    const gone = packMixedWithdrawals(family, routes);
+    const read = updates([come.bytes, gone.bytes]);
+    t.deepEqual(
+      read.flatMap(({ reach }) => reach.flatMap((one) => one.prefixes)),
+      prefixes,
+    );
+    t.is(read.length, come.updates + gone.updates);
+    t.deepEqual(
+      read.flatMap(({ withdrawn }) => withdrawn),
+      prefixes,
+    );
+    for (let at = 0; at < come.bytes.length; at += come.bytes.readUInt16BE(at + 16)) {
+      t.true(come.bytes.readUInt16BE(at + 16) <= 4_096);
+    }
+    const hostsOnly = [{ nlri: hostNlri(family === 4 ? HOST : ('2001:db8::1' as Address)) }];
+    t.deepEqual(packMixedWithdrawals(family, hostsOnly), packWithdrawals(family, hostsOnly));
+    t.deepEqual(
+      packMixedAnnouncements(family, writer.done(), addressBytes('2001:db8::9' as Address), hostsOnly),
+      packAnnouncements(family, writer.done(), addressBytes('2001:db8::9' as Address), hostsOnly),
+    );
+  }
+});
