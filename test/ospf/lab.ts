@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Address, parseAddress, parseMac, parsePrefix } from '../../src/model/address.ts';
 import { systemClock } from '../../src/model/clock.ts';
-import type { ForeignClaim, HostRoute, LearnedRoute } from '../../src/model/hosts.ts';
+import type { ForeignClaim, ForeignShadow, HostRoute, LearnedRoute } from '../../src/model/hosts.ts';
+import type { HeardHostRoute } from '../../src/model/port-facts.ts';
 import type { LinkState, Port, PortChange } from '../../src/model/ports.ts';
 import type { NeighborChange, OspfOptions } from '../../src/ospf/index.ts';
 import { OspfSpeaker } from '../../src/ospf/index.ts';
@@ -264,7 +265,7 @@ function portOf(link: IpLink): Port {
   };
 }
 
-export interface SpeakerSetup extends Pick<OspfOptions, 'interfaces'> {
+export interface SpeakerSetup extends Pick<OspfOptions, 'interfaces' | 'originateDefault' | 'observer' | 'backups'> {
   routerId: string;
   announce?: OspfOptions['announce'];
   prefixes?: string[];
@@ -275,6 +276,10 @@ export class TestSpeaker {
   readonly links: SnapshotLinks;
   readonly routes = new Map<string, LearnedRoute>();
   readonly claims: ForeignClaim[] = [];
+  readonly shadows: ForeignShadow[] = [];
+  readonly hostRoutes: HeardHostRoute[] = [];
+  /** Facts as `router key`, with their value or why there is none any more. */
+  readonly facts = new Map<string, string>();
   readonly changes: NeighborChange[] = [];
 
   constructor(namespace: string, setup: SpeakerSetup) {
@@ -295,6 +300,11 @@ export class TestSpeaker {
         }
       },
       onForeignClaim: (claim) => this.claims.push(claim),
+      onForeignShadow: (shadow) => this.shadows.push(shadow),
+      onHostRoute: (route) => this.hostRoutes.push(route),
+      onFact: ({ routerId, key, value, reason }) => {
+        this.facts.set(`${routerId} ${Buffer.from(key)}`, value ? `${Buffer.from(value)}` : `(${reason})`);
+      },
       onNeighbor: (change) => this.changes.push(change),
     });
   }
