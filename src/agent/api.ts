@@ -1,5 +1,12 @@
 import type { SessionView as BfdSession } from '../bfd/index.ts';
 import type { RouteView as BgpRoute, ServerView as BgpServer, SessionView as BgpSession } from '../bgp/index.ts';
+import type {
+  MapRow as DomainMapRow,
+  SwitchView as DomainMapSwitch,
+  HistoryEntry,
+  PlaceView,
+  PortView,
+} from '../gateway/index.ts';
 import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
 import type { PortNeighbour } from '../model/ports.ts';
@@ -32,6 +39,9 @@ import type {
  * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |
  * | GET /v1/bgp/summary, neighbors, routes    | routes: prefix           |                     | Bgp*View          |
  * | GET /v1/bfd                               |                          |                     | BfdSessionView[]  |
+ * | GET /v1/map                               | address                  |                     | MapRowView[]      |
+ * | GET /v1/map/switches                      |                          |                     | MapSwitchView[]   |
+ * | GET /v1/map/history                       | address                  |                     | MapHistoryView[]  |
  * | GET /v1/events                            | since, follow            |                     | EventView[]       |
  * | GET /v1/failovers                         | last                     |                     | FailoverView[]    |
  * | GET /v1/config                            |                          |                     | RunningConfigView |
@@ -68,7 +78,11 @@ export interface StatusView {
   readonly uplinks: readonly UplinkView[];
   readonly groups: readonly Pick<GroupView, 'name' | 'state' | 'since' | 'reason' | 'dryRun'>[];
   readonly sessions: readonly SessionView[];
-  readonly hosts: { readonly total: number; readonly byState: Readonly<Partial<Record<HostStateName, number>>> };
+  /** Of a switch its hosts, of a gateway those of its map. */
+  readonly hosts: {
+    readonly total: number;
+    readonly byState: Readonly<Partial<Record<HostStateName | MapStateName, number>>>;
+  };
   readonly lastFailover?: FailoverView;
   /** Present while ports are, or are being, drained. */
   readonly drain?: DrainView;
@@ -291,6 +305,34 @@ export type BfdSessionView = Omit<BfdSession, 'since'> & {
   /** What falls with it. */
   readonly clients: readonly ('ospf' | 'bgp')[];
 };
+
+// ------------------------------------------------------------------ the gateway's map
+
+type Dated<T extends { readonly since: number }> = Omit<T, 'since'> & { readonly since: IsoTime };
+
+export type MapStateName = PlaceView['state'];
+
+/** A port of the gateway or of a switch; `since` by the clock of the box whose port it is. */
+export type MapPortView = Dated<PortView>;
+
+/** An address behind one port of one switch, now or once. */
+export type MapPlaceView = Dated<Omit<PlaceView, 'gatewayPort' | 'uplink' | 'downlink'>> & {
+  readonly gatewayPort?: MapPortView;
+  readonly uplink?: MapPortView;
+  readonly downlink?: MapPortView;
+};
+
+/** `places`: where it is first, then where it was. */
+export type MapRowView = Dated<Omit<DomainMapRow, 'places'>> & { readonly places: readonly MapPlaceView[] };
+
+export type MapSwitchView = Dated<DomainMapSwitch>;
+
+/** Oldest first. With an address: what happened to it, and to the ports and switches that it was behind. */
+export type MapHistoryView = HistoryEntry extends infer Entry
+  ? Entry extends HistoryEntry
+    ? Readonly<Omit<Entry, 'at'>> & { readonly time: IsoTime }
+    : never
+  : never;
 
 // ------------------------------------------------------------------ events and failovers
 

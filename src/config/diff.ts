@@ -29,7 +29,7 @@ export interface ConfigDiff {
 export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 
 /** Sections that are read once, at the start, secrets included. */
-const AT_START = ['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'map', 'shadow'];
+const AT_START = ['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'shadow'];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const changes: { path: Path; text: string }[] = [];
@@ -63,7 +63,8 @@ function needsRestart({ path, text }: { path: Path; text: string }): string[] {
   if (AT_START.includes(section.split('.')[0]!)) return [text];
   // A speaker is made or not made at the start; one that runs takes all else at once, but where OSPF keeps its memory.
   if ((section === 'bgp' || section === 'ospf') && key === undefined) return [text];
-  return section === 'ospf' && key === 'gracefulRestart' ? [text] : [];
+  const atStart = section === 'ospf' ? 'gracefulRestart' : section === 'map' ? 'file' : undefined;
+  return atStart !== undefined && key === atStart ? [text] : [];
 }
 
 const tor = (config: Config): TorConfig | undefined => (config.role === 'tor' ? config : undefined);

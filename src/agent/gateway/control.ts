@@ -1,16 +1,18 @@
 import { formatProblem, loadConfig } from '../../config/index.ts';
-import type { ReloadResult, StatusView } from '../api.ts';
+import type { MapStateName, ReloadResult, StatusView } from '../api.ts';
 import { ControlError, type ControlServer } from '../control/server.ts';
 import { serveProcess, serveSpeakers } from '../control/serving.ts';
 import { bgpSessionView, ospfSessionView } from '../control/sessions.ts';
 import { VERSION } from '../version.ts';
 import type { Gateway } from './gateway.ts';
+import { serveMap } from './map-control.ts';
 
 /** Hangs the gateway role on the control socket; `api.ts` says what each path takes and answers. */
 export function serveGateway(server: ControlServer, agent: Gateway): void {
   server.on('GET', '/v1/status', () => statusView(agent));
   server.on('POST', '/v1/reload', () => reload(agent));
   serveProcess(server, agent);
+  serveMap(server, agent);
   serveSpeakers(server, agent, { ospf: agent.speakers.ospf, bgp: agent.speakers.bgp, box: 'this gateway' });
 }
 
@@ -29,9 +31,20 @@ function statusView(agent: Gateway): StatusView {
       ...(ospf?.neighbors() ?? []).map((view) => ospfSessionView(view, agent.wall)),
       ...(bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
     ],
-    hosts: { total: 0, byState: {} },
-    warnings: [],
+    hosts: mapCounts(agent),
+    warnings: agent.warnings(),
   };
+}
+
+/** Addresses of the map, by what they are now. */
+export function mapCounts(agent: Gateway): StatusView['hosts'] {
+  const byState: Partial<Record<MapStateName, number>> = {};
+  let total = 0;
+  for (const { state } of agent.map.rows()) {
+    total++;
+    byState[state] = (byState[state] ?? 0) + 1;
+  }
+  return { total, byState };
 }
 
 export async function reload(agent: Gateway): Promise<ReloadResult> {

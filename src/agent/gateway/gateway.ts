@@ -1,13 +1,20 @@
 import { type ConfigDiff, diffConfig, type GatewayConfig, type Loaded } from '../../config/index.ts';
+import { GatewayMap, mapFile } from '../../gateway/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Kernel } from '../../netlink/index.ts';
 import { neighborEvent, sessionEvent } from '../control/session-events.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
 import { processCounters } from '../process-counters.ts';
+import { KernelRoutes } from './kernel-routes.ts';
+import { tellPortChange, tellPorts } from './near-ports.ts';
+import { mapEvents } from './news.ts';
 import { Speakers } from './speakers.ts';
 
-export type GatewayKernel = Pick<Kernel, 'port' | 'portByIndex' | 'ports' | 'onChange' | 'counters' | 'close'>;
+export type GatewayKernel = Pick<
+  Kernel,
+  'port' | 'portByIndex' | 'ports' | 'onChange' | 'watchRoutes' | 'counters' | 'close'
+>;
 
 export interface GatewayOptions {
   readonly loaded: Loaded & { readonly config: GatewayConfig };
@@ -17,19 +24,32 @@ export interface GatewayOptions {
   readonly kernel: GatewayKernel;
 }
 
-/** The gateway role: its life, from the start over reloads to the end. */
+/**
+ * The gateway role: its life, from the start over reloads to the end. Three sources meet in the map: what the speakers
+ * hear of the switches, the kernel's routes, and the gateway's own ports.
+ */
 export class Gateway {
   readonly clock: Clock;
   readonly wall: WallClock;
   readonly events: EventLog;
   readonly kernel: GatewayKernel;
   readonly speakers: Speakers;
+  readonly map: GatewayMap;
+  readonly #log: Log;
   readonly #startedAt: Instant;
   #loaded: Loaded & { readonly config: GatewayConfig };
   #loadedAt: Instant;
+  #routes: KernelRoutes | undefined;
 
-  constructor({ loaded, clock, log, kernel }: GatewayOptions) {
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    const gateway = new Gateway(options);
+    await gateway.#start();
+    return gateway;
+  }
+
+  private constructor({ loaded, clock, log, kernel }: GatewayOptions) {
     this.#loaded = loaded;
+    this.#log = log;
     this.clock = clock;
     this.kernel = kernel;
     this.#startedAt = clock.now();
@@ -37,13 +57,24 @@ export class Gateway {
     this.wall = new WallClock(clock);
     this.events = new EventLog(clock, this.wall, log);
     const record = (event: NewEvent | undefined) => event && this.events.record(event);
+    const { config } = loaded;
+    this.map = new GatewayMap({
+      history: config.map.history,
+      store: mapFile(config.map.file),
+      clock,
+      wallClock: Date.now,
+      log,
+      onNews: (news) => mapEvents(news).forEach(record),
+    });
     this.speakers = new Speakers({
-      config: loaded.config,
+      config,
       clock,
       log,
       links: kernel,
       onSession: (change) => record(sessionEvent(change)),
       onNeighbor: (change) => record(neighborEvent(change)),
+      onHeard: (event) => this.map.handle(event),
+      onRoutes: () => {},
     });
   }
 
@@ -59,24 +90,23 @@ export class Gateway {
     return this.clock.now() - this.#startedAt;
   }
 
-  start(): void {
-    this.kernel.onChange((change) => this.speakers.linkChanged(change));
-    this.speakers.start();
-    const { routerId, mode } = this.#loaded.config;
-    this.events.record({
-      type: 'agent.started',
-      message: `gateway role started as ${mode}`,
-      fields: { routerId, mode },
-    });
+  /** What the operator should know of, in plain words. */
+  warnings(): string[] {
+    const { unsaved } = this.map;
+    const silent = this.map.switches().length === 0 && this.uptime > SILENCE;
+    return [
+      ...(unsaved === undefined ? [] : [`the map can not be written, a restart would forget it: ${unsaved}`]),
+      ...(silent ? ['no switch has said anything of its ports: see docs/gateway.md'] : []),
+    ];
   }
 
   reload(loaded: Loaded & { readonly config: GatewayConfig }): ConfigDiff {
     const diff = diffConfig(this.#loaded, loaded);
     this.#loaded = loaded;
     this.#loadedAt = this.clock.now();
-    const { ospf, bgp } = loaded.config;
-    if (ospf && diff.ospf === 'changed') this.speakers.ospf?.configure({ ...ospf, prefixes: [] });
-    if (bgp && diff.bgp === 'changed') this.speakers.bgp?.configure({ ...bgp, prefixes: [] });
+    const { config } = loaded;
+    this.speakers.configure(config, { ospf: diff.ospf === 'changed', bgp: diff.bgp === 'changed' });
+    this.map.configure(config.map.history);
     if (diff.changes.length > 0) {
       this.events.record({
         type: 'config.changed',
@@ -88,16 +118,58 @@ export class Gateway {
   }
 
   counters(): Record<string, Record<string, number>> {
-    return { kernel: { ...this.kernel.counters() }, ...this.speakers.counters(), process: processCounters() };
+    return {
+      map: this.map.counters(),
+      kernel: { ...this.kernel.counters() },
+      ...(this.#routes ? { 'kernel.routes': this.#routes.counters() } : {}),
+      ...this.speakers.counters(),
+      process: processCounters(),
+    };
   }
 
   async stop(): Promise<void> {
-    await this.speakers.stop();
+    await this.#leave(() => this.speakers.stop());
     this.kernel.close();
   }
 
   async pause(): Promise<void> {
     this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
-    await this.speakers.pause();
+    await this.#leave(() => this.speakers.pause());
+  }
+
+  /** The map is written first: that nothing is heard any more when we end says nothing of the switches. */
+  async #leave(speakers: () => Promise<void>): Promise<void> {
+    this.#routes?.close();
+    await this.map.close();
+    await speakers();
+  }
+
+  async #start(): Promise<void> {
+    const { routerId, mode, kernel: settings } = this.#loaded.config;
+    this.map.load();
+    tellPorts(this.map, this.kernel.ports());
+    this.#routes = new KernelRoutes({
+      watch: await this.kernel.watchRoutes(),
+      links: this.kernel,
+      clock: this.clock,
+      log: this.#log,
+      table: settings.table,
+      onWay: (address, nextHops) => this.map.handle({ type: 'route', address, nextHops }),
+    });
+    this.kernel.onChange((change) => {
+      this.speakers.linkChanged(change);
+      tellPortChange(this.map, change);
+      this.#routes?.linkChanged(change);
+    });
+    await this.#routes.start();
+    this.speakers.start();
+    this.events.record({
+      type: 'agent.started',
+      message: `gateway role started as ${mode}`,
+      fields: { routerId, mode },
+    });
   }
 }
+
+/** After this (ms) somebody should have said something. */
+const SILENCE = 60_000;

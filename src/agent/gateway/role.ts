@@ -3,7 +3,7 @@ import { systemClock } from '../../model/clock.ts';
 import { Kernel } from '../../netlink/index.ts';
 import type { ControlServer } from '../control/server.ts';
 import type { Role, RoleOptions } from '../role.ts';
-import { reload, serveGateway } from './control.ts';
+import { mapCounts, reload, serveGateway } from './control.ts';
 import { Gateway } from './gateway.ts';
 
 /** A gateway on the machine as it is. */
@@ -12,8 +12,7 @@ export class GatewayRole implements Role {
 
   static async start({ loaded, log }: RoleOptions<GatewayConfig>): Promise<GatewayRole> {
     const kernel = await Kernel.open({ clock: systemClock, log });
-    const agent = new Gateway({ loaded, clock: systemClock, log, kernel });
-    agent.start();
+    const agent = await Gateway.start({ loaded, clock: systemClock, log, kernel });
     return new GatewayRole(agent);
   }
 
@@ -38,7 +37,9 @@ export class GatewayRole implements Role {
   }
 
   gauges() {
-    return {};
+    const { total, byState } = mapCounts(this.#agent);
+    const lost = this.#agent.map.switches().filter(({ state }) => state === 'lost').length;
+    return { map_addresses: total, map_addresses_up: byState.up ?? 0, map_switches_lost: lost };
   }
 
   reload() {

@@ -1,6 +1,9 @@
 import { type Speaker as BgpFace, BgpSpeaker, type SessionChange } from '../../bgp/index.ts';
 import type { GatewayConfig } from '../../config/index.ts';
+import type { MapEvent, Source } from '../../gateway/index.ts';
+import type { Address } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
+import type { LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { LinkState, PortChange } from '../../model/ports.ts';
 import { type NeighborChange, type Speaker as OspfFace, OspfSpeaker } from '../../ospf/index.ts';
@@ -12,24 +15,60 @@ export interface SpeakersOptions {
   readonly links: LinkState;
   onSession(change: SessionChange): void;
   onNeighbor(change: NeighborChange): void;
+  /** What is heard of the switches. */
+  onHeard(event: MapEvent): void;
+  /** What a protocol selected for the kernel; of no use to an observer. */
+  onRoutes(source: Source, changes: readonly LearnedRoute[]): void;
 }
 
-/** The protocols by which the gateway hears its switches. An observer announces nothing and installs nothing. */
+/** The protocols by which the gateway hears its switches. An observer announces nothing, and says so. */
 export class Speakers {
   readonly ospf: OspfFace | undefined;
   readonly bgp: BgpFace | undefined;
+  readonly #options: SpeakersOptions;
+  /** By BGP session. */
+  readonly #partners = new Map<Address, Address>();
 
-  constructor({ config, clock, log, links, onSession, onNeighbor }: SpeakersOptions) {
-    const { routerId } = config;
-    const common = { clock, log, links, routerId, prefixes: [], onForeignClaim: () => {}, onRoutes: () => {} };
-    if (config.ospf) this.ospf = new OspfSpeaker({ ...config.ospf, ...common, onNeighbor });
-    if (config.bgp) this.bgp = new BgpSpeaker({ ...config.bgp, ...common, onSession });
+  constructor(options: SpeakersOptions) {
+    this.#options = options;
+    const { config, clock, log, links } = options;
+    const common = { clock, log, links, routerId: config.routerId, onForeignClaim: () => {} };
+    const hears = (source: Source) =>
+      ({
+        onFact: (fact) => options.onHeard({ type: 'fact', source, fact }),
+        onHostRoute: (route) => options.onHeard({ type: 'host', source, route }),
+        onRoutes: (changes) => options.onRoutes(source, changes),
+      }) satisfies Partial<ConstructorParameters<typeof BgpSpeaker>[0]>;
+    const { ospf, bgp } = settingsOf(config);
+    if (ospf) {
+      this.ospf = new OspfSpeaker({
+        ...ospf,
+        ...common,
+        ...hears('ospf'),
+        onNeighbor: (change) => this.#neighborChanged(change),
+      });
+    }
+    if (bgp) {
+      this.bgp = new BgpSpeaker({
+        ...bgp,
+        ...common,
+        ...hears('bgp'),
+        ...listening(config),
+        onSession: (change) => this.#sessionChanged(change),
+      });
+    }
   }
 
   start(): void {
     this.ospf?.settled();
     this.ospf?.start();
     this.bgp?.start();
+  }
+
+  configure(config: GatewayConfig, changed: { readonly ospf: boolean; readonly bgp: boolean }): void {
+    const { ospf, bgp } = settingsOf(config);
+    if (ospf && changed.ospf) this.ospf?.configure(ospf);
+    if (bgp && changed.bgp) this.bgp?.configure(bgp);
   }
 
   linkChanged(change: PortChange): void {
@@ -51,4 +90,44 @@ export class Speakers {
       ...(this.bgp ? { bgp: this.bgp.counters() } : {}),
     };
   }
+
+  /** Whose address a session is with: who has it is not for others to say. */
+  #sessionChanged(change: SessionChange): void {
+    const { neighbor: address, to, from } = change;
+    if (to === 'Established') {
+      const routerId = this.bgp?.sessions().find(({ neighbor }) => neighbor === address)?.remoteId;
+      if (routerId) {
+        this.#partners.set(address, routerId);
+        this.#options.onHeard({ type: 'neighbour', address, routerId, up: true });
+      }
+    } else if (from === 'Established') {
+      const routerId = this.#partners.get(address);
+      this.#partners.delete(address);
+      if (routerId) this.#options.onHeard({ type: 'neighbour', address, routerId, up: false });
+    }
+    this.#options.onSession(change);
+  }
+
+  #neighborChanged(change: NeighborChange): void {
+    const { address, routerId, from, to } = change;
+    if ((to === 'Full') !== (from === 'Full')) {
+      this.#options.onHeard({ type: 'neighbour', address, routerId, up: to === 'Full' });
+    }
+    this.#options.onNeighbor(change);
+  }
+}
+
+/** What can change while they run. */
+function settingsOf({ ospf, bgp, mode }: GatewayConfig) {
+  const observer = mode === 'observer';
+  return {
+    ospf: ospf && { ...ospf, prefixes: [], observer },
+    bgp: bgp && { ...bgp, prefixes: [], observer },
+  };
+}
+
+/** Beside another daemon the port of BGP is taken, and nobody needs to find us there who is not told to wait for us. */
+function listening({ bgp, mode }: GatewayConfig) {
+  const awaited = mode === 'router' || bgp?.neighbors.some(({ passive }) => passive);
+  return awaited ? {} : { listen: false as const };
 }

@@ -82,7 +82,7 @@ export function decodeKey(key: Uint8Array): FactKey | KeyError {
 
 /** Texts are cleaned and cut to their bounds, addresses and MACs beyond theirs left out. */
 export function encodeFact(fact: PortFact): CarriedFact {
-  return { key: encodeKey(fact), value: encodeValue(fact) };
+  return { key: encodeKey(fact), value: encodeValue(fact), index: fact.ifindex };
 }
 
 function encodeValue(fact: FactValue): Uint8Array {

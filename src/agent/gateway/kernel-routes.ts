@@ -1,0 +1,178 @@
+import { AF, type Route, RTN } from 'rtnetlink-ts';
+import type { RouteHop } from '../../gateway/index.ts';
+import { type Address, type Prefix, parseAddress, prefixAddress, prefixLength } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
+import type { RouteWatch } from '../../netlink/index.ts';
+
+/** The kernel removes routes of a port that is set down without a word: they are read when it is up (ms later). */
+const READ_AGAIN = 50;
+const RETRY = 1_000;
+/** Host routes; more only go unnoticed, and are counted. */
+const REMEMBERED = 262_144;
+
+export interface KernelRoutesOptions {
+  readonly watch: RouteWatch;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly table: number;
+  /** The way that packets take to an address; none: no host route. */
+  onWay(address: Address, nextHops: readonly RouteHop[]): void;
+}
+
+/** One host route of several metrics; the kernel takes the least that has a port with a carrier. */
+interface Known {
+  readonly metric: number;
+  readonly hops: readonly { readonly ifindex: number; readonly via: Address | undefined }[];
+}
+
+/** The gateway's own host routes in its kernel, whoever wrote them: where its packets go. */
+export class KernelRoutes {
+  readonly #options: KernelRoutesOptions;
+  readonly #routes = new Map<Address, Map<string, Known>>();
+  /** By port, so that a port's fall finds them. */
+  readonly #through = new Map<number, Set<Address>>();
+  readonly #unsubscribe: () => void;
+  #timer: Timer | undefined;
+  #changes = 0;
+  #closed = false;
+  readonly #counters = { unnoticed: 0, readings: 0 };
+
+  constructor(options: KernelRoutesOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.watch.onRoute(({ before, after }) => {
+      this.#changes++;
+      if (before) this.#remove(before);
+      if (after) this.#add(after);
+    });
+  }
+
+  /** What is there already. */
+  async start(): Promise<void> {
+    await this.#read();
+  }
+
+  linkChanged({ before, after }: PortChange): void {
+    if (isUp(before) === isUp(after)) return;
+    for (const address of this.#through.get((after ?? before)!.ifindex) ?? []) this.#tell(address);
+    if (isUp(after)) this.#readLater(READ_AGAIN);
+  }
+
+  counters(): Record<string, number> {
+    return { hosts: this.#routes.size, ...this.#counters };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#timer?.cancel();
+  }
+
+  #readLater(delay: number): void {
+    if (this.#closed) return;
+    const { clock, log } = this.#options;
+    this.#timer ??= clock.schedule(clock.now() + delay, () => {
+      this.#timer = undefined;
+      this.#read().catch((error: Error) => {
+        log.warn({ err: error }, "the kernel's routes could not be read, it is tried again");
+        this.#readLater(RETRY);
+      });
+    });
+  }
+
+  async #read(): Promise<void> {
+    const changes = this.#changes;
+    this.#counters.readings++;
+    const routes = await this.#options.watch.routes(this.#options.table);
+    // What was told meanwhile is newer than what was read.
+    if (changes !== this.#changes) {
+      this.#readLater(READ_AGAIN);
+      return;
+    }
+    const present = new Map<Address, Set<string>>();
+    for (const route of routes) {
+      const address = this.#hostOf(route);
+      if (!address) continue;
+      const keys = present.get(address) ?? new Set();
+      present.set(address, keys.add(keyOf(route)));
+    }
+    for (const [address, known] of [...this.#routes]) {
+      const keys = present.get(address);
+      const gone = [...known.keys()].filter((key) => !keys?.has(key));
+      for (const key of gone) this.#drop(address, key);
+      if (gone.length > 0) this.#tell(address);
+    }
+    for (const route of routes) this.#add(route);
+  }
+
+  #hostOf({ destination, table, type, family }: Route): Address | undefined {
+    if (table !== this.#options.table || type !== RTN.UNICAST) return undefined;
+    const prefix = destination as Prefix;
+    if (prefixLength(prefix) !== (family === AF.INET ? 32 : 128)) return undefined;
+    return parseAddress(prefixAddress(prefix));
+  }
+
+  #add(route: Route): void {
+    const address = this.#hostOf(route);
+    if (!address) return;
+    let known = this.#routes.get(address);
+    if (!known) {
+      if (this.#routes.size >= REMEMBERED) {
+        this.#counters.unnoticed++;
+        return;
+      }
+      known = new Map();
+      this.#routes.set(address, known);
+    }
+    const hops = route.nextHops.flatMap(({ ifindex, gateway }) =>
+      ifindex === undefined ? [] : [{ ifindex, via: gateway === undefined ? undefined : parseAddress(gateway) }],
+    );
+    known.set(keyOf(route), { metric: route.metric ?? 0, hops });
+    for (const { ifindex } of hops) {
+      const through = this.#through.get(ifindex) ?? new Set();
+      this.#through.set(ifindex, through.add(address));
+    }
+    this.#tell(address);
+  }
+
+  #remove(route: Route): void {
+    const address = this.#hostOf(route);
+    if (!address || !this.#drop(address, keyOf(route))) return;
+    this.#tell(address);
+  }
+
+  #drop(address: Address, key: string): boolean {
+    const known = this.#routes.get(address);
+    const route = known?.get(key);
+    if (!known || !route) return false;
+    known.delete(key);
+    if (known.size === 0) this.#routes.delete(address);
+    for (const { ifindex } of route.hops) {
+      const through = this.#through.get(ifindex);
+      const other = [...known.values()].some(({ hops }) => hops.some((hop) => hop.ifindex === ifindex));
+      if (!other && through?.delete(address) && through.size === 0) this.#through.delete(ifindex);
+    }
+    return true;
+  }
+
+  #tell(address: Address): void {
+    const { links, onWay } = this.#options;
+    let least = Number.POSITIVE_INFINITY;
+    let way: RouteHop[] = [];
+    for (const { metric, hops } of this.#routes.get(address)?.values() ?? []) {
+      if (metric >= least) continue;
+      const alive = hops.flatMap(({ ifindex, via }) => {
+        const port = links.portByIndex(ifindex);
+        return port && isUp(port) ? [{ port: port.name, via }] : [];
+      });
+      if (alive.length === 0) continue;
+      least = metric;
+      way = alive;
+    }
+    onWay(address, way);
+  }
+}
+
+const keyOf = ({ metric = 0, tos = 0, protocol }: Route): string => `${metric} ${tos} ${protocol}`;
