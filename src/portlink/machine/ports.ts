@@ -19,6 +19,8 @@ interface PortState {
   carrier: boolean;
   /** `entry`: what an opening took out of our memory, in case it is refused. */
   request: { up: boolean; until: Instant; failed: boolean; entry: ShutEntry | undefined } | undefined;
+  /** Requests to shut it that have not been answered: they may still come true, whatever was asked after them. */
+  shutting: number;
 }
 
 interface ShutEntry extends RememberedPort {
@@ -47,9 +49,9 @@ export class Ports {
     if (state) {
       state.adminUp = adminUp;
       state.carrier = carrier;
-      return state.request ? undefined : this.#judge(port, state);
+      return state.request || state.shutting > 0 ? undefined : this.#judge(port, state);
     }
-    const fresh: PortState = { adminUp, carrier, request: undefined };
+    const fresh: PortState = { adminUp, carrier, request: undefined, shutting: 0 };
     this.#states.set(port, fresh);
     return this.#judge(port, fresh);
   }
@@ -116,7 +118,7 @@ export class Ports {
 
   acknowledged(ports: readonly string[], up: boolean, now: Instant): void {
     for (const port of ports) {
-      const request = this.#states.get(port)?.request;
+      const request = this.#answered(port, up);
       if (request?.up !== up) continue;
       request.until = now + SETTLE;
       // Opened: only now it need not be remembered any more.
@@ -127,7 +129,7 @@ export class Ports {
   /** A refused opening leaves the port ours; a refused shutting is judged, and asked again, after a while. */
   failed(ports: readonly string[], up: boolean, now: Instant): void {
     for (const port of ports) {
-      const request = this.#states.get(port)?.request;
+      const request = this.#answered(port, up);
       if (request?.up !== up) continue;
       request.failed = true;
       request.until = now + RETRY;
@@ -136,6 +138,18 @@ export class Ports {
         this.#version++;
       }
     }
+  }
+
+  /** The request that this answers, if it is the last one of its port. */
+  #answered(port: string, up: boolean): PortState['request'] {
+    const state = this.#states.get(port);
+    if (!state || up || state.shutting === 0) return state?.request;
+    state.shutting--;
+    if (state.shutting > 0) return undefined;
+    // An opening that was asked later has failed by now: the port is judged by this one.
+    if (this.#shut.has(port))
+      state.request ??= { up, until: Number.POSITIVE_INFINITY, failed: false, entry: undefined };
+    return state.request;
   }
 
   /** Judges the ports whose window has ended; `consider` hears when the next one ends. */
@@ -150,8 +164,9 @@ export class Ports {
       const { up, failed } = state.request;
       state.request = undefined;
       if (failed && state.adminUp) {
-        // Refused shutting: not ours after all, the group asks again. Refused opening that came true: good.
-        this.#forget(port);
+        // Refused shutting: not ours after all, the group asks again. Refused opening that came true: good, unless a
+        // shutting of before it still comes.
+        if (state.shutting === 0) this.#forget(port);
         continue;
       }
       if (up) continue;
@@ -199,7 +214,9 @@ export class Ports {
   #request(port: string, up: boolean, entry?: ShutEntry): void {
     const state = this.#states.get(port);
     // Infinity: until acknowledged or refused.
-    if (state) state.request = { up, until: Number.POSITIVE_INFINITY, failed: false, entry };
+    if (!state) return;
+    state.request = { up, until: Number.POSITIVE_INFINITY, failed: false, entry };
+    if (!up) state.shutting++;
   }
 
   #forget(port: string): void {
