@@ -35,6 +35,10 @@ export class Demands {
     return this.#last.get(port);
   }
 
+  isUnderWay(port: string): boolean {
+    return this.#open.some(({ waiting }) => waiting.has(port));
+  }
+
   /** When the first of them has waited long enough. */
   due(): Instant | undefined {
     return this.#open.length === 0 ? undefined : Math.min(...this.#open.map(({ due }) => due));

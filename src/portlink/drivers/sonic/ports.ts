@@ -375,11 +375,11 @@ export class SonicPorts implements LinkState, PortDriver {
     } else this.#emit({ name, before, after, at });
   }
 
-  /** By us, or by the operator. */
+  /** By us, or by the operator. What comes up while a shutting is under way may do so by the opening of before. */
   #asked(name: string, at: Instant): boolean {
     const operator = (port: string): boolean => (this.#operator.get(port) ?? -Infinity) > at - OPERATOR_WINDOW;
-    const targets = targetsOf(this.#picture, name);
-    return operator(name) || targets.some((port) => operator(port) || this.#demands.lastAsked(port) === true);
+    const byUs = (port: string): boolean => this.#demands.lastAsked(port) === true || this.#demands.isUnderWay(port);
+    return operator(name) || targetsOf(this.#picture, name).some((port) => operator(port) || byUs(port));
   }
 
   #emit(change: PortChange): void {
