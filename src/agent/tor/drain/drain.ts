@@ -64,6 +64,7 @@ export class Drain {
   #reason = '';
   /** `since` of the machine, and the same as wall-clock time. */
   #since = { at: 0, wall: 0 };
+  #started = false;
   #stopped = false;
 
   constructor(options: DrainOptions) {
@@ -88,17 +89,33 @@ export class Drain {
     return ports;
   }
 
-  /**
-   * The groups know their ports: one that was being shut when the earlier life ended is opened again, once its servers
-   * would find a way out.
-   */
+  /** The groups know their ports. */
   started(): void {
+    this.#started = true;
+    this.#recover();
+  }
+
+  /**
+   * A port that the groups keep shut for us, and that is not to be drained (it was being shut when an earlier life ended, its
+   * opening was refused, or its shutting came after all), is opened again, once its servers would find a way out, and
+   * until that has come to pass.
+   */
+  #recover(): void {
     const { groups, clock, fabric } = this.#options;
-    const ours = this.#downlinks().filter((port) => groups.keeperOf(port) === DRAIN);
-    const unwanted = ours.filter((port) => (this.#machine.state(port) ?? 'kept') === 'kept');
+    this.#recovery?.cancel();
+    if (!this.#started || this.#stopped) return;
+    const unwanted = this.#downlinks().filter(
+      (port) =>
+        groups.keeperOf(port) === DRAIN && !this.#isOpen(port) && (this.#machine.state(port) ?? 'kept') === 'kept',
+    );
     if (unwanted.length === 0) return;
     if (fabric.readiness().ready) groups.undrain(unwanted);
-    else this.#recovery = clock.schedule(clock.now() + ASK_AGAIN, () => this.started());
+    this.#recovery = clock.schedule(clock.now() + ASK_AGAIN, () => this.#recover());
+  }
+
+  #isOpen(port: string): boolean {
+    const known = this.#options.links.port(port);
+    return known !== undefined && isOpen(known);
   }
 
   drain(order: DrainOrder): void {
@@ -119,15 +136,14 @@ export class Drain {
   }
 
   portChanged({ name, after }: PortChange): void {
-    if (this.#machine.state(name) === undefined) return;
-    this.#handle({ type: 'port', port: name, open: after !== undefined && isOpen(after) });
+    if (this.#machine.state(name) !== undefined)
+      this.#handle({ type: 'port', port: name, open: after !== undefined && isOpen(after) });
+    else if (this.#options.groups.keeperOf(name) === DRAIN) this.#recover();
   }
 
   trouble(ports: readonly string[], reason: string): void {
-    const { links } = this.#options;
     for (const port of ports) {
-      const known = links.port(port);
-      this.#handle({ type: 'port', port, open: known !== undefined && isOpen(known) });
+      this.#handle({ type: 'port', port, open: this.#isOpen(port) });
       this.#handle({ type: 'trouble', port, reason });
     }
   }
@@ -219,8 +235,10 @@ export class Drain {
     this.#queue.push(event);
     if (this.#handling) return;
     this.#handling = true;
+    let claimsOnly = true;
     try {
       for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        if (next.type !== 'claim') claimsOnly = false;
         const now = this.#options.clock.now();
         const effects = this.#machine.handle(next, now);
         // Before the first port is shut: a crash must not leave it unexplained.
@@ -231,6 +249,8 @@ export class Drain {
       this.#handling = false;
     }
     this.#arm();
+    // There may be thousands of claims, and they change nothing about ports.
+    if (!claimsOnly) this.#recover();
   }
 
   #perform(effect: DrainEffect, now: Instant): void {
