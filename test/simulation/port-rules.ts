@@ -3,7 +3,6 @@
  * from what the agent thinks of them; only what it has learned of the fabric is asked of it.
  */
 import type { GroupView } from '../../src/agent/api.ts';
-import { DRAIN } from '../../src/portlink/index.ts';
 import { isOn } from './box.ts';
 import { type GroupSettings, levelOf, SLOTS, shutOn } from './scene.ts';
 import type { Side } from './server.ts';
@@ -50,14 +49,17 @@ export class PortRules {
     for (const slot of SLOTS) this.#groupOf(side, slot, agent ? life : undefined);
   }
 
-  /** A port is shut: by an operator, for planned work, or by a group that says so. */
+  /**
+   * A port is shut: by an operator, or by somebody that the agent knows: planned work, a group, or one that is gone while
+   * the kernel refuses the opening. That it goes on asking is seen by its being `free`, below.
+   */
   #ownership(side: Side, slot: number, life: Life | undefined): void {
     const world = this.#world;
     const now = world.clock.now();
     const port = world.port(side, slot);
     const ours = world.scene.uplinks.includes(slot)
       ? port.byAgent
-      : life?.agent?.groups.keeperOf(port.name) === DRAIN ||
+      : life?.agent?.groups.keeperOf(port.name) !== undefined ||
         this.#views.some(({ downlinks }) => downlinks.some((each) => each.port === port.name && each.shutByUs));
     if (!life || port.adminUp || port.operator || ours || world.tors[side].sonic?.troubled()) {
       this.#unowned.delete(port.name);
