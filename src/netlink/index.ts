@@ -10,6 +10,8 @@ import { type Address, parseAddress } from '../model/address.ts';
 import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
+import { QuietObjects } from './backed/quiet-objects.ts';
+import { BackedRouteInstaller, type BackedRouteOptions } from './backed-routes.ts';
 import { CarrierWatch } from './carrier-watch.ts';
 import { ForwardingDatabase } from './fdb.ts';
 import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
@@ -24,6 +26,7 @@ import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
+export { BackedRouteInstaller, type BackedRouteOptions, type ObjectSocket, type SwitchOver } from './backed-routes.ts';
 export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
 export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
@@ -193,6 +196,16 @@ export class Kernel implements LinkState, PortDriver {
 
   learnedRoutes(options: LearnedRouteOptions): LearnedRouteInstaller {
     const installer = new LearnedRouteInstaller(this.rtnetlink, this.#links, this.#clock, options);
+    this.#installers.push(installer);
+    return installer;
+  }
+
+  /** As `learnedRoutes`, with their backups in the kernel beforehand; changes a setting of the namespace, see quiet-objects.ts. */
+  backedRoutes(options: BackedRouteOptions): BackedRouteInstaller {
+    const objects = new QuietObjects(this.#netns);
+    const quiet = objects.set();
+    const left = () => objects.putBack();
+    const installer = new BackedRouteInstaller(this.rtnetlink, this.#links, this.#clock, { ...options, quiet, left });
     this.#installers.push(installer);
     return installer;
   }

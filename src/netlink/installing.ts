@@ -57,29 +57,35 @@ export class Restoring {
     this.#clock = clock;
     this.#counters = counters;
     this.#restore = restore;
-    this.#unsubscribe = links.afterResync(() => this.#start());
+    this.#unsubscribe = links.afterResync(() => this.start());
+  }
+
+  /** Now, or again after the reading that is under way. */
+  start(): void {
+    this.#again = this.#running;
+    if (this.#running || this.#closed) return;
+    this.#running = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const over = (): void => {
+      this.#running = false;
+      if (this.#again) this.start();
+    };
+    this.#restore().then(over, () => {
+      this.#counters.unread = (this.#counters.unread ?? 0) + 1;
+      this.startLater();
+      over();
+    });
+  }
+
+  startLater(): void {
+    if (!this.#closed) this.#timer ??= this.#clock.schedule(this.#clock.now() + RESTORE_RETRY, () => this.start());
   }
 
   close(): void {
     this.#closed = true;
     this.#unsubscribe();
     this.#timer?.cancel();
-  }
-
-  #start(): void {
-    this.#again = this.#running;
-    if (this.#running || this.#closed) return;
-    this.#running = true;
-    this.#timer?.cancel();
-    const over = (): void => {
-      this.#running = false;
-      if (this.#again) this.#start();
-    };
-    this.#restore().then(over, () => {
-      this.#counters.unread = (this.#counters.unread ?? 0) + 1;
-      if (!this.#closed) this.#timer = this.#clock.schedule(this.#clock.now() + RESTORE_RETRY, () => this.#start());
-      over();
-    });
   }
 }
 

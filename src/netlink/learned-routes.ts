@@ -14,6 +14,7 @@ import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '
 import type { Clock, Timer } from '../model/clock.ts';
 import type { LearnedRoute } from '../model/hosts.ts';
 import { isUp, onLink, type PortChange } from '../model/ports.ts';
+import { Arrivals } from './arrivals.ts';
 import {
   type Counters,
   countRefusals,
@@ -35,8 +36,6 @@ export interface LearnedRouteOptions {
 const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 30_000;
 const WRITTEN_PER_TURN = 1000;
-/** For one prefix; the eldest gives way. */
-const MAXIMUM_WAITERS = 16;
 /** What Linux makes of IPv6 metric 0. */
 const IPV6_DEFAULT_METRIC = 1024;
 
@@ -51,11 +50,6 @@ interface Entry {
   waiting: boolean;
 }
 
-interface Waiter {
-  readonly resolve: () => void;
-  readonly reject: (reason: Error) => void;
-}
-
 export class LearnedRouteInstaller {
   readonly #rtnetlink: RouteSocket;
   readonly #links: PortTable;
@@ -64,7 +58,7 @@ export class LearnedRouteInstaller {
   readonly #table: number;
   readonly #entries = new Map<Prefix, Entry>();
   readonly #dirty = new Set<Prefix>();
-  readonly #waiters = new Map<Prefix, Waiter[]>();
+  readonly #arrivals = new Arrivals();
   /** The port that a next hop without an interface is reached by; forgotten when a port changes. */
   readonly #towards = new Map<Address, string | undefined>();
   readonly #counters: Counters = {};
@@ -97,12 +91,7 @@ export class LearnedRouteInstaller {
    */
   installed(prefix: Prefix): Promise<void> {
     if (this.isInstalled(prefix)) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const waiters = this.#waiters.get(prefix) ?? [];
-      this.#waiters.set(prefix, waiters);
-      waiters.push({ resolve, reject });
-      if (waiters.length > MAXIMUM_WAITERS) waiters.shift()!.reject(new Error(`too many wait for ${prefix}`));
-    });
+    return this.#arrivals.wait(prefix);
   }
 
   isInstalled(prefix: Prefix): boolean {
@@ -159,7 +148,7 @@ export class LearnedRouteInstaller {
     this.#restoring.close();
     this.#retryTimer?.cancel();
     clearImmediate(this.#flushing);
-    for (const prefix of [...this.#waiters.keys()]) this.#release(prefix, new Error('the installer was closed'));
+    this.#arrivals.close();
   }
 
   /** What the kernel refused, by `RTM_* CODE`, and how many routes are there and wait. */
@@ -184,7 +173,7 @@ export class LearnedRouteInstaller {
 
   #want(prefix: Prefix, route: LearnedRoute | undefined): void {
     if (!route && !this.#entries.has(prefix)) {
-      this.#removed(prefix);
+      this.#arrivals.gone(prefix);
       return;
     }
     const entry = this.#entry(prefix);
@@ -242,26 +231,13 @@ export class LearnedRouteInstaller {
       entry.waiting = true;
     } else if (route && entry.wanted) {
       entry.installed = true;
-      this.#release(prefix);
+      this.#arrivals.arrived(prefix);
     } else if (!entry.wanted) {
       this.#entries.delete(prefix);
-      this.#removed(prefix);
+      this.#arrivals.gone(prefix);
     }
     if (entry.waiting) this.#retryLater();
     else this.#retry = FIRST_RETRY;
-  }
-
-  #removed(prefix: Prefix): void {
-    this.#release(prefix, new Error(`${prefix} was removed`));
-  }
-
-  #release(prefix: Prefix, reason?: Error): void {
-    const waiters = this.#waiters.get(prefix) ?? [];
-    this.#waiters.delete(prefix);
-    for (const waiter of waiters) {
-      if (reason) waiter.reject(reason);
-      else waiter.resolve();
-    }
   }
 
   #retryLater(): void {

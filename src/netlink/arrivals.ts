@@ -1,0 +1,43 @@
+/** Who waits until a route is in the kernel. */
+import type { Prefix } from '../model/address.ts';
+
+/** For one prefix; the eldest gives way. */
+const MAXIMUM_WAITERS = 16;
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (reason: Error) => void;
+}
+
+export class Arrivals {
+  readonly #waiters = new Map<Prefix, Waiter[]>();
+
+  /** Resolves with `arrived`, rejects with `gone`. */
+  wait(prefix: Prefix): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const waiters = this.#waiters.get(prefix) ?? [];
+      this.#waiters.set(prefix, waiters);
+      waiters.push({ resolve, reject });
+      if (waiters.length > MAXIMUM_WAITERS) waiters.shift()!.reject(new Error(`too many wait for ${prefix}`));
+    });
+  }
+
+  arrived(prefix: Prefix): void {
+    for (const { resolve } of this.#take(prefix)) resolve();
+  }
+
+  gone(prefix: Prefix, reason = new Error(`${prefix} was removed`)): void {
+    for (const { reject } of this.#take(prefix)) reject(reason);
+  }
+
+  close(): void {
+    for (const prefix of [...this.#waiters.keys()]) this.gone(prefix, new Error('the installer was closed'));
+  }
+
+  #take(prefix: Prefix): readonly Waiter[] {
+    const waiters = this.#waiters.get(prefix);
+    if (!waiters) return [];
+    this.#waiters.delete(prefix);
+    return waiters;
+  }
+}

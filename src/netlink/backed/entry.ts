@@ -1,0 +1,119 @@
+/** One prefix: what is wanted of it, and which routes of it are in the kernel. */
+import { makeRoute, type Request, requests } from 'rtnetlink-ts';
+import type { Prefix } from '../../model/address.ts';
+import type { LearnedRoute } from '../../model/hosts.ts';
+import type { Group, NextHopObjects } from './next-hop-objects.ts';
+import type { Orders } from './orders.ts';
+
+/** A route in the kernel; without a group it is one that we would not write (of an earlier version). */
+export interface Slot {
+  readonly metric: number;
+  readonly group: Group | undefined;
+  /** Of the group, when the route was written. */
+  readonly life: number;
+}
+
+export interface Want {
+  readonly metric: number;
+  readonly group: Group;
+}
+
+export interface Entry {
+  readonly prefix: Prefix;
+  /** undefined: to be removed, or, while `inherited`, not known yet. */
+  wanted: LearnedRoute | undefined;
+  /** Of an earlier life, and nobody has said anything about it yet. */
+  inherited: boolean;
+  slots: readonly Slot[];
+  refused: boolean;
+  /** A wanted route is not there, since none of its next hops can be used. */
+  waiting: boolean;
+}
+
+export const newEntry = (prefix: Prefix, wanted: LearnedRoute | undefined): Entry => ({
+  prefix,
+  wanted,
+  inherited: wanted === undefined,
+  slots: [],
+  refused: false,
+  waiting: false,
+});
+
+export const isThere = (slot: Slot): boolean =>
+  slot.group === undefined || (slot.group.life === slot.life && slot.group.members.length > 0);
+
+export function isAsWanted(entry: Entry, wants: readonly Want[]): boolean {
+  const there = entry.slots.filter(isThere);
+  return (
+    there.length === wants.length &&
+    wants.every(({ metric, group }) => there.some((slot) => slot.metric === metric && slot.group === group))
+  );
+}
+
+/** Counts it with the routes over its group. */
+export function count({ group, life }: Slot, difference: 1 | -1): void {
+  if (group && group.life === life) group.routes += difference;
+}
+
+/** The way of a route by its kernel protocol and table. */
+export interface Place {
+  readonly protocol: number;
+  readonly table: number;
+}
+
+export interface Writing {
+  readonly place: Place;
+  readonly objects: NextHopObjects;
+  readonly orders: Orders;
+  /** The kernel refused a route with this code. */
+  readonly onRefused: (code: string) => void;
+}
+
+/** Brings the kernel's routes of a prefix to what is wanted, each by one replacement; what is too much goes last. */
+export function write(entry: Entry, wants: readonly Want[], writing: Writing): void {
+  entry.slots = entry.slots.filter(isThere);
+  entry.refused = false;
+  entry.waiting = false;
+  const kept = new Set<number>();
+  for (const want of wants) {
+    if (!writing.objects.prepare(want.group, writing.orders)) {
+      entry.waiting = true;
+      continue;
+    }
+    kept.add(want.metric);
+    const before = entry.slots.find((slot) => slot.metric === want.metric);
+    if (before?.group !== want.group) point(entry, { ...want, life: want.group.life }, before, writing);
+  }
+  for (const slot of entry.slots) if (!kept.has(slot.metric)) remove(entry, slot, writing);
+}
+
+function point(entry: Entry, slot: Slot, before: Slot | undefined, { place, orders, onRefused }: Writing): void {
+  change(entry, before, slot);
+  orders.push(requests.setRoute(routeOf(entry.prefix, slot, place)), (code) => {
+    entry.refused = true;
+    change(entry, slot, before && isThere(before) ? before : undefined);
+    onRefused(code);
+  });
+}
+
+function remove(entry: Entry, slot: Slot, { place, orders }: Writing): void {
+  change(entry, slot, undefined);
+  orders.push(deletion(entry.prefix, slot, place), (code) => {
+    if (code === 'ESRCH' || !isThere(slot)) return;
+    entry.refused = true;
+    change(entry, undefined, slot);
+  });
+}
+
+function change(entry: Entry, before: Slot | undefined, after: Slot | undefined): void {
+  entry.slots = [...entry.slots.filter((each) => each !== before), ...(after ? [after] : [])];
+  if (before) count(before, -1);
+  if (after) count(after, 1);
+}
+
+const routeOf = (destination: Prefix, { metric, group }: Slot, { protocol, table }: Place) =>
+  makeRoute({ destination, table, protocol, metric, nextHops: [], ...(group ? { nextHopId: group.id } : {}) });
+
+/** By prefix and metric alone: the kernel would not find the route by an object that it has dropped meanwhile. */
+const deletion = (prefix: Prefix, slot: Slot, place: Place): Request =>
+  requests.deleteRoute(routeOf(prefix, { ...slot, group: undefined }, place));
