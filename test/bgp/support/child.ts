@@ -16,6 +16,9 @@ export interface ChildConfig {
   prefixes: string[];
   communities?: string[];
   sharedAs?: boolean;
+  propagate?: boolean;
+  defaultOriginate?: boolean;
+  observer?: boolean;
   gracefulRestart?: { restartTime: number };
   /** As after a crash: End-of-RIB waits for `settled`. */
   restarted?: boolean;
@@ -24,9 +27,18 @@ export interface ChildConfig {
   listen?: false | { port: number; address?: string };
 }
 
+export interface Announced {
+  address: string;
+  level?: ClaimLevel;
+  portIndex?: number;
+  shadow?: true;
+}
+
 export type Command =
   | { do: 'start'; config: ChildConfig }
-  | { do: 'apply'; withdrawn?: string[]; announced?: { address: string; level?: ClaimLevel }[] }
+  | { do: 'apply'; withdrawn?: string[]; announced?: Announced[] }
+  | { do: 'facts'; facts: [key: string, value: string][] }
+  | { do: 'endpoint'; address: string }
   | { do: 'link'; name: string; up: boolean }
   | { do: 'refresh'; address: string }
   | { do: 'graceful'; on: boolean }
@@ -65,6 +77,9 @@ function start(config: ChildConfig): void {
     neighbors: config.neighbors as BgpNeighborOptions[],
     announce: { communities: config.communities ?? [] },
     prefixes: config.prefixes as Prefix[],
+    propagate: config.propagate ?? false,
+    defaultOriginate: config.defaultOriginate ?? false,
+    observer: config.observer ?? false,
     ...(config.sharedAs === undefined ? {} : { sharedAs: config.sharedAs }),
     ...(config.gracefulRestart ? { gracefulRestart: config.gracefulRestart } : {}),
     ...(config.listen === undefined ? {} : { listen: config.listen as { port: number; address: Address } | false }),
@@ -73,6 +88,12 @@ function start(config: ChildConfig): void {
     links,
     onRoutes: (changes) => say({ event: 'routes', changes }),
     onForeignClaim: (claim) => say({ event: 'claim', claim }),
+    onForeignShadow: (shadow) => say({ event: 'shadow', shadow }),
+    onHostRoute: (host) => say({ event: 'host', host }),
+    onFact: ({ routerId, key, value, reason }) => {
+      const text = value && Buffer.from(value).toString();
+      say({ event: 'fact', fact: { routerId, key: Buffer.from(key).toString(), value: text, reason } });
+    },
     onSession: (change) => say({ event: 'session', change }),
   };
   speaker = new BgpSpeaker(options);
@@ -86,12 +107,14 @@ function link(name: string, up: boolean): void {
   speaker.linkChanged({ name, before, after, at: systemClock.now() });
 }
 
-const hostRoute = (host: { address: string; level?: ClaimLevel }): HostRoute => ({
+const hostRoute = (host: Announced): HostRoute => ({
   address: host.address as Address,
   interface: 'A1',
   ifindex: 99,
   mac: '02:00:00:00:00:01' as HostRoute['mac'],
   level: host.level ?? 0,
+  ...(host.portIndex === undefined ? {} : { portIndex: host.portIndex }),
+  ...(host.shadow ? { shadow: true } : {}),
 });
 
 async function run(command: Command): Promise<unknown> {
@@ -105,6 +128,12 @@ async function run(command: Command): Promise<unknown> {
       const report = speaker.apply({ withdrawn, announced });
       return { report, toWire: (report.lastByteAt ?? before) - before };
     }
+    case 'facts':
+      return speaker.publishFacts(
+        command.facts.map(([key, value]) => ({ key: Buffer.from(key), value: Buffer.from(value) })),
+      );
+    case 'endpoint':
+      return speaker.setTunnelEndpoint(command.address as Address);
     case 'link':
       return link(command.name, command.up);
     case 'refresh':

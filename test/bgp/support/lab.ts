@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RouteView, SessionChange, SessionView } from '../../../src/bgp/index.ts';
-import type { ForeignClaim, LearnedRoute, WireReport } from '../../../src/model/hosts.ts';
-import type { ChildConfig, Command } from './child.ts';
+import type { ForeignClaim, ForeignShadow, LearnedRoute, WireReport } from '../../../src/model/hosts.ts';
+import type { HeardHostRoute } from '../../../src/model/port-facts.ts';
+import type { Announced, ChildConfig, Command } from './child.ts';
 
 let serial = 0;
 
@@ -184,6 +185,13 @@ interface View {
   initial: boolean[];
 }
 
+export interface TextFact {
+  routerId: string;
+  key: string;
+  value?: string;
+  reason?: string;
+}
+
 interface ChildReport {
   event?: string;
   reply?: number;
@@ -192,6 +200,9 @@ interface ChildReport {
   change?: SessionChange;
   changes?: LearnedRoute[];
   claim?: ForeignClaim;
+  shadow?: ForeignShadow;
+  host?: HeardHostRoute;
+  fact?: TextFact;
   level?: string;
   fields?: object;
   text?: string;
@@ -202,6 +213,9 @@ export class SpeakerProcess {
   readonly sessions: SessionChange[] = [];
   readonly routes: LearnedRoute[] = [];
   readonly claims: ForeignClaim[] = [];
+  readonly shadows: ForeignShadow[] = [];
+  readonly hosts: HeardHostRoute[] = [];
+  readonly facts: TextFact[] = [];
   readonly logs: { level: string; fields: object; text: string }[] = [];
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: Error): void }>();
   #id = 0;
@@ -225,11 +239,16 @@ export class SpeakerProcess {
     return this;
   }
 
-  apply(
-    announced: { address: string; level?: 0 | 1 | 2 }[],
-    withdrawn: string[] = [],
-  ): Promise<{ report: WireReport; toWire: number }> {
+  apply(announced: Announced[], withdrawn: string[] = []): Promise<{ report: WireReport; toWire: number }> {
     return this.#ask({ do: 'apply', announced, withdrawn });
+  }
+
+  publish(...facts: [key: string, value: string][]): Promise<void> {
+    return this.#ask({ do: 'facts', facts });
+  }
+
+  endpoint(address: string): Promise<void> {
+    return this.#ask({ do: 'endpoint', address });
   }
 
   link(name: string, up: boolean): Promise<void> {
@@ -285,6 +304,9 @@ export class SpeakerProcess {
     } else if (message.event === 'session') this.sessions.push(message.change!);
     else if (message.event === 'routes') this.routes.push(...message.changes!);
     else if (message.event === 'claim') this.claims.push(message.claim!);
+    else if (message.event === 'shadow') this.shadows.push(message.shadow!);
+    else if (message.event === 'host') this.hosts.push(message.host!);
+    else if (message.event === 'fact') this.facts.push(message.fact!);
     else if (message.event === 'log') this.logs.push(message as never);
   }
 }
