@@ -28,6 +28,8 @@ function resolveTor(settings: TorSettings, secrets: Secrets): Config {
     hostRoutes: resolveHostRoutes(settings.hostRoutes),
     portLink: settings.portLink.map(resolveGroup),
     ports: settings.ports,
+    ...(settings.name === undefined ? {} : { name: settings.name }),
+    portFacts: settings.portFacts,
     shadow: { ...shadow, hold: milliseconds(hold), ...(twin === undefined ? {} : { twin: toAddress(twin) }) },
   };
 }
@@ -37,6 +39,7 @@ function resolveGateway(settings: GatewaySettings, secrets: Secrets): Config {
     role: 'gateway',
     ...resolveCommon(settings, secrets),
     mode: settings.mode,
+    defaultOriginate: settings.defaultOriginate,
     map: { history: milliseconds(settings.map.history), file: settings.map.file },
   };
 }
@@ -45,7 +48,9 @@ function resolveCommon(settings: Settings, secrets: Secrets): CommonConfig {
   return {
     routerId: toAddress(settings.routerId),
     ...(settings.ospf ? { ospf: resolveOspf(settings.ospf, secrets) } : {}),
-    ...(settings.bgp ? { bgp: resolveBgp(settings.bgp, secrets) } : {}),
+    ...(settings.bgp
+      ? { bgp: resolveBgp(settings.bgp, secrets, settings.role === 'gateway' || settings.portFacts) }
+      : {}),
     bfd: { interval: milliseconds(settings.bfd.interval), multiplier: settings.bfd.multiplier },
     kernel: settings.kernel,
     control: {
@@ -140,7 +145,7 @@ function resolveAuthentication(
     : { type: settings.type, keyId: settings.keyId, secret };
 }
 
-function resolveBgp(settings: BgpSettings, secrets: Secrets): BgpConfig {
+function resolveBgp(settings: BgpSettings, secrets: Secrets, portFacts: boolean): BgpConfig {
   return {
     asn: settings.asn,
     neighbors: settings.neighbors.map(({ address, remoteAs, passwordFile, localAddress, timers, ...rest }) => ({
@@ -150,6 +155,7 @@ function resolveBgp(settings: BgpSettings, secrets: Secrets): BgpConfig {
       keepalive: milliseconds(timers.keepalive),
       hold: milliseconds(timers.hold),
       connectRetry: milliseconds(timers.connectRetry),
+      portFacts,
       ...(passwordFile === undefined ? {} : { password: secretOf(secrets, passwordFile) }),
       ...(localAddress === undefined ? {} : { localAddress: toAddress(localAddress) }),
     })),

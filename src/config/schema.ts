@@ -310,6 +310,13 @@ const torSchema = z
     hostRoutes,
     portLink: z.array(groupSchema).default([]),
     ports: portDriver,
+    name: z.string().min(1).max(64).optional().meta({
+      description: "What this switch is called in the gateway's map; the box's host name when absent.",
+    }),
+    portFacts: z.boolean().default(true).meta({
+      description:
+        'Tell the gateway of our ports, in band: names, states and why, the MACs and LLDP neighbours behind them.',
+    }),
     shadow,
     ospf: ospf.optional(),
     bgp: bgp.optional(),
@@ -324,7 +331,12 @@ const gatewaySchema = z
   .strictObject({
     role: z.literal('gateway'),
     routerId: routerId(),
-    mode: anyOf(['observer', 'router']).default('observer'),
+    mode: anyOf(['observer', 'router']).default('observer').meta({
+      description: 'observer: another daemon routes, we listen; router: we are the speaker and install the routes.',
+    }),
+    defaultOriginate: z.boolean().default(true).meta({
+      description: 'Mode router: tell the switches a default route through us.',
+    }),
     ospf: ospf.optional(),
     bgp: bgp.optional(),
     bfd,

@@ -118,6 +118,8 @@ export interface BgpNeighborConfig {
   readonly ttlSecurity: boolean;
   readonly multihop: boolean;
   readonly maximumPrefixes: number;
+  /** False: facts of our ports are neither offered nor taken there. */
+  readonly portFacts: boolean;
 }
 
 export interface BgpConfig {
@@ -152,6 +154,9 @@ export interface TorConfig extends CommonConfig {
   readonly hostRoutes: HostRoutesConfig;
   readonly portLink: readonly PortLinkGroup[];
   readonly ports: PortDriverConfig;
+  /** Absent: the host name. */
+  readonly name?: string;
+  readonly portFacts: boolean;
   readonly shadow: ShadowConfig;
 }
 
@@ -169,6 +174,7 @@ export interface ShadowConfig {
 export interface GatewayConfig extends CommonConfig {
   readonly role: 'gateway';
   readonly mode: 'observer' | 'router';
+  readonly defaultOriginate: boolean;
   readonly map: { readonly history: number; readonly file: string };
 }
 

@@ -230,6 +230,7 @@ const bgpNeighbor = (address: Address, localAddress: Address, remoteAs: number) 
   ttlSecurity: false,
   multihop: false,
   maximumPrefixes: 0,
+  portFacts: true,
 });
 
 const port = (name: string, ifindex: number, addresses: Port['addresses']): Port => ({
