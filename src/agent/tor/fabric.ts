@@ -4,6 +4,7 @@ import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Announcer, ForeignClaim } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
+import type { CarriedFact } from '../../model/port-facts.ts';
 import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
 import type { LearnedRouteInstaller } from '../../netlink/index.ts';
 import type { OspfOptions, OspfSettings, Speaker as OspfSpeakerFace } from '../../ospf/index.ts';
@@ -147,6 +148,12 @@ export class Fabric implements Speakers {
   leastPreferred(on: boolean): void {
     this.bgp?.setGracefulShutdown(on);
     this.ospf?.drain(on);
+  }
+
+  /** What is said of our ports from now on. */
+  publishFacts(facts: readonly CarriedFact[]): void {
+    this.bgp?.publishFacts(facts);
+    this.ospf?.publishFacts(facts);
   }
 
   /** What is due on the wire by now, for who keeps the loop busy. */

@@ -177,6 +177,7 @@ export class TorSwitch {
     }
     bfd.refresh();
     handoff.configure();
+    this.#parts.facts.touch();
     if (diff.changes.length > 0) {
       this.events.record({
         type: 'config.changed',
@@ -191,6 +192,7 @@ export class TorSwitch {
   async stop(): Promise<void> {
     const { nextHops, bfd, handoff, memory, projection, installer, room } = this.#parts;
     this.#settleTimer?.cancel();
+    this.#parts.facts.close();
     bfd.leaving();
     nextHops.close();
     this.management.close();
@@ -213,6 +215,7 @@ export class TorSwitch {
    */
   async pause(): Promise<void> {
     this.#settleTimer?.cancel();
+    this.#parts.facts.close();
     this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
     this.#parts.projection.finish();
     await this.groups.settled();
@@ -240,6 +243,7 @@ export class TorSwitch {
     this.hosts.remember(memory.handOver());
     this.hosts.start();
     handoff.configure();
+    this.#parts.facts.start();
     this.fabric.start(adopted.length > 0);
     bfd.start();
     this.#settleTimer = this.clock.schedule(this.clock.now() + SETTLE_AFTER, () => this.#settle());

@@ -14,6 +14,7 @@ import { Failovers } from '../../failovers.ts';
 import { Bfd } from '../bfd/index.ts';
 import { Drain } from '../drain/index.ts';
 import { Fabric } from '../fabric.ts';
+import { PortFacts } from '../facts.ts';
 import { Handoff, hostMetric } from '../handoff.ts';
 import { hostEvent } from '../host-events.ts';
 import { HostMemory } from '../host-memory.ts';
@@ -81,6 +82,7 @@ export interface Parts {
   readonly sight: Sight;
   readonly memory: HostMemory;
   readonly reopening: Reopening;
+  readonly facts: PortFacts;
   readonly projection: Projection;
 }
 
@@ -247,6 +249,17 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     expect: (ports) => hosts.expect(ports),
     open: (ports) => kernel.setAdmin(ports, true),
   });
+  const facts = new PortFacts({
+    config: options.config,
+    clock,
+    wallClock: wallClock ?? Date.now,
+    links: kernel,
+    groups,
+    hosts: () => hosts.announced(),
+    neighbours,
+    sessionPorts: () => (fabric.bgp?.sessions() ?? []).flatMap(({ interface: name }) => name ?? []),
+    publish: (said) => fabric.publishFacts(said),
+  });
   const projection = new Projection({
     clock,
     kernel: new Waiting({ kernel: installer, room, links: kernel, clock }),
@@ -274,6 +287,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     sight,
     memory,
     reopening,
+    facts,
     projection,
   };
 }

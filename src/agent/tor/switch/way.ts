@@ -26,7 +26,8 @@ export class Way implements Reactions {
   }
 
   portChanged(change: PortChange): void {
-    const { projection, events, hosts } = this.parts;
+    const { projection, events, hosts, facts } = this.parts;
+    facts.touch(change.at);
     const wasUp = isUp(change.before);
     const up = isUp(change.after);
     const { name, at } = change;
@@ -61,11 +62,13 @@ export class Way implements Reactions {
   delta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.parts.projection.apply(delta, cause, at);
     this.parts.memory.changed();
+    this.parts.facts.hostsChanged();
   }
 
   block(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void {
     const { hosts, projection } = this.parts;
     const block = (): void => hosts.blockPorts(ports, blocked, reason, at);
+    this.parts.facts.touch(at);
     if (blocked) projection.beforeShutting(block);
     else block();
   }
@@ -109,10 +112,12 @@ export class Way implements Reactions {
     const { groups, judge, projection } = this.parts;
     if (cause === undefined) groups.judge(judge);
     else projection.inTurn(cause, at, port, () => groups.judge(judge));
+    this.parts.facts.touch(at);
   }
 
   bfdVerdict(): void {
     this.parts.groups.judge(this.parts.judge);
+    this.parts.facts.touch();
   }
 
   /** As with a lost link: withdrawals first, then the ports, then the sessions. */
@@ -159,6 +164,7 @@ export class Way implements Reactions {
   #judgeUplinks(): void {
     const { groups, judge, fabric, events } = this.parts;
     groups.judge(judge);
+    this.parts.facts.touch();
     const { ready, reason } = fabric.readiness();
     const text = `${ready ? 'ready' : 'not ready'}: ${reason}`;
     if (text === this.#upstream) return;
