@@ -5,7 +5,7 @@
  * updates that come back on the wire before it returns, first of all effects; callbacks to the agent come after the
  * bytes. What the kernel does not take (ENOBUFS and the like) is counted, and stays on the retransmission lists.
  */
-import { authenticationProblem, type OspfPacket, type U32 } from 'node-ospf-lsa';
+import { authenticationProblem, LSInfinity, type OspfPacket, type U32 } from 'node-ospf-lsa';
 import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixAddress, prefixLength } from '../model/address.ts';
 import type { Instant, Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
@@ -324,7 +324,10 @@ export class OspfSpeaker implements Speaker {
   }
 }
 
-function checkOptions({ announce, interfaces }: OspfSettings): void {
+function checkOptions({ announce, interfaces, originateDefault }: OspfSettings): void {
+  if (originateDefault && !(originateDefault.metric >= 1 && originateDefault.metric < LSInfinity)) {
+    throw new RangeError(`a default route of metric ${originateDefault.metric} is none`);
+  }
   for (const { name, area, authentication } of interfaces) {
     const problem = authentication && authenticationProblem(authentication);
     if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);

@@ -2,7 +2,7 @@
 import test from 'ava';
 import type { ForeignClaim, ForeignShadow } from '../../src/model/hosts.ts';
 import type { OspfAnnounce } from '../../src/ospf/index.ts';
-import { drainMetric, shadowMetric } from '../../src/ospf/machine/metrics.ts';
+import { drainMetric, hostMetric, shadowMetric } from '../../src/ospf/machine/metrics.ts';
 import { allFull, host, ip, type Router, shadow, twoSwitches } from './simulation.ts';
 
 const FORMS: readonly OspfAnnounce[] = [
@@ -101,9 +101,13 @@ for (const announce of FORMS) {
 
 test('metrics: real before drained before shadow, with room for the way there', (t) => {
   for (const as of ['external', 'nssa', 'stub-link'] as const) {
-    for (const metric of [1, 20, 0x7fff]) {
-      t.true(metric < drainMetric({ as, metric, metricType: 1 }));
-      t.true(drainMetric({ as, metric, metricType: 1 }) + 16 <= shadowMetric(as));
+    for (const metric of [0, 1, 20, 0x7fff, 0xffff, 0xfffffe]) {
+      const announce = { as, metric, metricType: 1 } as const;
+      const real = [0, 1, 2].map((level) => hostMetric(announce, host(H1, level as 0 | 1 | 2), false));
+      t.true(Math.max(...real) < drainMetric(announce), `${real}`);
+      t.is(drainMetric(announce), hostMetric(announce, host(H1), true));
+      t.true(drainMetric(announce) + 16 <= shadowMetric(as));
+      t.is(shadowMetric(as), hostMetric(announce, shadow(H1), true));
     }
   }
 });

@@ -1,6 +1,6 @@
 /**
  * The External Route Tag of a host: 0x5 in bits 31..28, bit 27 says that it is a shadow, bits 23..0 are the ifindex of the
- * port (0: it does not fit). Routers carry the tag as it is, also from type 7 to type 5, and nothing is decided by it.
+ * port (0: it does not fit); the others are 0, and are not looked at. Routers carry the tag as it is, also from type 7 to type 5, and nothing is decided by it.
  */
 import type { U32 } from 'node-ospf-lsa';
 
@@ -21,6 +21,6 @@ export function encodeRouteTag({ portIndex = 0, shadow }: RouteTag): U32 {
 
 /** undefined: somebody else's tag, or none. */
 export function decodeRouteTag(tag: U32): RouteTag | undefined {
-  if (tag >>> 28 !== OURS || (tag & 0x07000000) !== 0) return undefined;
+  if (tag >>> 28 !== OURS) return undefined;
   return { portIndex: tag & INDEX || undefined, shadow: (tag & SHADOW) !== 0 };
 }

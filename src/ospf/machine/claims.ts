@@ -20,7 +20,7 @@ import type { ClaimLevel, ForeignClaim, ForeignShadow } from '../../model/hosts.
 import type { HeardHostRoute } from '../../model/port-facts.ts';
 import { decodeRouteTag } from '../codec/route-tag.ts';
 import type { OspfAnnounce } from '../face.ts';
-import { isLeaving, shadowMetric } from './metrics.ts';
+import { baseMetric, isLeaving, shadowMetric } from './metrics.ts';
 
 const HOST_MASK = 0xffffffff;
 
@@ -212,9 +212,9 @@ export class Claims {
 
   /** Other kinds of metric do not compare with ours: level 0. */
   #level({ metric, metricType }: Said): ClaimLevel {
-    const { as, metricType: ours, metric: base } = this.#announce;
+    const { as, metricType: ours } = this.#announce;
     if (metricType !== (as === 'stub-link' ? undefined : ours)) return 0;
-    return Math.min(2, Math.max(0, base - metric)) as ClaimLevel;
+    return Math.min(2, Math.max(0, baseMetric(this.#announce) - metric)) as ClaimLevel;
   }
 
   #announceOf({ metricType }: Said): OspfAnnounce {

@@ -21,10 +21,13 @@ export const shadowMetric = (as: OspfAnnounce['as']): number => (as === 'stub-li
 export const drainMetric = ({ as, metric }: OspfAnnounce): number =>
   Math.min(shadowMetric(as) - ShadowMargin, metric + MaxLinkMetric);
 
+/** Of level 0: as configured, as long as that leaves room for what is drained. */
+export const baseMetric = (announce: OspfAnnounce): number => Math.min(announce.metric, drainMetric(announce) - 1);
+
 /** 1 at the least: 0 would tie with nothing below it. */
 export function hostMetric(announce: OspfAnnounce, { level, shadow }: HostRoute, draining: boolean): number {
   if (shadow) return shadowMetric(announce.as);
-  return draining ? drainMetric(announce) : Math.max(1, announce.metric - level);
+  return draining ? drainMetric(announce) : Math.max(1, baseMetric(announce) - level);
 }
 
 /** Somebody's host at this metric gives way to others: planned work there, by a base metric that is about ours. */
