@@ -340,36 +340,6 @@ test.serial('a demand that SONiC finds when it has made its ports anew shuts non
   });
 });
 
-test.serial(
-  'a port that comes up by our opening of before, while it is being shut again, is the same port',
-  async (t) => {
-    await inSonicBox(async (box) => {
-      await withPorts(box, async (ports, changes) => {
-        const { daemons, redis, tor } = box;
-        await ports.setAdmin(['Ethernet4'], false);
-        daemons.pause(true);
-        const shutting = ports.setAdmin(['Ethernet4'], false);
-        await shutting;
-        const again = ports.setAdmin(['Ethernet4'], true).catch(() => {});
-        const once = ports.setAdmin(['Ethernet4'], false);
-        once.catch(() => {});
-        changes.length = 0;
-        // orchagent has carried out the first of the two, and has not come to the second.
-        redis.cli(APPL, 'DEL', '_PORT_TABLE:Ethernet4');
-        tor.ip('link set Ethernet4 up');
-        redis.cli(APPL, 'HSET', 'PORT_TABLE:Ethernet4', 'admin_status', 'up');
-        await eventually(() => ports.port('Ethernet4')?.adminUp === true);
-        await again;
-        t.true(changes.length > 0);
-        t.deepEqual(
-          changes.filter(({ before, after }) => !before || !after),
-          [],
-        );
-      });
-    });
-  },
-);
-
 test.serial('a Redis that hangs makes blind like one that is gone', async (t) => {
   await inSonicBox(async (box) => {
     await withPorts(box, async (ports) => {
