@@ -8,6 +8,7 @@ export type {
   BgpNeighborOptions,
   BgpOptions,
   BgpSettings,
+  NeighborLoss,
   RouteView,
   ServerRoute,
   ServerSettings,

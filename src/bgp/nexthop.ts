@@ -82,6 +82,31 @@ export class NextHops {
   }
 }
 
+interface Led {
+  readonly nextHop: Address;
+  readonly linkLocal: Address | undefined;
+  readonly peer: { readonly address: Address };
+}
+
+/** How a received route is followed, or why it can't be; `port` is the one that its session is on. */
+export function wayTo(
+  route: Led,
+  nextHops: NextHops,
+  port: string | undefined,
+): NextHop | { readonly rejected: 'next-hop-self' | 'next-hop-unreachable' } {
+  // Every port has fe80::/64: such a next hop is on the link that the session is on.
+  if (route.nextHop.startsWith('fe80:')) {
+    return port ? { via: route.nextHop, interface: port } : { rejected: 'next-hop-unreachable' };
+  }
+  const answer = nextHops.resolve(route.nextHop);
+  if (answer === 'ours') return { rejected: 'next-hop-self' };
+  if (answer !== 'elsewhere') return answer;
+  // RFC 2545 §3: an external neighbour's link-local address, when the global one is on no link of ours.
+  if (route.linkLocal && port) return { via: route.linkLocal, interface: port };
+  if (route.nextHop === route.peer.address) return { via: route.nextHop };
+  return { rejected: 'next-hop-unreachable' };
+}
+
 /** Whether `address` is in one of the port's subnets (and isn't the port's own). */
 export function onLink(port: Port, address: Address): boolean {
   return port.addresses.some(

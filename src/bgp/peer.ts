@@ -376,9 +376,9 @@ export class Peer implements ChannelOwner {
     this.#linkLost = cause === 'InterfaceDown';
     const helps = this.#context.options().gracefulRestart !== undefined;
     const kept = this.#stale.lost(helps ? this.#negotiated : undefined, cause);
+    this.#context.lost(this, kept);
     if (kept.size > 0) this.#context.counters.add('neighbor_restarts');
     else this.#link.interface = undefined;
-    this.#context.lost(this, kept);
   }
 
   #stopFor(reason: string, notification: ReturnType<typeof ceaseNotification>, pause?: number): void {

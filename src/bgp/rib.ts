@@ -130,6 +130,11 @@ export class Rib {
     if (table.size === 0) this.#in.delete(peer);
   }
 
+  /** Prefixes that wait for `decide`. */
+  get undecided(): number {
+    return this.#dirty.size;
+  }
+
   /** Something outside the routes changed for this prefix; no cost when nobody sent it. */
   touch(prefix: Prefix): void {
     for (const table of this.#in.values()) if (table.has(prefix)) this.#dirty.add(prefix);
@@ -172,6 +177,19 @@ export class Rib {
   /** Neighbours with routes. */
   get size(): number {
     return this.#in.size;
+  }
+
+  /** Where a neighbour's routes lead. */
+  nextHopsOf(peer: Address): ReadonlySet<Address> {
+    const nextHops = new Set<Address>();
+    let before: Address | undefined;
+    for (const { nextHop, linkLocal } of this.#in.get(peer)?.values() ?? []) {
+      if (nextHop === before) continue;
+      before = nextHop;
+      nextHops.add(nextHop);
+      if (linkLocal) nextHops.add(linkLocal);
+    }
+    return nextHops;
   }
 
   received(peer: Address): number {

@@ -16,9 +16,10 @@ import { tcpTransport } from './driver.ts';
 import { OwnFacts } from './facts/own.ts';
 import { HeardHosts } from './heard-hosts.ts';
 import { Listening, listenTargets } from './listening.ts';
+import { lossOf } from './loss.ts';
 import { ceaseNotification } from './machine/session.ts';
 import type { State } from './machine/state.ts';
-import { NextHops } from './nexthop.ts';
+import { NextHops, wayTo } from './nexthop.ts';
 import type { RouteBatch } from './origination.ts';
 import { Origination } from './origination.ts';
 import { Peer } from './peer.ts';
@@ -335,6 +336,8 @@ export class BgpSpeaker implements Speaker {
     this.#claims.update(peer.address, message);
     this.#heardHosts?.update(peer.ribPeer, message);
     peer.checkMaximum(this.#rib.received(peer.address));
+    // What is many comes in many messages: the kernel need not wait for the last of them.
+    if (this.#rib.undecided >= MANY) this.#settle();
   }
 
   #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
@@ -345,6 +348,7 @@ export class BgpSpeaker implements Speaker {
   }
 
   #lost(peer: Peer, kept: ReadonlySet<Family>): void {
+    if (kept.size === 0) this.#options.onNeighborLost?.(lossOf(peer, this.#rib, this.#peers));
     this.#gone(peer.address, this.#rib.lost(peer.address, kept));
   }
 
@@ -369,18 +373,7 @@ export class BgpSpeaker implements Speaker {
     if (isHost(route) && this.#origination.has(prefixAddress(route.prefix))) return { rejected: 'own-host' };
     // RFC 4456 §8: our own route, reflected.
     if (route.attributes.originatorId === this.#options.routerId) return { rejected: 'originator-self' };
-    const port = this.#peers.get(route.peer.address)?.interface;
-    // Every port has fe80::/64: such a next hop is on the link that the session is on.
-    if (route.nextHop.startsWith('fe80:')) {
-      return port ? { via: route.nextHop, interface: port } : { rejected: 'next-hop-unreachable' };
-    }
-    const answer = this.#nextHops.resolve(route.nextHop);
-    if (answer === 'ours') return { rejected: 'next-hop-self' };
-    if (answer !== 'elsewhere') return answer;
-    // RFC 2545 §3: an external neighbour's link-local address, when the global one is on no link of ours.
-    if (route.linkLocal && port) return { via: route.linkLocal, interface: port };
-    if (route.nextHop === route.peer.address) return { via: route.nextHop };
-    return { rejected: 'next-hop-unreachable' };
+    return wayTo(route, this.#nextHops, this.#peers.get(route.peer.address)?.interface);
   }
 
   #reportRefused(): void {
@@ -390,5 +383,8 @@ export class BgpSpeaker implements Speaker {
     this.#refused = [];
   }
 }
+
+/** Prefixes that changed, before the decision process runs in the middle of what was read. */
+const MANY = 512;
 
 const isHost = (route: InRoute): boolean => route.prefix.endsWith(route.prefix.includes(':') ? '/128' : '/32');

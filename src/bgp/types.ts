@@ -90,7 +90,17 @@ export interface BgpOptions {
   onFact?(fact: HeardFact): void;
   /** Every host route heard, for each that announces it, whether it is of use as a route or not. */
   onHostRoute?(route: HeardHostRoute): void;
+  /** A session is lost and its routes go with it: told before anything is made of that. */
+  onNeighborLost?(loss: NeighborLoss): void;
   onSession(change: SessionChange): void;
+}
+
+export interface NeighborLoss {
+  readonly neighbor: Address;
+  /** Where its routes led, but to those with whom we have a session of their own. */
+  readonly nextHops: readonly Address[];
+  /** The port that the session was on; undefined: it was a multihop one. */
+  readonly interface: string | undefined;
 }
 
 /** Servers that announce themselves, see servers.ts. */
