@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { HostEvent } from '../../src/hostroutes/machine/types.ts';
+import type { Prefix } from '../../src/model/address.ts';
 import { address, Bench, heard, mac, policy } from '../hostroutes/helpers.ts';
 
 const door = { interface: 'door', ifindex: 9, mac: mac(9) };
@@ -29,6 +30,27 @@ test('R4.7 a host that leaves goes on being announced, at level 0, while its pac
   t.false(table.model.has(C4));
   table.do(left());
   t.is(table.table.counters().leaving, 0);
+});
+
+test('a new policy that refuses a host is not put off until it has left, or come back', (t) => {
+  const returning = { mode: 'always', wait: 1_000, door } as const;
+  const elsewhere = policy({ returning, prefixes: ['10.10.10.128/25' as Prefix] });
+  const table = bench();
+  table.do(leave);
+  t.true(table.model.has(C4));
+  table.do({ type: 'configure', policy: elsewhere });
+  t.false(table.model.has(C4));
+  t.is(table.table.counters().leaving, 0);
+
+  const other = bench();
+  other.do({ type: 'portDown', ports: ['A2'], reason: 'carrier lost' });
+  other.do({ type: 'foreignClaim', claim: { address: C4, level: 0, from: 'B' } });
+  other.do({ type: 'expect', ports: ['A2'] });
+  t.is(other.model.get(C4)!.interface, 'door');
+  other.do({ type: 'configure', policy: elsewhere });
+  t.false(other.model.has(C4));
+  other.run(5_000);
+  t.false(other.model.has(C4));
 });
 
 test('nothing is learned on a port that is being drained', (t) => {

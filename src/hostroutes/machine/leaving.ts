@@ -3,6 +3,7 @@ import type { Instant } from '../../model/clock.ts';
 import type { Book } from './book.ts';
 import type { Host } from './host.ts';
 import { waitingRoute } from './returning.ts';
+import type { CauseKind } from './types.ts';
 
 /**
  * Hosts whose port is about to be shut for planned work: the other way round than a return.
@@ -48,13 +49,19 @@ export class Leaving {
 
   /** `turned`: the fabric uses another path already. */
   left(addresses: readonly Address[], turned: boolean): void {
-    const reason = turned ? 'another switch carries it' : 'its port is shut';
     for (const address of addresses) {
       const host = this.#hosts.get(address);
       if (!host) continue;
-      this.#hosts.delete(address);
-      host.route = undefined;
-      this.#book.turn.note(host, turned ? 'left' : 'blocked', host.port, reason);
+      if (turned) this.#end(host, 'left', 'another switch carries it');
+      else this.#end(host, 'blocked', 'its port is shut');
+    }
+  }
+
+  /** The policy is a new one: it holds for them too. */
+  reconsider(): void {
+    for (const host of this.#hosts.values()) {
+      const refusal = this.#book.rules.refusal(host);
+      if (refusal) this.#end(host, 'policy', refusal);
     }
   }
 
@@ -69,5 +76,11 @@ export class Leaving {
       [...this.#hosts.values()].filter((host) => names.includes(host.port)).map((host) => host.address),
       false,
     );
+  }
+
+  #end(host: Host, kind: CauseKind, reason: string): void {
+    this.#hosts.delete(host.address);
+    host.route = undefined;
+    this.#book.turn.note(host, kind, host.port, reason);
   }
 }

@@ -91,6 +91,12 @@ export class CompiledPolicy {
     return binding.macs && !binding.macs.includes(heard.mac) ? 'binding' : undefined;
   }
 
+  /** Why a host that was taken in under another policy may not stay, in words. */
+  refusal(host: Pick<Heard, 'address' | 'port' | 'mac'>): string | undefined {
+    const reason = this.refuseAddress(host.address) ?? this.refusePlace(host);
+    return reason && `refused by the new policy: ${reason}`;
+  }
+
   /** The only ports behind which it may be; undefined: any. */
   portsOf(address: Address): readonly string[] | undefined {
     const entry = this.statics.get(address);

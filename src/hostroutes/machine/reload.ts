@@ -53,8 +53,8 @@ function reasonToLeave(host: Host, book: Book): string | undefined {
   const { limits } = rules.policy;
   const port = book.ports.get(host.port);
   if (!port?.downlink || !rules.policy.ports.includes(host.port)) return 'its port is no downlink any more';
-  const refusal = rules.refuseAddress(host.address) ?? rules.refusePlace(host);
-  if (refusal) return `refused by the new policy: ${refusal}`;
+  const refusal = rules.refusal(host);
+  if (refusal) return refusal;
   if (!host.heardBy.some((at, rank) => at >= 0 && rank !== RANK.static)) return 'its source was switched off';
   return port.hosts.size > limits.perPort || book.live > limits.total ? 'over the new limits' : undefined;
 }

@@ -5,6 +5,7 @@ import type { Book } from './book.ts';
 import { levelAgainst } from './claims.ts';
 import type { Host } from './host.ts';
 import type { PortState } from './port-state.ts';
+import type { CauseKind } from './types.ts';
 
 interface Expected {
   readonly host: Host;
@@ -100,6 +101,14 @@ export class Returning {
       if (names.includes(host.port)) this.#giveUp(address, host, reason);
   }
 
+  /** The policy is a new one: it holds for them too. */
+  reconsider(): void {
+    for (const [address, { host }] of this.#expected) {
+      const refusal = this.#book.rules.refusal(host);
+      if (refusal) this.#giveUp(address, host, refusal, 'policy');
+    }
+  }
+
   nextDeadline(): Instant {
     let first = Number.POSITIVE_INFINITY;
     for (const { until } of this.#expected.values()) {
@@ -119,10 +128,10 @@ export class Returning {
     }
   }
 
-  #giveUp(address: Address, host: Host, reason: string): void {
+  #giveUp(address: Address, host: Host, reason: string, kind: CauseKind = 'stayedAway'): void {
     this.#expected.delete(address);
     host.route = undefined;
-    this.#book.turn.note(host, 'stayedAway', host.port, reason);
+    this.#book.turn.note(host, kind, host.port, reason);
   }
 }
 

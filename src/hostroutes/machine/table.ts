@@ -228,6 +228,8 @@ export class HostTable {
         this.#returning.cancel(this.#portsDropped(event.policy), 'its port is no downlink any more');
         this.#leaving.cancel(this.#portsDropped(event.policy));
         applyPolicy(this.#book, this.#watch, event.policy, now);
+        this.#returning.reconsider();
+        this.#leaving.reconsider();
         this.#shadows.placesChanged(now);
         break;
       case 'expect':
