@@ -301,3 +301,47 @@ test('facts are refreshed with LSRefreshTime, and outlive MaxAge', (t) => {
   t.deepEqual(heard(b), ['10.255.0.1 A2=up']);
   t.true(sequences(a)[0]! >= 2);
 });
+
+test('R4.9 whatever is lost or repeated, and whoever dies between: in the end each hears what was said last', (t) => {
+  const step = fc.record({
+    ports: fc.subarray(['A1', 'A2', 'A3']),
+    value: fc.constantFrom('up', 'down', 'shut'),
+    wait: fc.constantFrom(0, 10, 300, 1100),
+    dies: fc.constantFrom<'no' | 'remembers' | 'forgets'>('no', 'no', 'no', 'no', 'remembers', 'forgets'),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 10 }), fc.nat(), (steps, seed) => {
+      const { world, wireA, wireB, g, a, b } = twoSwitches({ retransmit: 1000 }, seed);
+      let speaker = a;
+      let said: ReturnType<typeof fact>[] = [];
+      const heardBy = new Map([g, b].map((router) => [router, router.effects]));
+      for (const wire of [wireA, wireB]) Object.assign(wire, { loss: 0.1, duplication: 0.1 });
+      for (const { ports, value, wait, dies } of steps) {
+        if (dies !== 'no') {
+          const kept = dies === 'remembers' ? keptBy(speaker, world) : undefined;
+          speaker.crash();
+          speaker = nextLife(world, speaker, kept);
+          speaker.up();
+        }
+        said = ports.map((port, index) => fact(port, value, index + 1));
+        say(speaker, ...said);
+        world.run(wait);
+      }
+      speaker.handle({ kind: 'settled' });
+      for (const wire of [wireA, wireB]) Object.assign(wire, { loss: 0, duplication: 0 });
+      world.run(60_000);
+      for (const [router, effects] of heardBy) {
+        const last = new Map<string, string>();
+        for (const effect of effects) {
+          if (effect.kind !== 'fact') continue;
+          const name = `${Buffer.from(effect.fact.key)}`;
+          if (effect.fact.value) last.set(name, `${Buffer.from(effect.fact.value)}`);
+          else last.delete(name);
+        }
+        const expected = new Map(said.map(({ key: name, value }) => [`${Buffer.from(name)}`, `${Buffer.from(value)}`]));
+        t.deepEqual(new Map([...last].sort()), new Map([...expected].sort()), router.name);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
