@@ -22,6 +22,7 @@ import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
 import { type RepairOptions, RepairPath } from './repair/index.ts';
 import { RouteWatch } from './route-watch.ts';
+import { findShadows, removeShadows, ShadowTable, type ShadowTableOptions } from './shadow-table.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -47,9 +48,16 @@ export {
   type Tunnel,
 } from './repair/index.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';
+export {
+  findShadows,
+  removeShadows,
+  type ShadowLeftovers,
+  ShadowTable,
+  type ShadowTableOptions,
+} from './shadow-table.ts';
 export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
 export type { Belonging } from './strays.ts';
-export { type Door, WaitingRoom } from './waiting-room.ts';
+export { type Door, type Guests, WaitingRoom } from './waiting-room.ts';
 
 export interface KernelOptions {
   /** Name in /run/netns or absolute path; the process itself stays where it is. */
@@ -278,7 +286,19 @@ export class Kernel implements LinkState, PortDriver {
   /** See WaitingRoom.open. */
   waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
     const netns = this.#netns === undefined ? {} : { netns: this.#netns };
-    return WaitingRoom.open({ rtnetlink: this.rtnetlink, onArrival, ...netns });
+    return WaitingRoom.open({ rtnetlink: this.rtnetlink, clock: this.#clock, onArrival, ...netns });
+  }
+
+  /** What an earlier life that stood by for others has left. */
+  async removeShadows(protocol: number): Promise<void> {
+    await removeShadows(this.rtnetlink, await findShadows(this.rtnetlink, protocol), this.#strays);
+  }
+
+  /** For packets that come from the fabric and are for hosts that are not here yet. */
+  shadowTable(options: ShadowTableOptions): ShadowTable {
+    const table = new ShadowTable(this.rtnetlink, this.#clock, options);
+    this.#installers.push(table);
+    return table;
   }
 
   /** See RepairPath.open; left to itself by `close`. */

@@ -4,11 +4,12 @@
  */
 import { AF, type Link, type Neighbour, type Route, RTN, type Rtnetlink, requests } from 'rtnetlink-ts';
 import { hostAddress, sendPaced } from './installing.ts';
+import { findShadows, removeShadows, type ShadowLeftovers } from './shadow-table.ts';
 import { isShutBy } from './shutting.ts';
 import { DOOR } from './waiting-room.ts';
 
 export interface LeftoverOptions {
-  /** Of the host routes; the next two are those of learned routes. */
+  /** Of the host routes; the next two are those of learned routes, then comes that of shadows. */
   readonly protocol: number;
   /** A table that we only read: what has our number there is another's word. */
   readonly readTable: number | undefined;
@@ -21,6 +22,7 @@ export interface KernelLeftovers {
   readonly hostRoutes: readonly Route[];
   readonly unreachable: readonly Route[];
   readonly learnedRoutes: readonly Route[];
+  readonly shadows: ShadowLeftovers;
   readonly neighbours: readonly Neighbour[];
   readonly waitingRoom: boolean;
   /** Ports that are down by our bit. */
@@ -29,7 +31,7 @@ export interface KernelLeftovers {
   readonly down: readonly string[];
 }
 
-type Reading = Pick<Rtnetlink, 'dumpRoutes' | 'dumpNeighbours' | 'dumpLinks'>;
+type Reading = Pick<Rtnetlink, 'dumpRoutes' | 'dumpRules' | 'dumpNeighbours' | 'dumpLinks'>;
 
 /** Rejects when the kernel can't be read. */
 export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions): Promise<KernelLeftovers> {
@@ -48,7 +50,10 @@ export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions
     unreachable: ours.filter(isUnreachable),
     hostRoutes: ours.filter((route) => !isUnreachable(route) && hostAddress(route) !== undefined),
     learnedRoutes: routes.filter((route) => route.protocol !== protocol),
-    neighbours: (await rtnetlink.dumpNeighbours()).filter((each) => each.protocol === protocol),
+    shadows: await findShadows(rtnetlink, protocol + 3),
+    neighbours: (await rtnetlink.dumpNeighbours()).filter((each) =>
+      [protocol, protocol + 3].includes(each.protocol ?? 0),
+    ),
     waitingRoom: links.some(({ name }) => name === DOOR),
     protodown: links.filter((link) => isShutBy(protodownReason, link)).map(({ name }) => name),
     down: links.filter(({ up }) => !up).map(({ name }) => name),
@@ -61,6 +66,7 @@ export async function removeLeftovers(
   found: KernelLeftovers,
 ): Promise<void> {
   const refusals = {};
+  await removeShadows(rtnetlink, found.shadows, refusals);
   // Unreachable ones last: until then a host whose route has gone is not looked for by the default route.
   const routes = [...found.hostRoutes, ...found.learnedRoutes, ...found.unreachable];
   await sendPaced(rtnetlink, routes, (route) => [requests.deleteRoute(route)], refusals);

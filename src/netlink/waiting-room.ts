@@ -2,10 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SO, SOCK, SOL, withNetns } from 'linux-sockets';
 import { type Rtnetlink, vethPeer } from 'rtnetlink-ts';
 import { type Address, formatAddress, type Mac, macBytes } from '../model/address.ts';
+import { type Clock, type Instant, systemClock } from '../model/clock.ts';
 import type { HostRoute } from '../model/hosts.ts';
 
 /**
- * A place where packets wait for a host that is on its way back.
+ * A place where packets wait for a host that is on its way here.
  *
  * A veth pair: the route of such a host leads into one end, a packet socket listens at the other. Nothing else hears the
  * packets there: they are addressed to a MAC that nobody has, so the kernel's own stack lets them pass. Frames keep
@@ -25,7 +26,24 @@ const ETHERNET = VNET + 14;
 /** A flow of a thousand packets a second may wait for a gateway that computes its routes once a second. */
 const PER_HOST = 4_096;
 const BYTES = 16 << 20;
+/** Of hosts that may never come (see `Guests`), each and together: a flood must not take the room of those that do. */
+const PER_GUEST = 1_024;
+const GUEST_BYTES = 4 << 20;
 const BATCH = 64;
+
+/** Hosts that we stand by for: they come when another switch has failed, and mostly it has not. */
+export interface Guests {
+  has(address: Address): boolean;
+  /** More came for this one than may wait. */
+  onOverflow(address: Address): void;
+}
+
+interface Queue {
+  readonly frames: Buffer[];
+  /** When each came. */
+  readonly arrivals: Instant[];
+  readonly guest: boolean;
+}
 
 /** Where the kernel route of a host points while its packets wait. */
 export interface Door {
@@ -40,10 +58,13 @@ export class WaitingRoom {
   readonly #socket: LinuxSocket;
   readonly #roomIfindex: number;
   readonly #doorMac: Uint8Array;
-  readonly #waiting = new Map<Address, Buffer[]>();
+  readonly #waiting = new Map<Address, Queue>();
   readonly #onArrival: (address: Address) => void;
+  readonly #clock: Pick<Clock, 'now'>;
+  #guests: Guests | undefined;
   #bytes = 0;
-  readonly #count = { waited: 0, delivered: 0, forwarded: 0, overflowed: 0, unsent: 0 };
+  #guestBytes = 0;
+  readonly #count = { waited: 0, delivered: 0, forwarded: 0, expired: 0, overflowed: 0, unsent: 0 };
 
   /**
    * Makes the pair of interfaces (an older one of ours is replaced).
@@ -54,9 +75,10 @@ export class WaitingRoom {
   static async open(options: {
     readonly rtnetlink: Rtnetlink;
     readonly netns?: string;
+    readonly clock?: Pick<Clock, 'now'>;
     onArrival(address: Address): void;
   }): Promise<WaitingRoom> {
-    const { rtnetlink, netns } = options;
+    const { rtnetlink, netns, clock = systemClock } = options;
     if (await rtnetlink.getLink({ name: DOOR })) await rtnetlink.deleteLink({ name: DOOR });
     await rtnetlink.addLink({ name: DOOR, kind: 'veth', kindData: vethPeer({ name: ROOM }) });
     const inside = (run: () => void) => (netns === undefined ? run() : withNetns(netns, run));
@@ -82,7 +104,8 @@ export class WaitingRoom {
       throw error;
     }
     const where = { interface: DOOR, ifindex: door.ifindex, mac: NOBODY };
-    return new WaitingRoom(rtnetlink, socket, where, room.ifindex, macBytes(door.address as Mac), options.onArrival);
+    const doorMac = macBytes(door.address as Mac);
+    return new WaitingRoom(rtnetlink, socket, where, room.ifindex, doorMac, clock, options.onArrival);
   }
 
   private constructor(
@@ -91,6 +114,7 @@ export class WaitingRoom {
     door: Door,
     roomIfindex: number,
     doorMac: Uint8Array,
+    clock: Pick<Clock, 'now'>,
     onArrival: (address: Address) => void,
   ) {
     this.#rtnetlink = rtnetlink;
@@ -98,8 +122,14 @@ export class WaitingRoom {
     this.door = door;
     this.#roomIfindex = roomIfindex;
     this.#doorMac = doorMac;
+    this.#clock = clock;
     this.#onArrival = onArrival;
     socket.onReadable(() => this.#receive());
+  }
+
+  /** Less is kept for these. */
+  limit(guests: Guests): void {
+    this.#guests = guests;
   }
 
   /** The host is at `route`: what waits for it goes there, in the order in which it came. */
@@ -122,9 +152,26 @@ export class WaitingRoom {
     this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
   }
 
+  /** Packets that came before `before` have waited long enough, and are dropped. @returns how many still wait */
+  expire(address: Address, before: Instant): number {
+    this.#receive();
+    const queue = this.#waiting.get(address);
+    if (!queue) return 0;
+    const fresh = queue.arrivals.findIndex((at) => at >= before);
+    const old = fresh < 0 ? queue.frames.length : fresh;
+    this.#count.expired += old;
+    if (old === queue.frames.length) {
+      this.#take(address);
+      return 0;
+    }
+    queue.arrivals.splice(0, old);
+    for (const frame of queue.frames.splice(0, old)) this.#free(queue, frame);
+    return queue.frames.length;
+  }
+
   /** How many packets wait for this host. */
   waitingFor(address: Address): number {
-    return this.#waiting.get(address)?.length ?? 0;
+    return this.#waiting.get(address)?.frames.length ?? 0;
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -138,35 +185,47 @@ export class WaitingRoom {
 
   #receive(): void {
     for (let batch = this.#socket.receiveBatch(BATCH); batch.length > 0; batch = this.#socket.receiveBatch(BATCH)) {
+      const now = this.#clock.now();
       for (const { data, flags } of batch) {
         const address = destination(data);
         if (address === undefined) continue;
         if (flags & MSG.TRUNC) this.#count.overflowed++;
-        else this.#keep(address, data);
+        else this.#keep(address, data, now);
       }
     }
   }
 
-  #keep(address: Address, frame: Buffer): void {
-    const queue = this.#waiting.get(address);
-    if ((queue?.length ?? 0) >= PER_HOST || this.#bytes + frame.length > BYTES) {
+  #keep(address: Address, frame: Buffer, now: Instant): void {
+    const known = this.#waiting.get(address);
+    const queue = known ?? { frames: [], arrivals: [], guest: this.#guests?.has(address) === true };
+    const most = queue.guest ? PER_GUEST : PER_HOST;
+    const full = queue.frames.length >= most || this.#bytes + frame.length > BYTES;
+    if (full || (queue.guest && this.#guestBytes + frame.length > GUEST_BYTES)) {
       this.#count.overflowed++;
+      if (queue.guest) this.#guests!.onOverflow(address);
       return;
     }
     this.#count.waited++;
     this.#bytes += frame.length;
-    if (queue) queue.push(frame);
-    else {
-      this.#waiting.set(address, [frame]);
-      this.#onArrival(address);
-    }
+    if (queue.guest) this.#guestBytes += frame.length;
+    queue.frames.push(frame);
+    queue.arrivals.push(now);
+    if (known) return;
+    this.#waiting.set(address, queue);
+    this.#onArrival(address);
   }
 
-  #take(address: Address): Buffer[] {
-    const frames = this.#waiting.get(address) ?? [];
+  #take(address: Address): readonly Buffer[] {
+    const queue = this.#waiting.get(address);
+    if (!queue) return [];
     this.#waiting.delete(address);
-    for (const frame of frames) this.#bytes -= frame.length;
-    return frames;
+    for (const frame of queue.frames) this.#free(queue, frame);
+    return queue.frames;
+  }
+
+  #free(queue: Queue, frame: Buffer): void {
+    this.#bytes -= frame.length;
+    if (queue.guest) this.#guestBytes -= frame.length;
   }
 
   #send(frames: readonly Buffer[], header: Uint8Array, ifindex: number): number {

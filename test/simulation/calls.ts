@@ -70,6 +70,8 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   fdb: ['fdb notification'],
   onBlind: ['Redis: connect', 'Redis: command', 'Redis: notification'],
   waitingRoom: ['waiting room'],
+  shadowTable: NONE,
+  removeShadows: NONE,
   // For agents on whose switch another daemon routes, which these have not.
   gatewaysVia: NONE,
   // Who is logged in: nobody is, there.

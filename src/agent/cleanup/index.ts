@@ -25,6 +25,8 @@ export interface Leftovers {
   readonly hostRoutes: number;
   readonly unreachable: number;
   readonly learnedRoutes: number;
+  /** Rules and routes for hosts that were stood by for. */
+  readonly shadows: number;
   readonly neighbours: number;
   readonly waitingRoom: boolean;
   /** Ports that are silenced by a storm that nobody watches any more. */
@@ -100,6 +102,7 @@ export class Cleanup {
       hostRoutes: kernel.hostRoutes.length,
       unreachable: kernel.unreachable.length,
       learnedRoutes: kernel.learnedRoutes.length,
+      shadows: kernel.shadows.rules.length + kernel.shadows.routes.length,
       neighbours: kernel.neighbours.length,
       waitingRoom: kernel.waitingRoom,
       silenced: this.#silenced(),

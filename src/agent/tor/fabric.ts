@@ -2,7 +2,7 @@ import type { BgpOptions, BgpSettings, Speaker as BgpSpeakerFace } from '../../b
 import { BgpSpeaker } from '../../bgp/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
-import type { Announcer, ForeignClaim } from '../../model/hosts.ts';
+import type { Announcer, ForeignClaim, ForeignShadow } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { CarriedFact } from '../../model/port-facts.ts';
 import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
@@ -19,7 +19,15 @@ import { Upstream } from './fabric/upstream.ts';
 
 type Settings<T> = Omit<
   T,
-  'clock' | 'log' | 'links' | 'onRoutes' | 'onForeignClaim' | 'onNeighbor' | 'onSession' | 'onServerSession'
+  | 'clock'
+  | 'log'
+  | 'links'
+  | 'onRoutes'
+  | 'onForeignClaim'
+  | 'onForeignShadow'
+  | 'onNeighbor'
+  | 'onSession'
+  | 'onServerSession'
 >;
 
 export interface FabricOptions {
@@ -33,6 +41,7 @@ export interface FabricOptions {
   readonly installer: (protocol: Protocol) => LearnedRouteInstaller;
   readonly outside: Outside | undefined;
   onForeignClaim(claim: ForeignClaim): void;
+  onForeignShadow(shadow: ForeignShadow): void;
   /** A session came or went, or its routes are in the kernel: ask `ready` and `adjacency` again. */
   onChange(): void;
 }
@@ -55,7 +64,8 @@ export class Fabric implements Speakers {
     this.#options = options;
     const { clock, log, links, events, outside } = options;
     const onChange = () => options.onChange();
-    const common = { clock, log, links, onForeignClaim: (claim: ForeignClaim) => options.onForeignClaim(claim) };
+    const onForeignShadow = (shadow: ForeignShadow) => options.onForeignShadow(shadow);
+    const common = { clock, log, links, onForeignShadow };
     this.#resets = new Resets(clock, onChange);
     this.#tables = new LearnedTables({
       protocols: [...(options.ospf ? (['ospf'] as const) : []), ...(options.bgp ? (['bgp'] as const) : [])],
@@ -69,6 +79,8 @@ export class Fabric implements Speakers {
       this.ospf = new OspfSpeaker({
         ...options.ospf,
         ...common,
+        // In OSPF the announcer is known by its router id, whoever passes the LSA on.
+        onForeignClaim: (claim) => options.onForeignClaim({ ...claim, routerId: claim.from as Address }),
         onRoutes: (changes) => this.#tables.update('ospf', changes),
         onNeighbor: (change) => {
           if (change.to === 'Full') this.#resets.forget(`OSPF neighbour on ${change.interface}`);
@@ -81,6 +93,7 @@ export class Fabric implements Speakers {
       this.bgp = new BgpSpeaker({
         ...options.bgp,
         ...common,
+        onForeignClaim: (claim) => options.onForeignClaim(claim),
         onRoutes: (changes) => this.#tables.update('bgp', changes),
         onServerSession: (change) => record(serverSessionEvent(change)),
         onSession: (change) => {
@@ -148,6 +161,11 @@ export class Fabric implements Speakers {
   leastPreferred(on: boolean): void {
     this.bgp?.setGracefulShutdown(on);
     this.ospf?.drain(on);
+  }
+
+  /** Where others find us for a tunnel; undefined: nowhere. OSPF says it anyway, by the addresses in our router LSA. */
+  tunnelEndpoint(endpoint: Address | undefined): void {
+    this.bgp?.setTunnelEndpoint(endpoint);
   }
 
   /** What is said of our ports from now on. */

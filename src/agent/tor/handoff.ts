@@ -7,7 +7,7 @@ import type { TorConfig } from '../../config/index.ts';
 import type { HostRoutes } from '../../hostroutes/index.ts';
 import { type Address, type Family, prefixContains } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
-import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import type { Announcer, ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { PortChange } from '../../model/ports.ts';
 import type { Belonging, HandoffTable, RouteWatch } from '../../netlink/index.ts';
@@ -75,7 +75,7 @@ export class Handoff {
   outside(): Outside | undefined {
     if (!this.#table) return undefined;
     return {
-      announcer: this.#table,
+      announcer: withoutShadows(this.#table),
       readiness: () => this.#routes?.readiness() ?? { ready: false, reason: 'handoff: not started yet' },
       defaultRoute: (port) => this.#routes?.defaultRoute(port) === true,
     };
@@ -97,7 +97,7 @@ export class Handoff {
       prefixes: () => config().hostRoutes.policy.prefixes,
       downlinks: () => config().hostRoutes.policy.ports,
       uplinks: () => [...new Set(config().portLink.flatMap(({ uplinks }) => uplinks))],
-      own: new Set([protocol, protocol + 1, protocol + 2]),
+      own: new Set([protocol, protocol + 1, protocol + 2, protocol + 3]),
       onForeignClaim,
       onChange: onFabricChange,
     });
@@ -126,7 +126,7 @@ export class Handoff {
       .removeStrays?.(belongings(this.#began, this.#options.config().hostRoutes.kernel?.table))
       .catch((error: Error) => this.#options.onError('routes of an earlier configuration were not removed', error));
     this.#table
-      ?.reconcile(announced)
+      ?.reconcile(announced.filter(({ shadow }) => !shadow))
       .catch((error: Error) => this.#options.onError('the handoff table was not reconciled', error));
   }
 
@@ -153,8 +153,21 @@ export class Handoff {
   }
 }
 
+/** A daemon that reads a table can't be told that some of what is there is worse than the rest. */
+function withoutShadows(table: HandoffTable): Announcer {
+  return {
+    name: table.name,
+    apply: (delta) => {
+      if (!delta.announced.some(({ shadow }) => shadow)) return table.apply(delta);
+      const shadows = delta.announced.filter(({ shadow }) => shadow).map(({ address }) => address);
+      const announced = delta.announced.filter(({ shadow }) => !shadow);
+      return table.apply({ withdrawn: [...delta.withdrawn, ...shadows], announced });
+    },
+  };
+}
+
 /** The tables in which routes with our protocol numbers are ours to keep, or another's that we read. */
-function belongings({ kernel, ospf, bgp }: TorConfig, read: number | undefined): Belonging[] {
+function belongings({ kernel, ospf, bgp, shadow }: TorConfig, read: number | undefined): Belonging[] {
   const { table, handoffTable, protocol } = kernel;
   return [
     {
@@ -164,5 +177,6 @@ function belongings({ kernel, ospf, bgp }: TorConfig, read: number | undefined):
     },
     { protocol: protocol + 1, tables: ospf ? [table] : [] },
     { protocol: protocol + 2, tables: bgp ? [table] : [] },
+    { protocol: protocol + 3, tables: shadow.enabled ? [shadow.table] : [] },
   ];
 }

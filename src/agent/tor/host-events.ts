@@ -11,7 +11,7 @@ export function hostEvent(news: HostNews): NewEvent {
       return {
         type: `host.${news.to}`,
         severity: news.to === 'duplicate' ? 'warning' : 'debug',
-        message: `${news.address} on ${news.port}: ${news.from ?? 'unknown'} -> ${news.to}: ${news.reason}`,
+        message: `${news.address}${news.port === '' ? '' : ` on ${news.port}`}: ${news.from ?? 'unknown'} -> ${news.to}: ${news.reason}`,
         fields,
       };
     case 'alarm':

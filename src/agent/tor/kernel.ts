@@ -53,6 +53,8 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
     logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
+    shadowTable: (options) => kernel.shadowTable(options),
+    removeShadows: (protocol) => kernel.removeShadows(protocol),
     handoffTable: (options) => kernel.handoffTable(options),
     watchRoutes: () => kernel.watchRoutes(),
     removeStrays: (belongings) => kernel.removeStrays(belongings),

@@ -9,6 +9,7 @@ import type {
   Kernel,
   Login,
   RouteWatch,
+  ShadowTableOptions,
   TcpSession,
   WaitingRoom,
 } from '../../netlink/index.ts';
@@ -16,10 +17,11 @@ import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
 import type { MemoryStore } from './memory-store.ts';
+import type { ShadowKernel } from './standing-by.ts';
 
 /** A place where packets wait for a host. */
 export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'> &
-  Partial<Pick<WaitingRoom, 'waitingFor'>>;
+  Partial<Pick<WaitingRoom, 'waitingFor' | 'limit' | 'expire'>>;
 
 /** What the switch role needs of the kernel adapter; `Kernel` fits. */
 export interface SwitchKernel
@@ -48,6 +50,10 @@ export interface SwitchKernel
   logins?(also: readonly TcpSession[], placeOf: (peer: Address) => string | undefined): Promise<readonly Login[]>;
   /** Rejects where there can be none; `onArrival`: the first packet for an address came there. */
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
+  /** Where packets for hosts that we stand by for can be told from all others; absent: we stand by for nobody. */
+  shadowTable?(options: ShadowTableOptions): ShadowKernel;
+  /** What an earlier life had there that this one doesn't want. */
+  removeShadows?(protocol: number): Promise<void>;
   /** Where another daemon can be handed the hosts, and its routes seen. */
   handoffTable?(options: HandoffOptions): HandoffTable;
   watchRoutes?(): Promise<RouteWatch>;

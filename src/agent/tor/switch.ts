@@ -15,6 +15,7 @@ import type { ManagementPort } from './management-port.ts';
 import { neighbourRoomWarnings } from './neighbour-room.ts';
 import { unsupported } from './not-yet.ts';
 import type { PortGroups } from './port-groups.ts';
+import { uplinksOf } from './standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
 import { announcingServers, type Parts } from './switch/parts.ts';
 import { Way } from './switch/way.ts';
@@ -64,7 +65,10 @@ export class TorSwitch {
     const arrivals: { notice(address: Address): void } = { notice: () => {} };
     const room = await openWaitingRoom(options, (address) => arrivals.notice(address));
     const agent = new TorSwitch(options, room);
-    arrivals.notice = (address) => agent.#parts.reopening.arrived(address);
+    arrivals.notice = (address) => {
+      agent.#parts.reopening.arrived(address);
+      agent.#parts.standingBy?.arrived(address);
+    };
     await agent.#start(options.holdAtBoot);
     return agent;
   }
@@ -121,17 +125,19 @@ export class TorSwitch {
       ...neighbourRoomWarnings(this.hosts.count()),
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
       ...this.bfd.warnings(),
+      ...this.#standingByWarnings(),
       ...unsupported(config),
     ];
   }
 
   counters(): Record<string, Record<string, number>> {
-    const { installer, room, handoff, nextHops, bfd, sight } = this.#parts;
+    const { installer, room, standingBy, handoff, nextHops, bfd, sight } = this.#parts;
     return {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...installer.counters() },
       ...(room ? { 'waiting-room': { ...room.counters() } } : {}),
+      ...(standingBy ? { 'kernel.shadows': { ...standingBy.counters() } } : {}),
       ...this.fabric.counters(),
       ...handoff.counters(),
       nexthops: nextHops.counters(),
@@ -172,6 +178,8 @@ export class TorSwitch {
     }
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       nextHops.configure(config.portLink);
+      this.#parts.standingBy?.configure(uplinksOf(config));
+      this.#way.showEndpoint();
       this.groups.configure(config.portLink, judge);
       this.management.reloaded();
     }
@@ -190,7 +198,7 @@ export class TorSwitch {
 
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
-    const { nextHops, bfd, handoff, memory, projection, installer, room } = this.#parts;
+    const { nextHops, bfd, handoff, memory, projection, installer, standingBy, room } = this.#parts;
     this.#settleTimer?.cancel();
     this.#parts.facts.close();
     bfd.leaving();
@@ -205,6 +213,7 @@ export class TorSwitch {
     memory.save();
     projection.finish();
     await installer.leave();
+    await standingBy?.leave();
     await room?.close();
     this.kernel.close();
   }
@@ -222,8 +231,21 @@ export class TorSwitch {
     await this.#parts.bfd.pause();
     await this.fabric.pause();
     this.#parts.memory.save();
+    this.#parts.standingBy?.close();
     // A port in a storm is the kernel's again: while nobody is here to answer ARP, it must.
     this.hosts.stop();
+  }
+
+  /** What an earlier life left of it in the kernel goes, also when nobody is stood by for any more. */
+  async #startStandingBy(): Promise<void> {
+    const { config } = this.#loaded;
+    const { standingBy } = this.#parts;
+    try {
+      if (standingBy) await standingBy.start(uplinksOf(config));
+      else await this.kernel.removeShadows?.(config.kernel.protocol + 3);
+    } catch (error) {
+      this.#way.failed('rules and routes of shadows are not as they should be yet', error as Error);
+    }
   }
 
   async #start(holdAtBoot: boolean): Promise<void> {
@@ -232,6 +254,7 @@ export class TorSwitch {
     this.kernel.watchCarriers(this.#way.ports());
     await installer.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await installer.adopt();
+    await this.#startStandingBy();
     await handoff.start();
     this.kernel.onChange((change) => this.#way.portChanged(change));
     nextHops.configure(config.portLink);
@@ -243,6 +266,7 @@ export class TorSwitch {
     this.hosts.remember(memory.handOver());
     this.hosts.start();
     handoff.configure();
+    this.#way.showEndpoint();
     this.#parts.facts.start();
     this.fabric.start(adopted.length > 0);
     bfd.start();
@@ -254,11 +278,19 @@ export class TorSwitch {
     });
   }
 
+  #standingByWarnings(): string[] {
+    if (!this.#loaded.config.shadow.enabled || this.#parts.standingBy) return [];
+    return [
+      'shadow.enabled, but there is no place here for packets to wait: hosts of the other switch are not stood by for',
+    ];
+  }
+
   #settle(): void {
     const { installer, handoff } = this.#parts;
+    const ours = this.hosts.announced().filter(({ shadow }) => !shadow);
     this.fabric.settled().catch((error: Error) => this.#way.failed('routes of the fabric were not reconciled', error));
-    handoff.settle(this.hosts.announced());
-    installer.reconcile(this.hosts.announced()).then(
+    handoff.settle(ours);
+    installer.reconcile(ours).then(
       ({ removed, added, kept, failed }) => {
         if (removed + added + failed === 0) return;
         this.events.record({
@@ -276,7 +308,8 @@ async function openWaitingRoom(
   { loaded, log, kernel }: TorSwitchOptions,
   onArrival: (address: Address) => void,
 ): Promise<Room | undefined> {
-  if (loaded.config.hostRoutes.returning.mode === 'never') return undefined;
+  const { hostRoutes, shadow } = loaded.config;
+  if (hostRoutes.returning.mode === 'never' && !shadow.enabled) return undefined;
   try {
     return await kernel.waitingRoom(onArrival);
   } catch (error) {

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { LinkState } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
+import type { StandingBy } from './standing-by.ts';
 import type { Room } from './surroundings.ts';
 
 /** After its announcement was withdrawn the fabric goes on sending for a while (ms); until then packets still wait. */
@@ -12,19 +13,28 @@ const LINGER_TURNED = 30;
 
 /**
  * The kernel's projection of the host table, with a waiting room: a host that is expected back has its route lead there,
- * and what waited follows it when it is heard (or goes back to the fabric when it stayed away).
+ * and what waited follows it when it is heard (or goes back to the fabric when it stayed away). A host that we only stand
+ * by for has none of these routes: what there is of it is kept by `StandingBy`, until it is heard.
  */
 export class Waiting {
-  readonly #kernel: HostRouteInstaller;
+  readonly #kernel: Pick<HostRouteInstaller, 'apply' | 'settled'>;
   readonly #room: Room | undefined;
+  readonly #standingBy: StandingBy | undefined;
   readonly #links: LinkState;
   readonly #clock: Clock;
   readonly #expected = new Set<Address>();
   readonly #leaving = new Map<Address, Timer>();
 
-  constructor(options: { kernel: HostRouteInstaller; room: Room | undefined; links: LinkState; clock: Clock }) {
+  constructor(options: {
+    kernel: Pick<HostRouteInstaller, 'apply' | 'settled'>;
+    room: Room | undefined;
+    standingBy?: StandingBy | undefined;
+    links: LinkState;
+    clock: Clock;
+  }) {
     this.#kernel = options.kernel;
     this.#room = options.room;
+    this.#standingBy = options.standingBy;
     this.#links = options.links;
     this.#clock = options.clock;
   }
@@ -35,6 +45,22 @@ export class Waiting {
 
   /** `turned`: the fabric does not use these routes any more. */
   apply(delta: HostDelta, turned = false): void {
+    const standingBy = this.#standingBy;
+    if (!standingBy) {
+      this.#apply(delta, turned);
+      return;
+    }
+    const shadows = delta.announced.filter((route) => route.shadow).map(({ address }) => address);
+    const announced = shadows.length === 0 ? delta.announced : delta.announced.filter((route) => !route.shadow);
+    const withdrawn = shadows.length === 0 ? delta.withdrawn : [...delta.withdrawn, ...shadows];
+    this.#apply({ withdrawn, announced }, turned, () => {
+      const taken = announced.map(({ address }) => address);
+      standingBy.apply(delta.withdrawn, taken, shadows);
+    });
+  }
+
+  /** `between`: when the routes to the hosts stand, and before what came meanwhile is delivered. */
+  #apply(delta: HostDelta, turned: boolean, between?: () => void): void {
     const room = this.#room;
     if (!room) {
       this.#kernel.apply(delta);
@@ -48,6 +74,7 @@ export class Waiting {
         ? delta.withdrawn
         : delta.withdrawn.filter((address) => !this.#lingers(room, address, turned));
     this.#kernel.apply({ withdrawn, announced: delta.announced });
+    between?.();
     for (const route of arriving) room.deliver(route, this.#sourceMac(route));
   }
 
@@ -59,7 +86,8 @@ export class Waiting {
       this.#expected.add(route.address);
       return false;
     }
-    return this.#expected.delete(route.address) || left;
+    const waited = this.#standingBy?.has(route.address) === true;
+    return this.#expected.delete(route.address) || left || waited;
   }
 
   #lingers(room: Room, address: Address, turned: boolean): boolean {

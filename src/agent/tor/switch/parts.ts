@@ -4,7 +4,7 @@ import type { TorConfig } from '../../../config/index.ts';
 import { type HostCause, type HostPolicy, HostRoutes } from '../../../hostroutes/index.ts';
 import type { Address } from '../../../model/address.ts';
 import type { Clock, Instant } from '../../../model/clock.ts';
-import type { ForeignClaim, HostDelta } from '../../../model/hosts.ts';
+import type { ForeignClaim, ForeignShadow, HostDelta } from '../../../model/hosts.ts';
 import type { Log } from '../../../model/log.ts';
 import type { PortNeighbour } from '../../../model/ports.ts';
 import type { HostRouteInstaller } from '../../../netlink/index.ts';
@@ -25,6 +25,7 @@ import { PortGroups, type UplinkJudge } from '../port-groups.ts';
 import { Projection } from '../projection.ts';
 import { Reopening } from '../reopening.ts';
 import { Sight } from '../sight.ts';
+import { StandingBy } from '../standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
 import { Waiting } from '../waiting.ts';
 
@@ -47,6 +48,7 @@ export interface Reactions {
   /** A port-link group shuts or opens ports. */
   setAdmin(ports: readonly string[], up: boolean): Promise<void>;
   foreignClaim(claim: ForeignClaim): void;
+  foreignShadow(shadow: ForeignShadow): void;
   serverRoute(route: ServerRoute): void;
   /** A session came or went, or routes of the fabric are in the kernel. */
   fabricChanged(): void;
@@ -68,6 +70,8 @@ export interface Parts {
   readonly failovers: Failovers;
   readonly kernel: SwitchKernel;
   readonly room: Room | undefined;
+  /** undefined: we stand by for nobody. */
+  readonly standingBy: StandingBy | undefined;
   /** Of the kernel's routes to our hosts. */
   readonly installer: HostRouteInstaller;
   readonly hosts: HostRoutes;
@@ -110,8 +114,9 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
   const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config) });
+  const standingBy = standBy(options);
   const hosts = new HostRoutes({
-    policy: hostPolicy(config, kernel, room),
+    policy: hostPolicy(config, kernel, room, standingBy),
     kernel,
     clock,
     log,
@@ -179,6 +184,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
       }),
     outside: handoff.outside(),
     onForeignClaim: (claim) => tell.foreignClaim(claim),
+    onForeignShadow: (shadow) => tell.foreignShadow(shadow),
     onChange: () => tell.fabricChanged(),
   });
   const management = new ManagementPort({
@@ -262,7 +268,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   });
   const projection = new Projection({
     clock,
-    kernel: new Waiting({ kernel: installer, room, links: kernel, clock }),
+    kernel: new Waiting({ kernel: installer, room, standingBy, links: kernel, clock }),
     announcers: fabric.announcers(),
     failovers,
     events,
@@ -274,6 +280,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     failovers,
     kernel,
     room,
+    standingBy,
     installer,
     hosts,
     groups,
@@ -292,11 +299,27 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   };
 }
 
-export function hostPolicy({ hostRoutes }: TorConfig, kernel: SwitchKernel, room: Room | undefined): HostPolicy {
+/** Only where packets can wait: a gateway that turns to us in vain is worse than one that has nowhere to turn. */
+function standBy({ config, clock, kernel, room }: PartsOptions): StandingBy | undefined {
+  const { shadow, kernel: settings } = config();
+  if (!shadow.enabled || !room) return undefined;
+  const table = kernel.shadowTable?.({ table: shadow.table, protocol: settings.protocol + 3, door: room.door });
+  return table && new StandingBy({ table, room, clock, hold: shadow.hold });
+}
+
+export function hostPolicy(
+  { hostRoutes, shadow }: TorConfig,
+  kernel: SwitchKernel,
+  room: Room | undefined,
+  standingBy: StandingBy | undefined,
+): HostPolicy {
   const { policy, returning } = hostRoutes;
   const ownAddresses = [...kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
   const door = room?.door;
-  return { ...policy, ownAddresses, ...(door === undefined ? {} : { returning: { ...returning, door } }) };
+  if (door === undefined) return { ...policy, ownAddresses };
+  const { hold, twin } = shadow;
+  const standing = standingBy && { shadow: { hold, door, ...(twin === undefined ? {} : { twin }) } };
+  return { ...policy, ownAddresses, returning: { ...returning, door }, ...standing };
 }
 
 export function announcingServers({ hostRoutes }: TorConfig): ServerSettings | undefined {

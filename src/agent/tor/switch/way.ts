@@ -3,8 +3,9 @@ import type { TorConfig } from '../../../config/index.ts';
 import type { HostCause } from '../../../hostroutes/index.ts';
 import type { Address } from '../../../model/address.ts';
 import type { Instant } from '../../../model/clock.ts';
-import type { ForeignClaim, HostDelta } from '../../../model/hosts.ts';
+import type { ForeignClaim, ForeignShadow, HostDelta } from '../../../model/hosts.ts';
 import { isUp, type PortChange } from '../../../model/ports.ts';
+import { tunnelSource } from '../repair/index.ts';
 import { shutInParts } from '../shut-in-parts.ts';
 import { hostPolicy, makeParts, type Parts, type PartsOptions, type Reactions } from './parts.ts';
 
@@ -37,6 +38,7 @@ export class Way implements Reactions {
       projection.inTurn(cause, at, name, () => this.#react(change));
       if (this.#concerns(name))
         events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
+      this.showEndpoint();
       return;
     }
     this.#react(change);
@@ -45,6 +47,7 @@ export class Way implements Reactions {
       events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) this.configureHosts();
+    this.showEndpoint();
   }
 
   /** The order is the point: hosts of the port first, then the groups, then the sessions over it. */
@@ -87,6 +90,16 @@ export class Way implements Reactions {
     hosts.foreignClaim(claim);
     drain.claimed(claim);
     if (claim.level === undefined) reopening.unrivalled(claim.address);
+  }
+
+  /** Of use for the repair path alone. */
+  foreignShadow(_shadow: ForeignShadow): void {}
+
+  /** To be called at the start; later it follows the uplinks. */
+  showEndpoint(): void {
+    const { fabric, kernel } = this.parts;
+    const config = this.#config();
+    if (config.shadow.enabled) fabric.tunnelEndpoint(tunnelSource(config, kernel));
   }
 
   /** What a server says of itself in its own session is evidence like any other, and lives where the server does. */
@@ -141,8 +154,8 @@ export class Way implements Reactions {
 
   /** The policy, or our own addresses, which are no hosts, have changed. */
   configureHosts(): void {
-    const { hosts, kernel, room } = this.parts;
-    hosts.configure(hostPolicy(this.#config(), kernel, room));
+    const { hosts, kernel, room, standingBy } = this.parts;
+    hosts.configure(hostPolicy(this.#config(), kernel, room, standingBy));
   }
 
   /** All ports that matter, by the configuration as it is now. */

@@ -1,0 +1,113 @@
+import type { TorConfig } from '../../config/index.ts';
+import type { Address } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+import type { ShadowTable } from '../../netlink/index.ts';
+import type { Room } from './surroundings.ts';
+
+/** How often those who wait are looked at (ms). */
+const LOOK = 250;
+
+/** Where the fabric sends from. */
+export const uplinksOf = ({ portLink }: Pick<TorConfig, 'portLink'>): string[] => [
+  ...new Set(portLink.flatMap(({ uplinks }) => uplinks)),
+];
+
+export type ShadowKernel = Pick<
+  ShadowTable,
+  'start' | 'configure' | 'apply' | 'shed' | 'has' | 'counters' | 'leave' | 'close'
+>;
+
+/**
+ * Packets for hosts that we stand by for. The gateway sends them here when the other switch has failed: they wait for the
+ * host, `hold` at most each. The host that comes takes them along (`waiting.ts`); those of one that does not are dropped,
+ * and while more come than may wait the kernel drops the rest.
+ */
+export class StandingBy {
+  readonly #table: ShadowKernel;
+  readonly #room: Room;
+  readonly #clock: Clock;
+  readonly #hold: number;
+  readonly #waiting = new Set<Address>();
+  #timer: Timer | undefined;
+  #shed = 0;
+
+  constructor(options: { table: ShadowKernel; room: Room; clock: Clock; hold: number }) {
+    this.#table = options.table;
+    this.#room = options.room;
+    this.#clock = options.clock;
+    this.#hold = options.hold;
+    options.room.limit?.({
+      has: (address) => this.#table.has(address),
+      onOverflow: (address) => this.#overflowed(address),
+    });
+  }
+
+  /** `uplinks`: by which the fabric sends. Rejects when the kernel can't be read yet; it is tried again. */
+  start(uplinks: readonly string[]): Promise<void> {
+    return this.#table.start(uplinks);
+  }
+
+  configure(uplinks: readonly string[]): void {
+    this.#table.configure(uplinks);
+  }
+
+  has(address: Address): boolean {
+    return this.#table.has(address);
+  }
+
+  /** `ended`: nobody came. `taken`: somebody did, or is about to, and what waits for him is not ours to keep any more. */
+  apply(ended: readonly Address[], taken: readonly Address[], begun: readonly Address[]): void {
+    const over = ended.filter((address) => this.#table.has(address));
+    const gone = [...over, ...taken.filter((address) => this.#table.has(address))];
+    if (gone.length === 0 && begun.length === 0) return;
+    this.#table.apply(gone, begun);
+    for (const address of over) this.#room.expire?.(address, Number.POSITIVE_INFINITY);
+    for (const address of gone) this.#waiting.delete(address);
+  }
+
+  /** The first packet for it came. */
+  arrived(address: Address): void {
+    if (!this.#table.has(address)) return;
+    this.#waiting.add(address);
+    this.#arm();
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#table.counters(), waitedFor: this.#waiting.size, shed: this.#shed };
+  }
+
+  async leave(): Promise<void> {
+    this.close();
+    await this.#table.leave();
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#table.close();
+  }
+
+  #overflowed(address: Address): void {
+    this.#shed++;
+    this.#table.shed(address, true);
+    this.#waiting.add(address);
+    this.#arm();
+  }
+
+  #arm(): void {
+    this.#timer ??= this.#clock.schedule(this.#clock.now() + LOOK, () => {
+      this.#timer = undefined;
+      this.#look();
+      if (this.#waiting.size > 0) this.#arm();
+    });
+  }
+
+  #look(): void {
+    const before = this.#clock.now() - this.#hold;
+    for (const address of this.#waiting) {
+      if ((this.#room.expire?.(address, before) ?? 0) > 0) continue;
+      this.#waiting.delete(address);
+      this.#table.shed(address, false);
+    }
+  }
+}
