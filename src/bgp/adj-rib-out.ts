@@ -8,19 +8,21 @@ import type { Routed } from './codec/packer.ts';
 import { packMixedAnnouncements, packMixedWithdrawals } from './codec/packer-mixed.ts';
 import { Writer } from './codec/writer.ts';
 import type { InRoute, Selected } from './rib.ts';
+import { isFrom } from './rib.ts';
 import type { Connection } from './transport.ts';
 
 /**
  * What a gateway passes on to one external neighbour (RFC 4271 §9.1.3, §9.2): the best of what the other external
  * neighbours say, our AS in front, ourselves as next hop, communities as they came. A neighbour whose own route is the
- * best one is told the best of the others instead of nothing, as some routers do by "advertise best external": so a
+ * best one, by whichever session, is told the best of the others instead of nothing, as some routers do by "advertise best external": so a
  * switch hears its twin's claim or shadow while G uses its own.
  *
  * Only what differs from what the neighbour was told last is written. While the connection takes nothing, it is only
  * noted which prefixes have changed: what waits can't be more than all prefixes there are.
  */
 export interface AdjRibOutOptions {
-  readonly peer: Address;
+  readonly remoteId: number;
+  readonly remoteAs: number;
   readonly localAs: number;
   readonly fourOctetAs: boolean;
   /** Ours, by family; a family without one, or not agreed on, is not passed on. */
@@ -141,7 +143,8 @@ export class AdjRibOut {
     const selected = this.#passing.selected().get(prefix);
     if (!selected) return undefined;
     const best = selected.paths[0]!;
-    const route: InRoute | undefined = best.peer.address === this.#options.peer ? selected.runnerUp : best;
+    const { remoteId, remoteAs } = this.#options;
+    const route: InRoute | undefined = isFrom(best, remoteId, remoteAs) ? selected.runnerUp : best;
     if (!route?.peer.external) return undefined;
     if (route.attributes.communities?.some((community) => KEPT_INSIDE.includes(community))) return undefined;
     return route.attributes;

@@ -1,5 +1,5 @@
 import type { Address, Family, Prefix } from '../model/address.ts';
-import { addressBytes } from '../model/address.ts';
+import { addressBytes, ipv4ToNumber } from '../model/address.ts';
 import type { Passing } from './adj-rib-out.ts';
 import { AdjRibOut } from './adj-rib-out.ts';
 import type { Channel } from './channel.ts';
@@ -20,7 +20,6 @@ import { Outbox } from './outbox.ts';
 import type { Connection } from './transport.ts';
 
 export interface AdvertiserContext {
-  readonly peer: Address;
   readonly localAs: number;
   readonly external: boolean;
   readonly origination: Origination;
@@ -190,11 +189,12 @@ export class Advertiser {
   }
 
   #passingOptions() {
-    const { fourOctetAs, families } = this.#channel.session.negotiated!;
+    const { fourOctetAs, families, remoteAs, remoteId } = this.#channel.session.negotiated!;
     const ours = this.#nextHops();
     const nextHops: Partial<Record<Family, Address>> = {};
     for (const family of families) if (ours[family]) nextHops[family] = ours[family];
-    return { peer: this.#context.peer, localAs: this.#context.localAs, fourOctetAs, nextHops };
+    const { localAs } = this.#context;
+    return { remoteId: ipv4ToNumber(remoteId), remoteAs, localAs, fourOctetAs, nextHops };
   }
 
   #factOutbox(): FactOutbox | undefined {

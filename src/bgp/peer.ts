@@ -355,7 +355,7 @@ export class Peer implements ChannelOwner {
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
     const context = {
-      ...{ peer: this.address, localAs: this.#localAs, external: this.external, portFacts: this.#portFacts },
+      ...{ localAs: this.#localAs, external: this.external, portFacts: this.#portFacts },
       ...{ origination, facts, nextHops, counters, communities, overrun },
       passing: this.external && options().propagate ? passing : undefined,
     };

@@ -33,7 +33,7 @@ export interface Selected {
   readonly nextHops: readonly NextHop[];
   /** Next hops of what would be selected without those of `nextHops`; a gateway's only. */
   readonly backup: readonly NextHop[];
-  /** The best of what other neighbours than that of `paths[0]` say; a gateway's only. */
+  /** The best of what other routers than that of `paths[0]` say; a gateway's only. */
   readonly runnerUp: InRoute | undefined;
 }
 
@@ -233,8 +233,9 @@ export class Rib {
     if (!alternatives || candidates.length === 1) return { paths, nextHops, backup: [], runnerUp: undefined };
     const elsewhere = candidates.filter((route) => !nextHops.some(({ via }) => via === hops.get(route)!.via));
     const second = bestPaths(elsewhere, this.#policy.maximumPaths);
-    const others = () => candidates.filter((route) => route !== paths[0]);
-    const runnerUp = paths[1] ?? (elsewhere.length === candidates.length - 1 ? second[0] : bestPaths(others(), 1)[0]);
+    const others = candidates.filter((route) => !isFrom(paths[0]!, route.peer.remoteId, neighborAs(route)));
+    const same = others.length === elsewhere.length && others.every((route, index) => route === elsewhere[index]);
+    const runnerUp = same ? second[0] : bestPaths(others, 1)[0];
     return { paths, nextHops, backup: hopsOf(second, hops), runnerUp };
   }
 }
@@ -276,6 +277,10 @@ const neighborAs = (route: InRoute): number | undefined => {
   const first = route.attributes.asPath?.[0];
   return first?.type === 'AS_SEQUENCE' ? first.asns[0] : undefined;
 };
+
+/** Whether this router says so, by whichever of its sessions; an identifier is one of its AS (RFC 6286 §2.1). */
+export const isFrom = (route: InRoute, remoteId: number, remoteAs: number | undefined): boolean =>
+  route.peer.remoteId === remoteId && neighborAs(route) === remoteAs;
 
 export const containsAs = (path: readonly AsSegment[] | undefined, asn: number): boolean =>
   path?.some((segment) => segment.asns.includes(asn)) ?? false;

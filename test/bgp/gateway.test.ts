@@ -1,98 +1,10 @@
 import test from 'ava';
-import { writeAttributes } from '../../src/bgp/codec/attributes.ts';
-import type { PathAttributes, UpdateMessage } from '../../src/bgp/codec/messages.ts';
-import { hostNlri, prefixNlri } from '../../src/bgp/codec/nlri.ts';
-import { packAnnouncements, packWithdrawals } from '../../src/bgp/codec/packer.ts';
-import { packMixedAnnouncements, packMixedWithdrawals } from '../../src/bgp/codec/packer-mixed.ts';
+import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
 import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
-import { Writer } from '../../src/bgp/codec/writer.ts';
-import type { BgpOptions } from '../../src/bgp/index.ts';
-import type { Address, Family, Prefix } from '../../src/model/address.ts';
-import { addressBytes } from '../../src/model/address.ts';
+import type { Address, Prefix } from '../../src/model/address.ts';
+import { GATEWAY, HOST, learned, NAMES, type Name, SWITCH, scene } from './support/gateway.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
-import { hosts, lastOf, log, Node, port, updates } from './support/world.ts';
-
-/** A gateway with three switches, each on a link of its own. */
-const NAMES = ['a', 'b', 'c'] as const;
-type Name = (typeof NAMES)[number];
-const SWITCH: Record<Name, Address> = {
-  a: '192.0.2.2' as Address,
-  b: '198.51.100.2' as Address,
-  c: '203.0.113.2' as Address,
-};
-const GATEWAY: Record<Name, Address> = {
-  a: '192.0.2.1' as Address,
-  b: '198.51.100.1' as Address,
-  c: '203.0.113.1' as Address,
-};
-const V6: Record<Name, string> = { a: '2001:db8:a::', b: '2001:db8:b::', c: '2001:db8:c::' };
-const ASN: Record<Name, number> = { a: 65001, b: 65002, c: 65003 };
-const HOST = '10.10.10.2' as Address;
-
-function scene(options: Partial<BgpOptions> = {}, present: readonly Name[] = ['a', 'b']) {
-  const clock = new VirtualClock();
-  const network = new MemoryNetwork(clock);
-  const gateway = new Node(
-    clock,
-    network,
-    GATEWAY.a,
-    {
-      asn: 65000,
-      routerId: '10.255.0.254' as Address,
-      prefixes: [],
-      propagate: true,
-      defaultOriginate: true,
-      listen: { port: 179 },
-      log,
-      ...options,
-    },
-    NAMES.map((name) => ({
-      address: SWITCH[name],
-      remoteAs: ASN[name],
-      passive: true,
-      localAddress: GATEWAY[name],
-    })),
-    NAMES.map((name, index) => port(`g${name}`, index + 1, [GATEWAY[name], 24], [`${V6[name]}1`, 64])),
-  );
-  const nodes = Object.fromEntries(
-    NAMES.map((name, index) => [
-      name,
-      new Node(
-        clock,
-        network,
-        SWITCH[name],
-        {
-          asn: ASN[name],
-          routerId: `10.255.0.${index + 1}` as Address,
-          prefixes: ['10.10.0.0/16' as Prefix, '2001:db8:10::/64' as Prefix],
-        },
-        [{ address: GATEWAY[name], remoteAs: 65000 }],
-        [port(`${name}0`, index + 1, [SWITCH[name], 24], [`${V6[name]}2`, 64])],
-      ),
-    ]),
-  ) as Record<Name, Node>;
-  gateway.speaker.start();
-  for (const name of present) nodes[name].speaker.start();
-  clock.advance(300);
-  /** What the gateway's own connection to a switch has written since it was last asked. */
-  const marks = new Map<Name, number>();
-  const written = (name: Name): UpdateMessage[] => {
-    const connection = network.connections.findLast((one) => one.open && one.remoteAddress === SWITCH[name])!;
-    const all = connection.written.slice(marks.get(name) ?? 0);
-    marks.set(name, connection.written.length);
-    return updates(all, 65000);
-  };
-  const connectionTo = (name: Name) =>
-    network.connections.findLast((one) => one.open && one.remoteAddress === SWITCH[name])!;
-  return { clock, network, gateway, ...nodes, written, connectionTo };
-}
-
-const learned = (node: Node) =>
-  node.speaker
-    .routes()
-    .filter((one) => one.table === 'in')
-    .map((one) => `${one.prefix} via ${one.nextHop} path ${one.asPath}`)
-    .sort();
+import { hosts, lastOf, Node, port } from './support/world.ts';
 
 test('R4.3 a gateway passes a /32 on to the other switches, itself as next hop and in the path, never back', (t) => {
   const { clock, a, b, gateway } = scene();
@@ -206,6 +118,62 @@ test('two announce a host alike: both are next hops, a third the backup of both'
   );
 });
 
+test('a switch with two sessions is never told its own route by the other one, but what its twin says', (t) => {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork(clock);
+  const wired = (name: Name, asn: number, id: number) => ({
+    neighbor: { address: SWITCH[name], remoteAs: asn, passive: true, localAddress: GATEWAY[name] },
+    speaker: (apply: Node['speaker'][]) => {
+      const node = new Node(
+        clock,
+        network,
+        SWITCH[name],
+        { asn, routerId: `10.255.0.${id}` as Address, prefixes: ['10.10.0.0/16' as Prefix] },
+        [{ address: GATEWAY[name], remoteAs: 65000 }],
+        [port(`${name}0`, id, [SWITCH[name], 24])],
+      );
+      apply.push(node.speaker);
+      return node;
+    },
+  });
+  // a and b are two uplinks of one switch, each with a session of its own; c is the twin.
+  const links = { a: wired('a', 65001, 1), b: wired('b', 65001, 1), c: wired('c', 65003, 3) };
+  const gateway = new Node(
+    clock,
+    network,
+    GATEWAY.a,
+    { asn: 65000, routerId: '10.255.0.254' as Address, prefixes: [], propagate: true, listen: { port: 179 } },
+    NAMES.map((name) => links[name].neighbor),
+    NAMES.map((name, index) => port(`g${name}`, index + 1, [GATEWAY[name], 24])),
+  );
+  gateway.speaker.start();
+  const speakers: Node['speaker'][] = [];
+  const [a, b, c] = NAMES.map((name) => links[name].speaker(speakers)) as [Node, Node, Node];
+  for (const speaker of speakers) speaker.start();
+  clock.advance(300);
+  for (const node of [a, b]) node.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  t.deepEqual([learned(a), learned(b)], [[], []]);
+  c.speaker.apply({ withdrawn: [], announced: hosts(HOST).map((host) => ({ ...host, shadow: true as const })) });
+  clock.advance(10);
+  for (const node of [a, b]) t.is(node.shadows.length, 1);
+  t.deepEqual(
+    lastOf(gateway.routes).nextHops.map(({ via }) => via),
+    [SWITCH.a, SWITCH.b],
+  );
+  t.deepEqual(lastOf(gateway.routes).backup, [{ via: SWITCH.c, interface: 'gc' }]);
+  t.deepEqual(
+    gateway.heard.map(({ routerId, shadow }) => [routerId, shadow]),
+    [
+      ['10.255.0.1', false],
+      ['10.255.0.3', true],
+    ],
+  );
+  a.speaker.apply({ withdrawn: [HOST], announced: [] });
+  clock.advance(10);
+  t.is(gateway.heard.length, 2, 'the other session still says so');
+});
+
 test('R4.7 a switch dies: in one turn all of its hosts are withdrawn from the others or go to the twin', (t) => {
   const { clock, a, b, gateway, written } = scene();
   const many = Array.from({ length: 1_000 }, (_, index) => `10.10.${index >> 8}.${index & 255}`);
@@ -274,7 +242,7 @@ test('the default route comes and goes with its setting, in the sessions that st
   const { neighbors } = {
     neighbors: NAMES.map((name) => ({
       address: SWITCH[name],
-      remoteAs: ASN[name],
+      remoteAs: 65001 + NAMES.indexOf(name),
       passive: true,
       localAddress: GATEWAY[name],
       keepalive: 1000,
@@ -340,47 +308,4 @@ test('a switch propagates nothing, and names no backups', (t) => {
   clock.advance(10);
   t.deepEqual([learned(a), learned(b)], [[], []]);
   t.false(gateway.routes.some((one) => 'backup' in one));
-});
-
-test('prefixes of any length: as few UPDATEs as hold them, each at most 4,096 octets, none lost', (t) => {
-  const writer = new Writer();
-  writeAttributes(
-    writer,
-    { origin: 0, asPath: [{ type: 'AS_SEQUENCE', asns: [65001] }], nextHop: SWITCH.a },
-    { fourOctetAs: true },
-  );
-  for (const family of [4, 6] as Family[]) {
-    const prefixes = Array.from({ length: 3_000 }, (_, index) =>
-      family === 4
-        ? `10.${index >> 8}.${index & 255}.0/${index % 2 ? 24 : 32}`
-        : `2001:db8:${index + 1}::/${index % 2 ? 48 : 128}`,
-    ) as Prefix[];
-    const routes = prefixes.map((prefix) => ({ nlri: prefixNlri(prefix) }));
-    const come = packMixedAnnouncements(
-      family,
-      writer.done(),
-      family === 6 ? new Uint8Array(16).fill(1) : new Uint8Array(0),
-      routes,
-    );
-    const gone = packMixedWithdrawals(family, routes);
-    const read = updates([come.bytes, gone.bytes]);
-    t.deepEqual(
-      read.flatMap(({ reach }) => reach.flatMap((one) => one.prefixes)),
-      prefixes,
-    );
-    t.is(read.length, come.updates + gone.updates);
-    t.deepEqual(
-      read.flatMap(({ withdrawn }) => withdrawn),
-      prefixes,
-    );
-    for (let at = 0; at < come.bytes.length; at += come.bytes.readUInt16BE(at + 16)) {
-      t.true(come.bytes.readUInt16BE(at + 16) <= 4_096);
-    }
-    const hostsOnly = [{ nlri: hostNlri(family === 4 ? HOST : ('2001:db8::1' as Address)) }];
-    t.deepEqual(packMixedWithdrawals(family, hostsOnly), packWithdrawals(family, hostsOnly));
-    t.deepEqual(
-      packMixedAnnouncements(family, writer.done(), addressBytes('2001:db8::9' as Address), hostsOnly),
-      packAnnouncements(family, writer.done(), addressBytes('2001:db8::9' as Address), hostsOnly),
-    );
-  }
 });

@@ -47,6 +47,8 @@ export default class BgpNeighbors extends AgentCommand {
         ['four-octet AS', yesNo(row.fourOctetAs)],
         ['route refresh', yesNo(row.routeRefresh)],
         ['prefixes', `${row.prefixesReceived} received, ${row.prefixesSent} sent, ${row.queued} queued`],
+        ['port facts', row.portFacts ? `${row.factsReceived} received, ${row.factsSent} sent` : 'not agreed on'],
+        ['observer', yesNo(row.observer)],
         ['first routes', row.initialRoutesReceived ? 'all received' : 'not all received'],
         ['messages', `${row.messagesReceived} received, ${row.messagesSent} sent`],
         ['established', `${row.established} times`],
