@@ -8,6 +8,7 @@ import { removeContainer, startContainer } from './containers/podman.ts';
 import { gatewayBird } from './gateway/bird.ts';
 import { startBird, startFrr } from './gateway/daemons.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
+import { gatewayPeerless, startPeerlessGateway } from './gateway/peerless.ts';
 import { moduleCommand } from './helper.ts';
 import { placeOf } from './place.ts';
 import { isRunning, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
@@ -173,6 +174,8 @@ function startGateway(state: LabState, variant?: LabCase): Promise<ProcessRecord
   const directory = nodeDirectory(state.name, 'G');
   const { multipath = false, bfd = false } = variant ?? {};
   const options = { families: state.families, multipath, bfd };
+  if (state.gateway === 'peerless')
+    return startPeerlessGateway(place, directory, gatewayPeerless(state.protocol, directory, options));
   return state.gateway === 'bird'
     ? startBird(place, directory, gatewayBird(state.protocol, options))
     : startFrr(place, directory, gatewayFrr(state.protocol, state.lsaTimers, options));
@@ -317,6 +320,8 @@ async function emptyTor(state: LabState, tor: TorName): Promise<void> {
 
 interface JsonRoute {
   readonly dst: string;
+  /** A next-hop object of ours; the kernel names it alone. */
+  readonly nhid?: number;
   readonly dev?: string;
   readonly nexthops?: readonly { readonly dev: string }[];
 }
@@ -325,18 +330,38 @@ interface JsonRoute {
 export async function gatewayFib(lab: string, families: readonly Family[] = [4]): Promise<Fib> {
   const torOf = new Map(TOR_NAMES.map((tor) => [TORS[tor].gatewayPort, tor]));
   const fib: Record<string, TorName[]> = {};
+  const objects = await nextHopDevices(lab);
   for (const family of families) {
     const command = ['ip', '-n', namespaceOf(lab, 'G'), '-j', `-${family}`, 'route', 'show', 'table', 'main'];
     const routes = JSON.parse(await run(command)) as JsonRoute[];
-    for (const { dst, dev, nexthops } of routes) {
+    for (const { dst, dev, nexthops, nhid } of routes) {
       if (!isHostAddress(dst, family)) continue;
-      // Of several IPv4 routes the first is used, the others stand behind it.
-      if (family === 4 && fib[dst]) continue;
-      const devices = nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
+      const object = dev === undefined && nexthops === undefined ? objects.get(nhid ?? 0) : undefined;
+      // Of several routes the first is used, the others stand behind it.
+      if (fib[dst] && (family === 4 || object)) continue;
+      const devices = object ?? nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
       const tors = devices.map((device) => torOf.get(device)).filter((tor) => tor !== undefined);
       // IPv6 shows each next hop of an address in a line of its own, unless they are one object.
       fib[dst] = [...new Set([...(fib[dst] ?? []), ...tors])].toSorted();
     }
   }
   return fib;
+}
+
+/** By the id of a next-hop object or group of G: the ports that it leads to. */
+async function nextHopDevices(lab: string): Promise<ReadonlyMap<number, readonly string[]>> {
+  const objects = JSON.parse(await run(['ip', '-n', namespaceOf(lab, 'G'), '-j', 'nexthop', 'show'])) as {
+    readonly id: number;
+    readonly dev?: string;
+    readonly group?: readonly { readonly id: number }[];
+  }[];
+  const devices = new Map<number, readonly string[]>();
+  for (const { id, dev } of objects) if (dev !== undefined) devices.set(id, [dev]);
+  for (const { id, group } of objects)
+    if (group)
+      devices.set(
+        id,
+        group.flatMap((member) => devices.get(member.id) ?? []),
+      );
+  return devices;
 }

@@ -7,7 +7,7 @@ import type { ProcessRecord } from './processes.ts';
 import type { PortMode } from './topology/build.ts';
 import type { Family, Protocol } from './topology/plan.ts';
 
-export type GatewayKind = 'frr' | 'bird';
+export type GatewayKind = 'frr' | 'bird' | 'peerless';
 /** `shadow`, `repair`: ours, and each stands by for the other's servers; with the second there is a tunnel between them too. */
 export type TorKind = 'peerless' | 'shadow' | 'repair' | 'frr';
 export const TOR_KINDS: readonly TorKind[] = ['peerless', 'shadow', 'repair', 'frr'];

@@ -108,7 +108,8 @@ export function lastWords(directory: string): string {
 /** `peerless WORDS` by the build. */
 export const agentCommandLine = (words: readonly string[]): string[] => [`${PROJECT}/bin/peerless`, ...words];
 
-function agentCommand(): string[] {
+/** The daemon, without its arguments. */
+export function agentCommand(): string[] {
   if (!import.meta.url.endsWith('.ts')) return [`${PROJECT}/bin/peerless`, 'agent'];
   const { file, nodeArguments } = moduleCommand('./agent-from-source', import.meta.url);
   return [process.execPath, ...nodeArguments, file];

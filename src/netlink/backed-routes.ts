@@ -35,6 +35,8 @@ export type ObjectSocket = Pick<Rtnetlink, 'sendAndSee' | 'dumpRoutes' | 'dumpNe
 export interface BackedRouteOptions extends LearnedRouteOptions {
   /** False: replacing an object takes long, see backed/quiet-objects.ts. */
   readonly quiet?: boolean;
+  /** Groups that routes use lead elsewhere, or are gone. */
+  readonly changed?: () => void;
   /** All of ours is out of the kernel. */
   readonly left?: () => void;
 }
@@ -133,6 +135,12 @@ export class BackedRouteInstaller {
     return entry?.wanted !== undefined && !entry.refused && !this.#dirty.has(prefix) && entry.slots.some(isThere);
   }
 
+  /** Where routes over the object lead now, as far as it is ours. */
+  hopsOf(id: number): readonly { readonly ifindex: number; readonly via: Address }[] {
+    const members = this.#objects.byId(id)?.members ?? [];
+    return members.flatMap(({ there, via }) => (there ? [{ ifindex: there.ifindex, via }] : []));
+  }
+
   /** What the kernel holds over objects of ours, as it was read last and written since. */
   async adopt(): Promise<LearnedRoute[]> {
     await this.#first.promise;
@@ -149,9 +157,10 @@ export class BackedRouteInstaller {
 
   /** At restart, once the speaker has converged: exactly `wanted` stays; equal routes are not touched. */
   async reconcile(wanted: Iterable<LearnedRoute>): Promise<ReconcileReport> {
-    const routes = new Map([...wanted].map((route) => [route.prefix, route]));
     await this.#first.promise;
     await this.#look();
+    // Only now: what was updated meanwhile is in it where it is a view of what is wanted.
+    const routes = new Map([...wanted].map((route) => [route.prefix, route]));
     const refusedBefore = this.#refusals();
     let kept = 0;
     let removed = 0;
@@ -236,6 +245,7 @@ export class BackedRouteInstaller {
 
   #flush(): void {
     if (!this.#known || this.#closed) return;
+    this.#dropDead();
     const orders = new Orders();
     const written: Entry[] = [];
     const writing = { place: this.#place, objects: this.#objects, orders, onRefused: this.#onRefused };
@@ -303,6 +313,7 @@ export class BackedRouteInstaller {
 
   /** Groups that routes use get the members that they should have now. */
   #bringGroupsUp(): SwitchOver {
+    this.#dropDead();
     const orders = new Orders();
     const changed: [Group, readonly Hop[]][] = [];
     for (const group of this.#objects.groups()) {
@@ -313,8 +324,18 @@ export class BackedRouteInstaller {
     }
     const refused = this.#send(orders);
     if (refused > 0) this.#retryLater();
+    if (changed.length > 0) this.#options.changed?.();
     const routes = changed.reduce((sum, [group, before]) => sum + (group.members === before ? 0 : group.routes), 0);
     return { messages: orders.length, refused, routes };
+  }
+
+  #dropDead(): void {
+    this.#dropped(this.#objects.dropDead());
+  }
+
+  #dropped(routes: number): void {
+    this.#counters.dropped! += routes;
+    if (routes > 0) this.#options.changed?.();
   }
 
   #forgive(failure: { readonly keys: readonly string[]; readonly timer: Timer }): void {
@@ -333,7 +354,7 @@ export class BackedRouteInstaller {
     if (turned) {
       // A port that was down has lost its routes, whatever we remember of them.
       for (const ifindex of new Set([before?.ifindex, after?.ifindex]))
-        if (ifindex !== undefined) this.#counters.dropped! += this.#objects.drop(ifindex);
+        if (ifindex !== undefined) this.#dropped(this.#objects.drop(ifindex));
       for (const [prefix, entry] of this.#entries) if (!entry.slots.every(isThere)) this.#dirty.add(prefix);
     }
     for (const [prefix, entry] of this.#entries) if (entry.waiting || entry.refused) this.#dirty.add(prefix);

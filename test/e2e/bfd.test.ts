@@ -15,9 +15,10 @@ const sessions = (stand: Stand): Promise<BfdSessionView[]> => stand.ask('/v1/bfd
 const CASES: Readonly<Record<GatewayKind, readonly CaseName[]>> = {
   frr: ['silent-uplink-bfd', 'restart-bfd'],
   bird: ['silent-uplink-bfd'],
+  peerless: ['silent-uplink-bfd'],
 };
 
-for (const gateway of ['frr', 'bird'] as const) {
+for (const gateway of ['frr', 'bird', 'peerless'] as const) {
   test.serial(
     `R4.6 R4.7 upWhen bfd: a silent uplink moves the servers and comes back by itself: ${gateway}`,
     async (t) => {

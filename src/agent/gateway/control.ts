@@ -2,7 +2,7 @@ import { formatProblem, loadConfig } from '../../config/index.ts';
 import type { MapStateName, ReloadResult, StatusView } from '../api.ts';
 import { ControlError, type ControlServer } from '../control/server.ts';
 import { serveProcess, serveSpeakers } from '../control/serving.ts';
-import { bgpSessionView, ospfSessionView } from '../control/sessions.ts';
+import { bfdSessionView, bgpSessionView, ospfSessionView } from '../control/sessions.ts';
 import { VERSION } from '../version.ts';
 import type { Gateway } from './gateway.ts';
 import { serveMap } from './map-control.ts';
@@ -11,6 +11,7 @@ import { serveMap } from './map-control.ts';
 export function serveGateway(server: ControlServer, agent: Gateway): void {
   server.on('GET', '/v1/status', () => statusView(agent));
   server.on('POST', '/v1/reload', () => reload(agent));
+  server.on('GET', '/v1/bfd', () => agent.bfd.views());
   serveProcess(server, agent);
   serveMap(server, agent);
   serveSpeakers(server, agent, { ospf: agent.speakers.ospf, bgp: agent.speakers.bgp, box: 'this gateway' });
@@ -30,6 +31,7 @@ function statusView(agent: Gateway): StatusView {
     sessions: [
       ...(ospf?.neighbors() ?? []).map((view) => ospfSessionView(view, agent.wall)),
       ...(bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
+      ...agent.bfd.sessions().map((view) => bfdSessionView(view, agent.wall)),
     ],
     hosts: mapCounts(agent),
     warnings: agent.warnings(),

@@ -1,19 +1,31 @@
 import { type ConfigDiff, diffConfig, type GatewayConfig, type Loaded } from '../../config/index.ts';
-import { GatewayMap, mapFile } from '../../gateway/index.ts';
+import { GatewayMap, mapFile, type Source } from '../../gateway/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { Kernel } from '../../netlink/index.ts';
+import type { NeighborChange } from '../../ospf/index.ts';
 import { neighborEvent, sessionEvent } from '../control/session-events.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
 import { processCounters } from '../process-counters.ts';
+import type { Bfd } from '../tor/bfd/index.ts';
 import { KernelRoutes } from './kernel-routes.ts';
 import { tellPortChange, tellPorts } from './near-ports.ts';
 import { mapEvents } from './news.ts';
+import { Router } from './router.ts';
 import { Speakers } from './speakers.ts';
+import { watchBfd } from './way-watch.ts';
 
 export type GatewayKernel = Pick<
   Kernel,
-  'port' | 'portByIndex' | 'ports' | 'onChange' | 'watchRoutes' | 'counters' | 'close'
+  | 'port'
+  | 'portByIndex'
+  | 'ports'
+  | 'onChange'
+  | 'watchRoutes'
+  | 'watchCarriers'
+  | 'backedRoutes'
+  | 'counters'
+  | 'close'
 >;
 
 export interface GatewayOptions {
@@ -35,11 +47,15 @@ export class Gateway {
   readonly kernel: GatewayKernel;
   readonly speakers: Speakers;
   readonly map: GatewayMap;
+  readonly bfd: Bfd;
+  /** In mode router. */
+  readonly router: Router | undefined;
   readonly #log: Log;
   readonly #startedAt: Instant;
   #loaded: Loaded & { readonly config: GatewayConfig };
   #loadedAt: Instant;
   #routes: KernelRoutes | undefined;
+  #moving: NodeJS.Immediate | undefined;
 
   static async start(options: GatewayOptions): Promise<Gateway> {
     const gateway = new Gateway(options);
@@ -71,10 +87,40 @@ export class Gateway {
       clock,
       log,
       links: kernel,
-      onSession: (change) => record(sessionEvent(change)),
-      onNeighbor: (change) => record(neighborEvent(change)),
+      onNeighborLost: (loss) => this.router?.sessionLost(loss),
+      onSession: (change) => {
+        if (change.to === 'Established') this.router?.back('bgp', change.neighbor);
+        record(sessionEvent(change));
+      },
+      onNeighbor: (change) => {
+        this.#adjacencyChanged(change);
+        record(neighborEvent(change));
+      },
       onHeard: (event) => this.map.handle(event),
-      onRoutes: () => {},
+      onRoutes: (source, changes) => this.router?.update(source, changes),
+    });
+    this.router =
+      config.mode === 'observer'
+        ? undefined
+        : new Router({
+            sources: sourcesOf(config),
+            clock,
+            log,
+            events: this.events,
+            kernel: config.kernel,
+            installer: (settings) => kernel.backedRoutes(settings),
+            heard: (source) => this.speakers.heard(source),
+            onReconciled: (source) => source === 'bgp' && this.speakers.settled(),
+            onMoved: () => this.#moved(),
+          });
+    this.bfd = watchBfd({
+      config: () => this.#loaded.config,
+      speakers: this.speakers,
+      links: kernel,
+      clock,
+      wall: this.wall,
+      log,
+      events: this.events,
     });
   }
 
@@ -95,6 +141,8 @@ export class Gateway {
     const { unsaved } = this.map;
     const silent = this.map.switches().length === 0 && this.uptime > SILENCE;
     return [
+      ...(this.router?.warnings() ?? []),
+      ...this.bfd.warnings(),
       ...(unsaved === undefined ? [] : [`the map can not be written, a restart would forget it: ${unsaved}`]),
       ...(silent ? ['no switch has said anything of its ports: see docs/gateway.md'] : []),
     ];
@@ -107,6 +155,7 @@ export class Gateway {
     const { config } = loaded;
     this.speakers.configure(config, { ospf: diff.ospf === 'changed', bgp: diff.bgp === 'changed' });
     this.map.configure(config.map.history);
+    this.bfd.refresh();
     if (diff.changes.length > 0) {
       this.events.record({
         type: 'config.changed',
@@ -123,18 +172,24 @@ export class Gateway {
       kernel: { ...this.kernel.counters() },
       ...(this.#routes ? { 'kernel.routes': this.#routes.counters() } : {}),
       ...this.speakers.counters(),
+      ...(this.router?.counters() ?? {}),
+      bfd: this.bfd.counters(),
       process: processCounters(),
     };
   }
 
   async stop(): Promise<void> {
+    this.bfd.stop();
     await this.#leave(() => this.speakers.stop());
+    await this.router?.leave();
     this.kernel.close();
   }
 
   async pause(): Promise<void> {
     this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; nothing is withdrawn' });
+    await this.bfd.pause();
     await this.#leave(() => this.speakers.pause());
+    this.router?.close();
   }
 
   /** The map is written first: that nothing is heard any more when we end says nothing of the switches. */
@@ -154,22 +209,51 @@ export class Gateway {
       clock: this.clock,
       log: this.#log,
       table: settings.table,
+      ...(this.router ? { hopsOf: (id) => this.router!.hopsOf(id) } : {}),
       onWay: (address, nextHops) => this.map.handle({ type: 'route', address, nextHops }),
     });
     this.kernel.onChange((change) => {
       this.speakers.linkChanged(change);
+      this.bfd.portChanged(change);
       tellPortChange(this.map, change);
       this.#routes?.linkChanged(change);
     });
     await this.#routes.start();
-    this.speakers.start();
+    this.kernel.watchCarriers(this.#ports());
+    this.speakers.start(((await this.router?.inherited('bgp')) ?? 0) > 0);
+    this.router?.start();
+    this.bfd.start();
     this.events.record({
       type: 'agent.started',
       message: `gateway role started as ${mode}`,
       fields: { routerId, mode },
     });
   }
+
+  /** Towards the switches: the kernel hears of a second lost carrier within a second late, unless somebody looks. */
+  *#ports(): Generator<string> {
+    for (const port of this.kernel.ports()) if (port.addresses.length > 0 && port.name !== 'lo') yield port.name;
+  }
+
+  #adjacencyChanged({ interface: port, address, from, to }: NeighborChange): void {
+    if (from === 'Full' && to !== 'Full') this.router?.adjacencyLost(address, port);
+    else if (to === 'Full') this.router?.back('ospf', address);
+    this.bfd.refresh();
+  }
+
+  /** The map follows when what is more urgent is done. */
+  #moved(): void {
+    this.#moving ??= setImmediate(() => {
+      this.#moving = undefined;
+      this.#routes?.moved();
+    });
+  }
 }
 
 /** After this (ms) somebody should have said something. */
 const SILENCE = 60_000;
+
+const sourcesOf = ({ ospf, bgp }: GatewayConfig): Source[] => [
+  ...(ospf ? (['ospf'] as const) : []),
+  ...(bgp ? (['bgp'] as const) : []),
+];

@@ -18,6 +18,8 @@ export interface KernelRoutesOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly table: number;
+  /** Where routes over a next-hop object lead, of which the kernel names no more than the id. */
+  hopsOf?(id: number): readonly { readonly ifindex: number; readonly via: Address }[];
   /** The way that packets take to an address; none: no host route. */
   onWay(address: Address, nextHops: readonly RouteHop[]): void;
 }
@@ -25,7 +27,9 @@ export interface KernelRoutesOptions {
 /** One host route of several metrics; the kernel takes the least that has a port with a carrier. */
 interface Known {
   readonly metric: number;
-  readonly hops: readonly { readonly ifindex: number; readonly via: Address | undefined }[];
+  /** Of a next-hop object. */
+  readonly object: number | undefined;
+  hops: readonly { readonly ifindex: number; readonly via: Address | undefined }[];
 }
 
 /** The gateway's own host routes in its kernel, whoever wrote them: where its packets go. */
@@ -58,6 +62,24 @@ export class KernelRoutes {
     if (isUp(before) === isUp(after)) return;
     for (const address of this.#through.get((after ?? before)!.ifindex) ?? []) this.#tell(address);
     if (isUp(after)) this.#readLater(READ_AGAIN);
+  }
+
+  /** Objects lead elsewhere: no notification tells of the routes over them. */
+  moved(): void {
+    const { hopsOf } = this.#options;
+    if (!hopsOf) return;
+    for (const [address, known] of this.#routes) {
+      let changed = false;
+      for (const route of known.values()) {
+        const hops = route.object === undefined ? route.hops : hopsOf(route.object);
+        if (sameHops(hops, route.hops)) continue;
+        changed = true;
+        // Those of before stay: who is told of once too often is looked at and found as it was.
+        this.#passBy(address, hops);
+        route.hops = hops;
+      }
+      if (changed) this.#tell(address);
+    }
   }
 
   counters(): Record<string, number> {
@@ -126,15 +148,23 @@ export class KernelRoutes {
       known = new Map();
       this.#routes.set(address, known);
     }
-    const hops = route.nextHops.flatMap(({ ifindex, gateway }) =>
-      ifindex === undefined ? [] : [{ ifindex, via: gateway === undefined ? undefined : parseAddress(gateway) }],
-    );
-    known.set(keyOf(route), { metric: route.metric ?? 0, hops });
+    const object = route.nextHops.length === 0 ? route.nextHopId : undefined;
+    const hops =
+      object === undefined
+        ? route.nextHops.flatMap(({ ifindex, gateway }) =>
+            ifindex === undefined ? [] : [{ ifindex, via: gateway === undefined ? undefined : parseAddress(gateway) }],
+          )
+        : (this.#options.hopsOf?.(object) ?? []);
+    known.set(keyOf(route), { metric: route.metric ?? 0, object, hops });
+    this.#passBy(address, hops);
+    this.#tell(address);
+  }
+
+  #passBy(address: Address, hops: Known['hops']): void {
     for (const { ifindex } of hops) {
       const through = this.#through.get(ifindex) ?? new Set();
       this.#through.set(ifindex, through.add(address));
     }
-    this.#tell(address);
   }
 
   #remove(route: Route): void {
@@ -174,5 +204,9 @@ export class KernelRoutes {
     onWay(address, way);
   }
 }
+
+const sameHops = (one: Known['hops'], other: Known['hops']): boolean =>
+  one.length === other.length &&
+  one.every(({ ifindex, via }, index) => ifindex === other[index]!.ifindex && via === other[index]!.via);
 
 const keyOf = ({ metric = 0, tos = 0, protocol }: Route): string => `${metric} ${tos} ${protocol}`;

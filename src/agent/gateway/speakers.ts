@@ -1,4 +1,5 @@
-import { type Speaker as BgpFace, BgpSpeaker, type SessionChange } from '../../bgp/index.ts';
+import { join } from 'node:path';
+import { type Speaker as BgpFace, BgpSpeaker, type NeighborLoss, type SessionChange } from '../../bgp/index.ts';
 import type { GatewayConfig } from '../../config/index.ts';
 import type { MapEvent, Source } from '../../gateway/index.ts';
 import type { Address } from '../../model/address.ts';
@@ -6,7 +7,12 @@ import type { Clock } from '../../model/clock.ts';
 import type { LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { LinkState, PortChange } from '../../model/ports.ts';
-import { type NeighborChange, type Speaker as OspfFace, OspfSpeaker } from '../../ospf/index.ts';
+import {
+  memoryFile as adjacencyFile,
+  type NeighborChange,
+  type Speaker as OspfFace,
+  OspfSpeaker,
+} from '../../ospf/index.ts';
 
 export interface SpeakersOptions {
   readonly config: GatewayConfig;
@@ -17,6 +23,8 @@ export interface SpeakersOptions {
   onNeighbor(change: NeighborChange): void;
   /** What is heard of the switches. */
   onHeard(event: MapEvent): void;
+  /** Before anything else is made of it. */
+  onNeighborLost(loss: NeighborLoss): void;
   /** What a protocol selected for the kernel; of no use to an observer. */
   onRoutes(source: Source, changes: readonly LearnedRoute[]): void;
 }
@@ -45,6 +53,8 @@ export class Speakers {
         ...ospf,
         ...common,
         ...hears('ospf'),
+        backups: config.mode === 'router',
+        ...adjacencyMemory(config),
         onNeighbor: (change) => this.#neighborChanged(change),
       });
     }
@@ -54,15 +64,33 @@ export class Speakers {
         ...common,
         ...hears('bgp'),
         ...listening(config),
+        onNeighborLost: (loss) => options.onNeighborLost(loss),
         onSession: (change) => this.#sessionChanged(change),
       });
     }
   }
 
-  start(): void {
+  /** `restarted`: routes of an earlier life are in the kernel. */
+  start(restarted: boolean): void {
     this.ospf?.settled();
     this.ospf?.start();
-    this.bgp?.start();
+    this.bgp?.start(restarted);
+    if (!restarted) this.bgp?.settled();
+  }
+
+  /** After a start as `restarted`: all that the neighbours had to say has been passed on. */
+  settled(): void {
+    this.bgp?.settled();
+  }
+
+  /** All neighbours have said what they have to say. */
+  heard(source: Source): boolean {
+    if (source === 'bgp') {
+      const sessions = this.bgp?.sessions() ?? [];
+      return sessions.length > 0 && sessions.every((each) => each.initialRoutesReceived);
+    }
+    const neighbors = this.ospf?.neighbors() ?? [];
+    return neighbors.length > 0 && neighbors.every(({ state }) => state === 'Full' || state === '2-Way');
   }
 
   configure(config: GatewayConfig, changed: { readonly ospf: boolean; readonly bgp: boolean }): void {
@@ -118,11 +146,24 @@ export class Speakers {
 }
 
 /** What can change while they run. */
-function settingsOf({ ospf, bgp, mode }: GatewayConfig) {
+function settingsOf({ ospf, bgp, mode, defaultOriginate }: GatewayConfig) {
   const observer = mode === 'observer';
+  const offers = !observer && defaultOriginate;
   return {
-    ospf: ospf && { ...ospf, prefixes: [], observer },
-    bgp: bgp && { ...bgp, prefixes: [], observer },
+    ospf: ospf && { ...ospf, prefixes: [], observer, originateDefault: offers ? OSPF_DEFAULT : undefined },
+    bgp: bgp && { ...bgp, prefixes: [], observer, propagate: !observer, defaultOriginate: offers },
+  };
+}
+
+/** As FRR's `default-information originate` has them. */
+const OSPF_DEFAULT = { metric: 10, metricType: 2 } as const;
+
+/** A router that restarts goes on where it was; an observer has nothing to lose. */
+function adjacencyMemory({ ospf, mode, stateDirectory }: GatewayConfig) {
+  if (mode === 'observer' || !ospf?.gracefulRestart) return {};
+  return {
+    memory: adjacencyFile(join(stateDirectory, 'ospf.state')),
+    gracePeriod: ospf.gracefulRestart.gracePeriod,
   };
 }
 

@@ -7,7 +7,7 @@ export default class LabUp extends BaseCommand {
   static override summary = 'Build the lab of the worked example and wait until all routes are there.';
   static override description =
     `A gateway G, switches A and B that run Peerless, servers C1 to C4 with two links each, and a client: all in
-network namespaces of this machine (--containers: G, A and B in podman containers). Needs root and FRR or BIRD. A lab of the same name is removed first.`;
+network namespaces of this machine (--containers: G, A and B in podman containers). Needs root, and FRR or BIRD unless G runs Peerless, too. A lab of the same name is removed first.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --gateway bird --protocol bgp',
@@ -19,7 +19,7 @@ network namespaces of this machine (--containers: G, A and B in podman container
   ];
   static override flags = {
     name: labName,
-    gateway: Flags.string({ description: 'what routes on G', options: ['frr', 'bird'], default: 'frr' }),
+    gateway: Flags.string({ description: 'what routes on G', options: ['frr', 'bird', 'peerless'], default: 'frr' }),
     protocol: Flags.string({
       description: 'between G and the switches',
       options: ['ospf', 'bgp', 'both'],
@@ -58,7 +58,7 @@ network namespaces of this machine (--containers: G, A and B in podman container
     const { labUp } = await import('../../../lab/index.ts');
     const options: LabUpOptions = {
       name: flags.name,
-      gateway: flags.gateway as 'frr' | 'bird',
+      gateway: flags.gateway as 'frr' | 'bird' | 'peerless',
       protocol: flags.protocol as 'ospf' | 'bgp' | 'both',
       ports: flags.ports as 'routed' | 'bridge',
       families: flags.family === 'both' ? [4, 6] : [flags.family === '6' ? 6 : 4],

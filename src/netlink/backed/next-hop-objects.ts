@@ -121,6 +121,14 @@ export class NextHopObjects {
     return true;
   }
 
+  /** As `drop`, for all ports that are known to be down: who hears of a port before us may tell us what follows from it. */
+  dropDead(): number {
+    let routes = 0;
+    for (const hop of this.#hopsById.values())
+      if (hop.there && !isUp(this.#links.portByIndex(hop.there.ifindex))) routes += this.drop(hop.there.ifindex);
+    return routes;
+  }
+
   /** The port is down, or was: what the kernel had over it is gone. @returns how many routes went with it */
   drop(ifindex: number): number {
     let routes = 0;
