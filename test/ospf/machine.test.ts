@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decodePacket, encodeLsa, LsaType, MaxSequenceNumber } from 'node-ospf-lsa';
-import { address, allFull, chance, host, ip, twoSwitches, Wire, World } from './simulation.ts';
+import { address, allFull, chance, host, ip, shadow, twoSwitches, Wire, World } from './simulation.ts';
 
 const H1 = '10.10.10.1/32';
 
@@ -290,10 +290,20 @@ test('draining: the links to other routers at MaxLinkMetric, the hosts at a wors
   world.until('and again', () => metric() === 20);
 });
 
+const ownFact = (now: number) => ({ key: Uint8Array.of(65), value: Uint8Array.of(now & 3), index: 7 });
+
 test('any packets in any order: nothing throws and the invariants hold', (t) => {
   const key = fc.record({
     type: fc.constantFrom(1, 2, 3, 4, 5, 7, 9, 10, 11, 200),
-    linkStateId: fc.constantFrom(ip('10.10.10.1'), ip('10.255.0.1'), ip('10.255.0.254'), ip('192.0.2.2'), 0),
+    // The last one is that of a port's fact.
+    linkStateId: fc.constantFrom(
+      ip('10.10.10.1'),
+      ip('10.255.0.1'),
+      ip('10.255.0.254'),
+      ip('192.0.2.2'),
+      0,
+      0xc9000007,
+    ),
     advertisingRouter: fc.constantFrom(ip('10.255.0.1'), ip('10.255.0.254'), ip('10.255.0.2')),
   });
   const header = fc
@@ -314,12 +324,12 @@ test('any packets in any order: nothing throws and the invariants hold', (t) => 
                   metricType: 2 as const,
                   metric: 20,
                   forwardingAddress: 0,
-                  tag: 0,
+                  tag: fields.age === 0 ? 0 : 0x58000007,
                   tos: [],
                 }
               : fields.type > 11
                 ? { kind: 'unknown' as const, data: Uint8Array.of(1, 2, 3, 4) }
-                : { kind: 'opaque' as const, data: Uint8Array.of(1, 2, 3, 4) };
+                : { kind: 'opaque' as const, data: Uint8Array.of(0, fields.age & 1, 0, 1, 65, 66, 0, 0) };
     return encodeLsa(fields, body);
   });
   const common = { routerId: ip('10.255.0.254'), areaId: 0, authType: 0 };
@@ -351,7 +361,12 @@ test('any packets in any order: nothing throws and the invariants hold', (t) => 
   const step = fc.oneof(
     { weight: 6, arbitrary: packet.map((value) => ({ packet: value })) },
     { weight: 2, arbitrary: fc.nat(3000).map((wait) => ({ wait })) },
-    { weight: 1, arbitrary: fc.constantFrom('announce', 'withdraw', 'down', 'up', 'settled').map((act) => ({ act })) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .constantFrom('announce', 'shadow', 'withdraw', 'fact', 'no fact', 'down', 'up', 'settled')
+        .map((act) => ({ act })),
+    },
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.constantFrom('point-to-point', 'broadcast'), (steps, network) => {
@@ -382,7 +397,10 @@ test('any packets in any order: nothing throws and the invariants hold', (t) => 
         a.handle({ kind: 'packet', interface: 'i0', source, destination: 0xe0000005, packet: each.packet });
       } else if (each.wait !== undefined) world.run(each.wait);
       else if (each.act === 'announce') a.announce(host('10.10.10.1'));
+      else if (each.act === 'shadow') a.announce(shadow('10.10.10.1'));
       else if (each.act === 'withdraw') a.withdraw('10.10.10.1');
+      else if (each.act === 'fact') a.handle({ kind: 'facts', facts: [ownFact(world.now)] });
+      else if (each.act === 'no fact') a.handle({ kind: 'facts', facts: [] });
       else if (each.act === 'down') a.down(0);
       else if (each.act === 'up') a.up();
       else a.handle({ kind: 'settled' });
