@@ -86,8 +86,19 @@ export interface StatusView {
   readonly lastFailover?: FailoverView;
   /** Present while ports are, or are being, drained. */
   readonly drain?: DrainView;
+  /** Present with `shadow.repair`. */
+  readonly repair?: RepairView;
   /** Things that need the operator, in plain words. */
   readonly warnings: readonly string[];
+}
+
+export interface RepairView {
+  /** Hosts of ours that have a backup route into a tunnel. */
+  readonly ready: number;
+  /** Hosts that have left us, and whose packets go through a tunnel until the gateway has moved. */
+  readonly inUse: number;
+  /** Where the tunnels end. */
+  readonly via: readonly Address[];
 }
 
 export interface UplinkView {
@@ -125,9 +136,9 @@ export interface SweepView {
 }
 
 export interface HostSourceView {
-  /** `static`, `bgp`, `kernel`, `arp` (ND too) or `neighbour`. */
+  /** `static`, `bgp`, `kernel`, `arp` (ND too) or `neighbour`; `fabric`: of a shadow. */
   readonly source: string;
-  /** 1 is the most trusted, 5 the least. */
+  /** 1 is the most trusted, 5 the least; 6: heard at no port of ours. */
   readonly rank: number;
   readonly ageMs: number;
   /** In plain words: what exactly was seen or heard, and where. */
@@ -138,8 +149,10 @@ export type HostStateName = 'reachable' | 'probing' | 'gone' | 'duplicate' | 'sh
 
 export interface HostView {
   readonly address: Address;
+  /** Of a shadow: empty. */
   readonly port: string;
   readonly interface: string;
+  /** null: never heard here. */
   readonly mac: Mac | null;
   /** Why it is believed: who told us, the freshest first. */
   readonly sources: readonly HostSourceView[];
@@ -157,6 +170,8 @@ export interface HostView {
   readonly lldp?: readonly LldpView[];
   /** Names of the announcers that hold it: `ospf`, `bgp`, `kernel`. */
   readonly announcedBy: readonly string[];
+  /** A backup route leads into the tunnel to the switch that stands by for it. */
+  readonly repair?: { readonly via: Address };
 }
 
 // ------------------------------------------------------------------ port-link groups

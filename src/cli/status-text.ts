@@ -1,4 +1,4 @@
-import type { DrainView, FailoverView, StatusView, UplinkView } from '../agent/api.ts';
+import type { DrainView, FailoverView, RepairView, StatusView, UplinkView } from '../agent/api.ts';
 import { age, clockTime, microseconds, neighbourText, since, upDown } from './format.ts';
 import { pairs, table } from './table.ts';
 
@@ -14,6 +14,7 @@ export function statusText(status: StatusView, width?: number): string {
         ['hosts', hostsLine(status)],
         ['last failover', status.lastFailover ? failoverLine(status.lastFailover) : 'none'],
         ...(status.drain ? [['drain', drainLine(status.drain)] as const] : []),
+        ...(status.repair ? [['repair', repairLine(status.repair)] as const] : []),
       ],
       width,
     ),
@@ -70,6 +71,11 @@ export function statusText(status: StatusView, width?: number): string {
 function drainLine({ phase, since: at, reason, ports }: DrainView): string {
   const shut = ports.filter(({ state }) => state === 'shut').length;
   return `${phase}${at === undefined ? '' : ` for ${since(at)}`}, ${shut} of ${ports.length} ports shut: ${reason}`;
+}
+
+function repairLine({ ready, inUse, via }: RepairView): string {
+  const through = via.length === 0 ? 'nobody stands by for our hosts' : `ready for ${ready} via ${via.join(', ')}`;
+  return inUse === 0 ? through : `${through}; in use for ${inUse}`;
 }
 
 function hostsLine(status: StatusView): string {

@@ -13,7 +13,7 @@ export default class Cleanup extends BaseCommand {
   static override summary = 'Undo what an agent left behind that died and will not be started again.';
   static override description =
     `Opens the ports that it had shut, and removes its host routes, learned routes, unreachable routes, the rules and
-routes for shadows, neighbour entries, the waiting room, and what it set on ports in a storm. For the day after a crash, and before the package is removed;
+routes for shadows, the repair path, neighbour entries, the waiting room, and what it set on ports. For the day after a crash, and before the package is removed;
 an agent that is stopped does this itself, and one that is started again goes on where the last one was.
 
 Refuses while an agent answers. Holds and drains are remembered for the next start, unless --purge takes the state files too.
@@ -99,6 +99,8 @@ function sentences(found: Leftovers, purge: boolean): string[] {
     ...counted(found.learnedRoutes, 'learned routes'),
     ...counted(found.unreachable, 'unreachable routes'),
     ...counted(found.shadows, 'rules and routes for shadows'),
+    ...counted(found.repair, 'rules, routes and devices of the repair path'),
+    ...named(found.passedOver, 'passed over without carrier (repair):'),
     ...counted(found.neighbours, 'neighbour entries'),
     ...(found.waitingRoom ? ['the waiting room (plhold0, plhold1)'] : []),
     ...named(found.silenced, 'silenced by a storm:'),

@@ -34,7 +34,8 @@ interface ExportFlags {
 export default class Hosts extends AgentCommand {
   static override summary = 'List the hosts behind the ports, and who announces them.';
   static override description =
-    'LEVEL is how strongly the host is claimed (0 to 2): a newer claim than the other switch had is announced better.';
+    `LEVEL is how strongly the host is claimed (0 to 2): a newer claim than the other switch had is announced better. A host in
+state shadow is behind no port here: the other switch announces it, and this one stands by (shadow.enabled).`;
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --port A2',
@@ -105,6 +106,9 @@ export default class Hosts extends AgentCommand {
           value: (host) => host.sources.map(({ source, ageMs }) => `${source} ${age(ageMs)}`).join(', '),
         },
         { header: 'ANNOUNCED BY', value: (host) => host.announcedBy.join(' ') },
+        ...(hosts.some(({ repair }) => repair)
+          ? [{ header: 'REPAIR', value: (host: HostView) => host.repair && `ready via ${host.repair.via}` }]
+          : []),
         ...(flags.why ? WHY : []),
       ],
       hosts,

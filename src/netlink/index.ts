@@ -14,13 +14,14 @@ import { QuietObjects } from './backed/quiet-objects.ts';
 import { BackedRouteInstaller, type BackedRouteOptions } from './backed-routes.ts';
 import { CarrierWatch } from './carrier-watch.ts';
 import { ForwardingDatabase } from './fdb.ts';
+import type { GuardMemory } from './frames/index.ts';
 import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
 import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
 import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
-import { type RepairOptions, RepairPath } from './repair/index.ts';
+import { findRepair, IgnoredLinkdown, type RepairOptions, RepairPath, removeRepair } from './repair/index.ts';
 import { RouteWatch } from './route-watch.ts';
 import { findShadows, removeShadows, ShadowTable, type ShadowTableOptions } from './shadow-table.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
@@ -310,6 +311,12 @@ export class Kernel implements LinkState, PortDriver {
     );
     this.#installers.push(path);
     return path;
+  }
+
+  /** What a life of the agent that had a repair path has left here. */
+  async removeRepair(protocol: number, memory: GuardMemory): Promise<void> {
+    await removeRepair(this.rtnetlink, await findRepair(this.rtnetlink, protocol));
+    new IgnoredLinkdown(memory, this.#netns).uncover();
   }
 
   /** What was lost and made right again, and what could not be read. */

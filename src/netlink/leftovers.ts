@@ -4,12 +4,13 @@
  */
 import { AF, type Link, type Neighbour, type Route, RTN, type Rtnetlink, requests } from 'rtnetlink-ts';
 import { hostAddress, sendPaced } from './installing.ts';
+import { findRepair, type RepairLeftovers, removeRepair } from './repair/leftovers.ts';
 import { findShadows, removeShadows, type ShadowLeftovers } from './shadow-table.ts';
 import { isShutBy } from './shutting.ts';
 import { DOOR } from './waiting-room.ts';
 
 export interface LeftoverOptions {
-  /** Of the host routes; the next two are those of learned routes, then comes that of shadows. */
+  /** Of the host routes; the next two are those of learned routes, then come that of shadows and that of the repair path. */
   readonly protocol: number;
   /** A table that we only read: what has our number there is another's word. */
   readonly readTable: number | undefined;
@@ -23,6 +24,7 @@ export interface KernelLeftovers {
   readonly unreachable: readonly Route[];
   readonly learnedRoutes: readonly Route[];
   readonly shadows: ShadowLeftovers;
+  readonly repair: RepairLeftovers;
   readonly neighbours: readonly Neighbour[];
   readonly waitingRoom: boolean;
   /** Ports that are down by our bit. */
@@ -31,7 +33,7 @@ export interface KernelLeftovers {
   readonly down: readonly string[];
 }
 
-type Reading = Pick<Rtnetlink, 'dumpRoutes' | 'dumpRules' | 'dumpNeighbours' | 'dumpLinks'>;
+type Reading = Pick<Rtnetlink, 'dumpRoutes' | 'dumpRules' | 'dumpNextHops' | 'dumpNeighbours' | 'dumpLinks'>;
 
 /** Rejects when the kernel can't be read. */
 export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions): Promise<KernelLeftovers> {
@@ -51,6 +53,7 @@ export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions
     hostRoutes: ours.filter((route) => !isUnreachable(route) && hostAddress(route) !== undefined),
     learnedRoutes: routes.filter((route) => route.protocol !== protocol),
     shadows: await findShadows(rtnetlink, protocol + 3),
+    repair: await findRepair(rtnetlink, protocol + 4),
     neighbours: (await rtnetlink.dumpNeighbours()).filter((each) =>
       [protocol, protocol + 3].includes(each.protocol ?? 0),
     ),
@@ -62,10 +65,11 @@ export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions
 
 /** But the ports. What the kernel refuses is still there for who looks again. */
 export async function removeLeftovers(
-  rtnetlink: Pick<Rtnetlink, 'sendNow' | 'deleteLink'>,
+  rtnetlink: Pick<Rtnetlink, 'sendNow' | 'deleteLink' | 'deleteRule'>,
   found: KernelLeftovers,
 ): Promise<void> {
   const refusals = {};
+  await removeRepair(rtnetlink, found.repair, refusals);
   await removeShadows(rtnetlink, found.shadows, refusals);
   // Unreachable ones last: until then a host whose route has gone is not looked for by the default route.
   const routes = [...found.hostRoutes, ...found.learnedRoutes, ...found.unreachable];

@@ -127,8 +127,7 @@ test('R4.5 nothing but being wanted again puts the end of a backup off', (t) => 
   machine.handle(gone(), 100);
   machine.handle(claims(0), 150);
   for (const [at, event] of [
-    [300, claims(undefined)],
-    [400, claims(0)],
+    [400, claims(0, HOST, '10.255.0.3')],
     [500, standsDown()],
     [600, standsBy()],
     [700, source(undefined)],
@@ -141,6 +140,13 @@ test('R4.5 nothing but being wanted again puts the end of a backup off', (t) => 
   machine.handle(TIME, 1_150);
   t.is(machine.of(HOST).state, 'ready', 'the server is back and B stands by');
   t.is(machine.nextDeadline(), undefined);
+});
+
+test('R4.5 the twin announced the host and has lost it too: what comes here can wait here, so the backup goes at once', (t) => {
+  const machine = ready();
+  t.deepEqual(story(machine, [100, gone()], [150, claims(0)], [300, claims(undefined)]), ['100 10.10.10.2 in use']);
+  t.is(machine.nextDeadline(), 300);
+  t.deepEqual(story(machine, [300, TIME]), ['300 remove 10.10.10.2: claimed']);
 });
 
 test('R4.5 the server is back before the gateway had moved: the backup is there without a new route', (t) => {
@@ -169,11 +175,38 @@ test('R4.5 the last uplink with an address is lost: no backup is ready, and none
   ]);
 });
 
+test('R4.5 a gateway that shows the best route alone: who says where a tunnel finds him stands by for all of ours', (t) => {
+  const machine = new RepairMachine(SETTINGS);
+  const others = '10.10.10.4' as Address;
+  t.deepEqual(story(machine, [0, source(OWN)], [0, ours()], [1, claims(0, others)]), [
+    '1 tunnel to 10.255.0.2: 192.0.2.2 > 192.0.2.6',
+    '1 install 10.10.10.2 by A2, 10.255.0.2',
+  ]);
+  t.deepEqual(story(machine, [100, gone()], [160, standsBy()], [170, standsDown()], [170, claims(0)], [1_170, TIME]), [
+    '100 10.10.10.2 in use',
+    '1170 remove 10.10.10.2: claimed',
+  ]);
+  t.deepEqual(story(machine, [2_000, ours(OTHER, 11)]), ['2000 install 10.10.10.1 by A1, 10.255.0.2']);
+  const gone0 = [claims(undefined, others), claims(undefined)].map((event) => [3_000, event] as const);
+  t.deepEqual(story(machine, ...gone0, [3_999, TIME], [4_000, TIME]), ['4000 remove 10.10.10.1: unbacked']);
+});
+
+test('R4.5 of several that are heard nobody is taken for the other switch of the pair, unless he is named', (t) => {
+  const third: RepairEvent = { type: 'claim', claim: { address: OTHER, level: 0, from: '10.255.0.3', endpoint: OWN } };
+  const events = [source(OWN), ours(), third, claims(0, '10.10.10.4' as Address)].map((event) => [0, event] as const);
+  const alone = new RepairMachine(SETTINGS);
+  story(alone, ...events);
+  t.is(alone.of(HOST).state, 'ending');
+  const named = new RepairMachine({ ...SETTINGS, twin: B as Address });
+  story(named, ...events);
+  t.deepEqual(named.of(HOST), { state: 'ready', twin: B, via: AT_B });
+});
+
 test('R4.5 one of two that stand by is gone: the other one takes over', (t) => {
   const machine = ready();
   const third = '10.255.0.3';
   t.deepEqual(story(machine, [1, standsBy(HOST, third, '192.0.2.10' as Address)], [2, standsDown()]), [
-    '1 tunnel to 10.255.0.3: 192.0.2.2 > 192.0.2.10',
+    '2 tunnel to 10.255.0.3: 192.0.2.2 > 192.0.2.10',
     '2 install 10.10.10.2 by A2, 10.255.0.3',
   ]);
 });
@@ -238,22 +271,34 @@ class Observer {
   readonly ours = new Set<Address>();
   readonly standby = new Map<Address, Set<string>>();
   readonly claimed = new Map<Address, Set<string>>();
-  readonly endpoints = new Set<string>();
+  /** Who says where a tunnel finds him, and of what: `shadow 10.10.10.2`. */
+  readonly said = new Map<string, Set<string>>();
   readonly tunnels = new Set<string>();
   readonly unwantedSince = new Map<Address, number>();
   /** When it was neither ours nor unclaimed first, while unwanted. */
   readonly overSince = new Map<Address, number>();
+  readonly twin: Address | undefined;
   source: Address | undefined;
+
+  constructor(twin: Address | undefined) {
+    this.twin = twin;
+  }
 
   see(event: RepairEvent, effects: readonly RepairEffect[], now: number): string | undefined {
     if (event.type === 'ours') this.ours.add(event.host.address);
     else if (event.type === 'gone') this.ours.delete(event.address);
     else if (event.type === 'source') this.source = event.address;
-    else if (event.type === 'claim')
+    else if (event.type === 'claim') {
+      this.#said('claim', event.claim.from, event.claim.address, event.claim.level !== undefined);
       put(this.claimed, event.claim.address, event.claim.from, event.claim.level !== undefined);
-    else if (event.type === 'shadow') {
+    } else if (event.type === 'shadow') {
       put(this.standby, event.shadow.address, event.shadow.from, event.shadow.up);
-      if (event.shadow.up && event.shadow.endpoint) this.endpoints.add(event.shadow.from);
+      this.#said(
+        'shadow',
+        event.shadow.from,
+        event.shadow.address,
+        event.shadow.up && event.shadow.endpoint !== undefined,
+      );
     } else if (event.type === 'adopted') for (const address of event.addresses) this.installed.add(address);
     for (const effect of effects) {
       if (effect.type === 'tunnel') this.tunnels.add(effect.twin);
@@ -289,8 +334,17 @@ class Observer {
   }
 
   #wanted(address: Address): boolean {
-    const standing = [...(this.standby.get(address) ?? [])].some((twin) => this.endpoints.has(twin));
-    return this.ours.has(address) && standing && this.source !== undefined;
+    const heard = [...this.said].filter(([, words]) => words.size > 0).map(([from]) => from);
+    const standing = heard.some((from) => this.said.get(from)!.has(`shadow ${address}`));
+    const implied = this.twin === undefined ? heard.length === 1 : heard.includes(this.twin);
+    return this.ours.has(address) && (standing || implied) && this.source !== undefined;
+  }
+
+  #said(what: 'claim' | 'shadow', from: string, address: Address, there: boolean): void {
+    const words = this.said.get(from) ?? new Set();
+    this.said.set(from, words);
+    if (there) words.add(`${what} ${address}`);
+    else words.delete(`${what} ${address}`);
   }
 }
 
@@ -307,9 +361,10 @@ test('R4.5 whatever happens, and whenever the agent is killed, no backup outlive
     maxLength: 60,
   });
   fc.assert(
-    fc.property(steps, (story) => {
-      let machine = new RepairMachine(SETTINGS);
-      let observer = new Observer();
+    fc.property(steps, fc.constantFrom(undefined, B as Address), (story, twin) => {
+      const settings = { ...SETTINGS, twin };
+      let machine = new RepairMachine(settings);
+      let observer = new Observer(twin);
       let now = 0;
       const happen = (event: RepairEvent): void => {
         const wrong = observer.see(event, machine.handle(event, now), now);
@@ -330,8 +385,8 @@ test('R4.5 whatever happens, and whenever the agent is killed, no backup outlive
         if (fate > 0) continue;
         // Killed: the next life finds the kernel's backups, and nothing of what was heard.
         const left = [...observer.installed];
-        machine = new RepairMachine(SETTINGS);
-        observer = new Observer();
+        machine = new RepairMachine(settings);
+        observer = new Observer(twin);
         happen({ type: 'adopted', addresses: left });
       }
       until(now + 10_000);

@@ -72,6 +72,8 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   waitingRoom: ['waiting room'],
   shadowTable: NONE,
   removeShadows: NONE,
+  repairPath: NONE,
+  removeRepair: NONE,
   // For agents on whose switch another daemon routes, which these have not.
   gatewaysVia: NONE,
   // Who is logged in: nobody is, there.

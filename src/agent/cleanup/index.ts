@@ -12,10 +12,11 @@ import type { TorConfig } from '../../config/index.ts';
 import { systemClock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { clearGuards, type GuardMemory, guardedPorts } from '../../netlink/frames/index.ts';
-import { findLeftovers, type KernelLeftovers, removeLeftovers } from '../../netlink/index.ts';
+import { findLeftovers, IgnoredLinkdown, type KernelLeftovers, removeLeftovers } from '../../netlink/index.ts';
 import { StateFile } from '../../portlink/index.ts';
 import { openKernel } from '../tor/kernel.ts';
 import { guardMemory } from '../tor/memory-store.ts';
+import { repairMemory } from '../tor/repair/index.ts';
 import type { SwitchKernel } from '../tor/surroundings.ts';
 
 /** Everything of ours that is on the box; what `clean` leaves is what it could not remove. */
@@ -27,6 +28,10 @@ export interface Leftovers {
   readonly learnedRoutes: number;
   /** Rules and routes for hosts that were stood by for. */
   readonly shadows: number;
+  /** Of the repair path: backups, rules, routes of what came out of a tunnel, and the device. */
+  readonly repair: number;
+  /** Ports whose routes the kernel passes over when their carrier is lost, for the repair path. */
+  readonly passedOver: readonly string[];
   readonly neighbours: number;
   readonly waitingRoom: boolean;
   /** Ports that are silenced by a storm that nobody watches any more. */
@@ -37,7 +42,8 @@ export interface Leftovers {
   readonly problems: readonly string[];
 }
 
-const OUR_FILES = /^(ports\.json(\.intent|\.damaged)?|(drain|hosts|nexthops|bfd|arp-guard)\.json|ospf\.state)(\.new)?$/;
+const OUR_FILES =
+  /^(ports\.json(\.intent|\.damaged)?|(drain|hosts|nexthops|bfd|arp-guard|repair)\.json|ospf\.state)(\.new)?$/;
 /** A SONiC switch whose Redis is gone would be waited for without end (ms). */
 const PATIENCE = 10_000;
 
@@ -46,6 +52,7 @@ export class Cleanup {
   readonly #rtnetlink: Rtnetlink;
   readonly #kernel: SwitchKernel;
   readonly #guards: GuardMemory;
+  readonly #repair: GuardMemory;
   readonly #problems: string[] = [];
 
   /** Rejects when the kernel, or SONiC's picture of the ports, can't be had. */
@@ -68,7 +75,9 @@ export class Cleanup {
     this.#config = config;
     this.#rtnetlink = rtnetlink;
     this.#kernel = kernel;
-    this.#guards = guardMemory(config.stateDirectory, ({ message }) => this.#problems.push(message));
+    const onError = ({ message }: Error) => this.#problems.push(message);
+    this.#guards = guardMemory(config.stateDirectory, onError);
+    this.#repair = repairMemory(config.stateDirectory, onError);
   }
 
   async find(): Promise<Leftovers> {
@@ -80,6 +89,7 @@ export class Cleanup {
     const before = await this.#inKernel();
     clearGuards(this.#guards, undefined, this.#silenced());
     await this.#attempt(() => removeLeftovers(this.#rtnetlink, before));
+    new IgnoredLinkdown(this.#repair, undefined).uncover();
     const ports = this.#shut(before);
     if (ports.length > 0) await this.#attempt(() => this.#kernel.setAdmin(ports, true));
     const after = await this.#inKernel();
@@ -103,6 +113,8 @@ export class Cleanup {
       unreachable: kernel.unreachable.length,
       learnedRoutes: kernel.learnedRoutes.length,
       shadows: kernel.shadows.rules.length + kernel.shadows.routes.length,
+      repair: repairCount(kernel),
+      passedOver: this.#repair.ports,
       neighbours: kernel.neighbours.length,
       waitingRoom: kernel.waitingRoom,
       silenced: this.#silenced(),
@@ -164,4 +176,8 @@ export class Cleanup {
       this.#problems.push((error as Error).message);
     }
   }
+}
+
+function repairCount({ repair: { backups, exitRoutes, rules, devices } }: KernelLeftovers): number {
+  return backups.routes.length + exitRoutes.length + rules.length + devices.length;
 }

@@ -114,6 +114,7 @@ function statusView(agent: TorSwitch): StatusView {
     hosts: { total: hosts.length, byState },
     ...(lastFailover === undefined ? {} : { lastFailover }),
     ...(agent.drain.active ? { drain: agent.drain.view() } : {}),
+    ...(agent.repair.on ? { repair: agent.repair.view() } : {}),
     warnings: agent.warnings(),
   };
 }
@@ -131,9 +132,10 @@ function hostViews(agent: TorSwitch, { query }: ControlRequest) {
     .hosts()
     .filter((host) => port === null || host.port === port)
     .filter((host) => !within || prefixContains(within, host.address))
-    .map((host) =>
-      hostView(host, announced.has(host.address) ? announcers : [], agent.neighbours(host.port), agent.clock.now()),
-    );
+    .map((host) => {
+      const by = announced.has(host.address) ? announcers : [];
+      return hostView(host, by, agent.neighbours(host.port), agent.repair.viaOf(host.address), agent.clock.now());
+    });
 }
 
 function group(agent: TorSwitch, name: string): GroupView {

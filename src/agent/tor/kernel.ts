@@ -54,6 +54,8 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     shadowTable: (options) => kernel.shadowTable(options),
+    repairPath: (options) => kernel.repairPath(options),
+    removeRepair: (protocol, memory) => kernel.removeRepair(protocol, memory),
     removeShadows: (protocol) => kernel.removeShadows(protocol),
     handoffTable: (options) => kernel.handoffTable(options),
     watchRoutes: () => kernel.watchRoutes(),

@@ -12,8 +12,13 @@ export interface MemoryStore {
 
 /** What the ports had before a storm, in the state directory. */
 export function guardMemory(stateDirectory: string, onError: (error: Error) => void): GuardMemory {
+  return settingsMemory(join(stateDirectory, 'arp-guard.json'), onError);
+}
+
+/** Settings of ports, of this boot. */
+export function settingsMemory(path: string, onError: (error: Error) => void): GuardMemory {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return new GuardMemory({ store: memoryFile(join(stateDirectory, 'arp-guard.json')), boot, onError });
+  return new GuardMemory({ store: memoryFile(path), boot, onError });
 }
 
 export function memoryFile(path: string): MemoryStore {

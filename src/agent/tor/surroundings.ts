@@ -2,12 +2,14 @@ import type { BfdSockets } from '../../bfd/index.ts';
 import type { BgpOptions } from '../../bgp/index.ts';
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { Address } from '../../model/address.ts';
+import type { GuardMemory } from '../../netlink/frames/index.ts';
 import type {
   Belonging,
   HandoffOptions,
   HandoffTable,
   Kernel,
   Login,
+  RepairOptions,
   RouteWatch,
   ShadowTableOptions,
   TcpSession,
@@ -17,6 +19,7 @@ import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
 import type { MemoryStore } from './memory-store.ts';
+import type { RepairKernel } from './repair/index.ts';
 import type { ShadowKernel } from './standing-by.ts';
 
 /** A place where packets wait for a host. */
@@ -54,6 +57,10 @@ export interface SwitchKernel
   shadowTable?(options: ShadowTableOptions): ShadowKernel;
   /** What an earlier life had there that this one doesn't want. */
   removeShadows?(protocol: number): Promise<void>;
+  /** Where a server whose link has failed can be reached through the other switch; rejects where that can't be had. */
+  repairPath?(options: RepairOptions): Promise<RepairKernel>;
+  /** What an earlier life left of it. */
+  removeRepair?(protocol: number, memory: GuardMemory): Promise<void>;
   /** Where another daemon can be handed the hosts, and its routes seen. */
   handoffTable?(options: HandoffOptions): HandoffTable;
   watchRoutes?(): Promise<RouteWatch>;

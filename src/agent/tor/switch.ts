@@ -13,11 +13,11 @@ import type { Drain } from './drain/index.ts';
 import type { Fabric } from './fabric.ts';
 import type { ManagementPort } from './management-port.ts';
 import { neighbourRoomWarnings } from './neighbour-room.ts';
-import { unsupported } from './not-yet.ts';
 import type { PortGroups } from './port-groups.ts';
+import { openRepair, type Repair } from './repair/index.ts';
 import { uplinksOf } from './standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from './surroundings.ts';
-import { announcingServers, type Parts } from './switch/parts.ts';
+import { announcingServers, type Parts, type PartsOptions } from './switch/parts.ts';
 import { Way } from './switch/way.ts';
 
 /** After the start, hosts get this long (ms) to be heard before what an earlier run left in kernel and fabric goes. */
@@ -54,6 +54,7 @@ export class TorSwitch {
   readonly neighbours: (port: string) => readonly PortNeighbour[];
   readonly management: ManagementPort;
   readonly bfd: Bfd;
+  readonly repair: Repair;
   readonly #startedAt: Instant;
   readonly #way: Way;
   readonly #parts: Parts;
@@ -64,7 +65,8 @@ export class TorSwitch {
   static async start(options: TorSwitchOptions): Promise<TorSwitch> {
     const arrivals: { notice(address: Address): void } = { notice: () => {} };
     const room = await openWaitingRoom(options, (address) => arrivals.notice(address));
-    const agent = new TorSwitch(options, room);
+    const { loaded, kernel, log } = options;
+    const agent = new TorSwitch(options, room, await openRepair(loaded.config, kernel, log));
     arrivals.notice = (address) => {
       agent.#parts.reopening.arrived(address);
       agent.#parts.standingBy?.arrived(address);
@@ -73,14 +75,14 @@ export class TorSwitch {
     return agent;
   }
 
-  private constructor(options: TorSwitchOptions, room: Room | undefined) {
+  private constructor(options: TorSwitchOptions, room: Room | undefined, repairPath: PartsOptions['repairPath']) {
     const { loaded, clock, log, kernel, surroundings } = options;
     this.#loaded = loaded;
     this.#startedAt = clock.now();
     this.#loadedAt = this.#startedAt;
     this.neighbours = (port) => options.neighbours?.(port) ?? [];
     const config = (): TorConfig => this.#loaded.config;
-    this.#way = new Way({ config, clock, log, kernel, surroundings, room, neighbours: this.neighbours });
+    this.#way = new Way({ config, clock, log, kernel, surroundings, room, repairPath, neighbours: this.neighbours });
     const { parts } = this.#way;
     this.#parts = parts;
     this.clock = clock;
@@ -94,6 +96,7 @@ export class TorSwitch {
     this.drain = parts.drain;
     this.management = parts.management;
     this.bfd = parts.bfd;
+    this.repair = parts.repair;
   }
 
   get loaded(): Loaded & { readonly config: TorConfig } {
@@ -126,18 +129,19 @@ export class TorSwitch {
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
       ...this.bfd.warnings(),
       ...this.#standingByWarnings(),
-      ...unsupported(config),
+      ...this.#parts.repair.warnings(),
     ];
   }
 
   counters(): Record<string, Record<string, number>> {
-    const { installer, room, standingBy, handoff, nextHops, bfd, sight } = this.#parts;
+    const { installer, room, standingBy, repair, handoff, nextHops, bfd, sight } = this.#parts;
     return {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...installer.counters() },
       ...(room ? { 'waiting-room': { ...room.counters() } } : {}),
       ...(standingBy ? { 'kernel.shadows': { ...standingBy.counters() } } : {}),
+      ...repair.counters(),
       ...this.fabric.counters(),
       ...handoff.counters(),
       nexthops: nextHops.counters(),
@@ -198,7 +202,7 @@ export class TorSwitch {
 
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
-    const { nextHops, bfd, handoff, memory, projection, installer, standingBy, room } = this.#parts;
+    const { nextHops, bfd, handoff, memory, projection, installer, standingBy, repair, room } = this.#parts;
     this.#settleTimer?.cancel();
     this.#parts.facts.close();
     bfd.leaving();
@@ -214,6 +218,7 @@ export class TorSwitch {
     projection.finish();
     await installer.leave();
     await standingBy?.leave();
+    await repair.stop();
     await room?.close();
     this.kernel.close();
   }
@@ -232,6 +237,7 @@ export class TorSwitch {
     await this.fabric.pause();
     this.#parts.memory.save();
     this.#parts.standingBy?.close();
+    this.#parts.repair.close();
     // A port in a storm is the kernel's again: while nobody is here to answer ARP, it must.
     this.hosts.stop();
   }
@@ -255,6 +261,7 @@ export class TorSwitch {
     await installer.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await installer.adopt();
     await this.#startStandingBy();
+    this.#parts.repair.start();
     await handoff.start();
     this.kernel.onChange((change) => this.#way.portChanged(change));
     nextHops.configure(config.portLink);
@@ -290,6 +297,9 @@ export class TorSwitch {
     const ours = this.hosts.announced().filter(({ shadow }) => !shadow);
     this.fabric.settled().catch((error: Error) => this.#way.failed('routes of the fabric were not reconciled', error));
     handoff.settle(ours);
+    this.#parts.repair
+      .settle(ours)
+      .catch((error: Error) => this.#way.failed('routes of what leaves the repair tunnel were not reconciled', error));
     installer.reconcile(ours).then(
       ({ removed, added, kept, failed }) => {
         if (removed + added + failed === 0) return;

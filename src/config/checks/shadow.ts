@@ -1,6 +1,8 @@
 import type { Finding } from '../problem.ts';
 import type { PartlyTor } from './partly.ts';
 
+const LAST_PROTOCOL = 251;
+
 export function checkShadow(settings: PartlyTor): Finding[] {
   const { shadow, routerId, kernel, hostRoutes, portLink } = settings;
   if (!shadow) return [];
@@ -20,12 +22,22 @@ export function checkShadow(settings: PartlyTor): Finding[] {
     [kernel?.handoffTable, 'kernel.handoffTable too'],
     [hostRoutes?.sources.kernel?.table, 'hostRoutes.sources.kernel.table too'],
   ] as const;
-  const other = taken.find(([table]) => table === shadow.table);
-  if (other) {
+  // What comes out of a repair tunnel is looked up in the next one, where our own hosts are.
+  for (const used of shadow.repair ? [shadow.table, shadow.table + 1] : [shadow.table]) {
+    const other = taken.find(([table]) => table === used);
+    if (!other) continue;
+    const repair = used === shadow.table ? '' : ', which repair uses,';
     findings.push({
       path: ['shadow', 'table'],
-      message: `${shadow.table} is ${other[1]}`,
+      message: `${used}${repair} is ${other[1]}`,
       remedy: 'Choose a table that nobody else uses, such as 20101.',
+    });
+  }
+  if (shadow.enabled && kernel && kernel.protocol > LAST_PROTOCOL) {
+    findings.push({
+      path: ['kernel', 'protocol'],
+      message: `shadows and repair take the four numbers after it, and there is none above 255`,
+      remedy: `Choose ${LAST_PROTOCOL} or less.`,
     });
   }
   if (shadow.enabled && portLink && !portLink.some((group) => (group?.uplinks.length ?? 1) > 0)) {

@@ -1,8 +1,13 @@
 /**
  * When is there a backup route, and how long? Pure: events and the time in, effects out.
  *
- * A backup is *wanted* for a host that is ours while somebody else stands by for it, says where a tunnel finds him, and
- * we have an address to send from. When it is not wanted any more it stays for a while, for that is the moment it is
+ * A backup is *wanted* for a host that is ours while there is somebody to send it to, and we have an address to send
+ * from. That is who is heard to stand by for the host, and says where a tunnel finds him. But gateways that pass on
+ * nothing but the best route (BGP, as FRR and BIRD speak it by default) show us no shadow of a host that is ours. So the
+ * other switch of a pair (`twin`, or the only one that is heard in our prefixes) is taken at its word: who says where a
+ * tunnel finds him stands by, and what he can't deliver he drops, which is what we would have to do, too.
+ *
+ * When it is not wanted any more it stays for a while, for that is the moment it is
  * for: the gateway goes on sending here until it has heard of the other switch.
  *
  * - Somebody announces the host: the gateway has moved, or does now; `margin` from then on.
@@ -27,6 +32,8 @@ export interface RepairSettings {
   readonly margin: number;
   /** Addresses that are heard of from others and are none of ours. */
   readonly limit: number;
+  /** Router id of the other switch, where it is known. */
+  readonly twin?: Address | undefined;
 }
 
 export type RepairEvent =
@@ -50,10 +57,10 @@ export type RepairEffect =
 
 interface Host {
   ours: HostRoute | undefined;
-  /** Who stands by, in the order in which they were heard. */
-  readonly standby: Set<string>;
+  /** Who stands by, in the order in which they were heard; true: and said where a tunnel finds him. */
+  readonly standby: Map<string, boolean>;
   /** Who announces it. */
-  readonly claims: Set<string>;
+  readonly claims: Map<string, boolean>;
   /** Whose tunnel the backup leads into; null: an earlier life's, not known whose. */
   backup: string | null | undefined;
   /** ifindex of the host's own route when its backup was installed. */
@@ -71,6 +78,8 @@ export class RepairMachine {
   readonly #settings: RepairSettings;
   readonly #hosts = new Map<Address, Host>();
   readonly #endpoints = new Map<string, Address>();
+  /** Of how many hosts each says at present that he announces them or stands by, and where a tunnel finds him. */
+  readonly #heard = new Map<string, number>();
   /** Which ends the tunnels were last given, `source destination`. */
   readonly #tunnels = new Map<string, string>();
   readonly #ending = new Set<Address>();
@@ -132,16 +141,18 @@ export class RepairMachine {
     return { state: host.endsAt === undefined ? 'ready' : 'ending', twin, via };
   }
 
-  /** Backups that are wanted, and those that are not any more; and the tunnels. */
-  summary(): { ready: number; ending: number; inUse: number; tunnels: ReadonlyMap<string, Address> } {
+  /** Backups that are wanted, those of hosts that have left us, and where all of them lead. */
+  summary(): { ready: number; inUse: number; via: Address[] } {
+    const twins = new Set<string>();
     let ready = 0;
     let inUse = 0;
     for (const { backup, endsAt, ours } of this.#hosts.values()) {
       if (backup === undefined) continue;
+      if (backup !== null) twins.add(backup);
       if (endsAt === undefined) ready++;
       else if (!ours) inUse++;
     }
-    return { ready, ending: this.#ending.size, inUse, tunnels: this.#endpoints };
+    return { ready, inUse, via: [...twins].map((twin) => this.#endpoints.get(twin)!) };
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -158,23 +169,40 @@ export class RepairMachine {
   }
 
   #claim({ address, level, from, endpoint }: ForeignClaim, now: Instant, effects: RepairEffect[]): void {
-    if (level !== undefined && endpoint !== undefined) this.#endpoint(from, endpoint, now, effects, false);
-    this.#heard(address, level !== undefined, now, effects, (host) => {
-      if (level === undefined) host.claims.delete(from);
-      else host.claims.add(from);
-    });
+    const said = level === undefined ? undefined : this.#endpoint(from, endpoint, effects);
+    this.#say(address, from, 'claims', said, now, effects);
   }
 
   #shadow({ address, up, from, endpoint }: ForeignShadow, now: Instant, effects: RepairEffect[]): void {
-    if (up && endpoint !== undefined) this.#endpoint(from, endpoint, now, effects, true);
-    this.#heard(address, up, now, effects, (host) => {
-      if (up) host.standby.add(from);
-      else host.standby.delete(from);
+    const said = up ? this.#endpoint(from, endpoint, effects) : undefined;
+    this.#say(address, from, 'standby', said, now, effects);
+  }
+
+  #say(
+    address: Address,
+    from: string,
+    what: 'claims' | 'standby',
+    said: boolean | undefined,
+    now: Instant,
+    effects: RepairEffect[],
+  ): void {
+    let change = 0;
+    this.#hearOf(address, said !== undefined, now, effects, (host) => {
+      const before = isHeard(host, from);
+      if (said === undefined) host[what].delete(from);
+      else host[what].set(from, said);
+      change = Number(isHeard(host, from)) - Number(before);
     });
+    if (change === 0) return;
+    const count = (this.#heard.get(from) ?? 0) + change;
+    if (count > 0) this.#heard.set(from, count);
+    else this.#heard.delete(from);
+    // Who is heard for the first time, or no more, may be, or have been, the one for all our hosts.
+    if (count === 0 || count === change) this.#judgeAll(now, effects);
   }
 
   /** What the fabric says of an address that is none of ours is kept too, for it may be one in a moment. */
-  #heard(address: Address, news: boolean, now: Instant, effects: RepairEffect[], change: (host: Host) => void): void {
+  #hearOf(address: Address, news: boolean, now: Instant, effects: RepairEffect[], change: (host: Host) => void): void {
     if (!this.#hosts.has(address)) {
       if (!news) return;
       if (this.#foreign >= this.#settings.limit) {
@@ -185,28 +213,30 @@ export class RepairMachine {
     this.#change(address, now, effects, change);
   }
 
-  /** Where the tunnel to `twin` ends. A claim alone makes no tunnel: there is nothing to repair by it. */
-  #endpoint(twin: string, endpoint: Address, now: Instant, effects: RepairEffect[], standsBy: boolean): void {
+  /** @returns whether a tunnel finds him */
+  #endpoint(from: string, endpoint: Address | undefined, effects: RepairEffect[]): boolean {
+    if (endpoint === undefined) return false;
     if (familyOf(endpoint) !== 4) {
       this.#count.notIpv4++;
-      return;
+      return false;
     }
-    const before = this.#endpoints.get(twin);
-    if (before === endpoint || (before === undefined && !standsBy)) return;
+    const before = this.#endpoints.get(from);
+    if (before === endpoint) return true;
     if (before === undefined && this.#endpoints.size >= TWINS) {
       this.#count.overLimit++;
-      return;
+      return false;
     }
-    this.#endpoints.set(twin, endpoint);
-    if (this.#source !== undefined) this.#tunnel(twin, effects);
-    if (before === undefined) this.#judgeAll(now, effects);
+    this.#endpoints.set(from, endpoint);
+    // The first one is made when something is to go there.
+    if (this.#tunnels.has(from) && this.#source !== undefined) this.#tunnel(from, effects);
+    return true;
   }
 
   #sourceChanged(source: Address | undefined, now: Instant, effects: RepairEffect[]): void {
     if (source === this.#source) return;
     const before = this.#source;
     this.#source = source;
-    if (source !== undefined) for (const twin of this.#endpoints.keys()) this.#tunnel(twin, effects);
+    if (source !== undefined) for (const twin of this.#tunnels.keys()) this.#tunnel(twin, effects);
     if (source === undefined || before === undefined) this.#judgeAll(now, effects);
   }
 
@@ -225,8 +255,8 @@ export class RepairMachine {
     if (!host) {
       host = {
         ours: undefined,
-        standby: new Set(),
-        claims: new Set(),
+        standby: new Map(),
+        claims: new Map(),
         backup: undefined,
         behind: undefined,
         endsAt: undefined,
@@ -234,10 +264,9 @@ export class RepairMachine {
       };
       this.#hosts.set(address, host);
     }
-    const wasOurs = host.ours !== undefined;
-    const wasClaimed = host.claims.size > 0;
+    const before = conditionOf(host);
     change(host);
-    this.#judge(address, host, now, effects, wasOurs, wasClaimed);
+    this.#judge(address, host, before, now, effects);
     const forgotten = !host.ours && host.backup === undefined && host.standby.size === 0 && host.claims.size === 0;
     if (forgotten) this.#hosts.delete(address);
     this.#foreign += Number(!forgotten && !host.ours) - Number(wasForeign);
@@ -245,23 +274,17 @@ export class RepairMachine {
 
   #judgeAll(now: Instant, effects: RepairEffect[]): void {
     for (const [address, host] of this.#hosts) {
-      if (host.ours) this.#judge(address, host, now, effects, true, host.claims.size > 0);
+      if (host.ours) this.#judge(address, host, conditionOf(host), now, effects);
     }
   }
 
-  #judge(
-    address: Address,
-    host: Host,
-    now: Instant,
-    effects: RepairEffect[],
-    wasOurs: boolean,
-    wasClaimed: boolean,
-  ): void {
+  #judge(address: Address, host: Host, before: Condition, now: Instant, effects: RepairEffect[]): void {
     const twin = this.#wanted(host);
     if (twin !== undefined) {
       if (host.endsAt !== undefined) this.#ending.delete(address);
       host.endsAt = undefined;
       if (host.backup !== twin) {
+        this.#tunnel(twin, effects);
         host.backup = twin;
         host.behind = host.ours!.ifindex;
         effects.push({ type: 'install', host: host.ours!, twin });
@@ -270,7 +293,7 @@ export class RepairMachine {
     }
     if (host.backup === undefined) return;
     const { hold, margin } = this.#settings;
-    const claimed = host.claims.size > 0;
+    const { claimed, stoodBy } = conditionOf(host);
     if (host.endsAt === undefined) {
       const ending = claimed
         ? 'claimed'
@@ -281,9 +304,12 @@ export class RepairMachine {
             : 'unclaimed';
       const patience = claimed || host.ours ? margin : hold + margin;
       this.#end(address, host, now + patience, ending);
-    } else if (claimed && (!wasClaimed || (wasOurs && !host.ours))) {
+    } else if (claimed && (!before.claimed || (before.ours && !host.ours))) {
       this.#end(address, host, Math.min(host.endsAt, now + margin), 'claimed');
-    } else if (!claimed && !host.ours && host.standby.size === 0) {
+    } else if (before.claimed && !claimed && !host.ours) {
+      // Whoever announced it has lost it: what goes there now is lost, and here it could wait (if we stand by by now).
+      this.#end(address, host, now, host.ending);
+    } else if (before.stoodBy && !stoodBy && !claimed && !host.ours) {
       // Nobody stands by any more: what goes through the tunnel is dropped there.
       this.#end(address, host, Math.min(host.endsAt, now + margin), host.ending);
     }
@@ -296,13 +322,20 @@ export class RepairMachine {
     if (this.#earliest === undefined || at < this.#earliest) this.#earliest = at;
   }
 
-  /** Whose tunnel a backup should lead into. */
+  /** Whose tunnel a backup should lead into; one that there is stays where it is if it can. */
   #wanted(host: Host): string | undefined {
     if (!host.ours || this.#source === undefined) return undefined;
-    const { backup } = host;
-    if (backup && host.standby.has(backup) && this.#endpoints.has(backup)) return backup;
-    for (const twin of host.standby) if (this.#endpoints.has(twin)) return twin;
-    return undefined;
+    const { backup, standby } = host;
+    if (backup && standby.get(backup)) return backup;
+    for (const [twin, reachable] of standby) if (reachable) return twin;
+    return this.#twin();
+  }
+
+  /** Who stands by for all our hosts, as far as can be heard. */
+  #twin(): string | undefined {
+    const { twin } = this.#settings;
+    if (twin !== undefined) return this.#heard.has(twin) ? twin : undefined;
+    return this.#heard.size === 1 ? this.#heard.keys().next().value : undefined;
   }
 
   #expire(now: Instant, effects: RepairEffect[]): void {
@@ -326,3 +359,18 @@ export class RepairMachine {
     this.#earliest = next;
   }
 }
+
+interface Condition {
+  readonly ours: boolean;
+  readonly claimed: boolean;
+  readonly stoodBy: boolean;
+}
+
+const conditionOf = ({ ours, claims, standby }: Host): Condition => ({
+  ours: ours !== undefined,
+  claimed: claims.size > 0,
+  stoodBy: standby.size > 0,
+});
+
+const isHeard = ({ claims, standby }: Host, from: string): boolean =>
+  claims.get(from) === true || standby.get(from) === true;

@@ -9,18 +9,26 @@ import { type Address, familyOf } from '../../../model/address.ts';
 import type { Clock, Timer } from '../../../model/clock.ts';
 import type { ForeignClaim, ForeignShadow, HostDelta, HostRoute } from '../../../model/hosts.ts';
 import { isUp, type LinkState } from '../../../model/ports.ts';
-import type { RepairPath } from '../../../netlink/index.ts';
+import type { HostRouteInstaller, RepairPath } from '../../../netlink/index.ts';
+import type { RepairView } from '../../api.ts';
 import type { EventLog } from '../../events.ts';
+import type { ShadowKernel } from '../standing-by.ts';
+import { HeldShadows } from './held-shadows.ts';
 import { type Ending, type RepairEffect, type RepairEvent, RepairMachine } from './machine.ts';
 
 /** How long a gateway takes at most to follow what it was told (ms): BIRD computes once a second with OSPF. */
 export const MARGIN = 1_000;
+
+/** Of what is new, in one turn of the loop. */
+const PORTION = 1_000;
 
 /** What is needed of the kernel; `RepairPath` fits. */
 export type RepairKernel = Pick<
   RepairPath,
   'adopted' | 'setTunnel' | 'install' | 'remove' | 'flush' | 'has' | 'counters' | 'leave' | 'close'
 > & { readonly hosts: Pick<RepairPath['hosts'], 'apply' | 'reconcile'> };
+
+type HostInstaller = Pick<HostRouteInstaller, 'apply' | 'settled'>;
 
 export interface RepairOptions {
   readonly config: () => TorConfig;
@@ -43,7 +51,8 @@ const ENDINGS: Record<Ending, string> = {
 export class Repair {
   readonly #options: RepairOptions;
   readonly #machine: RepairMachine;
-  #news: RepairEvent[] = [];
+  readonly #shadows = new HeldShadows((address) => this.#machine.of(address).state !== 'none');
+  readonly #news: RepairEvent[] = [];
   #turn: Timer | undefined;
   #timer: Timer | undefined;
   #timerAt: number | undefined;
@@ -52,7 +61,8 @@ export class Repair {
   constructor(options: RepairOptions) {
     this.#options = options;
     const { shadow, hostRoutes } = options.config();
-    this.#machine = new RepairMachine({ hold: shadow.hold, margin: MARGIN, limit: hostRoutes.policy.limits.total });
+    const { hold, twin } = shadow;
+    this.#machine = new RepairMachine({ hold, twin, margin: MARGIN, limit: hostRoutes.policy.limits.total });
   }
 
   get on(): boolean {
@@ -67,12 +77,30 @@ export class Repair {
     this.linksChanged();
   }
 
+  /** See HeldShadows. */
+  beforeShadows(table: ShadowKernel): ShadowKernel {
+    return this.on ? this.#shadows.before(table) : table;
+  }
+
+  /** What comes out of the tunnel goes where the routes of the host table go. */
+  withExit(installer: HostInstaller): HostInstaller {
+    const exit = this.#options.kernel?.hosts;
+    if (!exit) return installer;
+    return {
+      settled: () => installer.settled(),
+      apply: (delta) => {
+        exit.apply(delta);
+        return installer.apply(delta);
+      },
+    };
+  }
+
   /** The host table is complete. */
   async settle(announced: readonly HostRoute[]): Promise<void> {
     await this.#options.kernel?.hosts.reconcile(announced.filter(({ shadow }) => !shadow));
   }
 
-  /** To be called after the wire; what comes out of the tunnel follows the host table in the same turn. */
+  /** Nothing comes of it in this turn. */
   delta({ withdrawn, announced }: HostDelta): void {
     const { kernel } = this.#options;
     if (!kernel) return;
@@ -96,11 +124,15 @@ export class Repair {
     if (this.on) this.#note({ type: 'source', address: tunnelSource(this.#options.config(), this.#options.links) });
   }
 
-  /** Where packets for this host would go, or go, through the tunnel; undefined: nowhere. */
-  viaOf(address: Address): { readonly state: 'ready' | 'ending'; readonly via: Address } | undefined {
+  /** Where packets for this host would go through a tunnel if its own route were gone; undefined: nowhere. */
+  viaOf(address: Address): Address | undefined {
     const found = this.#machine.of(address);
-    if (found.state === 'none' || found.via === undefined || !this.#options.kernel?.has(address)) return undefined;
-    return { state: found.state, via: found.via };
+    return found.state === 'ready' && this.#options.kernel?.has(address) ? found.via : undefined;
+  }
+
+  view(): RepairView {
+    const { ready, inUse, via } = this.#machine.summary();
+    return { ready, inUse, via };
   }
 
   warnings(): string[] {
@@ -131,13 +163,16 @@ export class Repair {
 
   #note(event: RepairEvent): void {
     if (this.#closed) return;
-    const { clock } = this.#options;
     this.#news.push(event);
+    this.#nextTurn();
+  }
+
+  #nextTurn(): void {
+    const { clock } = this.#options;
     this.#turn ??= clock.schedule(clock.now(), () => {
       this.#turn = undefined;
-      const news = this.#news;
-      this.#news = [];
-      this.#perform(news);
+      this.#perform(this.#news.splice(0, PORTION));
+      if (this.#news.length > 0) this.#nextTurn();
     });
   }
 
@@ -158,6 +193,7 @@ export class Repair {
       }
     }
     kernel!.flush();
+    for (const ended of over.values()) this.#shadows.release(ended);
     this.#tell(inUse, over);
     this.#setTimer();
   }

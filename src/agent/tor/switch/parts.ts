@@ -24,6 +24,7 @@ import { NextHops } from '../next-hops.ts';
 import { PortGroups, type UplinkJudge } from '../port-groups.ts';
 import { Projection } from '../projection.ts';
 import { Reopening } from '../reopening.ts';
+import { type openRepair, Repair } from '../repair/index.ts';
 import { Sight } from '../sight.ts';
 import { StandingBy } from '../standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
@@ -37,6 +38,8 @@ export interface PartsOptions {
   readonly kernel: SwitchKernel;
   readonly surroundings: Surroundings | undefined;
   readonly room: Room | undefined;
+  /** See `openRepair`. */
+  readonly repairPath: Awaited<ReturnType<typeof openRepair>>;
   readonly neighbours: (port: string) => readonly PortNeighbour[];
 }
 
@@ -72,6 +75,7 @@ export interface Parts {
   readonly room: Room | undefined;
   /** undefined: we stand by for nobody. */
   readonly standingBy: StandingBy | undefined;
+  readonly repair: Repair;
   /** Of the kernel's routes to our hosts. */
   readonly installer: HostRouteInstaller;
   readonly hosts: HostRoutes;
@@ -114,7 +118,9 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
   const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config) });
-  const standingBy = standBy(options);
+  const { kernel: repairKernel, trouble } = options.repairPath;
+  const repair = new Repair({ config: options.config, kernel: repairKernel, trouble, links: kernel, clock, events });
+  const standingBy = standBy(options, repair);
   const hosts = new HostRoutes({
     policy: hostPolicy(config, kernel, room, standingBy),
     kernel,
@@ -268,7 +274,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   });
   const projection = new Projection({
     clock,
-    kernel: new Waiting({ kernel: installer, room, standingBy, links: kernel, clock }),
+    kernel: new Waiting({ kernel: repair.withExit(installer), room, standingBy, links: kernel, clock }),
     announcers: fabric.announcers(),
     failovers,
     events,
@@ -281,6 +287,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     kernel,
     room,
     standingBy,
+    repair,
     installer,
     hosts,
     groups,
@@ -300,11 +307,11 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
 }
 
 /** Only where packets can wait: a gateway that turns to us in vain is worse than one that has nowhere to turn. */
-function standBy({ config, clock, kernel, room }: PartsOptions): StandingBy | undefined {
+function standBy({ config, clock, kernel, room }: PartsOptions, repair: Repair): StandingBy | undefined {
   const { shadow, kernel: settings } = config();
   if (!shadow.enabled || !room) return undefined;
   const table = kernel.shadowTable?.({ table: shadow.table, protocol: settings.protocol + 3, door: room.door });
-  return table && new StandingBy({ table, room, clock, hold: shadow.hold });
+  return table && new StandingBy({ table: repair.beforeShadows(table), room, clock, hold: shadow.hold });
 }
 
 export function hostPolicy(

@@ -64,6 +64,7 @@ export class Way implements Reactions {
 
   delta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.parts.projection.apply(delta, cause, at);
+    this.parts.repair.delta(delta);
     this.parts.memory.changed();
     this.parts.facts.hostsChanged();
   }
@@ -86,19 +87,22 @@ export class Way implements Reactions {
   }
 
   foreignClaim(claim: ForeignClaim): void {
-    const { hosts, drain, reopening } = this.parts;
+    const { hosts, drain, reopening, repair } = this.parts;
     hosts.foreignClaim(claim);
+    repair.claim(claim);
     drain.claimed(claim);
     if (claim.level === undefined) reopening.unrivalled(claim.address);
   }
 
-  /** Of use for the repair path alone. */
-  foreignShadow(_shadow: ForeignShadow): void {}
+  foreignShadow(shadow: ForeignShadow): void {
+    this.parts.repair.shadow(shadow);
+  }
 
   /** To be called at the start; later it follows the uplinks. */
   showEndpoint(): void {
-    const { fabric, kernel } = this.parts;
+    const { fabric, kernel, repair } = this.parts;
     const config = this.#config();
+    repair.linksChanged();
     if (config.shadow.enabled) fabric.tunnelEndpoint(tunnelSource(config, kernel));
   }
 
