@@ -3,7 +3,8 @@ import test from 'ava';
 import type { OspfAnnounce } from '../../src/ospf/index.ts';
 import { address, host, Lab, run, sleep, type TestSpeaker, until } from './lab.ts';
 
-const P2P = { area: address('0.0.0.0'), network: 'point-to-point', hello: 1000, dead: 4000 } as const;
+const BACKBONE = '0.0.0.0';
+const P2P = { area: address(BACKBONE), network: 'point-to-point', hello: 1000, dead: 4000 } as const;
 const H1 = '10.10.10.1';
 const TO_A = 'via 192.0.2.2';
 const TO_B = 'via 192.0.2.6';
@@ -13,29 +14,30 @@ const frrInterface = (name: string): string => `interface ${name}
  ip ospf dead-interval 4
  ip ospf network point-to-point
 `;
-const frrConfig = (routerId: string, ...names: string[]): string => `${names.map(frrInterface).join('')}
+const frrConfig = (area: string, routerId: string, ...names: string[]): string => `${names.map(frrInterface).join('')}
 router ospf
  ospf router-id ${routerId}
- network 192.0.2.0/24 area 0
+ network 192.0.2.0/24 area ${area}
+${area === BACKBONE ? '' : ` area ${area} nssa`}
  capability opaque
  timers throttle spf 0 10 100
 `;
-const birdConfig = (routerId: string, ...names: string[]): string => `
+const birdConfig = (area: string, routerId: string, ...names: string[]): string => `
 router id ${routerId};
 protocol device { scan time 1; }
 protocol kernel { ipv4 { export where source != RTS_DEVICE; }; }
 protocol ospf v2 o {
   ipv4 { import all; };
-  area 0 { ${names.map((name) => `interface "${name}" { type ptp; hello 1; dead 4; };`).join(' ')} };
+  area ${area} { ${area === BACKBONE ? '' : 'nssa;'} ${names.map((name) => `interface "${name}" { type ptp; hello 1; dead 4; };`).join(' ')} };
 }
 `;
 
 type Daemon = 'FRR' | 'BIRD';
 
-const start = (lab: Lab, daemon: Daemon, namespace: string, routerId: string, ...names: string[]) =>
+const start = (lab: Lab, daemon: Daemon, namespace: string, area: string, routerId: string, ...names: string[]) =>
   daemon === 'FRR'
-    ? lab.frr(namespace, frrConfig(routerId, ...names))
-    : lab.bird(namespace, birdConfig(routerId, ...names));
+    ? lab.frr(namespace, frrConfig(area, routerId, ...names))
+    : lab.bird(namespace, birdConfig(area, routerId, ...names));
 
 interface Around {
   readonly lab: Lab;
@@ -53,10 +55,16 @@ async function around(daemon: Daemon, announce?: OspfAnnounce): Promise<Around> 
   lab.cable([g, 'G0', '192.0.2.1/30'], [a, 'A0', '192.0.2.2/30']);
   lab.cable([g, 'G1', '192.0.2.5/30'], [b, 'B0', '192.0.2.6/30']);
   lab.cable([g, 'G2', '192.0.2.9/30'], [o, 'O0', '192.0.2.10/30']);
-  await start(lab, daemon, g, '10.255.0.254', 'G0', 'G1', 'G2');
+  const area = announce?.as === 'nssa' ? '0.0.0.1' : BACKBONE;
+  await start(lab, daemon, g, area, '10.255.0.254', 'G0', 'G1', 'G2');
   const words = announce ? { announce } : {};
   const speaker = (namespace: string, name: string, routerId: string, more = {}) =>
-    lab.speaker(namespace, { routerId, interfaces: [{ ...P2P, name, retransmit: 60_000 }], ...words, ...more });
+    lab.speaker(namespace, {
+      routerId,
+      interfaces: [{ ...P2P, area: address(area), name, retransmit: 60_000 }],
+      ...words,
+      ...more,
+    });
   const one = speaker(a, 'A0', '10.255.0.1');
   const two = speaker(b, 'B0', '10.255.0.2');
   const observer = speaker(o, 'O0', '10.255.0.250', { observer: true });
@@ -130,8 +138,9 @@ for (const daemon of ['FRR', 'BIRD'] as const) {
     { as: 'external', metric: 20, metricType: 2 },
     { as: 'external', metric: 20, metricType: 1 },
     { as: 'stub-link', metric: 20, metricType: 2 },
+    { as: 'nssa', metric: 20, metricType: 2 },
   ] as const) {
-    const name = form.as === 'external' ? `E${form.metricType}` : 'stub links';
+    const name = form.as === 'external' ? `E${form.metricType}` : form.as;
     test.serial(
       `R4.3 ${daemon}, ${name}: a shadow loses against what is real, drained or not, and is there without it`,
       async (t) => {
@@ -174,8 +183,8 @@ test.serial('R4.3 our speaker as the gateway of FRR and BIRD: its default route,
   lab.cable([g, 'G0', '192.0.2.1/30'], [a, 'A0', '192.0.2.2/30']);
   lab.cable([g, 'G1', '192.0.2.5/30'], [f, 'F0', '192.0.2.6/30']);
   lab.cable([g, 'G2', '192.0.2.9/30'], [b, 'B0', '192.0.2.10/30']);
-  await start(lab, 'FRR', f, '10.255.0.3', 'F0');
-  await start(lab, 'BIRD', b, '10.255.0.4', 'B0');
+  await start(lab, 'FRR', f, BACKBONE, '10.255.0.3', 'F0');
+  await start(lab, 'BIRD', b, BACKBONE, '10.255.0.4', 'B0');
   const gateway = lab.speaker(g, {
     routerId: '10.255.0.254',
     interfaces: ['G0', 'G1', 'G2'].map((name) => ({ ...P2P, name })),
