@@ -59,6 +59,19 @@ export function listenRoutes(netns: string, onMessage: (message: Message) => voi
   return socket;
 }
 
+/** First the next-hop objects as they are, then every change. */
+export function listenNextHops(netns: string, onMessage: (message: Message) => void): Listener {
+  const socket = subscribe(netns, RTNLGRP.NEXTHOP, (message) => {
+    if (message.type === RTM.NEWNEXTHOP || message.type === RTM.DELNEXTHOP) onMessage(message);
+  });
+  // struct nhmsg of eight octets.
+  dump(socket, RTM.GETNEXTHOP, (writer) => {
+    writer.u32(0);
+    writer.u32(0);
+  });
+  return socket;
+}
+
 /** First the addresses of one IP version as they are, then every change. */
 export function listenAddresses(netns: string, onMessage: (message: Message) => void, family: 4 | 6): Listener {
   const socket = subscribe(netns, family === 4 ? RTNLGRP.IPV4_IFADDR : RTNLGRP.IPV6_IFADDR, onMessage);

@@ -17,7 +17,7 @@ import {
 import { decodeRoute, Malformed, type Message, NLM_F, type Route, RTM } from 'rtnetlink-ts';
 import { type Fib, homeFib } from '../cases/fib.ts';
 import { monotonic, realtimeOffset } from '../monotonic.ts';
-import { isUsable, type Listener, listenLinks, listenRoutes } from '../netlink.ts';
+import { isUsable, type Listener, listenLinks, listenNextHops, listenRoutes } from '../netlink.ts';
 import { discoverySpeaker } from '../team/neighbour-discovery.ts';
 import {
   CABLES,
@@ -30,6 +30,7 @@ import {
   TORS,
   type TorName,
 } from '../topology/plan.ts';
+import { ObjectFib } from './objects.ts';
 import { arpSender, routeSightings } from './packets.ts';
 
 export type Observation =
@@ -110,6 +111,11 @@ const ONLY_ROUTING6: readonly FilterInstruction[] = [
   { code: RETURN, jt: 0, jf: 0, k: 0 },
 ];
 
+/** By the index of G's port. */
+const gatewayPorts: ReadonlyMap<number, TorName> = new Map(
+  CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node as TorName]),
+);
+
 export class Observer {
   readonly #lab: string;
   readonly #observations: Observation[] = [];
@@ -118,6 +124,10 @@ export class Observer {
   readonly #fib = new Map<string, readonly TorName[]>();
   /** G's IPv4 routes of one address, as the kernel has them in a row. */
   readonly #standing = new Map<string, readonly { readonly via: readonly TorName[]; readonly metric: number }[]>();
+  readonly #objects = new ObjectFib(gatewayPorts, (address, via) => {
+    this.#fib.set(address, via);
+    this.#add({ at: monotonic(), kind: 'fib', address, via });
+  });
   #home: Fib;
   #realtime = realtimeOffset();
   #overflow = false;
@@ -125,6 +135,7 @@ export class Observer {
   constructor(lab: string, families: readonly Family[]) {
     this.#lab = lab;
     this.#home = homeFib(families);
+    this.#listeners.push(listenNextHops(namespaceOf(lab, 'G'), (message) => this.#objects.object(message)));
     for (const node of ['A', 'B', 'G', ...SERVERS.map(({ name }) => name)] as const) this.#watchLinks(node);
     for (const tor of TOR_NAMES) {
       this.#watchArp(tor);
@@ -193,6 +204,7 @@ export class Observer {
         const up = !gone && isUsable(link);
         if (last.get(port) === up) return;
         last.set(port, up);
+        if (node === 'G' && !up) this.#objects.down(link.ifindex);
         this.#add({ at: monotonic(), kind: 'link', node, port, up });
       }),
     );
@@ -250,9 +262,6 @@ export class Observer {
   }
 
   #watchFib(family: Family): void {
-    const ports = new Map(
-      CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node]),
-    );
     const bits = family === 4 ? '/32' : '/128';
     this.#listeners.push(
       listenRoutes(
@@ -264,7 +273,10 @@ export class Observer {
           if (!route.destination.endsWith(bits)) return;
           const address = route.destination.slice(0, -bits.length);
           if (!isHostAddress(address, family)) return;
-          const named = route.nextHops.map(({ ifindex }) => ports.get(ifindex ?? 0)).filter((tor) => tor !== undefined);
+          if (this.#objects.route(address, route, message)) return;
+          const named = route.nextHops
+            .map(({ ifindex }) => gatewayPorts.get(ifindex ?? 0))
+            .filter((tor) => tor !== undefined);
           const via = family === 4 ? this.#told4(address, route, named, message) : this.#told6(address, named, message);
           this.#fib.set(address, via);
           this.#add({ at: monotonic(), kind: 'fib', address, via });
