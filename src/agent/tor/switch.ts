@@ -118,7 +118,6 @@ export class TorSwitch {
 
   /** What the operator should know of, in plain words. */
   warnings(): string[] {
-    const { config } = this.#loaded;
     const missing = this.#way.ports().filter((name) => this.kernel.port(name) === undefined);
     return [
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
