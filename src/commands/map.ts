@@ -47,7 +47,6 @@ word after it is up.
       min: 1,
       max: 3600,
       helpValue: 'SECONDS',
-      dependsOn: ['watch'],
     }),
   };
 

@@ -1,0 +1,149 @@
+/**
+ * Our agent with `role: gateway` beside the FRR or BIRD of a lab's G: what it says, and what is true.
+ */
+import { rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { moduleCommand } from '../../lab/helper.ts';
+import { gone, isRunning, type ProcessRecord, run, signal, startDetached, waitUntil } from '../../lab/processes.ts';
+import { namespaceOf, TOR_NAMES, TORS, type TorName } from '../../lab/topology/plan.ts';
+import type { MapHistoryView, MapPlaceView, MapRowView, MapSwitchView } from '../../src/agent/api.ts';
+import { type Outcome, outcome, type Stand } from './stand.ts';
+
+/** G's own address beside FRR's of the links: the observer's end of its sessions. */
+export const OBSERVER = '10.255.0.250';
+const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname;
+const TIMERS = { keepalive: '1s', hold: '3s' };
+
+export interface Truth {
+  readonly dev: string;
+  readonly via: string;
+}
+
+export class Observer {
+  readonly #stand: Stand;
+  readonly #config: Readonly<Record<string, unknown>>;
+  #process: ProcessRecord | undefined;
+
+  constructor(stand: Stand, config: Readonly<Record<string, unknown>>) {
+    this.#stand = stand;
+    this.#config = config;
+  }
+
+  get directory(): string {
+    return this.#stand.directory('G');
+  }
+
+  get #socket(): string {
+    return join(this.directory, 'observer.sock');
+  }
+
+  async start(): Promise<void> {
+    const file = join(this.directory, 'observer.yaml');
+    const config = {
+      role: 'gateway',
+      routerId: OBSERVER,
+      map: { file: join(this.directory, 'map.json') },
+      control: { socket: this.#socket, metrics: null },
+      stateDirectory: join(this.directory, 'observer'),
+      ...this.#config,
+    };
+    writeFileSync(file, stringify(config));
+    rmSync(this.#socket, { force: true });
+    const { file: program, nodeArguments } = moduleCommand('../tor/agent-from-source', AGENT);
+    const command = [process.execPath, ...nodeArguments, program, '--config', file];
+    const inside = ['ip', 'netns', 'exec', namespaceOf(this.#stand.name, 'G'), ...command];
+    this.#process = await startDetached('observer', inside, join(this.directory, 'observer.log'));
+    const answers = () => this.rows().then(Boolean, () => false);
+    const started = await waitUntil(async () => !isRunning(this.#process!) || (await answers()), 40_000);
+    if (!started || !isRunning(this.#process)) throw new Error('the observer did not start');
+  }
+
+  async stop(name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (!this.#process) return;
+    signal(this.#process, name);
+    if (!(await gone([this.#process], 10_000))) throw new Error(`the observer did not end at ${name}`);
+    this.#process = undefined;
+  }
+
+  rows = (): Promise<MapRowView[]> => this.#ask('/v1/map');
+  switches = (): Promise<MapSwitchView[]> => this.#ask('/v1/map/switches');
+  history = (address: string): Promise<MapHistoryView[]> => this.#ask(`/v1/map/history?address=${address}`);
+
+  async row(address: string): Promise<MapRowView> {
+    const [row] = await this.#ask<MapRowView[]>(`/v1/map?address=${address}`);
+    if (!row) throw new Error(`${address} is not in the map`);
+    return row;
+  }
+
+  async place(address: string, tor: TorName): Promise<MapPlaceView | undefined> {
+    return (await this.row(address)).places.find(({ routerId }) => routerId === TORS[tor].routerId);
+  }
+
+  /** `bin/peerless WORDS` as it is typed at G. */
+  cli(...words: string[]): Promise<Outcome> {
+    return outcome([PEERLESS, ...words], { PEERLESS_SOCKET: this.#socket });
+  }
+
+  /** Where G's packets to an address go, by the kernel. */
+  async truth(address: string): Promise<Truth | undefined> {
+    const text = await run(['ip', '-n', namespaceOf(this.#stand.name, 'G'), '-j', 'route', 'get', address]).catch(
+      () => '[]',
+    );
+    const [route] = JSON.parse(text) as { dev?: string; gateway?: string }[];
+    return route?.dev && route.gateway ? { dev: route.dev, via: route.gateway } : undefined;
+  }
+
+  /** A place in a line: `up GA A A0 A2`, words after what is not up. */
+  async text(address: string): Promise<string> {
+    const { places } = await this.row(address);
+    const port = (view: MapPlaceView['uplink']) =>
+      view && (view.state === 'up' ? view.port : `${view.port}:${view.state}`);
+    return places
+      .map(({ state, gatewayPort, switchName, uplink, downlink }) =>
+        [state, port(gatewayPort), switchName, port(uplink), port(downlink)].filter((part) => part).join(' '),
+      )
+      .join(' | ');
+  }
+
+  #ask<T>(path: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request({ socketPath: this.#socket, path, timeout: 5000 }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text: string) => {
+          body += text;
+        });
+        response.on('end', () => {
+          if (response.statusCode === 200) resolve(JSON.parse(body) as T);
+          else reject(new Error(`${path}: ${response.statusCode} ${body}`));
+        });
+      });
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
+      outgoing.on('error', reject);
+      outgoing.end();
+    });
+  }
+}
+
+const AGENT = new URL('../../lab/gateway/daemons.ts', import.meta.url).href;
+
+/** A session of its own with each ToR, from an address that FRR does not use. */
+export async function observerByBgp(stand: Stand): Promise<Observer> {
+  await stand.ip('G', 'address', 'add', `${OBSERVER}/32`, 'dev', 'lo');
+  for (const tor of TOR_NAMES) {
+    stand.editConfig((config) => {
+      config.name = tor;
+      config.bgp.neighbors.push({ address: OBSERVER, remoteAs: 65000, passive: true, multihop: true, timers: TIMERS });
+    }, tor);
+    await stand.signal('SIGHUP', tor);
+  }
+  const neighbors = TOR_NAMES.map((tor) => ({
+    address: TORS[tor].address,
+    remoteAs: TORS[tor].asn,
+    localAddress: OBSERVER,
+    multihop: true,
+    timers: TIMERS,
+  }));
+  return new Observer(stand, { bgp: { asn: 65000, neighbors } });
+}
