@@ -97,7 +97,7 @@ export class Handoff {
       prefixes: () => config().hostRoutes.policy.prefixes,
       downlinks: () => config().hostRoutes.policy.ports,
       uplinks: () => [...new Set(config().portLink.flatMap(({ uplinks }) => uplinks))],
-      own: new Set([protocol, protocol + 1, protocol + 2, protocol + 3]),
+      own: new Set([0, 1, 2, 3, 4].map((offset) => protocol + offset)),
       onForeignClaim,
       onChange: onFabricChange,
     });
