@@ -1,5 +1,5 @@
 /** Port facts, shadows, a default of ours and an observer with FRR and BIRD between us. */
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { OspfAnnounce } from '../../src/ospf/index.ts';
 import { address, host, Lab, run, sleep, type TestSpeaker, until } from './lab.ts';
 
@@ -49,8 +49,9 @@ interface Around {
 }
 
 /** The gateway with our switches A and B, and an observer beside it. */
-async function around(daemon: Daemon, announce?: OspfAnnounce): Promise<Around> {
+async function around(t: ExecutionContext, daemon: Daemon, announce?: OspfAnnounce): Promise<Around> {
   const lab = new Lab();
+  t.teardown(() => lab.close());
   const [g, a, b, o] = ['g', 'a', 'b', 'o'].map((name) => lab.namespace(name)) as [string, string, string, string];
   lab.cable([g, 'G0', '192.0.2.1/30'], [a, 'A0', '192.0.2.2/30']);
   lab.cable([g, 'G1', '192.0.2.5/30'], [b, 'B0', '192.0.2.6/30']);
@@ -89,8 +90,7 @@ for (const daemon of ['FRR', 'BIRD'] as const) {
   test.serial(
     `R4.8 R4.9 ${daemon} carries port facts from switch to switch and to an observer beside it`,
     async (t) => {
-      const fabric = await around(daemon);
-      t.teardown(() => fabric.lab.close());
+      const fabric = await around(t, daemon);
       const { lab, g, one, two, observer } = fabric;
       const pcap = lab.capture(g, 'G1');
       await sleep(500);
@@ -144,8 +144,7 @@ for (const daemon of ['FRR', 'BIRD'] as const) {
     test.serial(
       `R4.3 ${daemon}, ${name}: a shadow loses against what is real, drained or not, and is there without it`,
       async (t) => {
-        const fabric = await around(daemon, form);
-        t.teardown(() => fabric.lab.close());
+        const fabric = await around(t, daemon, form);
         const { one, two, observer, route } = fabric;
         announce(two, { ...host(H1), shadow: true });
         await full(fabric);
