@@ -32,8 +32,9 @@ export function staticRoutes(
 ): { routes: StaticRoute[]; left: Address[] } {
   const routes: StaticRoute[] = [];
   const left: Address[] = [];
-  for (const { address, announcedBy } of hosts) {
-    if (announcedBy.length === 0) continue;
+  for (const { address, announcedBy, state } of hosts) {
+    // A shadow is worth less than what is real, which a list of next hops can't say.
+    if (announcedBy.length === 0 || state === 'shadow') continue;
     const via = nextHops.filter((hop) => familyOf(hop) === familyOf(address));
     if (via.length === 0) left.push(address);
     else routes.push({ address, via });
