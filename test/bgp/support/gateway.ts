@@ -76,7 +76,7 @@ export function scene(options: Partial<BgpOptions> = {}, present: readonly Name[
   };
   const connectionTo = (name: Name) =>
     network.connections.findLast((one) => one.open && one.remoteAddress === SWITCH[name])!;
-  return { clock, network, gateway, ...nodes, written, connectionTo };
+  return { clock, network, gateway, ...nodes, written, connectionTo, gatewayOf: (name: Name) => GATEWAY[name] };
 }
 
 export const learned = (node: Node) =>
