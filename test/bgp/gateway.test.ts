@@ -193,7 +193,7 @@ test('R4.7 a switch dies: in one turn all of its hosts are withdrawn from the ot
   t.is(said.flatMap(({ withdrawn }) => withdrawn).length, 1_000);
 });
 
-test('while a switch takes nothing, the newest word on each prefix waits; the End-of-RIB waits with the table', (t) => {
+test('while a switch takes nothing, the newest word on each prefix waits', (t) => {
   const { clock, a, connectionTo, written } = scene();
   const connection = connectionTo('b');
   connection.blocked = true;
@@ -212,6 +212,27 @@ test('while a switch takes nothing, the newest word on each prefix waits; the En
       [['10.10.10.9/32' as Prefix], []],
       [[], ['10.10.10.3/32' as Prefix]],
     ],
+  );
+});
+
+test('RFC 4724 §2: a table that waits for the connection still comes before its End-of-RIB', (t) => {
+  const { clock, a, c, gateway, connectionTo, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  c.speaker.start();
+  const state = () => gateway.speaker.sessions().find(({ neighbor }) => neighbor === SWITCH.c)!.state;
+  for (let tick = 0; tick < 100 && state() !== 'OpenSent'; tick++) clock.advance(1);
+  // Before the KEEPALIVE, so that the session comes up with octets that wait.
+  connectionTo('c').blocked = true;
+  clock.advance(50);
+  t.is(state(), 'Established');
+  t.deepEqual(written('c'), []);
+  connectionTo('c').unblock();
+  const said = written('c');
+  t.deepEqual(
+    said.map(({ endOfRib }) => endOfRib),
+    [undefined, undefined, undefined, 4, 6],
+    'two defaults and a host, then the ends',
   );
 });
 
