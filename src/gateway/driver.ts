@@ -1,5 +1,5 @@
 import type { Address } from '../model/address.ts';
-import type { Clock, Instant, Timer } from '../model/clock.ts';
+import type { Clock, Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { type MapNews, type MapOptions, PortMap } from './machine/map.ts';
 import { recall, remembered } from './machine/memory.ts';
@@ -7,11 +7,12 @@ import type { HistoryEntry, MapEvent, MapRow, Moment, SwitchView } from './machi
 import type { MapStore } from './store.ts';
 
 /**
- * Written this long (ms) after a change, and in a map that never rests ever more rarely. What is lost with the power is
- * history; the map itself is heard again.
+ * Written this long (ms) after a change; a large map so much later that writing takes no more than a twentieth of the
+ * time. What is lost with the power is history; the map itself is heard again.
  */
-const SPACING = 2_000;
+const SPACING = 1_000;
 const LONGEST_SPACING = 60_000;
+const SHARE = 20;
 
 export interface PortMapOptions extends MapOptions {
   readonly clock: Clock;
@@ -31,7 +32,6 @@ export class GatewayMap {
   #saveTimer: Timer | undefined;
   #saving: Promise<void> | undefined;
   #spacing = SPACING;
-  #savedAt: Instant = Number.NEGATIVE_INFINITY;
   #changed = false;
   #closed = false;
   #unsaved: string | undefined;
@@ -138,10 +138,7 @@ export class GatewayMap {
     this.#changed = true;
     if (this.#saveTimer || this.#closed) return;
     const { clock } = this.#options;
-    const now = clock.now();
-    const rested = now - this.#savedAt >= this.#spacing;
-    this.#spacing = rested ? SPACING : Math.min(2 * this.#spacing, LONGEST_SPACING);
-    this.#saveTimer = clock.schedule(now + this.#spacing, () => {
+    this.#saveTimer = clock.schedule(clock.now() + this.#spacing, () => {
       this.#saveTimer = undefined;
       this.#saving = this.#save();
     });
@@ -151,9 +148,10 @@ export class GatewayMap {
     await this.#saving;
     const { store, log, clock } = this.#options;
     this.#changed = false;
-    this.#savedAt = clock.now();
+    const began = clock.now();
     try {
       await store.write(remembered(this.#map));
+      this.#spacing = Math.min(Math.max(SPACING, SHARE * (clock.now() - began)), LONGEST_SPACING);
       this.#unsaved = undefined;
     } catch (error) {
       this.#keep();

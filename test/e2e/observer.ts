@@ -1,7 +1,7 @@
 /**
  * Our agent with `role: gateway` beside the FRR or BIRD of a lab's G: what it says, and what is true.
  */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -146,4 +146,64 @@ export async function observerByBgp(stand: Stand): Promise<Observer> {
     timers: TIMERS,
   }));
   return new Observer(stand, { bgp: { asn: 65000, neighbors } });
+}
+
+/** The ends of the pair: the daemon's, ours. */
+const PAIR = { daemon: 'obs0', ours: 'obs1', daemonAddress: '10.254.0.1', ourAddress: '10.254.0.2' } as const;
+
+/** One more OSPF link inside G, between its daemon and our agent. */
+export async function observerByOspf(stand: Stand, daemon: 'frr' | 'bird'): Promise<Observer> {
+  const { ours, daemonAddress, ourAddress } = PAIR;
+  await stand.ip('G', 'link', 'add', PAIR.daemon, 'type', 'veth', 'peer', 'name', ours);
+  await stand.ip('G', 'address', 'add', `${daemonAddress}/30`, 'dev', PAIR.daemon);
+  await stand.ip('G', 'address', 'add', `${ourAddress}/30`, 'dev', ours);
+  for (const port of [PAIR.daemon, ours]) {
+    // Both ends are addresses of this box, and the kernel takes no packet from itself unless told to.
+    for (const setting of ['accept_local=1', 'rp_filter=0']) {
+      await stand.exec('G', 'sysctl', '-qw', `net.ipv4.conf.${port}.${setting}`);
+    }
+    await stand.ip('G', 'link', 'set', port, 'up');
+  }
+  for (const tor of TOR_NAMES) {
+    stand.editConfig((config) => {
+      config.name = tor;
+    }, tor);
+    await stand.signal('SIGHUP', tor);
+  }
+  if (daemon === 'frr') await frrJoins(stand);
+  else await birdJoins(stand);
+  const link = { name: ours, area: '0.0.0.0', network: 'point-to-point', hello: '1s', dead: '4s' };
+  return new Observer(stand, { ospf: { interfaces: [link] } });
+}
+
+/** An adjacency says at its beginning whether it carries opaque LSAs, so those that stand begin anew. */
+async function frrJoins(stand: Stand): Promise<void> {
+  const words = [
+    'configure terminal',
+    'router ospf',
+    'capability opaque',
+    'exit',
+    `interface ${PAIR.daemon}`,
+    'ip ospf network point-to-point',
+    'ip ospf area 0',
+    'ip ospf hello-interval 1',
+    'ip ospf dead-interval 4',
+    'end',
+    'clear ip ospf process',
+  ];
+  const { stdout, stderr, code } = await stand.exec(
+    'G',
+    'vtysh',
+    '--vty_socket',
+    stand.directory('G'),
+    ...words.flatMap((word) => ['-c', word]),
+  );
+  if (code !== 0) throw new Error(`FRR: ${stdout}${stderr}`);
+}
+
+async function birdJoins(stand: Stand): Promise<void> {
+  const file = join(stand.directory('G'), 'bird.conf');
+  const link = `interface "${PAIR.daemon}" { type ptp; hello 1; dead count 4; };`;
+  writeFileSync(file, readFileSync(file, 'utf8').replace('area 0 {', `area 0 {\n    ${link}`));
+  await stand.bird('configure');
 }

@@ -90,17 +90,20 @@ const RANK = { withdrawn: 0, moved: 1, lost: 2, gatewayPort: 3, uplink: 4, downl
 const broken = (port: PortRecord | undefined): boolean => port !== undefined && !port.gone && port.fact.state !== 'up';
 const linkBroken = ({ uplink, here }: Link): boolean => broken(uplink) || here?.up === false;
 
-/** The state that a place has by what is known now, with the best reason there is. */
+/**
+ * The state that a place has by what is known now, with the best reason there is. While a switch announces a host, what
+ * it said of its ports is the older word: withdrawals come before facts, and OSPF holds a fact back for a second.
+ */
 export function judge(place: Place, legs: Legs, movedTo: string | undefined): Verdict {
   const { announced, routed } = place;
-  const name = legs.owner?.name ?? place.routerId;
-  const linksBroken = legs.links.length > 0 && legs.links.every(linkBroken);
-  const lost = legs.owner?.state !== 'heard';
-  if (routed && lost && !linksBroken) {
-    return { state: 'unheard', why: legs.owner?.silence(legs.owner.why) ?? `${name} is not heard`, rank: 0 };
+  const { owner, links } = legs;
+  const name = owner?.name ?? place.routerId;
+  const cutOff = links.length > 0 && links.every(({ here }) => here?.up === false);
+  if (routed && owner?.state !== 'heard' && !cutOff) {
+    return { state: 'unheard', why: owner?.silence(owner.why) ?? `${name} is not heard`, rank: 0 };
   }
   if (announced === 'shadow') return { state: 'shadow', why: `${name} stands by for it`, rank: 0 };
-  if (announced === 'real' && !broken(legs.downlink) && !linksBroken) {
+  if (announced === 'real' && !cutOff) {
     if (routed) return { state: 'up', why: `announced by ${name}`, rank: 0 };
     return { state: 'standby', why: `announced by ${name}, the gateway goes another way`, rank: 0 };
   }
