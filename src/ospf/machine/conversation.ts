@@ -159,7 +159,10 @@ function sendDd(core: Core, neighbor: Neighbor, flags: number, headers: LsaHeade
 function sendRequests(core: Core, neighbor: Neighbor, now: Instant): void {
   core.deadlines.cancel(neighbor.lsrTimer);
   neighbor.outstanding.clear();
-  if (neighbor.requests.size === 0) return;
+  if (neighbor.requests.size === 0) {
+    if (neighbor.state === 'Loading') core.neighborEvent(neighbor, 'LoadingDone', now);
+    return;
+  }
   const room = Math.max(1, Math.floor(((neighbor.interface.link?.mtu ?? 1500) - LsrOverhead) / 12));
   const requests: LsaHeader[] = [];
   for (const header of neighbor.requests.values()) {

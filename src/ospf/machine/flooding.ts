@@ -221,6 +221,8 @@ function floodTo(
       if (order < 0) return false;
       neighbor.requests.delete(entry.key);
       neighbor.outstanding.delete(entry.key);
+      // Somebody else has brought it: nothing that comes from the neighbour itself would end Loading. This flood goes first.
+      if (neighbor.state === 'Loading' && neighbor.outstanding.size === 0) core.deadlines.set(neighbor.lsrTimer, now);
       if (order === 0) return false;
     }
   }
