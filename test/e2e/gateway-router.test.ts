@@ -1,0 +1,121 @@
+/**
+ * Our agent as G in the worked example: routes with their backups in the kernel beforehand, one message when a session
+ * falls, nothing lost on the way back, and an agent that may be killed.
+ */
+import test, { type ExecutionContext } from 'ava';
+import { gatewayPeerless, startPeerlessGateway } from '../../lab/gateway/peerless.ts';
+import { type CaseName, type LabResult, type LabUpOptions, labRun, renderTable } from '../../lab/index.ts';
+import { placeOf } from '../../lab/place.ts';
+import { gone, signal } from '../../lab/processes.ts';
+import { loadState, saveState } from '../../lab/state.ts';
+import { askAgent } from '../../lab/tor/peerless.ts';
+import type { CountersView, EventView } from '../../src/agent/api.ts';
+import { Stand } from './stand.ts';
+
+const HOSTS = ['10.10.10.1', '10.10.10.2'];
+const HOSTS6 = ['2001:db8:10::1', '2001:db8:10::2'];
+
+type Options = Pick<LabUpOptions, 'protocol' | 'families' | 'tor'>;
+
+async function up(t: ExecutionContext, options: Options): Promise<Stand> {
+  t.timeout(400_000);
+  const stand = await Stand.up({ ...options, gateway: 'peerless' });
+  t.teardown(() => stand.down());
+  return stand;
+}
+
+const askG = <T>(stand: Stand, path: string): Promise<T> => askAgent(stand.directory('G'), path) as Promise<T>;
+
+async function drive(t: ExecutionContext, stand: Stand, cases: readonly CaseName[]): Promise<LabResult> {
+  const result = await labRun({ name: stand.name, runs: 1, cases });
+  t.deepEqual(result.problems, []);
+  for (const run of result.runs) {
+    const what = `${run.case} ${run.phase}`;
+    t.deepEqual(run.unexpected, [], `${what}: what moved wrongly`);
+    t.deepEqual(run.failures, [], what);
+    t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned`);
+    t.log(`${what}: ${run.lost} lost, outage ${run.outage.toFixed(1)} ms`);
+  }
+  t.log(renderTable(result));
+  return result;
+}
+
+function moved(t: ExecutionContext, result: LabResult, hosts: (name: CaseName) => readonly string[]): void {
+  for (const run of result.runs) t.deepEqual([...run.moved].toSorted(), [...hosts(run.case)].toSorted());
+}
+
+test.serial(
+  'R4.3 R4.5 R4.6 R4.7 G = Peerless, BGP, IPv4 and IPv6: figures 7 and 10, the death of a switch',
+  async (t) => {
+    const stand = await up(t, { protocol: 'bgp', families: [4, 6] });
+    const result = await drive(t, stand, ['server-link', 'uplink', 'tor-death']);
+    const one = [HOSTS[1]!, HOSTS6[1]!];
+    moved(t, result, (name) => (name === 'server-link' ? one : [...HOSTS, ...HOSTS6]));
+    for (const run of result.runs)
+      if (run.phase === 'back') t.is(run.lost, 0, `${run.case}: nothing is lost on the way back`);
+    const counters = await askG<CountersView>(stand, '/v1/counters');
+    t.like(counters['bgp.routes'], { installed: 8, waiting: 0 });
+    t.regex(await stand.ip('G', 'route', 'show', '10.10.10.1'), /nhid \d+ proto 203 metric 20/);
+  },
+);
+
+test.serial('R4.3 R4.5 R4.6 G = Peerless, OSPF: figures 7 and 10', async (t) => {
+  const stand = await up(t, { protocol: 'ospf' });
+  const result = await drive(t, stand, ['server-link', 'uplink']);
+  moved(t, result, (name) => (name === 'server-link' ? HOSTS.slice(1) : HOSTS));
+  for (const run of result.runs)
+    if (run.phase === 'back') t.is(run.lost, 0, `${run.case}: nothing is lost on the way back`);
+  t.like((await askG<CountersView>(stand, '/v1/counters'))['ospf.routes'], { installed: 4, waiting: 0 });
+});
+
+for (const protocol of ['bgp', 'ospf'] as const) {
+  test.serial(
+    `R4.7 G's agent is killed and started: the kernel goes on, and nothing is lost: ${protocol}`,
+    async (t) => {
+      const stand = await up(t, { protocol, ...(protocol === 'bgp' ? { families: [4, 6] as const } : {}) });
+      const state = loadState(stand.name);
+      const directory = stand.directory('G');
+      const agent = state.processes.find(({ name }) => name === 'G agent')!;
+      const before = await stand.ip('G', 'nexthop', 'show');
+      const lost = await stand.probing(async () => {
+        signal(agent, 'SIGKILL');
+        await gone([agent], 5_000);
+        const families = state.families;
+        const configuration = gatewayPeerless(protocol, directory, { families });
+        state.processes = state.processes.filter((record) => record !== agent);
+        state.processes.push(...(await startPeerlessGateway(placeOf(state, 'G'), directory, configuration)));
+        saveState(state);
+        await stand.until('routes are reconciled', async () => {
+          const counters = await askG<CountersView>(stand, '/v1/counters');
+          return counters[`${protocol}.routes`]!.installed === 4 * families.length;
+        });
+      });
+      for (const [server, probed] of Object.entries(lost)) t.is(probed.lost, 0, server);
+      t.is(await stand.ip('G', 'nexthop', 'show'), before, 'objects are the same');
+      await stand.untilHome();
+      const events = await askG<EventView[]>(stand, '/v1/events');
+      t.false(events.some(({ type }) => type === 'gateway.switch-over'));
+    },
+  );
+}
+
+test.serial(
+  'R4.7 beside shadow routes every host has a backup in G, and a session that ends moves them at once',
+  async (t) => {
+    const stand = await up(t, { protocol: 'bgp', tor: 'shadow' });
+    await stand.until('backups are there', async () => {
+      return (await askG<CountersView>(stand, '/v1/counters'))['bgp.routes']!.backed === 4;
+    });
+    t.is((await stand.ip('G', 'route', 'show', 'proto', '203')).trim().split('\n').length, 8);
+    await stand.silence('A0', true);
+    let told: EventView | undefined;
+    await stand.until('a switch-over is told', async () => {
+      told = (await askG<EventView[]>(stand, '/v1/events')).find(({ type }) => type === 'gateway.switch-over');
+      return told !== undefined;
+    });
+    t.like(told!.fields, { neighbor: '192.0.2.2', protocol: 'bgp', routes: 2, messages: 1, refused: 0 });
+    t.log(told!.message);
+    await stand.silence('A0', false);
+    await stand.untilHome();
+  },
+);
