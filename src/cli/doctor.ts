@@ -5,6 +5,7 @@ import { AgentClient } from './client.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { keptAddresses } from './doctor-addresses.ts';
 import { type Box, readBox, sysctl } from './doctor-box.ts';
+import { gatewayBox, listensForBgp } from './doctor-gateway.ts';
 import { lldpAccess } from './doctor-lldp.ts';
 import { repairPath } from './doctor-repair.ts';
 import { CommandFailure } from './errors.ts';
@@ -44,6 +45,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         ...keptAddresses(tor, box),
         ...repairPath(tor, box),
       );
+    if (config?.role === 'gateway') found.push(...gatewayBox(config, box));
     found.push(...addresses(loaded, box));
   }
   const socket = options.socket ?? config?.control.socket;
@@ -314,7 +316,7 @@ async function agent(socket: string, config: Config | undefined): Promise<Diagno
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
     const found = [warning('agent', error.message, error.remedy ?? 'Look at its log.')];
-    if (config?.bgp && listensOn(179)) {
+    if (config?.bgp && listensForBgp(config) && listensOn(179)) {
       found.push(
         wrong(
           'BGP port',
