@@ -61,15 +61,15 @@ export class HeardHosts {
     const all = this.#heard.get(address) ?? new Map<Address, Heard>();
     const before = all.get(peer);
     if (!before && !heard) return;
-    const routerIds = new Set([before?.routerId, heard?.routerId]);
-    const seen = [...routerIds].map((routerId) => routerId && of(all, routerId));
+    const another = heard && heard.routerId !== before?.routerId ? heard.routerId : undefined;
+    const told = before && of(all, before.routerId);
+    const toldOfAnother = another && of(all, another);
     if (heard) all.set(peer, heard);
     else all.delete(peer);
     if (all.size === 0) this.#heard.delete(address);
-    else this.#heard.set(address, all);
-    for (const [index, routerId] of [...routerIds].entries()) {
-      if (routerId) this.#tell(address, seen[index] || undefined, of(all, routerId));
-    }
+    else if (!before) this.#heard.set(address, all);
+    if (before) this.#tell(address, told, of(all, before.routerId));
+    if (another) this.#tell(address, toldOfAnother || undefined, of(all, another));
   }
 
   #tell(address: Address, before: Heard | undefined, after: Heard | undefined): void {

@@ -31,4 +31,6 @@ export interface PeerContext {
   flush(peer: Peer, family: Family | undefined): void;
   changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void;
   settled(): void;
+  /** Done when the kernel has heard of this turn's routes: what is told of them can wait for that. */
+  afterRoutes(run: () => void): void;
 }

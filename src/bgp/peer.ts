@@ -350,7 +350,7 @@ export class Peer implements ChannelOwner {
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
     const { nextHops, origination, facts, passing, counters, communities, options } = this.#context;
     this.#link.established(channel.connection, nextHops);
-    const emit = (fact: HeardFact) => options().onFact?.(fact);
+    const emit = (fact: HeardFact) => this.#context.afterRoutes(() => options().onFact?.(fact));
     this.#facts = new HeardFacts(channel.session.negotiated!.remoteId, counters, emit);
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));

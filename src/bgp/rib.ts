@@ -218,33 +218,34 @@ export class Rib {
 
   #select(prefix: Prefix, alternatives: boolean): Selected | undefined {
     const candidates: InRoute[] = [];
-    const hops = new Map<InRoute, NextHop>();
+    const hops: NextHop[] = [];
     for (const table of this.#in.values()) {
       const route = table.get(prefix);
       if (!route) continue;
       const usable = this.#usable(route);
       if ('rejected' in usable) continue;
       candidates.push(route);
-      hops.set(route, usable);
+      hops.push(usable);
     }
     const paths = bestPaths(candidates, this.#policy.maximumPaths);
     if (paths.length === 0) return undefined;
-    const nextHops = hopsOf(paths, hops);
+    const nextHops = hopsOf(paths, candidates, hops);
     if (!alternatives || candidates.length === 1) return { paths, nextHops, backup: [], runnerUp: undefined };
-    const elsewhere = candidates.filter((route) => !nextHops.some(({ via }) => via === hops.get(route)!.via));
+    const elsewhere = candidates.filter((_, index) => !nextHops.some(({ via }) => via === hops[index]!.via));
     const second = bestPaths(elsewhere, this.#policy.maximumPaths);
     const others = candidates.filter((route) => !isFrom(paths[0]!, route.peer.remoteId, neighborAs(route)));
     const same = others.length === elsewhere.length && others.every((route, index) => route === elsewhere[index]);
     const runnerUp = same ? second[0] : bestPaths(others, 1)[0];
-    return { paths, nextHops, backup: hopsOf(second, hops), runnerUp };
+    return { paths, nextHops, backup: hopsOf(second, candidates, hops), runnerUp };
   }
 }
 
-function hopsOf(paths: readonly InRoute[], hops: ReadonlyMap<InRoute, NextHop>): NextHop[] {
-  if (paths.length === 1) return [hops.get(paths[0]!)!];
+/** `hops` are those of `candidates`, of which `paths` are some. */
+function hopsOf(paths: readonly InRoute[], candidates: readonly InRoute[], hops: readonly NextHop[]): NextHop[] {
+  if (paths.length === 1) return [hops[candidates.indexOf(paths[0]!)]!];
   const nextHops = new Map<Address, NextHop>();
   for (const path of paths) {
-    const hop = hops.get(path)!;
+    const hop = hops[candidates.indexOf(path)]!;
     nextHops.set(hop.via, hop);
   }
   return [...nextHops.values()].sort((a, b) => (a.via < b.via ? -1 : 1));

@@ -72,6 +72,7 @@ export class BgpSpeaker implements Speaker {
   readonly #listening = new Listening();
   #running = false;
   #refused: Address[] = [];
+  #after: (() => void)[] = [];
 
   /** @throws RangeError for a hold time below three seconds, a key or a community that can't be, a neighbour twice */
   constructor(options: BgpOptions) {
@@ -91,7 +92,7 @@ export class BgpSpeaker implements Speaker {
         localAs: () => this.#options.asn,
         routerId: options.routerId,
         sharedAs: () => this.#options.sharedAs ?? true,
-        covers: (address) => this.#origination.covers(addressBytes(address)),
+        covers: (address) => this.#options.prefixes.length > 0 && this.#origination.covers(addressBytes(address)),
         announced: (address) => this.#origination.announcedAs(address),
         isOurs: (address) => this.#nextHops.isOurs(address),
       },
@@ -118,6 +119,7 @@ export class BgpSpeaker implements Speaker {
       restart: this.#restart,
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
+      afterRoutes: (run) => this.#after.push(run),
     };
     this.#servers = new Servers(this.#context);
     for (const [address, peer] of this.#peersOf(options)) this.#peers.set(address, peer);
@@ -334,7 +336,8 @@ export class BgpSpeaker implements Speaker {
     }
     this.#rib.update(peer.ribPeer, message);
     this.#claims.update(peer.address, message);
-    this.#heardHosts?.update(peer.ribPeer, message);
+    const { ribPeer } = peer;
+    if (this.#heardHosts) this.#after.push(() => this.#heardHosts?.update(ribPeer, message));
     peer.checkMaximum(this.#rib.received(peer.address));
     // What is many comes in many messages: the kernel need not wait for the last of them.
     if (this.#rib.undecided >= MANY) this.#settle();
@@ -358,15 +361,19 @@ export class BgpSpeaker implements Speaker {
 
   #gone(peer: Address, prefixes: readonly Prefix[]): void {
     this.#claims.withdraw(peer, prefixes);
-    this.#heardHosts?.withdraw(peer, prefixes);
+    if (this.#heardHosts) this.#after.push(() => this.#heardHosts?.withdraw(peer, prefixes));
   }
 
   #settle(): void {
     const changes = this.#rib.decide();
     if (changes.length > 0) this.#options.onRoutes(changes);
-    // The kernel first: what is passed on must lead somewhere.
+    // The kernel first: what is passed on must lead somewhere, and who draws a map can wait.
     const reselected = this.#rib.reselected();
     if (reselected.length > 0) for (const peer of this.#peers.values()) peer.pass(reselected);
+    const after = this.#after;
+    if (after.length === 0) return;
+    this.#after = [];
+    for (const run of after) run();
   }
 
   #resolve(route: InRoute): NextHop | { readonly rejected: string } {
