@@ -169,6 +169,47 @@ test('without being asked for, there are no backups', (t) => {
   t.deepEqual(Object.keys(g.routes.get('10.10.10.1/32')!).sort(), ['metric', 'nextHops', 'prefix']);
 });
 
+test('R4.7 a switch that is back from the dead: what it said before draws no traffic until it says it again', (t) => {
+  for (const delay of [1, 20, 40]) {
+    const { world, wireA, g, a, b } = twoSwitches();
+    wireA.delay = delay;
+    a.announce(host('10.10.10.1'));
+    world.until('Full everywhere', () => allFull(g, a, b));
+    world.run(3000);
+    t.is(way(g, '10.10.10.1/32'), `${TO_A} | `);
+    a.crash();
+    world.run(6000);
+    b.announce(host('10.10.10.1'));
+    world.run(3000);
+    const seen = g.effects.length;
+    const again = nextLife(world, a, undefined);
+    again.handle({ kind: 'settled' });
+    again.up();
+    world.until('Full again', () => allFull(g, again));
+    world.run(3000);
+    const changes = g.effects.slice(seen).flatMap((effect) => (effect.kind === 'routes' ? effect.changes : []));
+    t.deepEqual(changes, []);
+    again.announce(host('10.10.10.1', 1));
+    world.until('it says it again', () => way(g, '10.10.10.1/32') === `${TO_A} | `);
+  }
+});
+
+test('a neighbour that comes up keeps no loss of another waiting, and many that come up keep nobody', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  a.announce(host('10.10.10.1'));
+  world.until('A is Full', () => g.states()[0] === 'Full');
+  world.run(3000);
+  b.crash();
+  world.run(6000);
+  const again = nextLife(world, b, undefined);
+  again.up();
+  world.until('B is Full again', () => g.states().includes('Full') && g.states().length === 2 && allFull(g));
+  const full = world.now;
+  g.down(0);
+  world.until('A is gone', () => !g.routes.has('10.10.10.1/32'));
+  t.true(world.now - full <= 15, `${world.now - full} ms`);
+});
+
 test('R4.5 one withdrawal among thousands: no route but its own is computed', (t) => {
   const { world, g, a, b } = behind({ backups: true });
   const hosts = Array.from({ length: 2000 }, (_, index) => `10.20.${index >> 8}.${index & 255}`);

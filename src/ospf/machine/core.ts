@@ -347,6 +347,8 @@ export interface Core {
   readonly hostsTimer: Deadline;
   spfAt: Instant;
   spfHold: number;
+  spfNotBefore: Instant;
+  spfPostponedUntil: Instant;
 
   neighborEvent(neighbor: Neighbor, event: NeighborEvent, now: Instant, reason?: string): void;
   interfaceEvent(iface: Interface, event: InterfaceEvent, now: Instant): void;

@@ -47,7 +47,7 @@ import { reconfigure } from './reconfigure.ts';
 import { isUnproven, resume, resumptionFailed } from './resume.ts';
 import { retrySoon } from './retransmission.ts';
 import { RouteTable } from './route-table.ts';
-import { claimSink, lsaChanged, runSpf, scheduleSpf, updateHosts } from './routing.ts';
+import { claimSink, hurrySpf, lsaChanged, postponeSpf, runSpf, scheduleSpf, updateHosts } from './routing.ts';
 import { networkChanged, originateDirty, routerChanged } from './topology.ts';
 
 /** How long LSAs from before a restart are kept for hosts that have not been heard yet, after the first Full. */
@@ -194,6 +194,8 @@ function createCore(options: MachineOptions): Core {
     hostsTimer: deadline(() => {}),
     spfAt: Number.NEGATIVE_INFINITY,
     spfHold: 0,
+    spfNotBefore: Number.NEGATIVE_INFINITY,
+    spfPostponedUntil: Number.NEGATIVE_INFINITY,
     neighborEvent: (neighbor, event, now, reason) => neighborEvent(core, neighbor, event, now, reason ?? event),
     interfaceEvent: (iface, event, now) => interfaceEvent(core, iface, event, now),
     lsaTimer(entry, now) {
@@ -336,7 +338,10 @@ function neighborChanged(
     routerChanged(iface.area, true);
     networkChanged(core, iface, now);
     // The next hop needs the neighbour, even when no LSA changes.
-    scheduleSpf(core, now);
+    if (to === 'Full') {
+      postponeSpf(core, now);
+      scheduleSpf(core, now);
+    } else hurrySpf(core, now);
     if (to === 'Full' && core.restarting) graceEnded(core, iface, now);
     if (to === 'Full' && !core.settled && !isSet(core.settleTimer)) {
       core.deadlines.set(core.settleTimer, now + SettleTime);

@@ -19,6 +19,9 @@ const HOST_MASK = 0xffffffff;
 /** At once after a quiet time, then ever further apart (ms). */
 const SpfHoldMin = 10;
 const SpfHoldMax = 200;
+/** After an adjacency was formed (ms); and while one after the other is. */
+const AfterFull = 200;
+const MostPostponed = 1000;
 
 export const claimSink = (push: (effect: Effect) => void): ClaimSink => ({
   claim: (claim) => push({ kind: 'claim', claim }),
@@ -108,7 +111,25 @@ function factChanged(
 export function scheduleSpf(core: Core, now: Instant): void {
   if (isSet(core.spfTimer)) return;
   if (now - core.spfAt > SpfHoldMax) core.spfHold = 0;
-  core.deadlines.set(core.spfTimer, Math.max(now, core.spfAt + core.spfHold));
+  core.deadlines.set(core.spfTimer, Math.max(now, core.spfAt + core.spfHold, core.spfNotBefore));
+}
+
+/**
+ * A neighbour became Full. If it died a while ago, the database still has what it said then, and its hosts with it, and
+ * that was just made valid again by the adjacency: it gets a moment to take it back (§13.4).
+ */
+export function postponeSpf(core: Core, now: Instant): void {
+  if (now >= core.spfPostponedUntil) core.spfPostponedUntil = now + MostPostponed;
+  core.spfNotBefore = Math.min(now + AfterFull, core.spfPostponedUntil);
+  const { spfTimer, spfNotBefore } = core;
+  if (isSet(spfTimer) && spfTimer.at < spfNotBefore) core.deadlines.set(spfTimer, spfNotBefore);
+}
+
+/** One is lost: that does not wait for the other. */
+export function hurrySpf(core: Core, now: Instant): void {
+  core.spfNotBefore = now;
+  core.deadlines.cancel(core.spfTimer);
+  scheduleSpf(core, now);
 }
 
 export function runSpf(core: Core, now: Instant): void {
