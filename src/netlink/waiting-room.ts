@@ -26,9 +26,8 @@ const ETHERNET = VNET + 14;
 /** A flow of a thousand packets a second may wait for a gateway that computes its routes once a second. */
 const PER_HOST = 4_096;
 const BYTES = 16 << 20;
-/** Of hosts that may never come (see `Guests`), each and together: a flood must not take the room of those that do. */
-const PER_GUEST = 1_024;
-const GUEST_BYTES = 4 << 20;
+/** Of all hosts that may never come (see `Guests`): a flood must not take the room of those that do. */
+const GUEST_BYTES = 8 << 20;
 const BATCH = 64;
 
 /** Hosts that we stand by for: they come when another switch has failed, and mostly it has not. */
@@ -198,8 +197,7 @@ export class WaitingRoom {
   #keep(address: Address, frame: Buffer, now: Instant): void {
     const known = this.#waiting.get(address);
     const queue = known ?? { frames: [], arrivals: [], guest: this.#guests?.has(address) === true };
-    const most = queue.guest ? PER_GUEST : PER_HOST;
-    const full = queue.frames.length >= most || this.#bytes + frame.length > BYTES;
+    const full = queue.frames.length >= PER_HOST || this.#bytes + frame.length > BYTES;
     if (full || (queue.guest && this.#guestBytes + frame.length > GUEST_BYTES)) {
       this.#count.overflowed++;
       if (queue.guest) this.#guests!.onOverflow(address);
