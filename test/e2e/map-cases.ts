@@ -5,20 +5,20 @@
 import test from 'ava';
 import { sleep } from '../../lab/processes.ts';
 import { SERVERS } from '../../lab/topology/plan.ts';
-import type { Observer } from './observer.ts';
+import type { MapWatcher } from './observer.ts';
 import type { Stand } from './stand.ts';
 
 const C4 = '10.10.10.2';
 
 export interface Watched {
   readonly stand: Stand;
-  readonly observer: Observer;
+  readonly observer: MapWatcher;
 }
 
 /** @param up a lab that is at home, and its observer, that runs */
 export function mapCases(up: () => Promise<Watched>): void {
   let stand: Stand;
-  let observer: Observer;
+  let observer: MapWatcher;
 
   test.before(async (t) => {
     t.timeout(180_000);
@@ -67,7 +67,7 @@ export function mapCases(up: () => Promise<Watched>): void {
   }
 
   test.serial(
-    'R4.8: beside another daemon every address stands where the kernel sends it, with both switches named',
+    'R4.8: every address stands where the kernel sends it, with both switches named',
     async (t) => {
       await untilTrue(t);
       t.is(await observer.text(C4), 'up GA A A0 A2');
@@ -126,7 +126,7 @@ export function mapCases(up: () => Promise<Watched>): void {
     await untilTrue(t);
   });
 
-  test.serial('R4.8: the observer is killed and comes back: what it knew is there, and since when', async (t) => {
+  test.serial('R4.8: the agent at G is killed and comes back: what it knew is there, and since when', async (t) => {
     const before = await observer.row(C4);
     await sleep(3_000);
     await observer.stop('SIGKILL');

@@ -1,5 +1,5 @@
 /**
- * Our agent with `role: gateway` beside the FRR or BIRD of a lab's G: what it says, and what is true.
+ * Our agent with `role: gateway` in a lab's G, beside FRR or BIRD or instead of them: what it says, and what is true.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -21,51 +21,18 @@ export interface Truth {
   readonly via: string;
 }
 
-export class Observer {
-  readonly #stand: Stand;
-  readonly #config: Readonly<Record<string, unknown>>;
-  #process: ProcessRecord | undefined;
+/** An agent at G that keeps a map, and the kernel that the map is held against. */
+export abstract class MapWatcher {
+  readonly stand: Stand;
+  readonly socket: string;
 
-  constructor(stand: Stand, config: Readonly<Record<string, unknown>>) {
-    this.#stand = stand;
-    this.#config = config;
+  constructor(stand: Stand, socket: string) {
+    this.stand = stand;
+    this.socket = join(stand.directory('G'), socket);
   }
 
-  get directory(): string {
-    return this.#stand.directory('G');
-  }
-
-  get #socket(): string {
-    return join(this.directory, 'observer.sock');
-  }
-
-  async start(): Promise<void> {
-    const file = join(this.directory, 'observer.yaml');
-    const config = {
-      role: 'gateway',
-      routerId: OBSERVER,
-      map: { file: join(this.directory, 'map.json') },
-      control: { socket: this.#socket, metrics: null },
-      stateDirectory: join(this.directory, 'observer'),
-      ...this.#config,
-    };
-    writeFileSync(file, stringify(config));
-    rmSync(this.#socket, { force: true });
-    const { file: program, nodeArguments } = moduleCommand('../tor/agent-from-source', AGENT);
-    const command = [process.execPath, ...nodeArguments, program, '--config', file];
-    const inside = ['ip', 'netns', 'exec', namespaceOf(this.#stand.name, 'G'), ...command];
-    this.#process = await startDetached('observer', inside, join(this.directory, 'observer.log'));
-    const answers = () => this.rows().then(Boolean, () => false);
-    const started = await waitUntil(async () => !isRunning(this.#process!) || (await answers()), 40_000);
-    if (!started || !isRunning(this.#process)) throw new Error('the observer did not start');
-  }
-
-  async stop(name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    if (!this.#process) return;
-    signal(this.#process, name);
-    if (!(await gone([this.#process], 10_000))) throw new Error(`the observer did not end at ${name}`);
-    this.#process = undefined;
-  }
+  abstract start(): Promise<void>;
+  abstract stop(name?: NodeJS.Signals): Promise<void>;
 
   rows = (): Promise<MapRowView[]> => this.#ask('/v1/map');
   switches = (): Promise<MapSwitchView[]> => this.#ask('/v1/map/switches');
@@ -83,12 +50,12 @@ export class Observer {
 
   /** `bin/peerless WORDS` as it is typed at G. */
   cli(...words: string[]): Promise<Outcome> {
-    return outcome([PEERLESS, ...words], { PEERLESS_SOCKET: this.#socket });
+    return outcome([PEERLESS, ...words], { PEERLESS_SOCKET: this.socket });
   }
 
   /** Where G's packets to an address go, by the kernel. */
   async truth(address: string): Promise<Truth | undefined> {
-    const text = await run(['ip', '-n', namespaceOf(this.#stand.name, 'G'), '-j', 'route', 'get', address]).catch(
+    const text = await run(['ip', '-n', namespaceOf(this.stand.name, 'G'), '-j', 'route', 'get', address]).catch(
       () => '[]',
     );
     const [route] = JSON.parse(text) as { dev?: string; gateway?: string }[];
@@ -109,7 +76,7 @@ export class Observer {
 
   #ask<T>(path: string): Promise<T> {
     return new Promise((resolve, reject) => {
-      const outgoing = request({ socketPath: this.#socket, path, timeout: 5000 }, (response) => {
+      const outgoing = request({ socketPath: this.socket, path, timeout: 5000 }, (response) => {
         let body = '';
         response.setEncoding('utf8').on('data', (text: string) => {
           body += text;
@@ -123,6 +90,45 @@ export class Observer {
       outgoing.on('error', reject);
       outgoing.end();
     });
+  }
+}
+
+export class Observer extends MapWatcher {
+  readonly #config: Readonly<Record<string, unknown>>;
+  #process: ProcessRecord | undefined;
+
+  constructor(stand: Stand, config: Readonly<Record<string, unknown>>) {
+    super(stand, 'observer.sock');
+    this.#config = config;
+  }
+
+  async start(): Promise<void> {
+    const directory = this.stand.directory('G');
+    const file = join(directory, 'observer.yaml');
+    const config = {
+      role: 'gateway',
+      routerId: OBSERVER,
+      map: { file: join(directory, 'map.json') },
+      control: { socket: this.socket, metrics: null },
+      stateDirectory: join(directory, 'observer'),
+      ...this.#config,
+    };
+    writeFileSync(file, stringify(config));
+    rmSync(this.socket, { force: true });
+    const { file: program, nodeArguments } = moduleCommand('../tor/agent-from-source', AGENT);
+    const command = [process.execPath, ...nodeArguments, program, '--config', file];
+    const inside = ['ip', 'netns', 'exec', namespaceOf(this.stand.name, 'G'), ...command];
+    this.#process = await startDetached('observer', inside, join(directory, 'observer.log'));
+    const answers = () => this.rows().then(Boolean, () => false);
+    const started = await waitUntil(async () => !isRunning(this.#process!) || (await answers()), 40_000);
+    if (!started || !isRunning(this.#process)) throw new Error('the observer did not start');
+  }
+
+  async stop(name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (!this.#process) return;
+    signal(this.#process, name);
+    if (!(await gone([this.#process], 10_000))) throw new Error(`the observer did not end at ${name}`);
+    this.#process = undefined;
   }
 }
 
