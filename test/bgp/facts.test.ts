@@ -1,4 +1,5 @@
 import test from 'ava';
+import { endOfFacts } from '../../src/bgp/codec/facts.ts';
 import type { Address } from '../../src/model/address.ts';
 import type { CarriedFact, HeardFact } from '../../src/model/port-facts.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
@@ -93,6 +94,21 @@ test('a neighbour that is not offered facts gets none, nor the ports of hosts; o
     t.is(route!.communities.includes('65001:20557:99'), a?.portFacts !== false);
     t.true(tor.speaker.establishedWith(G));
   }
+});
+
+test('RFC 4724 §2: the facts have an End-of-RIB of their own, once, when it is known what there is to say', (t) => {
+  const { clock, network, tor } = world();
+  clock.advance(100);
+  const connection = network.connections.find((one) => one.localAddress === A && one.open)!;
+  const written = () => Buffer.concat(connection.written);
+  const end = endOfFacts();
+  t.is(written().indexOf(end), -1);
+  tor.speaker.publishFacts([fact('A1', 'up')]);
+  const at = written().indexOf(end);
+  t.true(at > written().indexOf('A1'));
+  t.is(at, written().length - end.length, 'the last that was said');
+  tor.speaker.publishFacts([]);
+  t.is(written().indexOf(end, at + 1), -1);
 });
 
 test('RFC 2918: a refresh brings the facts again, too', (t) => {
