@@ -14,12 +14,12 @@ function bench() {
   const wall = new WallClock(clock, () => 0);
   const port: { -readonly [Key in keyof Port]?: Port[Key] } = { name: 'A1', adminUp: false, carrier: false };
   const asked: string[][] = [];
-  const state = { keeper: DRAIN as string | undefined, ready: true };
+  const state = { keeper: DRAIN as string | undefined, ready: true, busy: false };
   const groups = {
     drain: silent,
     undrain: (ports: readonly string[]) => {
       asked.push([...ports]);
-      state.keeper = undefined;
+      if (!state.busy) state.keeper = undefined;
     },
     keeperOf: () => state.keeper,
   };
@@ -90,4 +90,35 @@ test('a port that is being drained is not opened for that', (t) => {
   t.is(drain.view().phase, 'drained');
   t.deepEqual(asked, []);
   drain.close();
+});
+
+test('R4.7 an undrain of a port whose opening was refused a moment ago is carried out when the groups ask again', (t) => {
+  const { clock, drain, asked, state, port } = bench();
+  const order = { ports: ['A1'], whole: true, pause: 0, timeout: 1_000, force: false };
+  const becomes = (up: boolean) => {
+    const before = { ...port } as Port;
+    port.adminUp = up;
+    drain.portChanged({ name: 'A1', before, after: { ...port } as Port, at: clock.now() });
+  };
+  state.keeper = undefined;
+  port.adminUp = true;
+  drain.started();
+  drain.drain(order);
+  clock.advance(100);
+  state.keeper = DRAIN;
+  becomes(false);
+  clock.advance(1_000);
+  t.is(drain.view().phase, 'drained');
+  state.busy = true;
+  drain.undrain(order);
+  clock.advance(600);
+  t.is(state.keeper, DRAIN);
+  state.busy = false;
+  clock.advance(200);
+  t.is(state.keeper, undefined);
+  becomes(true);
+  t.is(drain.view().phase, 'none');
+  const { length } = asked;
+  clock.advance(60_000);
+  t.is(asked.length, length);
 });

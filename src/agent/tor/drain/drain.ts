@@ -101,15 +101,21 @@ export class Drain {
    * until that has come to pass.
    */
   #recover(): void {
-    const { groups, clock, fabric } = this.#options;
+    const { groups, fabric } = this.#options;
     this.#recovery?.cancel();
     if (!this.#started || this.#stopped) return;
-    const unwanted = this.#downlinks().filter(
-      (port) =>
-        groups.keeperOf(port) === DRAIN && !this.#isOpen(port) && (this.#machine.state(port) ?? 'kept') === 'kept',
-    );
-    if (unwanted.length === 0) return;
-    if (fabric.readiness().ready) groups.undrain(unwanted);
+    const stuck = this.#downlinks().filter((port) => groups.keeperOf(port) === DRAIN && !this.#isOpen(port));
+    const unwanted = stuck.filter((port) => (this.#machine.state(port) ?? 'kept') === 'kept');
+    // The groups let go of no port that has just been refused to them.
+    const returning = stuck.filter((port) => this.#machine.state(port) === 'returning');
+    if (unwanted.length + returning.length === 0) return;
+    if (unwanted.length > 0 && fabric.readiness().ready) groups.undrain(unwanted);
+    this.#recoverSoon();
+    for (const port of returning) this.#reopen(port);
+  }
+
+  #recoverSoon(): void {
+    const { clock } = this.#options;
     this.#recovery = clock.schedule(clock.now() + ASK_AGAIN, () => this.#recover());
   }
 
