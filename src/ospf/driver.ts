@@ -249,6 +249,7 @@ export class OspfSpeaker implements Speaker {
     }
     const now = this.#options.clock.now();
     const effects = this.#machine.handle(event, now);
+    this.#memory?.ahead();
     let helloSent = false;
     let neighborsChanged = false;
     for (const effect of effects) {

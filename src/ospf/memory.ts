@@ -2,7 +2,8 @@
  * The speaker's memory on disk: what `machine/resume.ts` needs of an earlier life.
  *
  * A neighbour's LSA is written before it is acknowledged (acknowledgements are delayed by 100 ms, this by a turn of the
- * event loop), so what the neighbour will not send again is known. The page cache outlives the process, and no memory
+ * event loop), so what the neighbour will not send again is known. An LSA of ours that is new is written before it is sent:
+ * a life that took up the adjacency and did not know of it would leave it with the neighbours for an hour. The page cache outlives the process, and no memory
  * outlives a boot, so nothing is synchronised to the disk. A memory that can't be written is thrown away: an old one would
  * be worse than none.
  */
@@ -94,6 +95,8 @@ export class Memory {
   readonly #options: MemoryOptions;
   readonly #identity: Identity;
   readonly #touched = new Set<LsdbEntry>();
+  /** Of ours, in whatever instance: their keys are on the disk. */
+  readonly #written = new WeakSet<LsdbEntry>();
   #open = false;
   #length = 0;
   #began = 0;
@@ -155,6 +158,16 @@ export class Memory {
     this.#rewrite();
   }
 
+  /** To be called before what an event has made is sent. */
+  ahead(): void {
+    if (!this.#open) return;
+    for (const entry of this.#touched) {
+      if (!entry.self || !entry.live || this.#written.has(entry)) continue;
+      this.flush();
+      return;
+    }
+  }
+
   /** To be called after each event: what it changed is written in the next turn. */
   changed(adjacenciesToo: boolean): void {
     if (!this.#open || this.#timer || (this.#touched.size === 0 && !adjacenciesToo)) return;
@@ -178,7 +191,10 @@ export class Memory {
     this.#timer = undefined;
     if (!this.#open) return;
     const records: Uint8Array[] = [];
-    for (const entry of this.#touched) records.push(...recordOf(entry));
+    for (const entry of this.#touched) {
+      records.push(...recordOf(entry));
+      if (entry.self) this.#written.add(entry);
+    }
     this.#touched.clear();
     const adjacencies = this.#adjacencyRecord();
     if (adjacencies) records.push(adjacencies);
@@ -249,7 +265,10 @@ export class Memory {
     const records: Uint8Array[] = [encodeStart(this.#identity, this.#pulse())];
     this.#touched.clear();
     for (const database of [core.external, ...Array.from(core.areas.values(), (area) => area.database)]) {
-      for (const entry of database.entries.values()) records.push(...recordOf(entry));
+      for (const entry of database.entries.values()) {
+        records.push(...recordOf(entry));
+        if (entry.self) this.#written.add(entry);
+      }
     }
     this.#adjacencies = '';
     const adjacencies = this.#adjacencyRecord();

@@ -210,6 +210,34 @@ test('the log is at every moment what a snapshot of the speaker would be', (t) =
   t.deepEqual(flushed().adjacencies, []);
 });
 
+test('an LSA of ours is on the disk before it is sent; what is taken back, or said anew, is not waited for', (t) => {
+  const { world, g, a, b } = twoSwitches();
+  world.until('Full everywhere', () => allFull(g, a, b));
+  const store = memoryInRam();
+  const memory = written(a, world, store);
+  memory.begin();
+  /** As the driver does, up to the sending; then it is killed. */
+  const happens = (event: Parameters<typeof a.machine.handle>[0]): number => {
+    a.machine.handle(event, world.now);
+    const before = store.bytes!.length;
+    memory.ahead();
+    const after = store.bytes!.length;
+    a.machine.complete(world.now);
+    return after - before;
+  };
+  const known = (): number => read(store).lsas.filter((each) => each.lsa.header.type === LsaType.AsExternal).length;
+  const { address: C3 } = host('10.10.10.1');
+  t.true(happens({ kind: 'hosts', delta: { announced: [host('10.10.10.1')], withdrawn: [] } }) > 0);
+  t.is(known(), 1);
+  t.is(happens({ kind: 'hosts', delta: { announced: [host('10.10.10.1', 1)], withdrawn: [] } }), 0);
+  t.is(happens({ kind: 'hosts', delta: { announced: [], withdrawn: [C3] } }), 0);
+  world.run(7_000);
+  memory.flush();
+  t.is(known(), 0);
+  t.true(happens({ kind: 'hosts', delta: { announced: [host('10.10.10.1')], withdrawn: [] } }) > 0);
+  t.is(known(), 1);
+});
+
 test('a log that has grown is written anew, and says the same', (t) => {
   const { world, g, a, b } = twoSwitches();
   const store = memoryInRam();
