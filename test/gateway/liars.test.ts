@@ -3,6 +3,13 @@ import { encodeFact, encodeKey } from '../../src/gateway/codec/index.ts';
 import { type Address, ipv4FromNumber } from '../../src/model/address.ts';
 import { Example, routerIdOf, UPLINK, uplinkOf } from './support/example.ts';
 
+const session = {
+  type: 'neighbour',
+  source: 'bgp',
+  address: uplinkOf('A'),
+  routerId: routerIdOf('A'),
+  up: true,
+} as const;
 const C4 = '10.10.10.2' as Address;
 
 test("R4.9: a ToR that speaks of another's ports is not heard, and counted; told once a minute", (t) => {
@@ -47,7 +54,7 @@ test("a ToR that calls another's uplink address its own does not become that nex
   // The liar first: the session with that address settles it.
   const early = new Example();
   early.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
-  early.map.handle({ type: 'neighbour', address: uplinkOf('A'), routerId: routerIdOf('A'), up: true }, early.moment);
+  early.map.handle(session, early.moment);
   early.begin();
   early.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
   early.host('B', C4, 2);
@@ -58,7 +65,7 @@ test("a ToR that calls another's uplink address its own does not become that nex
   truth.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
   truth.begin();
   truth.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
-  truth.map.handle({ type: 'neighbour', address: uplinkOf('A'), routerId: routerIdOf('A'), up: true }, truth.moment);
+  truth.map.handle(session, truth.moment);
   truth.host('B', C4, 2);
   truth.wait(1);
   t.is(truth.text(C4), 'up ga up A A0 up A2 up | standby gb up B B0 up B2 up');

@@ -271,3 +271,34 @@ test('routers are no hosts: their own /32s stay out, behind whatever port they s
   t.is([...example.map.rows()].length, SERVERS.length);
   t.is(example.map.switchViews().length, 2);
 });
+
+test('a switch with two sessions is heard while one stands: what it says of its ports it says in both', (t) => {
+  const example = new Example().begin();
+  const routerId = routerIdOf('A');
+  const session = (address: string, up: boolean): void =>
+    example.map.handle({ type: 'neighbour', source: 'bgp', address: address as Address, routerId, up }, example.moment);
+  const factsEnd = (): void => {
+    for (const port of [UPLINK, 1, 2, 3, 4]) example.unsay('A', port, 'session lost: Hold Timer Expired');
+  };
+  session(uplinkOf('A'), true);
+  session('2001:db8:a::2', true);
+  factsEnd();
+  session('2001:db8:a::2', false);
+  example.wait(1);
+  t.is(example.text(C4), 'up ga up A A0 up A2 up');
+  factsEnd();
+  session(uplinkOf('A'), false);
+  example.host('A', C4, 2, { up: false });
+  example.wait(1);
+  t.is(example.place(C4, 'A').downlink?.why, 'A is not heard: session lost: Hold Timer Expired');
+  // Both in the same turn, facts of both first.
+  for (const port of [UPLINK, 1, 2, 3, 4]) example.say('A', port);
+  session(uplinkOf('A'), true);
+  session('2001:db8:a::2', true);
+  factsEnd();
+  factsEnd();
+  session('2001:db8:a::2', false);
+  session(uplinkOf('A'), false);
+  example.wait(1);
+  t.is(example.place(C4, 'A').downlink?.why, 'A is not heard: session lost: Hold Timer Expired');
+});

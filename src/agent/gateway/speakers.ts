@@ -126,12 +126,12 @@ export class Speakers {
       const routerId = this.bgp?.sessions().find(({ neighbor }) => neighbor === address)?.remoteId;
       if (routerId) {
         this.#partners.set(address, routerId);
-        this.#options.onHeard({ type: 'neighbour', address, routerId, up: true });
+        this.#options.onHeard({ type: 'neighbour', source: 'bgp', address, routerId, up: true });
       }
     } else if (from === 'Established') {
       const routerId = this.#partners.get(address);
       this.#partners.delete(address);
-      if (routerId) this.#options.onHeard({ type: 'neighbour', address, routerId, up: false });
+      if (routerId) this.#options.onHeard({ type: 'neighbour', source: 'bgp', address, routerId, up: false });
     }
     this.#options.onSession(change);
   }
@@ -139,7 +139,7 @@ export class Speakers {
   #neighborChanged(change: NeighborChange): void {
     const { address, routerId, from, to } = change;
     if ((to === 'Full') !== (from === 'Full')) {
-      this.#options.onHeard({ type: 'neighbour', address, routerId, up: to === 'Full' });
+      this.#options.onHeard({ type: 'neighbour', source: 'ospf', address, routerId, up: to === 'Full' });
     }
     this.#options.onNeighbor(change);
   }

@@ -71,6 +71,11 @@ export class SwitchRecord {
   }
 }
 
+interface Session {
+  readonly source: Source;
+  readonly routerId: Address;
+}
+
 /** What a fact that was taken back says; all else means that the switch itself is lost. */
 const WITHDRAWN = 'withdrawn';
 
@@ -88,8 +93,8 @@ export class Switches {
   readonly #refusals: Refusals;
   readonly #switches = new Map<Address, SwitchRecord>();
   readonly #owners = new Map<Address, PortRecord>();
-  /** Address of a session -> the switch it is with. */
-  readonly #sessions = new Map<Address, Address>();
+  /** By the address that a session is with. */
+  readonly #sessions = new Map<Address, Session>();
   /** Changed since the last look. */
   readonly changedPorts = new Set<PortRecord>();
   readonly changedSwitches = new Set<SwitchRecord>();
@@ -176,8 +181,13 @@ export class Switches {
   #takeBack(source: Source, { routerId, ifindex }: FactKey, reason: string, moment: Moment): void {
     const owner = this.#switches.get(routerId);
     const port = owner?.ports.get(ifindex);
-    if (!owner || !port?.heard.delete(source)) return;
-    if (reason !== WITHDRAWN) owner.lossReason = reason;
+    if (!owner || !port?.heard.has(source)) return;
+    if (reason !== WITHDRAWN) {
+      owner.lossReason = reason;
+      // It said the same in each of its sessions, and one of them goes on.
+      if (this.#sessionsOf(owner, source) > 1) return;
+    }
+    port.heard.delete(source);
     const [left] = port.heard.values();
     if (left) port.fact = left;
     else port.gone = { at: moment.wall, reason };
@@ -216,17 +226,14 @@ export class Switches {
     }
   }
 
-  neighbour(address: Address, routerId: Address, up: boolean, moment: Moment): void {
+  /** A session came, or went. */
+  neighbour(source: Source, address: Address, routerId: Address, up: boolean, moment: Moment): void {
     const before = this.#sessions.get(address);
-    if (before !== undefined && (!up || before !== routerId)) {
-      const owner = this.#switches.get(before);
-      if (owner) this.hold(owner, -1, moment);
-      this.#sessions.delete(address);
-    }
+    if (before && (!up || before.routerId !== routerId)) this.#sessionEnded(address, before, moment);
     if (!up || this.#sessions.has(address)) return;
     const owner = this.take(routerId, moment.wall);
     if (!owner) return;
-    this.#sessions.set(address, routerId);
+    this.#sessions.set(address, { source, routerId });
     this.hold(owner, 1, moment);
     const thief = this.#owners.get(address);
     if (thief && thief.owner !== owner) {
@@ -237,12 +244,32 @@ export class Switches {
     for (const port of owner.uplinks()) if (port.fact.addresses.includes(address)) this.#own(port);
   }
 
+  #sessionEnded(address: Address, { source, routerId }: Session, moment: Moment): void {
+    this.#sessions.delete(address);
+    const owner = this.#switches.get(routerId);
+    if (!owner) return;
+    this.hold(owner, -1, moment);
+    // In OSPF facts are heard by way of others, and go with their LSAs.
+    if (source === 'ospf' || this.#sessionsOf(owner, source) > 0) return;
+    for (const { ifindex } of owner.ports.values()) {
+      this.#takeBack(source, { routerId, ifindex }, owner.lossReason ?? 'session lost', moment);
+    }
+  }
+
+  #sessionsOf({ routerId }: SwitchRecord, source: Source): number {
+    let count = 0;
+    for (const session of this.#sessions.values()) {
+      if (session.routerId === routerId && session.source === source) count++;
+    }
+    return count;
+  }
+
   /** Who answers under an address of an uplink; `port` undefined when only the switch is known. */
   at(address: Address): { readonly owner: SwitchRecord; readonly port: PortRecord | undefined } | undefined {
     const port = this.#owners.get(address);
     if (port) return { owner: port.owner, port };
-    const routerId = this.#sessions.get(address);
-    const owner = routerId === undefined ? undefined : this.#switches.get(routerId);
+    const session = this.#sessions.get(address);
+    const owner = session && this.#switches.get(session.routerId);
     return owner && { owner, port: undefined };
   }
 
@@ -252,7 +279,7 @@ export class Switches {
       const session = this.#sessions.get(address);
       const present = this.#owners.get(address);
       const theirs = present && present.owner !== port.owner && present.owner.state === 'heard' && !present.gone;
-      if (session === undefined ? theirs : session !== port.owner.routerId) this.#stolen(port, address);
+      if (session ? session.routerId !== port.owner.routerId : theirs) this.#stolen(port, address);
       else this.#owners.set(address, port);
     }
   }

@@ -21,7 +21,13 @@ export type MapEvent =
   | { readonly type: 'fact'; readonly source: Source; readonly fact: HeardFact }
   | { readonly type: 'host'; readonly source: Source; readonly route: HeardHostRoute }
   /** A session with this address is one with this switch, or is no more. */
-  | { readonly type: 'neighbour'; readonly address: Address; readonly routerId: Address; readonly up: boolean }
+  | {
+      readonly type: 'neighbour';
+      readonly source: Source;
+      readonly address: Address;
+      readonly routerId: Address;
+      readonly up: boolean;
+    }
   /** The gateway's own way to a host, as its kernel has it; none: it has none. */
   | { readonly type: 'route'; readonly address: Address; readonly nextHops: readonly RouteHop[] }
   /** A port of the gateway. */
