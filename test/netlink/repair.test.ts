@@ -412,3 +412,54 @@ test.serial('R4.5 a device of that name that is not ours is left alone', async (
     }
   });
 });
+
+/** G sends into B's tunnel as an intruder would, by a device of its own. */
+function inject({ g }: Fabric, to: string): void {
+  g.ip('rule add iif lo lookup 77 priority 1');
+  g.ip(`route add ${to}/32 table 77 encap ip id 7 src 192.0.2.5 dst 192.0.2.6 dev evil0`);
+  try {
+    execFileSync('ip', ['netns', 'exec', g.netns, 'ping', '-q', '-c', '3', '-i', '0.02', '-W', '1', to]);
+  } catch {
+    // It is what arrives at the other end that counts.
+  } finally {
+    g.ip('rule del priority 1');
+    g.ip('route flush table 77');
+  }
+}
+
+test.serial(
+  'R4.5 who injects packets reaches hosts behind this switch; with the filter of the docs nobody but the twin does',
+  async (t) => {
+    await inFabric(async (fabric, a, b) => {
+      const { g } = fabric;
+      use(fabric.server, 'eth1');
+      await own(b);
+      g.ip('link add evil0 type vxlan external gpe dstport 4790');
+      g.ip('link set evil0 up');
+      const delivered = (): number => counts(fabric.b, 'B2').tx;
+      const forwarded = (): number => counts(fabric.b, 'B0').tx;
+
+      let before = delivered();
+      inject(fabric, SERVER.v4);
+      t.true(delivered() - before >= 3, 'a host behind the switch');
+      before = forwarded();
+      inject(fabric, '203.0.113.7');
+      t.true(forwarded() - before < 3, 'nothing is sent on into the fabric');
+      t.is(b.path.counters().arrived, 6);
+
+      const docs = readFileSync(new URL('../../docs/shadow.md', import.meta.url), 'utf8');
+      const filter = /```[a-z]*\n(table inet peerless \{[\s\S]*?)```/.exec(docs)![1]!;
+      // The example is for A: the other end is B's there.
+      const rules = filter.replace('192.0.2.6', '192.0.2.2').replace('"A0"', '"B0"');
+      execFileSync('ip', ['netns', 'exec', fabric.b.netns, '/usr/sbin/nft', '-f', '-'], { input: rules });
+      before = delivered();
+      inject(fabric, SERVER.v4);
+      t.true(delivered() - before < 3, 'the filter');
+      t.is(b.path.counters().arrived, 6);
+
+      await own(a);
+      await backUp(a);
+      t.deepEqual(ping(fabric), { v4: 5, v6: 5 }, 'and what A sends passes');
+    });
+  },
+);
