@@ -48,6 +48,7 @@ export class PortFacts {
   readonly #said = new Map<string, Said>();
   readonly #macs = new Map<string, readonly Mac[]>();
   #timer: Timer | undefined;
+  #macsTimer: Timer | undefined;
   #lookAgain: Timer | undefined;
   /** When what is marked happened first. */
   #touchedAt: Instant | undefined;
@@ -84,6 +85,7 @@ export class PortFacts {
   close(): void {
     this.#running = false;
     this.#timer?.cancel();
+    this.#macsTimer?.cancel();
     this.#lookAgain?.cancel();
   }
 
@@ -173,7 +175,10 @@ export class PortFacts {
     const { clock, links, groups, hosts } = this.#options;
     const due = this.#macsReadAt + MACS_EVERY;
     if (now < due) {
-      this.#timer ??= clock.schedule(due, () => this.#project());
+      this.#macsTimer ??= clock.schedule(due, () => {
+        this.#macsTimer = undefined;
+        this.touch();
+      });
       return;
     }
     this.#hostsTouched = false;
