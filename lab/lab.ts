@@ -96,6 +96,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     version: 1,
     name,
     protocol: options.protocol ?? 'ospf',
+    ownGateway: options.gateway ?? 'frr',
     gateway: options.gateway ?? 'frr',
     lsaTimers: options.lsaTimers ?? 'fast',
     ports: options.ports ?? 'routed',
@@ -258,7 +259,11 @@ export async function changeTors(
   state.torProcesses = { A: [], B: [] };
   state.tor = undefined;
   const before = state.variant === undefined ? undefined : caseNamed(state.variant);
-  if ([before, variant].some((each) => each?.multipath || each?.bfd)) await changeGateway(state, variant);
+  const gateway = kind === 'router' ? 'peerless' : state.ownGateway;
+  const otherGateway = gateway !== state.gateway;
+  state.gateway = gateway;
+  if (otherGateway || [before, variant].some((each) => each?.multipath || each?.bfd))
+    await changeGateway(state, variant);
   if (before?.activeActive || variant?.activeActive) await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);

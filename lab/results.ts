@@ -15,6 +15,7 @@ export const TOR_TITLE: Readonly<Record<TorKind, string>> = {
   peerless: 'peerless',
   shadow: '+ shadow',
   repair: '+ shadow, repair',
+  router: '+ G = peerless',
   frr: 'FRR (today)',
 };
 

@@ -82,7 +82,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   return {
     lab: name,
     protocol: state.protocol,
-    gateway: state.gateway,
+    gateway: state.ownGateway,
     containers: state.containers !== undefined,
     ports: state.ports,
     families: state.families,

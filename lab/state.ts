@@ -8,9 +8,11 @@ import type { PortMode } from './topology/build.ts';
 import type { Family, Protocol } from './topology/plan.ts';
 
 export type GatewayKind = 'frr' | 'bird' | 'peerless';
-/** `shadow`, `repair`: ours, and each stands by for the other's servers; with the second there is a tunnel between them too. */
-export type TorKind = 'peerless' | 'shadow' | 'repair' | 'frr';
-export const TOR_KINDS: readonly TorKind[] = ['peerless', 'shadow', 'repair', 'frr'];
+/**
+ * `shadow`, `repair`: ours, and each stands by for the other's servers; with the second there is a tunnel between them
+ * too. `router`: as `repair`, and G is ours as well, whatever the lab's own is.
+ */
+export type TorKind = 'peerless' | 'shadow' | 'repair' | 'router' | 'frr';
 
 /** Our agent, with whatever settings. */
 export const isOurs = (kind: TorKind): boolean => kind !== 'frr';
@@ -25,7 +27,10 @@ export interface LabState {
   readonly version: 1;
   readonly name: string;
   readonly protocol: Protocol;
-  readonly gateway: GatewayKind;
+  /** What the lab was asked for. */
+  readonly ownGateway: GatewayKind;
+  /** What routes on G at the moment. */
+  gateway: GatewayKind;
   readonly lsaTimers: LsaTimers;
   readonly ports: PortMode;
   readonly families: readonly Family[];

@@ -121,13 +121,16 @@ const TIMELINES = 6;
 
 function timelines(rows: readonly Row[]): string[] {
   const lines = rows.flatMap((row) => [
-    ...row.failovers.slice(0, TIMELINES).map((failover) => `  ${titleOf(row)}: ${timeline(failover)}`),
-    ...(row.failovers.length > TIMELINES ? [`  ${titleOf(row)}: and ${row.failovers.length - TIMELINES} more`] : []),
+    ...row.failovers.slice(0, TIMELINES).map((failover) => `  ${nameOf(row)}: ${timeline(failover)}`),
+    ...(row.failovers.length > TIMELINES ? [`  ${nameOf(row)}: and ${row.failovers.length - TIMELINES} more`] : []),
   ]);
   return lines.length > 0
     ? ['', "the agents' own timelines (us after the event, run of median outage):", ...lines]
     : [];
 }
+
+const nameOf = (row: Row): string =>
+  row.tor === 'peerless' ? titleOf(row) : `${titleOf(row)} (${TOR_TITLE[row.tor]})`;
 
 const timeline = ({ agent, cause, steps }: AgentFailover): string =>
   `${agent}: ${cause}: ${steps.map(({ name, us }) => `${name} ${Math.round(us)}`).join(', ')}`;

@@ -29,7 +29,7 @@ export interface AgentConfiguration {
   readonly [section: string]: unknown;
 }
 
-/** @param kind `shadow` and `repair` have the settings of that name */
+/** @param kind all but `peerless` stand by for each other */
 function agentConfiguration(settings: TorSettings, kind: TorKind): AgentConfiguration {
   const { tor, directory, protocol, families } = settings;
   const { routerId, asn, uplink, peer, peer6 } = TORS[tor];
@@ -65,7 +65,7 @@ function agentConfiguration(settings: TorSettings, kind: TorKind): AgentConfigur
         }),
     ...(kind === 'peerless'
       ? {}
-      : { shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: kind === 'repair' } }),
+      : { shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: kind !== 'shadow' } }),
     control: { socket: socketOf(directory), metrics: null },
     stateDirectory: join(directory, 'state'),
   };

@@ -19,7 +19,7 @@ has nothing to do with a fault lost something, or a phase failed.`;
     },
     {
       description: 'And with switches that stand by for each other:',
-      command: '<%= config.bin %> <%= command.id %> --compare frr,shadow,repair',
+      command: '<%= config.bin %> <%= command.id %> --compare frr,shadow,repair,router',
     },
   ];
   static override flags = {
@@ -34,11 +34,11 @@ has nothing to do with a fault lost something, or a phase failed.`;
     }),
     compare: Flags.string({
       description:
-        "also with other switches: today's practice (frr), ours with shadow routes (shadow), and with the repair path too (repair)",
+        "also with other switches: today's practice (frr), ours with shadow routes (shadow), with the repair path too (repair), and then with ours as G (router)",
       helpValue: 'KINDS',
       delimiter: ',',
       multiple: true,
-      options: ['frr', 'shadow', 'repair'],
+      options: ['frr', 'shadow', 'repair', 'router'],
     }),
     capture: Flags.string({ description: "put packet captures of G's ports here", helpValue: 'FOLDER' }),
     trace: Flags.string({ description: 'put every observation of each phase here, as JSON', helpValue: 'FOLDER' }),
