@@ -62,6 +62,8 @@ export class Box {
   readonly ports = new Map<string, BoxPort>();
   readonly routes = new Map<string, Route>();
   readonly neighbours = new Map<string, Neighbour>();
+  /** For whom packets that come from G wait. */
+  readonly shadows = new Set<string>();
   /** Of its one bridge: MAC to ifindex of the port. */
   readonly fdb = new Map<Mac, number>();
   /** The agent's side, while one lives. */

@@ -17,6 +17,7 @@ import {
   RTM,
   requests,
 } from 'rtnetlink-ts';
+import type { ShadowKernel } from '../../src/agent/tor/standing-by.ts';
 import type { Room, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
 import { type Address, type Mac, parseAddress, parseMac } from '../../src/model/address.ts';
@@ -184,11 +185,36 @@ export class KernelFace implements SwitchKernel {
     };
   }
 
+  /** The table is the box's: what a life leaves there is found by the next one. */
+  shadowTable(): ShadowKernel {
+    const { box, clock } = this.#options;
+    const { shadows } = box;
+    const act = (work: () => void): void => {
+      if (!clock.dead) work();
+    };
+    return {
+      start: async () => act(() => shadows.clear()),
+      configure: () => {},
+      apply: (gone, come) =>
+        act(() => {
+          for (const address of gone) shadows.delete(address);
+          for (const address of come) shadows.add(address);
+        }),
+      shed: () => {},
+      has: (address) => shadows.has(address),
+      counters: () => ({}),
+      leave: async () => act(() => shadows.clear()),
+      close: () => {},
+    };
+  }
+
   /** G sends packets for these addresses here: those that wait at the door are seen to arrive. */
   traffic(addresses: Iterable<string>): void {
     if (!this.#door || !this.#arrived || this.#options.clock.dead) return;
-    const routes = this.#options.box.hostRoutes(this.#own);
-    for (const address of addresses) if (routes.get(address) === DOOR) this.#arrived(address as Address);
+    const { box } = this.#options;
+    const routes = box.hostRoutes(this.#own);
+    for (const address of addresses)
+      if (routes.get(address) === DOOR || box.shadows.has(address)) this.#arrived(address as Address);
   }
 
   counters(): Readonly<Record<string, number>> {

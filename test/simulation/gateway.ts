@@ -1,4 +1,5 @@
 /** G as the switches and the invariants see it: BGP, OSPF or both, and one forwarding table out of what they say. */
+import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { BgpGateway } from './bgp-gateway.ts';
 import type { Fate } from './calls.ts';
@@ -104,7 +105,8 @@ export class Gateway {
     const hosts = new Map<Prefix, number>();
     for (const { name } of this.bgp ? this.#linksOf(side) : []) {
       for (const [prefix, path] of this.bgp!.received.get(name)!)
-        if (!fresh || !path.stale) hosts.set(prefix, Math.max(hosts.get(prefix) ?? 0, 2 - path.origin));
+        if ((!fresh || !path.stale) && !isShadow(path))
+          hosts.set(prefix, Math.max(hosts.get(prefix) ?? 0, 2 - path.origin));
     }
     return hosts;
   }
@@ -116,6 +118,17 @@ export class Gateway {
     for (const [prefix, level] of adjacent ? this.ospf!.hosts(side) : [])
       hosts.set(prefix, Math.max(hosts.get(prefix) ?? 0, level));
     return hosts;
+  }
+
+  /** Hosts that it only stands by for, as G was told. */
+  shadows(side: Side): Set<Prefix> {
+    const shadows = new Set<Prefix>();
+    const links = this.#linksOf(side);
+    for (const { name } of this.bgp ? links : [])
+      for (const [prefix, path] of this.bgp!.received.get(name)!) if (isShadow(path)) shadows.add(prefix);
+    if (this.ospf && links.some((link) => this.ospf!.isFull(link)))
+      for (const prefix of this.ospf.hosts(side, true).keys()) shadows.add(prefix);
+    return shadows;
   }
 
   /** To which switches G's table leads; BGP's routes go before OSPF's. */
@@ -132,6 +145,10 @@ export class Gateway {
     );
   }
 }
+
+const SHADOW = 20559;
+const isShadow = ({ attributes }: { readonly attributes: PathAttributes }): boolean =>
+  attributes.largeCommunities?.some(([, kind]) => kind === SHADOW) === true;
 
 const short = (prefix: string): string =>
   prefix

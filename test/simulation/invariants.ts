@@ -13,6 +13,8 @@ export const SLACK = 2_500;
 const WIRE = 500;
 /** OSPF resends what was lost, or came within MinLSArrival, after 5 s at the latest, and then perhaps once more. */
 const FLOODING = 11_000;
+/** shadow.hold, and what one sees of it from outside: it is looked for at times, and in portions. */
+const HOLD = 3_000;
 /** G keeps the hosts of a dead agent for 5 s, and of one that came back until its table is whole, 3 s later. */
 const RESTART = 9_000;
 
@@ -25,6 +27,11 @@ export class Monitor {
   readonly #wrong = new Map<string, number>();
   /** The kernel lacks routes of hosts that are announced, since. */
   readonly #missing: Record<Side, number | undefined> = { A: undefined, B: undefined };
+  /** When G last knew a host as one of that switch. */
+  readonly #real: Record<Side, Map<Prefix, number>> = { A: new Map(), B: new Map() };
+  /** `A 10.10.10.1/32`: G prefers the shadow of a host that it knows as a real one, since. */
+  readonly #preferred = new Map<string, number>();
+  readonly shadows = { begun: 0, served: 0 };
   /** `A0 10.10.10.1/32`: G knows other than the switch announces, since. */
   readonly #differs = new Map<string, number>();
 
@@ -42,6 +49,7 @@ export class Monitor {
         this.#hostsOf(side);
         this.#toldBy(side);
       }
+      for (const side of this.#world.scene.shadow ? SIDES : []) this.#shadowsOf(side);
       this.#world.clock.after(this.pace, look);
     };
     const count = (): void => {
@@ -105,7 +113,9 @@ export class Monitor {
     }
     const now = world.clock.now();
     const routes = box.hostRoutes(agent.loaded.config.kernel.protocol);
-    const missing = announced.filter(({ address, interface: name }) => routes.get(address) !== name);
+    const missing = announced.filter(({ address, interface: name, shadow }) =>
+      shadow ? !box.shadows.has(address) : routes.get(address) !== name,
+    );
     // A kernel that has no memory is asked once a second; one that keeps refusing is not our fault.
     const excused = missing.length === 0 || fate.refuses;
     this.#missing[side] = excused ? undefined : (this.#missing[side] ?? now);
@@ -121,8 +131,11 @@ export class Monitor {
     const { gateway } = world;
     const { life, fate } = world.tors[side];
     const agent = life && !life.stopping ? life.agent : undefined;
-    const wanted = new Set((agent?.hosts.announced() ?? []).map(({ address }) => hostPrefix(address)));
-    const wanted4 = new Set([...wanted].filter((prefix) => !prefix.includes(':')));
+    const announced = agent?.hosts.announced() ?? [];
+    const prefixes = (routes: typeof announced) => new Set(routes.map(({ address }) => hostPrefix(address)));
+    // Where both are spoken, shadows go by OSPF alone.
+    const wanted = prefixes(world.scene.protocol === 'both' ? announced.filter(({ shadow }) => !shadow) : announced);
+    const wanted4 = new Set([...prefixes(announced)].filter((prefix) => !prefix.includes(':')));
     for (const link of world.linksOf(side)) {
       // A box that makes its ports anew, and whose Redis hangs meanwhile, may have a session on a port that it does not see.
       const sound = agent !== undefined && life!.kernel.port(link.name)?.carrier === true && world.passes(link);
@@ -133,7 +146,7 @@ export class Monitor {
       }
       if (gateway.ospf) {
         const open = sound && gateway.ospf.isFull(link) && fate.isFine;
-        const told = new Set(gateway.ospf.hosts(side).keys());
+        const told = new Set([...gateway.ospf.hosts(side).keys(), ...gateway.ospf.hosts(side, true).keys()]);
         this.#compare(`OSPF ${link.name}`, open, wanted4, told, FLOODING);
         for (const prefix of told) this.#announced(side, prefix);
       }
@@ -156,6 +169,44 @@ export class Monitor {
       if (now - since > bound)
         world.violation(`G ${told.has(prefix) ? 'has' : 'has not got'} ${prefix} from ${where}, unlike the agent`);
     }
+  }
+
+  /**
+   * A switch stands by only for what the other has, or had until lately: so there are never two shadows and nothing real for
+   * long. And whoever really has a host is preferred.
+   */
+  #shadowsOf(side: Side): void {
+    const world = this.#world;
+    const { gateway, clock, scene } = world;
+    const now = clock.now();
+    const other = side === 'A' ? 'B' : 'A';
+    for (const prefix of gateway.believed(side).keys()) this.#real[side].set(prefix, now);
+    const shadows = gateway.shadows(side);
+    const fabric = scene.protocol === 'bgp' ? 0 : RESTART + FLOODING;
+    const real = gateway.believed(other);
+    for (const prefix of shadows) {
+      const since = now - (this.#real[other].get(prefix) ?? 0);
+      if (since > HOLD + RESTART + fabric + SLACK)
+        world.violation(`${side} stands by for ${prefix}, which ${other} has not announced for ${since.toFixed(0)} ms`);
+    }
+    for (const prefix of real.keys()) {
+      const key = `${side} ${prefix}`;
+      const preferred =
+        shadows.has(prefix) && !gateway.believed(side).has(prefix) && gateway.leadsTo(prefix).includes(side);
+      if (!preferred) this.#preferred.delete(key);
+      else if (!this.#preferred.has(key)) this.#preferred.set(key, now);
+      if (now - (this.#preferred.get(key) ?? now) > WIRE + fabric)
+        world.violation(`G prefers the shadow of ${prefix} at ${side} to ${other}, which has it`);
+    }
+    for (const key of this.#preferred.keys())
+      if (key.startsWith(side) && !real.has(key.slice(2) as Prefix)) this.#preferred.delete(key);
+  }
+
+  /** To be called when a life ends. */
+  countShadows(side: Side): void {
+    const counters = this.#world.tors[side].life?.agent?.hosts.counters();
+    this.shadows.begun += counters?.shadowsBegun ?? 0;
+    this.shadows.served += counters?.shadowsServed ?? 0;
   }
 
   #bounds(side: Side): void {

@@ -3,9 +3,11 @@ import { decodePacket, encodePacket, LSInfinity, LsaType, packUpdates, RouterLin
 import { type Address, ipv4FromNumber, ipv4ToNumber, type Prefix, parsePrefix } from '../../src/model/address.ts';
 import type { Timer } from '../../src/model/clock.ts';
 import type { LearnedRoute } from '../../src/model/hosts.ts';
+import { decodeRouteTag } from '../../src/ospf/codec/route-tag.ts';
 import type { Effect, OspfEvent } from '../../src/ospf/machine/core.ts';
 import { currentAge } from '../../src/ospf/machine/lsdb.ts';
 import { OspfMachine } from '../../src/ospf/machine/machine.ts';
+import { MaxLinkMetric } from '../../src/ospf/machine/metrics.ts';
 import type { Received } from '../../src/ospf/socket.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Random } from './random.ts';
@@ -97,14 +99,14 @@ export class OspfGateway {
     return [...neighbors].some(({ state }) => state === 'Full');
   }
 
-  /** The hosts that a switch announces, as they stand in our database, with the level of its claim. */
-  hosts(side: Side): Map<Prefix, number> {
+  /** The hosts that a switch announces, as they stand in our database, with the level of its claim; or its shadows. */
+  hosts(side: Side, shadows = false): Map<Prefix, number> {
     const hosts = new Map<Prefix, number>();
     if (!this.#machine) return hosts;
     const { core } = this.#machine;
     const router = ipv4ToNumber(ROUTER_ID[side] as Address);
-    const put = (id: U32, metric: number): void => {
-      if (metric < LSInfinity) hosts.set(`${ipv4FromNumber(id)}/32` as Prefix, METRIC - metric);
+    const put = (id: U32, metric: number, shadow: boolean): void => {
+      if (metric < LSInfinity && shadow === shadows) hosts.set(`${ipv4FromNumber(id)}/32` as Prefix, METRIC - metric);
     };
     for (const { entries } of [core.external, ...[...core.areas.values()].map(({ database }) => database)]) {
       for (const entry of entries.values()) {
@@ -112,9 +114,10 @@ export class OspfGateway {
         if (header.advertisingRouter !== router || currentAge(entry, this.#options.clock.now()) >= MaxAge) continue;
         if (body.kind === 'router') {
           for (const { type, linkId, linkData, metric } of body.links)
-            if (type === RouterLinkType.Stub && linkData === HOST_MASK) put(linkId, metric);
+            if (type === RouterLinkType.Stub && linkData === HOST_MASK) put(linkId, metric, metric === MaxLinkMetric);
         } else if (header.type === LsaType.AsExternal || header.type === LsaType.Nssa) {
-          if (body.kind === 'external' && body.mask === HOST_MASK) put(header.linkStateId, body.metric);
+          if (body.kind === 'external' && body.mask === HOST_MASK)
+            put(header.linkStateId, body.metric, decodeRouteTag(body.tag)?.shadow === true);
         }
       }
     }

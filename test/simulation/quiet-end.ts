@@ -38,7 +38,16 @@ function announcementsOf(world: World, side: Side): void {
   const { box, life } = world.tors[side];
   const agent = life!.agent!;
   const { protocol } = agent.loaded.config.kernel;
-  const announced = new Map(agent.hosts.announced().map((route) => [route.address as string, route]));
+  const routesOf = (shadows: boolean) => agent.hosts.announced().filter(({ shadow = false }) => shadow === shadows);
+  const announced = new Map(routesOf(false).map((route) => [route.address as string, route]));
+  const other = side === 'A' ? 'B' : 'A';
+  for (const { address } of routesOf(true)) {
+    if (!world.places(address).has(other)) world.violation(`${side} stands by for ${address}, which ${other} has not`);
+    if (!world.tors[side].box.shadows.has(address)) world.violation(`packets for ${address} do not wait at ${side}`);
+  }
+  for (const address of world.tors[side].box.shadows)
+    if (!routesOf(true).some((route) => route.address === address))
+      world.violation(`packets for ${address} wait at ${side} for ever`);
   const routes = box.hostRoutes(protocol);
   const believed = world.gateway.believed(side);
   for (const [prefix, level] of believed) {

@@ -23,6 +23,8 @@ export interface Scene {
   /** G tells a switch its own routes, as a router does with peers that share an update group. */
   readonly echoes: boolean;
   readonly asnOfB: number;
+  /** Each switch stands by for the hosts of the other. No seed draws it. */
+  readonly shadow?: boolean;
   readonly ospf: {
     readonly as: 'external' | 'nssa' | 'stub-link';
     readonly metricType: 1 | 2;
@@ -200,7 +202,7 @@ export const ROUTER_ID: Record<Side | 'G', string> = { A: '10.255.0.1', B: '10.2
 export function configText(side: Side, scene: Scene, settings: Settings): string {
   const port = (slot: number): string => `${side}${slot}`;
   const links = linksOf(scene).filter((link) => link.side === side);
-  const { protocol, six, ospf, asnOfB } = scene;
+  const { protocol, six, ospf, asnOfB, shadow } = scene;
   return JSON.stringify({
     role: 'tor',
     routerId: ROUTER_ID[side],
@@ -254,6 +256,7 @@ export function configText(side: Side, scene: Scene, settings: Settings): string
             })),
           },
         }),
+    ...(shadow ? { shadow: { enabled: true, twin: ROUTER_ID[side === 'A' ? 'B' : 'A'], repair: false } } : {}),
     control: { metrics: null },
   });
 }

@@ -24,6 +24,8 @@ export function sonicKernel(
     hostRoutes: (options) => face.hostRoutes(options),
     learnedRoutes: (options) => face.learnedRoutes(options),
     waitingRoom: (onArrival) => face.waitingRoom(onArrival),
+    shadowTable: () => face.shadowTable(),
+    repairPath: () => face.repairPath(),
     counters: () => ({}),
     close: () => {
       ports.close();

@@ -3,6 +3,7 @@ import type { Coverage } from './calls.ts';
 import { Faults } from './faults.ts';
 import { Monitor } from './invariants.ts';
 import { quietEnd } from './quiet-end.ts';
+import type { Scene } from './scene.ts';
 import { SIDES } from './server.ts';
 import { World } from './world.ts';
 
@@ -18,10 +19,13 @@ export interface Outcome {
   readonly digest: string;
   readonly happenings: number;
   readonly coverage: Coverage;
+  /** How often a switch began to stand by for a host, and how often that host came. */
+  readonly shadows: { readonly begun: number; readonly served: number };
 }
 
-export async function play(seed: number): Promise<Outcome> {
-  const world = new World(seed);
+/** `scene`: instead of what the seed would draw. */
+export async function play(seed: number, scene: Partial<Scene> = {}): Promise<Outcome> {
+  const world = new World(seed, { scene });
   world.story(JSON.stringify(world.scene));
   world.story(JSON.stringify(world.base));
   const monitor = new Monitor(world);
@@ -40,6 +44,7 @@ export async function play(seed: number): Promise<Outcome> {
     await world.run(PEACE);
   }
   if (world.violations.length === 0) quietEnd(world);
+  for (const side of SIDES) monitor.countShadows(side);
   const outcome = {
     seed,
     violations: world.violations,
@@ -47,6 +52,7 @@ export async function play(seed: number): Promise<Outcome> {
     digest: world.digest(),
     happenings: world.happenings,
     coverage: world.coverage,
+    shadows: monitor.shadows,
   };
   for (const side of SIDES) world.agents.crash(side);
   return outcome;

@@ -16,6 +16,7 @@ import { Resets } from './fabric/resets.ts';
 import { type Outside, type Protocol, type Readiness, type Speakers, waysOf } from './fabric/types.ts';
 import { Uplinks } from './fabric/uplinks.ts';
 import { Upstream } from './fabric/upstream.ts';
+import { withoutShadows } from './without-shadows.ts';
 
 type Settings<T> = Omit<
   T,
@@ -108,9 +109,16 @@ export class Fabric implements Speakers {
     this.#upstream = new Upstream(judged);
   }
 
-  /** BGP first: it has done with a delta when its bytes are written, OSPF has books to keep then. Who reads a table of ours comes last. */
+  /**
+   * BGP first: it has done with a delta when its bytes are written, OSPF has books to keep then. Who reads a table of ours
+   * comes last.
+   *
+   * Where both are spoken, shadows go by OSPF alone: a gateway prefers what it has by BGP, so a shadow there would win
+   * over a host that it has by OSPF from a switch whose BGP session is down.
+   */
   announcers(): Announcer[] {
-    return [this.bgp, this.ospf, this.#options.outside?.announcer].filter((speaker) => speaker !== undefined);
+    const bgp = this.bgp && this.ospf ? withoutShadows(this.bgp) : this.bgp;
+    return [bgp, this.ospf, this.#options.outside?.announcer].filter((speaker) => speaker !== undefined);
   }
 
   /** `restarted`: the kernel still had host routes of an earlier life. */

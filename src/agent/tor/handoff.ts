@@ -7,7 +7,7 @@ import type { TorConfig } from '../../config/index.ts';
 import type { HostRoutes } from '../../hostroutes/index.ts';
 import { type Address, type Family, prefixContains } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
-import type { Announcer, ForeignClaim, HostRoute } from '../../model/hosts.ts';
+import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { PortChange } from '../../model/ports.ts';
 import type { Belonging, HandoffTable, RouteWatch } from '../../netlink/index.ts';
@@ -15,6 +15,7 @@ import type { Outside } from './fabric/types.ts';
 import { KernelHosts } from './kernel-hosts.ts';
 import { OutsideRoutes } from './outside-routes.ts';
 import type { SwitchKernel } from './surroundings.ts';
+import { withoutShadows } from './without-shadows.ts';
 
 export interface HandoffOptions {
   readonly config: () => TorConfig;
@@ -75,6 +76,7 @@ export class Handoff {
   outside(): Outside | undefined {
     if (!this.#table) return undefined;
     return {
+      // A daemon that reads a table can't be told that some of what is there is worse than the rest.
       announcer: withoutShadows(this.#table),
       readiness: () => this.#routes?.readiness() ?? { ready: false, reason: 'handoff: not started yet' },
       defaultRoute: (port) => this.#routes?.defaultRoute(port) === true,
@@ -151,19 +153,6 @@ export class Handoff {
     this.#watch ??= kernel.watchRoutes();
     return this.#watch;
   }
-}
-
-/** A daemon that reads a table can't be told that some of what is there is worse than the rest. */
-function withoutShadows(table: HandoffTable): Announcer {
-  return {
-    name: table.name,
-    apply: (delta) => {
-      if (!delta.announced.some(({ shadow }) => shadow)) return table.apply(delta);
-      const shadows = delta.announced.filter(({ shadow }) => shadow).map(({ address }) => address);
-      const announced = delta.announced.filter(({ shadow }) => !shadow);
-      return table.apply({ withdrawn: [...delta.withdrawn, ...shadows], announced });
-    },
-  };
 }
 
 /** The tables in which routes with our protocol numbers are ours to keep, or another's that we read. */

@@ -182,6 +182,7 @@ export class TorSwitch {
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       nextHops.configure(config.portLink);
       this.#parts.standingBy?.configure(uplinksOf(config));
+      if (config.shadow.enabled && !diff.hostPolicy) this.#way.configureHosts();
       this.#way.showEndpoint();
       this.groups.configure(config.portLink, judge);
       this.management.reloaded();
@@ -285,7 +286,13 @@ export class TorSwitch {
   }
 
   #standingByWarnings(): string[] {
-    if (!this.#loaded.config.shadow.enabled || this.#parts.standingBy) return [];
+    const { config } = this.#loaded;
+    if (!config.shadow.enabled) return [];
+    if (this.#parts.standingBy && uplinksOf(config).length === 0)
+      return [
+        'shadow.enabled, but no group of portLink names an uplink: hosts of the other switch are not stood by for',
+      ];
+    if (this.#parts.standingBy) return [];
     return [
       'shadow.enabled, but there is no place here for packets to wait: hosts of the other switch are not stood by for',
     ];

@@ -4,7 +4,7 @@ import type { PartlyTor } from './partly.ts';
 const LAST_PROTOCOL = 251;
 
 export function checkShadow(settings: PartlyTor): Finding[] {
-  const { shadow, routerId, kernel, hostRoutes, portLink } = settings;
+  const { shadow, routerId, kernel, hostRoutes } = settings;
   if (!shadow) return [];
   const findings: Finding[] = [];
   if (shadow.twin !== undefined && shadow.twin === routerId) {
@@ -38,13 +38,6 @@ export function checkShadow(settings: PartlyTor): Finding[] {
       path: ['kernel', 'protocol'],
       message: `shadows and repair take the four numbers after it, and there is none above 255`,
       remedy: `Choose ${LAST_PROTOCOL} or less.`,
-    });
-  }
-  if (shadow.enabled && portLink && !portLink.some((group) => (group?.uplinks.length ?? 1) > 0)) {
-    findings.push({
-      path: ['shadow', 'enabled'],
-      message: 'no group of portLink names an uplink',
-      remedy: 'Name the uplinks in a group: what comes in by them for such hosts is made to wait, nothing else.',
     });
   }
   return findings;

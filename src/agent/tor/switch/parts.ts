@@ -26,7 +26,7 @@ import { Projection } from '../projection.ts';
 import { Reopening } from '../reopening.ts';
 import { type openRepair, Repair } from '../repair/index.ts';
 import { Sight } from '../sight.ts';
-import { StandingBy } from '../standing-by.ts';
+import { StandingBy, uplinksOf } from '../standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
 import { Waiting } from '../waiting.ts';
 
@@ -315,7 +315,7 @@ function standBy({ config, clock, kernel, room }: PartsOptions, repair: Repair):
 }
 
 export function hostPolicy(
-  { hostRoutes, shadow }: TorConfig,
+  { hostRoutes, shadow, portLink }: TorConfig,
   kernel: SwitchKernel,
   room: Room | undefined,
   standingBy: StandingBy | undefined,
@@ -325,7 +325,9 @@ export function hostPolicy(
   const door = room?.door;
   if (door === undefined) return { ...policy, ownAddresses };
   const { hold, twin } = shadow;
-  const standing = standingBy && { shadow: { hold, door, ...(twin === undefined ? {} : { twin }) } };
+  // Without an uplink nothing would wait.
+  const standing = standingBy &&
+    uplinksOf({ portLink }).length > 0 && { shadow: { hold, door, ...(twin === undefined ? {} : { twin }) } };
   return { ...policy, ownAddresses, returning: { ...returning, door }, ...standing };
 }
 
