@@ -47,7 +47,9 @@ function routes(): Diagnosis[] {
 
 function heardOf({ ospf, bgp }: GatewayConfig): Diagnosis[] {
   if (ospf || bgp) return [];
-  return [wrong('no protocol is configured: nothing can be heard', 'Add a section bgp: or ospf: (docs/gateway.md).')];
+  return [
+    wrong('no protocol is configured: nothing can be heard', 'Add a section bgp: or ospf:, see docs/gateway.md.'),
+  ];
 }
 
 /** FRR or BIRD at the other end of a pair inside this box. */

@@ -61,13 +61,13 @@ word after it is up.
     }
     const client = this.client(flags);
     if (!flags.watch) {
-      const { answer, text } = await look(client, flags, address);
+      const { answer, text } = await look(client, flags, address).catch(onNoMap);
       this.log(text);
       return answer;
     }
     process.once('SIGINT', () => process.exit(0));
     for (;;) {
-      const { answer, text } = await look(client, flags, address);
+      const { answer, text } = await look(client, flags, address).catch(onNoMap);
       const clear = process.stdout.isTTY ? '\u001b[H\u001b[2J' : '';
       process.stdout.write(this.jsonEnabled() ? `${JSON.stringify(answer)}\n` : `${clear}${text}\n`);
       await pause(flags.interval * 1000);
@@ -94,6 +94,12 @@ async function look(
   if (rows.length === 0 && address !== undefined) throw unknown(address);
   const text = rows.length === 0 ? 'No switch has announced anything.' : table(mapColumns(rows), mapLines(rows), width);
   return { answer: rows, text };
+}
+
+/** A switch answers the path with 404. */
+function onNoMap(error: unknown): never {
+  if (!(error instanceof CommandFailure) || !error.message.startsWith('no such path')) throw error;
+  throw new CommandFailure(EXIT.no, 'this agent keeps no map', 'Ask the one with role: gateway; --socket names it.');
 }
 
 const unknown = (address: string): CommandFailure =>
