@@ -135,6 +135,23 @@ test('R4.9 two changes within MinLSArrival: the newest is said when the second i
   t.deepEqual(sequences(a), [2]);
 });
 
+test('R4.9 a gateway that was slow to read takes the second word for too early: it is said again soon', (t) => {
+  const { world, wireA, g, a, b } = twoSwitches({ retransmit: 60_000 });
+  say(a, fact('A2', 'one'));
+  world.until('Full everywhere', () => allFull(g, a, b));
+  world.run(5000);
+  wireA.delay = 80;
+  say(a, fact('A2', 'two'));
+  world.run(90);
+  wireA.delay = 1;
+  say(a, fact('A2', 'three'));
+  world.run(930);
+  t.is(heard(b).at(-1), '10.255.0.1 A2=two');
+  t.true((g.machine.core.counters.get('drop.min-ls-arrival') ?? 0) > 0);
+  world.run(600);
+  t.is(heard(b).at(-1), '10.255.0.1 A2=three');
+});
+
 test('R4.7 R4.9 facts of a dead switch are facts no more, whatever the database still holds', (t) => {
   const { world, g, a, b } = twoSwitches();
   say(a, fact('A2', 'up'));

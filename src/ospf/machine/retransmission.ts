@@ -28,8 +28,10 @@ import {
 import { isSet } from './deadlines.ts';
 import { currentAge, removeIfDone } from './lsdb.ts';
 
-/** Past the second, for the jitter between the two arrivals; and once more, for a neighbour that was slow to read. */
-const Margins = [5, 100] as const;
+/** Past the second, for the jitter between the two arrivals; and again, for a neighbour that was slow to read. */
+const Margins = [5, 100, 500] as const;
+/** An instance that follows the last one within so much may still have come too early for a neighbour that was slow. */
+const Doubtful = MinLSArrivalMs + 100;
 /** Retransmissions that fall due this close together share their packets. */
 const Slack = 2;
 
@@ -42,7 +44,7 @@ export function track(core: Core, neighbor: Neighbor, entry: LsdbEntry, now: Ins
   if (!offered) neighbor.offered.set(entry, { acceptedAt: now, sentAt: now });
   else {
     believed = now - offered.acceptedAt >= MinLSArrivalMs;
-    if (now - offered.sentAt < MinLSArrivalMs) {
+    if (now - offered.sentAt < Doubtful) {
       again = earlyResends(offered, now).filter((at) => at < due);
       due = again.shift() ?? due;
     }
