@@ -4,6 +4,8 @@ import type { Prefix } from '../model/address.ts';
 /** For one prefix; the eldest gives way. */
 const MAXIMUM_WAITERS = 16;
 
+const CLOSED = (): Error => new Error('the installer was closed');
+
 interface Waiter {
   readonly resolve: () => void;
   readonly reject: (reason: Error) => void;
@@ -11,9 +13,11 @@ interface Waiter {
 
 export class Arrivals {
   readonly #waiters = new Map<Prefix, Waiter[]>();
+  #closed = false;
 
   /** Resolves with `arrived`, rejects with `gone`. */
   wait(prefix: Prefix): Promise<void> {
+    if (this.#closed) return Promise.reject(CLOSED());
     return new Promise((resolve, reject) => {
       const waiters = this.#waiters.get(prefix) ?? [];
       this.#waiters.set(prefix, waiters);
@@ -31,7 +35,8 @@ export class Arrivals {
   }
 
   close(): void {
-    for (const prefix of [...this.#waiters.keys()]) this.gone(prefix, new Error('the installer was closed'));
+    this.#closed = true;
+    for (const prefix of [...this.#waiters.keys()]) this.gone(prefix, CLOSED());
   }
 
   #take(prefix: Prefix): readonly Waiter[] {

@@ -17,12 +17,23 @@
  * `reconcile`; they are read again when notifications were lost, since a port that flapped took its routes in silence.
  */
 import type { Rtnetlink } from 'rtnetlink-ts';
-import { type Address, familyOf, type Prefix } from '../model/address.ts';
+import type { Address, Prefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
-import type { LearnedRoute, NextHop } from '../model/hosts.ts';
+import type { LearnedRoute } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
 import { Arrivals } from './arrivals.ts';
-import { count, type Entry, isAsWanted, isThere, newEntry, type Place, type Want, write } from './backed/entry.ts';
+import {
+  count,
+  type Entry,
+  isAsWanted,
+  isThere,
+  newEntry,
+  type Place,
+  trim,
+  type Want,
+  write,
+} from './backed/entry.ts';
+import { Failures } from './backed/failures.ts';
 import { type Group, type Hop, NextHopObjects } from './backed/next-hop-objects.ts';
 import { Orders } from './backed/orders.ts';
 import { type Picture, readPicture } from './backed/picture.ts';
@@ -53,10 +64,6 @@ const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 30_000;
 const WRITTEN_PER_TURN = 1000;
 const READINGS = 5;
-/** By then the speaker has drawn its conclusions from what made us switch over, and its word counts alone again. */
-const CONCLUDED = 3000;
-/** What Linux makes of IPv6 metric 0. */
-const IPV6_DEFAULT_METRIC = 1024;
 
 export class BackedRouteInstaller {
   readonly #rtnetlink: ObjectSocket;
@@ -70,7 +77,7 @@ export class BackedRouteInstaller {
   readonly #counters: Counters = { dropped: 0, switchOvers: 0, switched: 0, compatMode: 0 };
   readonly #unsubscribe: () => void;
   readonly #restoring: Restoring;
-  readonly #failures = new Set<{ readonly keys: readonly string[]; readonly timer: Timer }>();
+  readonly #failures: Failures;
   /** The first picture of the kernel; nothing is written before. */
   readonly #first = Promise.withResolvers<void>();
   #known = false;
@@ -87,6 +94,10 @@ export class BackedRouteInstaller {
     this.#options = options;
     this.#place = { protocol: options.protocol, table: options.table ?? MAIN_TABLE };
     this.#objects = new NextHopObjects(links, options.protocol);
+    this.#failures = new Failures(this.#objects, clock, () => {
+      this.#bringGroupsUp();
+      this.#retryWaiting();
+    });
     if (options.quiet === false) this.#counters.compatMode = 1;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
@@ -105,11 +116,7 @@ export class BackedRouteInstaller {
    * until `restore`, or until the speaker has had the time to say what it makes of it.
    */
   switchOver(via: Address, port?: string): SwitchOver {
-    const keys = this.#objects.fail(via, port);
-    if (keys.length === 0) return { messages: 0, refused: 0, routes: 0 };
-    const timer = this.#clock.schedule(this.#clock.now() + CONCLUDED, () => this.#forgive(failure));
-    const failure = { keys, timer };
-    this.#failures.add(failure);
+    if (!this.#failures.add(via, port)) return { messages: 0, refused: 0, routes: 0 };
     const report = this.#bringGroupsUp();
     this.#counters.switchOvers!++;
     this.#counters.switched! += report.routes;
@@ -118,8 +125,7 @@ export class BackedRouteInstaller {
 
   /** What `switchOver` said of it is over. */
   restore(via: Address): void {
-    for (const failure of [...this.#failures])
-      if (failure.keys.some((key) => key.startsWith(`${via}%`))) this.#forgive(failure);
+    this.#failures.forgive(via);
   }
 
   /**
@@ -144,15 +150,7 @@ export class BackedRouteInstaller {
   /** What the kernel holds over objects of ours, as it was read last and written since. */
   async adopt(): Promise<LearnedRoute[]> {
     await this.#first.promise;
-    const named = (hops: readonly Hop[]): NextHop[] =>
-      hops.map(({ via, port }) => ({ via, ...(port === undefined ? {} : { interface: port }) }));
-    return [...this.#entries].flatMap(([prefix, { slots }]) => {
-      const [first] = slots.filter(isThere).sort((one, other) => one.metric - other.metric);
-      if (!first?.group) return [];
-      const { members, backup } = first.group;
-      const second = backup.length > 0 ? { backup: named(backup) } : {};
-      return [{ prefix, metric: first.metric, nextHops: named(members), ...second }];
-    });
+    return [...this.#entries.values()].flatMap((entry) => learnedOf(entry) ?? []);
   }
 
   /** At restart, once the speaker has converged: exactly `wanted` stays; equal routes are not touched. */
@@ -191,7 +189,7 @@ export class BackedRouteInstaller {
     this.#unsubscribe();
     this.#restoring.close();
     this.#retryTimer?.cancel();
-    for (const { timer } of this.#failures) timer.cancel();
+    this.#failures.close();
     clearImmediate(this.#flushing);
     this.#first.resolve();
     this.#arrivals.close();
@@ -247,18 +245,22 @@ export class BackedRouteInstaller {
     if (!this.#known || this.#closed) return;
     this.#dropDead();
     const orders = new Orders();
-    const written: Entry[] = [];
+    const written: [Entry, readonly Want[]][] = [];
     const writing = { place: this.#place, objects: this.#objects, orders, onRefused: this.#onRefused };
     for (const prefix of this.#dirty) {
       if (written.length >= WRITTEN_PER_TURN) break;
       this.#dirty.delete(prefix);
       const entry = this.#entries.get(prefix);
       if (!entry || entry.inherited) continue;
-      write(entry, this.#wantsOf(entry.wanted), writing);
-      written.push(entry);
+      const wants = this.#wantsOf(entry.wanted);
+      write(entry, wants, writing);
+      written.push([entry, wants]);
     }
     this.#send(orders);
-    for (const entry of written) this.#settle(entry);
+    const removals = new Orders();
+    for (const [entry, wants] of written) trim(entry, wants, { ...writing, orders: removals });
+    this.#send(removals);
+    for (const [entry] of written) this.#settle(entry);
     if (this.#dirty.size > 0) this.#flushSoon();
     else {
       const spare = new Orders();
@@ -338,14 +340,6 @@ export class BackedRouteInstaller {
     if (routes > 0) this.#options.changed?.();
   }
 
-  #forgive(failure: { readonly keys: readonly string[]; readonly timer: Timer }): void {
-    failure.timer.cancel();
-    this.#failures.delete(failure);
-    this.#objects.forgive(failure.keys);
-    this.#bringGroupsUp();
-    this.#retryWaiting();
-  }
-
   #portChanged({ before, after }: PortChange): void {
     const turned = isUp(before) !== isUp(after);
     if (!turned && before?.addresses === after?.addresses) return;
@@ -406,6 +400,3 @@ export class BackedRouteInstaller {
 
 /** Of a route over a group that is not there; over a member that is not there. */
 const UNKNOWN_OBJECT: ReadonlySet<string> = new Set(['EINVAL', 'ENOENT']);
-
-const metricOf = (prefix: Prefix, metric: number): number =>
-  metric || (familyOf(prefix) === 6 ? IPV6_DEFAULT_METRIC : 0);

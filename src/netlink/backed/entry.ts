@@ -1,8 +1,8 @@
 /** One prefix: what is wanted of it, and which routes of it are in the kernel. */
 import { makeRoute, type Request, requests } from 'rtnetlink-ts';
-import type { Prefix } from '../../model/address.ts';
-import type { LearnedRoute } from '../../model/hosts.ts';
-import type { Group, NextHopObjects } from './next-hop-objects.ts';
+import { familyOf, type Prefix } from '../../model/address.ts';
+import type { LearnedRoute, NextHop } from '../../model/hosts.ts';
+import type { Group, Hop, NextHopObjects } from './next-hop-objects.ts';
 import type { Orders } from './orders.ts';
 
 /** A route in the kernel; without a group it is one that we would not write (of an earlier version). */
@@ -50,6 +50,27 @@ export function isAsWanted(entry: Entry, wants: readonly Want[]): boolean {
   );
 }
 
+/** As it is in the kernel over groups of ours. */
+export function learnedOf({ prefix, slots }: Entry): LearnedRoute | undefined {
+  const named = (hops: readonly Hop[]): NextHop[] =>
+    hops.map(({ via, port }) => ({ via, ...(port === undefined ? {} : { interface: port }) }));
+  const [first] = slots.filter(isThere).sort((one, other) => one.metric - other.metric);
+  if (!first?.group) return undefined;
+  const { members, backup } = first.group;
+  return {
+    prefix,
+    metric: first.metric,
+    nextHops: named(members),
+    ...(backup.length > 0 ? { backup: named(backup) } : {}),
+  };
+}
+
+/** What Linux makes of IPv6 metric 0. */
+const IPV6_DEFAULT_METRIC = 1024;
+
+export const metricOf = (prefix: Prefix, metric: number): number =>
+  metric || (familyOf(prefix) === 6 ? IPV6_DEFAULT_METRIC : 0);
+
 /** Counts it with the routes over its group. */
 export function count({ group, life }: Slot, difference: 1 | -1): void {
   if (group && group.life === life) group.routes += difference;
@@ -69,22 +90,28 @@ export interface Writing {
   readonly onRefused: (code: string) => void;
 }
 
-/** Brings the kernel's routes of a prefix to what is wanted, each by one replacement; what is too much goes last. */
+/** Brings the kernel's routes of a prefix to what is wanted, each by one replacement. */
 export function write(entry: Entry, wants: readonly Want[], writing: Writing): void {
   entry.slots = entry.slots.filter(isThere);
   entry.refused = false;
   entry.waiting = false;
-  const kept = new Set<number>();
   for (const want of wants) {
     if (!writing.objects.prepare(want.group, writing.orders)) {
       entry.waiting = true;
       continue;
     }
-    kept.add(want.metric);
     const before = entry.slots.find((slot) => slot.metric === want.metric);
     if (before?.group !== want.group) point(entry, { ...want, life: want.group.life }, before, writing);
   }
-  for (const slot of entry.slots) if (!kept.has(slot.metric)) remove(entry, slot, writing);
+}
+
+/** Removes what is too much, once the kernel has taken what is wanted: a refusal must not leave the prefix without a route. */
+export function trim(entry: Entry, wants: readonly Want[], writing: Writing): void {
+  if (entry.refused) return;
+  for (const slot of entry.slots) {
+    if (!wants.some(({ metric, group }) => metric === slot.metric && group === slot.group))
+      remove(entry, slot, writing);
+  }
 }
 
 function point(entry: Entry, slot: Slot, before: Slot | undefined, { place, orders, onRefused }: Writing): void {
