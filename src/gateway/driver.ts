@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { type MapNews, type MapOptions, PortMap } from './machine/map.ts';
 import { recall, remembered } from './machine/memory.ts';
-import type { HistoryEntry, MapEvent, MapRow, Moment, SwitchView } from './machine/types.ts';
+import type { HistoryEntry, MapEvent, MapRow, Moment, PlaceState, SwitchView } from './machine/types.ts';
 import type { MapStore } from './store.ts';
 
 /**
@@ -13,6 +13,9 @@ import type { MapStore } from './store.ts';
 const SPACING = 1_000;
 const LONGEST_SPACING = 60_000;
 const SHARE = 20;
+
+/** Addresses; a gateway that routes has more urgent things to do than to judge them all at once. */
+const IN_ONE_TURN = 256;
 
 export interface PortMapOptions extends MapOptions {
   readonly clock: Clock;
@@ -58,7 +61,7 @@ export class GatewayMap {
     this.#map.handle(event, this.#moment());
     if (this.#closed) return;
     const { clock } = this.#options;
-    this.#flushTimer ??= clock.schedule(clock.now(), () => this.#flush());
+    this.#flushTimer ??= clock.schedule(clock.now(), () => this.#flush(IN_ONE_TURN));
   }
 
   configure(history: number): void {
@@ -69,6 +72,11 @@ export class GatewayMap {
   rows(): MapRow[] {
     this.#flush();
     return [...this.#map.rows()];
+  }
+
+  states(): ReadonlyMap<PlaceState, number> {
+    this.#flush();
+    return this.#map.states();
   }
 
   row(address: Address): MapRow | undefined {
@@ -117,12 +125,14 @@ export class GatewayMap {
     return { now: clock.now(), wall: wallClock() };
   }
 
-  #flush(): void {
+  #flush(most?: number): void {
+    const { clock, onNews } = this.#options;
     this.#flushTimer?.cancel();
     this.#flushTimer = undefined;
-    const news = this.#map.flush(this.#moment());
+    const news = this.#map.flush(this.#moment(), most);
     if (news.entries.length > 0) this.#keep();
-    if (news.entries.length + news.refusals.length > 0) this.#options.onNews(news);
+    if (news.entries.length + news.refusals.length > 0) onNews(news);
+    if (news.more) this.#flushTimer = clock.schedule(clock.now(), () => this.#flush(IN_ONE_TURN));
     this.#schedule();
   }
 

@@ -1,5 +1,5 @@
 import { formatProblem, loadConfig } from '../../config/index.ts';
-import type { MapStateName, ReloadResult, StatusView } from '../api.ts';
+import type { ReloadResult, StatusView } from '../api.ts';
 import { ControlError, type ControlServer } from '../control/server.ts';
 import { serveProcess, serveSpeakers } from '../control/serving.ts';
 import { bfdSessionView, bgpSessionView, ospfSessionView } from '../control/sessions.ts';
@@ -40,13 +40,9 @@ function statusView(agent: Gateway): StatusView {
 
 /** Addresses of the map, by what they are now. */
 export function mapCounts(agent: Gateway): StatusView['hosts'] {
-  const byState: Partial<Record<MapStateName, number>> = {};
-  let total = 0;
-  for (const { state } of agent.map.rows()) {
-    total++;
-    byState[state] = (byState[state] ?? 0) + 1;
-  }
-  return { total, byState };
+  const states = agent.map.states();
+  const total = [...states.values()].reduce((sum, count) => sum + count, 0);
+  return { total, byState: Object.fromEntries(states) };
 }
 
 export async function reload(agent: Gateway): Promise<ReloadResult> {

@@ -21,6 +21,8 @@ export const gatewayPortView = ({ port, up, since, why }: GatewayPort): PortView
 /** The near end of the switches' uplinks. */
 export class GatewayPorts {
   readonly #ports = new Map<string, GatewayPort>();
+  /** Another one whenever anything has changed. */
+  version = 0;
 
   get(port: string): GatewayPort | undefined {
     return this.#ports.get(port);
@@ -32,6 +34,7 @@ export class GatewayPorts {
 
   /** True: it came or went. */
   take({ port, up, why, prefixes }: MapEvent & { readonly type: 'port' }, wall: number): boolean {
+    this.version++;
     const before = this.#ports.get(port);
     const same = before?.up === up;
     this.#ports.set(port, {
@@ -45,10 +48,11 @@ export class GatewayPorts {
   }
 
   restore(port: GatewayPort): void {
+    this.version++;
     this.#ports.set(port.port, port);
   }
 
-  /** The port in whose subnets one of the addresses is. */
+  /** The port in whose subnets one of the addresses is; a link-local one is in none. */
   towards(addresses: readonly Address[]): GatewayPort | undefined {
     for (const address of addresses) {
       for (const port of this.#ports.values()) {

@@ -12,7 +12,8 @@
  */
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import { GatewayPorts } from './gateway-ports.ts';
+import type { PortFact } from '../../model/port-facts.ts';
+import { type GatewayPort, GatewayPorts } from './gateway-ports.ts';
 import { History } from './history.ts';
 import { Hosts } from './hosts.ts';
 import { type Host, judge, type Legs, type Link, type Place, type Verdict } from './places.ts';
@@ -25,10 +26,11 @@ import {
   type MapLimits,
   type MapRow,
   type Moment,
+  type PlaceState,
   type Refusal,
   type SwitchView,
 } from './types.ts';
-import { rowOf, switchView } from './views.ts';
+import { nearest, rowOf, switchView } from './views.ts';
 
 /** A reason that comes later than this (ms) explains something else. */
 const EXPLAINED_WITHIN = 5_000;
@@ -47,6 +49,8 @@ export interface MapOptions {
 export interface MapNews {
   readonly entries: readonly HistoryEntry[];
   readonly refusals: readonly Refusal[];
+  /** Not all was judged. */
+  readonly more: boolean;
 }
 
 export class PortMap {
@@ -56,8 +60,10 @@ export class PortMap {
   readonly history: History;
   readonly #refusals = new Refusals();
   #keep: number;
-  /** To be judged anew. */
-  readonly #touched = new Set<Host>();
+  /** To be judged anew, and since when. */
+  readonly #touched = new Map<Host, Moment>();
+  /** Near ends of uplinks, as long as the uplink's fact and our ports are these. */
+  readonly #near = new WeakMap<PortFact, { readonly version: number; readonly here: GatewayPort | undefined }>();
   #portsChanged = false;
   #fresh: HistoryEntry[] = [];
   #forgetAt: Instant | undefined;
@@ -94,29 +100,33 @@ export class PortMap {
         }
         return;
       case 'host':
-        this.#touch(this.hosts.heard(event.source, event.route, moment));
+        this.#touch(this.hosts.heard(event.source, event.route, moment), moment);
         return;
       case 'route':
-        this.#touch(this.hosts.route(event.address, event.nextHops));
+        this.#touch(this.hosts.route(event.address, event.nextHops), moment);
         return;
     }
   }
 
-  /** Judges what the events since the last time concern. */
-  flush(moment: Moment): MapNews {
+  /** Judges what the events since the last time concern; `most`: of so many addresses, the others the next time. */
+  flush(moment: Moment, most = Number.POSITIVE_INFINITY): MapNews {
     this.#refusals.at(moment.now);
     this.#dueNow(moment);
     const { changedPorts, changedSwitches } = this.switches;
     for (const port of changedPorts) this.#portTold(port, moment);
     for (const owner of changedSwitches) this.#switchTold(owner, moment);
-    this.#touchBehind(changedPorts, changedSwitches);
+    this.#touchBehind(changedPorts, changedSwitches, moment);
     changedPorts.clear();
     changedSwitches.clear();
-    for (const host of this.#touched) this.#judge(host, moment);
-    this.#touched.clear();
+    let judged = 0;
+    for (const [host, since] of this.#touched) {
+      if (judged++ >= most) break;
+      this.#touched.delete(host);
+      this.#judge(host, since);
+    }
     const entries = this.#fresh;
     this.#fresh = [];
-    return { entries, refusals: this.#refusals.take() };
+    return { entries, refusals: this.#refusals.take(), more: this.#touched.size > 0 };
   }
 
   /** When time alone changes something; undefined: never. */
@@ -128,19 +138,19 @@ export class PortMap {
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
-  #touch(host: Host | undefined): void {
-    if (host) this.#touched.add(host);
+  #touch(host: Host | undefined, moment: Moment): void {
+    if (host && !this.#touched.has(host)) this.#touched.set(host, moment);
   }
 
-  #touchBehind(ports: ReadonlySet<PortRecord>, owners: ReadonlySet<SwitchRecord>): void {
-    if (this.#portsChanged) for (const host of this.hosts.all()) this.#touched.add(host);
+  #touchBehind(ports: ReadonlySet<PortRecord>, owners: ReadonlySet<SwitchRecord>, moment: Moment): void {
+    if (this.#portsChanged) for (const host of this.hosts.all()) this.#touch(host, moment);
     this.#portsChanged = false;
-    for (const { routerId } of owners) for (const host of this.hosts.behind(routerId)) this.#touched.add(host);
+    for (const { routerId } of owners) for (const host of this.hosts.behind(routerId)) this.#touch(host, moment);
     for (const { owner, ifindex: changed } of ports) {
       if (owners.has(owner)) continue;
       for (const host of this.hosts.behind(owner.routerId)) {
         const there = host.places.some(({ routerId, ifindex }) => routerId === owner.routerId && ifindex === changed);
-        if (there) this.#touched.add(host);
+        if (there) this.#touch(host, moment);
       }
     }
   }
@@ -186,10 +196,8 @@ export class PortMap {
   #byLink(host: Host, port: string, via: Address) {
     for (const { routerId } of host.places) {
       for (const uplink of this.switches.get(routerId)?.uplinks() ?? []) {
-        const { addresses } = uplink.fact;
-        if (!addresses.includes(via)) continue;
-        const here = this.ports.towards(addresses.filter((each) => each !== via));
-        if (here?.port === port) return { owner: uplink.owner, port: uplink };
+        if (!uplink.fact.addresses.includes(via)) continue;
+        if (this.#nearEnd(uplink)?.port === port) return { owner: uplink.owner, port: uplink };
       }
     }
     return undefined;
@@ -199,10 +207,19 @@ export class PortMap {
   #legs({ routerId, ifindex, routed }: Place): Legs {
     const owner = this.switches.get(routerId);
     const downlink = ifindex === undefined ? undefined : owner?.ports.get(ifindex);
-    const link = (uplink: PortRecord): Link => ({ uplink, here: this.ports.towards(uplink.fact.addresses) });
+    const link = (uplink: PortRecord): Link => ({ uplink, here: this.#nearEnd(uplink) });
     if (routed?.uplink)
       return { owner, downlink, links: [{ uplink: routed.uplink, here: this.ports.get(routed.port) }] };
     return { owner, downlink, links: owner ? [...owner.uplinks()].map(link) : [] };
+  }
+
+  #nearEnd({ fact }: PortRecord): GatewayPort | undefined {
+    const { version } = this.ports;
+    const known = this.#near.get(fact);
+    if (known?.version === version) return known.here;
+    const here = this.ports.towards(fact.addresses);
+    this.#near.set(fact, { version, here });
+    return here;
   }
 
   #apply(host: Host, place: Place, { state, why, rank }: Verdict, legs: Legs, { now, wall }: Moment): void {
@@ -285,7 +302,7 @@ export class PortMap {
       this.switches.settle(owner, wall);
       for (const host of this.hosts.behind(owner.routerId)) {
         for (const place of host.places) if (place.routerId === owner.routerId) place.old = false;
-        this.#touched.add(host);
+        this.#touch(host, { now, wall });
       }
     }
   }
@@ -294,6 +311,17 @@ export class PortMap {
 
   *rows(): Generator<MapRow> {
     for (const host of this.hosts.all()) if (this.#isHost(host)) yield this.#row(host);
+  }
+
+  /** How many addresses are in which state, as `rows` would show them. */
+  states(): Map<PlaceState, number> {
+    const counts = new Map<PlaceState, number>();
+    for (const host of this.hosts.all()) {
+      if (!this.#isHost(host)) continue;
+      const state = nearest(host.places).state;
+      counts.set(state, (counts.get(state) ?? 0) + 1);
+    }
+    return counts;
   }
 
   row(address: Address): MapRow | undefined {

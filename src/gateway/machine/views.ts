@@ -10,6 +10,10 @@ function byNearness(left: Place, right: Place): number {
   return ORDER.indexOf(left.state) - ORDER.indexOf(right.state) || right.since - left.since;
 }
 
+/** @param places at least one */
+export const nearest = (places: readonly Place[]): Place =>
+  places.reduce((best, place) => (byNearness(place, best) < 0 ? place : best));
+
 export function rowOf(
   host: Host,
   legsOf: (place: Place) => Legs,
