@@ -14,7 +14,11 @@ function bench() {
   const wall = new WallClock(clock, () => 0);
   const port: { -readonly [Key in keyof Port]?: Port[Key] } = { name: 'A1', adminUp: false, carrier: false };
   const asked: string[][] = [];
-  const state = { keeper: DRAIN as string | undefined, ready: true, busy: false };
+  const state: { keeper: string | undefined; ready: boolean; busy: boolean } = {
+    keeper: DRAIN,
+    ready: true,
+    busy: false,
+  };
   const groups = {
     drain: silent,
     undrain: (ports: readonly string[]) => {
@@ -112,10 +116,11 @@ test('R4.7 an undrain of a port whose opening was refused a moment ago is carrie
   state.busy = true;
   drain.undrain(order);
   clock.advance(600);
+  const refused = asked.length;
   t.is(state.keeper, DRAIN);
   state.busy = false;
   clock.advance(200);
-  t.is(state.keeper, undefined);
+  t.is(asked.length, refused + 1);
   becomes(true);
   t.is(drain.view().phase, 'none');
   const { length } = asked;
