@@ -27,6 +27,8 @@ import {
   type Entry,
   isAsWanted,
   isThere,
+  learnedOf,
+  metricOf,
   newEntry,
   type Place,
   trim,
