@@ -185,6 +185,10 @@ export class KernelFace implements SwitchKernel {
     };
   }
 
+  async removeShadows(): Promise<void> {
+    if (!this.#options.clock.dead) this.#options.box.shadows.clear();
+  }
+
   /** The table is the box's: what a life leaves there is found by the next one. */
   shadowTable(): ShadowKernel {
     const { box, clock } = this.#options;

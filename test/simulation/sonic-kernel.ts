@@ -25,6 +25,7 @@ export function sonicKernel(
     learnedRoutes: (options) => face.learnedRoutes(options),
     waitingRoom: (onArrival) => face.waitingRoom(onArrival),
     shadowTable: () => face.shadowTable(),
+    removeShadows: () => face.removeShadows(),
     repairPath: () => face.repairPath(),
     counters: () => ({}),
     close: () => {
