@@ -168,9 +168,8 @@ export class Shadows {
   #letGo(address: Address, now: Instant): void {
     const host = this.#shadows.get(address);
     if (!host || this.#ending.has(address)) return;
-    const { hold } = this.#book.rules.policy.shadow!;
-    this.#ending.set(address, now + hold);
-    host.reason = `no other switch announces it any more: waited for here for ${hold} ms`;
+    this.#ending.set(address, now + this.#book.rules.policy.shadow!.hold);
+    host.reason = 'no other switch announces it any more: it is waited for here';
   }
 
   #begin(address: Address, now: Instant): void {
