@@ -150,10 +150,11 @@ export class Gateway {
 
   reload(loaded: Loaded & { readonly config: GatewayConfig }): ConfigDiff {
     const diff = diffConfig(this.#loaded, loaded);
+    const { config } = loaded;
+    const offers = this.#loaded.config.defaultOriginate !== config.defaultOriginate;
     this.#loaded = loaded;
     this.#loadedAt = this.clock.now();
-    const { config } = loaded;
-    this.speakers.configure(config, { ospf: diff.ospf === 'changed', bgp: diff.bgp === 'changed' });
+    this.speakers.configure(config, { ospf: offers || diff.ospf === 'changed', bgp: offers || diff.bgp === 'changed' });
     this.map.configure(config.map.history);
     this.bfd.refresh();
     if (diff.changes.length > 0) {
