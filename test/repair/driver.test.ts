@@ -143,6 +143,7 @@ test('R4.5 while the tunnel is in use our own shadow of the host stays out of th
   shadows.apply([], [HOST, other]);
   t.deepEqual(table, ['- +10.10.10.9']);
   t.is(shadows.counters().held, 1);
+  t.true(shadows.has(HOST), 'or nobody would say that it is over');
   each.repair.claim({ address: HOST, level: 0, from: B });
   each.clock.advance(1_001);
   t.deepEqual(table, ['- +10.10.10.9', '- +10.10.10.2'], 'once it has gone');

@@ -177,6 +177,7 @@ export class Agents {
     for (const slot of [...world.scene.uplinks, ...SLOTS]) world.cable(side, slot, 'power', true);
     tor.box.removePort('plhold0');
     tor.box.routes.clear();
+    tor.box.backups.lost();
     tor.box.neighbours.clear();
     tor.box.fdb.clear();
   }

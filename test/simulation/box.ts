@@ -18,6 +18,7 @@ import {
 } from 'rtnetlink-ts';
 import type { Address, Mac } from '../../src/model/address.ts';
 import type { Port } from '../../src/model/ports.ts';
+import { Backups } from './backups.ts';
 
 export interface BoxPort {
   readonly name: string;
@@ -64,6 +65,7 @@ export class Box {
   readonly neighbours = new Map<string, Neighbour>();
   /** For whom packets that come from G wait. */
   readonly shadows = new Set<string>();
+  readonly backups = new Backups();
   /** Of its one bridge: MAC to ifindex of the port. */
   readonly fdb = new Map<Mac, number>();
   /** The agent's side, while one lives. */

@@ -17,6 +17,7 @@ import {
   RTM,
   requests,
 } from 'rtnetlink-ts';
+import type { RepairKernel } from '../../src/agent/tor/repair/index.ts';
 import type { ShadowKernel } from '../../src/agent/tor/standing-by.ts';
 import type { Room, SwitchKernel } from '../../src/agent/tor/surroundings.ts';
 import type { OpenPort, PortEar } from '../../src/hostroutes/options.ts';
@@ -210,6 +211,10 @@ export class KernelFace implements SwitchKernel {
       leave: async () => act(() => shadows.clear()),
       close: () => {},
     };
+  }
+
+  async repairPath(): Promise<RepairKernel> {
+    return this.#options.box.backups.face(this.#options.clock);
   }
 
   /** G sends packets for these addresses here: those that wait at the door are seen to arrive. */

@@ -1,5 +1,6 @@
 /** What must hold all along; `quiet-end.ts`: what must hold when it has been quiet for a while. */
 import { type Prefix, prefixAddress, prefixContains } from '../../src/model/address.ts';
+import { backupsOf } from './backups.ts';
 import { PortRules } from './port-rules.ts';
 import { HOSTS_4, HOSTS_6 } from './scene.ts';
 import { SIDES, type Side } from './server.ts';
@@ -49,7 +50,10 @@ export class Monitor {
         this.#hostsOf(side);
         this.#toldBy(side);
       }
-      for (const side of this.#world.scene.shadow ? SIDES : []) this.#shadowsOf(side);
+      for (const side of this.#world.scene.shadow ? SIDES : []) {
+        this.#shadowsOf(side);
+        backupsOf(this.#world, side);
+      }
       this.#world.clock.after(this.pace, look);
     };
     const count = (): void => {

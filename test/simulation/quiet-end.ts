@@ -1,5 +1,6 @@
 /** Everything was whole for long: the story must have come to its good end. */
 import { prefixAddress } from '../../src/model/address.ts';
+import { backupsAtTheEnd } from './backups.ts';
 import { hostPrefix } from './invariants.ts';
 import { SLOTS } from './scene.ts';
 import { SIDES, type Side } from './server.ts';
@@ -16,6 +17,7 @@ export function quietEnd(world: World): void {
     portsOf(world, side);
     drainOf(world, side);
   }
+  if (world.scene.repair && world.violations.length === 0) backupsAtTheEnd(world);
 }
 
 const isHost = (address: string): boolean => address.startsWith('10.10.10.') || address.startsWith('2001:db8:10:');

@@ -25,6 +25,8 @@ export interface Scene {
   readonly asnOfB: number;
   /** Each switch stands by for the hosts of the other. No seed draws it. */
   readonly shadow?: boolean;
+  /** With `shadow`: they have a repair tunnel to each other, too. */
+  readonly repair?: boolean;
   readonly ospf: {
     readonly as: 'external' | 'nssa' | 'stub-link';
     readonly metricType: 1 | 2;
@@ -202,7 +204,7 @@ export const ROUTER_ID: Record<Side | 'G', string> = { A: '10.255.0.1', B: '10.2
 export function configText(side: Side, scene: Scene, settings: Settings): string {
   const port = (slot: number): string => `${side}${slot}`;
   const links = linksOf(scene).filter((link) => link.side === side);
-  const { protocol, six, ospf, asnOfB, shadow } = scene;
+  const { protocol, six, ospf, asnOfB, shadow, repair = false } = scene;
   return JSON.stringify({
     role: 'tor',
     routerId: ROUTER_ID[side],
@@ -256,7 +258,7 @@ export function configText(side: Side, scene: Scene, settings: Settings): string
             })),
           },
         }),
-    ...(shadow ? { shadow: { enabled: true, twin: ROUTER_ID[side === 'A' ? 'B' : 'A'], repair: false } } : {}),
+    ...(shadow ? { shadow: { enabled: true, twin: ROUTER_ID[side === 'A' ? 'B' : 'A'], repair } } : {}),
     control: { metrics: null },
   });
 }

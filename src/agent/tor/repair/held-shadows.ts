@@ -23,7 +23,8 @@ export class HeldShadows {
       configure: (uplinks) => table.configure(uplinks),
       apply: (gone, come) => table.apply(this.#leaving(gone), this.#passing(come)),
       shed: (address, on) => table.shed(address, on),
-      has: (address) => table.has(address),
+      // Who asks wants to know of whom he has to speak when a shadow ends.
+      has: (address) => this.#held.has(address) || table.has(address),
       counters: () => ({ ...table.counters(), held: this.#held.size }),
       leave: () => table.leave(),
       close: () => table.close(),

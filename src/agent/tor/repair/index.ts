@@ -1,2 +1,2 @@
 export { openRepair, repairMemory, repairProtocol } from './open.ts';
-export { Repair, type RepairKernel, tunnelSource } from './repair.ts';
+export { MARGIN, Repair, type RepairKernel, tunnelSource } from './repair.ts';
