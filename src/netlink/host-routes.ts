@@ -5,7 +5,8 @@
  * address resolution. It is NUD_REACHABLE (we have just heard the host), with NTF_EXT_LEARNED: the kernel then never
  * collects it as garbage, but goes on checking it when it is used (REACHABLE, STALE, DELAY, PROBE, and FAILED when the
  * host no longer answers), takes a new MAC over from the host's own ARP, and drops it when the port loses its carrier.
- * A permanent entry would do none of the three.
+ * A permanent entry would do none of the three; it is one only while somebody takes it again and again (see
+ * neighbour-guard.ts).
  *
  * The route has metric 1: an operator's own static route (metric 0) wins, a route that another daemon learned from the
  * fabric for the same address (metric 20 and more; for IPv6 the kernel's default is 1024) loses.
@@ -25,7 +26,6 @@ import {
   type NeighbourEntry,
   NTF,
   NUD,
-  type Refusal,
   type Request,
   type Route,
   RTN,
@@ -39,6 +39,7 @@ import {
   type Counters,
   countRefusals,
   hostAddress,
+  isLeftOver,
   type PortTable,
   type ReconcileReport,
   Restoring,
@@ -46,6 +47,9 @@ import {
   sendPaced,
   tableOf,
 } from './installing.ts';
+import { NeighbourGuard } from './neighbour-guard.ts';
+import type { NeighbourEvent } from './neighbours.ts';
+import { UNREACHABLE_METRIC, unreachables } from './unreachable.ts';
 
 export interface HostRouteOptions {
   /** Default 201. */
@@ -60,12 +64,6 @@ export interface HostRouteOptions {
 
 const RETRY = 1000;
 const LONGEST_RETRY = 30_000;
-
-/** What a deletion is answered with when there is nothing left to delete. */
-const NOTHING_THERE = new Set(['ESRCH', 'ENOENT', 'ENODEV', 'ENXIO']);
-
-/** Worse than anything a routing daemon installs; iproute2 shows it for IPv6 as it does for its own defaults. */
-const UNREACHABLE_METRIC = 4_278_198_272;
 
 export class HostRouteInstaller implements Announcer {
   readonly name = 'kernel';
@@ -87,6 +85,7 @@ export class HostRouteInstaller implements Announcer {
   #mendAfter = RETRY;
   #closed = false;
   #answered: Promise<unknown> = Promise.resolve();
+  readonly #guard: NeighbourGuard;
 
   constructor(rtnetlink: RouteSocket, links: PortTable, clock: Clock, options: HostRouteOptions = {}) {
     this.#rtnetlink = rtnetlink;
@@ -99,6 +98,7 @@ export class HostRouteInstaller implements Announcer {
     this.#metric = typeof metric === 'number' ? { 4: metric, 6: metric } : metric;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
+    this.#guard = new NeighbourGuard(clock, (addresses) => this.#writeNeighbours(addresses));
   }
 
   /** Everything is in the kernel when this returns; refusals are counted when its answers have been read. */
@@ -108,6 +108,7 @@ export class HostRouteInstaller implements Announcer {
       const host = this.#hosts.get(address);
       if (!host) continue;
       this.#hosts.delete(address);
+      this.#guard.placed(host, undefined);
       batch.push(requests.deleteRoute(this.#slotOf(host)));
       if (!this.#apart) batch.push(requests.deleteNeighbour(neighbourOf(host)));
     }
@@ -115,6 +116,7 @@ export class HostRouteInstaller implements Announcer {
       const before = this.#hosts.get(host.address);
       this.#hosts.set(host.address, host);
       if (before && before.ifindex === host.ifindex && before.mac === host.mac) continue;
+      if (before) this.#guard.placed(before, host);
       this.#add(batch, host);
       if (before && this.#tableOf(before) !== this.#tableOf(host))
         batch.push(requests.deleteRoute(this.#slotOf(before)));
@@ -126,6 +128,15 @@ export class HostRouteInstaller implements Announcer {
     const firstByteAt = this.#clock.now();
     this.#send(batch, delta.announced);
     return { firstByteAt, lastByteAt: this.#clock.now(), packets: batch.length };
+  }
+
+  /**
+   * To be told of every change in the kernel's neighbour table. The host whose entry somebody has taken: it was written
+   * again.
+   */
+  neighbourChanged(event: NeighbourEvent): HostRoute | undefined {
+    const host = this.#apart || this.#closed ? undefined : this.#hosts.get(event.address);
+    return host && host.ifindex === event.ifindex && this.#guard.taken(event, host) ? host : undefined;
   }
 
   /** Resolves when the kernel's answers to everything applied so far are counted. */
@@ -210,8 +221,12 @@ export class HostRouteInstaller implements Announcer {
   }
 
   #missing(present: ReadonlySet<Address>, neighbours: ReadonlyMap<string, Neighbour>): HostRoute[] {
-    const complete = (host: HostRoute) =>
-      present.has(host.address) && (this.#apart || neighbours.has(neighbourId(host)));
+    // An earlier life may have pinned one.
+    const inPlace = (host: HostRoute) => {
+      const entry = neighbours.get(neighbourId(host));
+      return entry !== undefined && (entry.state !== NUD.PERMANENT || this.#guard.isPinned(host.address));
+    };
+    const complete = (host: HostRoute) => present.has(host.address) && (this.#apart || inPlace(host));
     return [...this.#hosts.values()].filter((host) => !complete(host));
   }
 
@@ -229,10 +244,9 @@ export class HostRouteInstaller implements Announcer {
    * into the fabric; those of prefixes no longer given are removed. Rejects with NetlinkError when one is refused.
    */
   async ensureUnreachable(prefixes: readonly Prefix[], metric = UNREACHABLE_METRIC): Promise<void> {
-    const wanted = new Map(prefixes.map((prefix) => [prefix as string, this.#unreachable(prefix, metric)]));
-    const present = (await this.#readRoutes()).filter((route) => route.type === RTN.UNREACHABLE);
-    for (const route of wanted.values()) await this.#rtnetlink.setRoute(route);
-    const stale = present.filter((route) => !wanted.has(route.destination) || route.metric !== metric);
+    const place = { table: this.#table, protocol: this.#protocol, metric };
+    const { wanted, stale } = unreachables(prefixes, place, await this.#readRoutes());
+    for (const route of wanted) await this.#rtnetlink.setRoute(route);
     await sendPaced(this.#rtnetlink, stale, (route) => [requests.deleteRoute(route)], this.#counters);
   }
 
@@ -250,6 +264,7 @@ export class HostRouteInstaller implements Announcer {
   close(): void {
     this.#unsubscribe();
     this.#restoring.close();
+    this.#guard.close();
     this.#timer?.cancel();
     this.#mendTimer?.cancel();
     this.#unsure.clear();
@@ -258,7 +273,7 @@ export class HostRouteInstaller implements Announcer {
 
   /** What the kernel refused, by `RTM_* CODE`: ENETDOWN and ESRCH are usual around a port that goes down. */
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#counters, hosts: this.#hosts.size };
+    return { ...this.#counters, ...(this.#apart ? {} : this.#guard.counters()), hosts: this.#hosts.size };
   }
 
   #portChanged({ before, after }: PortChange): void {
@@ -298,10 +313,23 @@ export class HostRouteInstaller implements Announcer {
 
   #add(batch: Request[], host: HostRoute): Request[] {
     batch.push(requests.setRoute(this.#routeOf(host)));
-    if (this.#apart) return batch;
-    const heard = { linkAddress: host.mac, state: NUD.REACHABLE, flags: NTF.EXT_LEARNED, protocol: this.#protocol };
-    batch.push(requests.setNeighbour({ ...neighbourOf(host), ...heard }));
+    if (!this.#apart) batch.push(this.#neighbourFor(host));
     return batch;
+  }
+
+  #neighbourFor(host: HostRoute): Request {
+    const state = this.#guard.stateFor(host.address);
+    const heard = { linkAddress: host.mac, state, flags: NTF.EXT_LEARNED, protocol: this.#protocol };
+    return requests.setNeighbour({ ...neighbourOf(host), ...heard });
+  }
+
+  #writeNeighbours(addresses: readonly Address[]): void {
+    const hosts = addresses.flatMap((address) => this.#hosts.get(address) ?? []);
+    if (hosts.length > 0)
+      this.#send(
+        hosts.map((host) => this.#neighbourFor(host)),
+        hosts,
+      );
   }
 
   #routeOf(host: HostRoute): Route {
@@ -333,17 +361,6 @@ export class HostRouteInstaller implements Announcer {
 
   #metricOf(address: Address): number {
     return this.#metric[familyOf(address)];
-  }
-
-  #unreachable(prefix: Prefix, metric: number): Route {
-    return makeRoute({
-      destination: prefix,
-      table: this.#table,
-      protocol: this.#protocol,
-      metric,
-      type: RTN.UNREACHABLE,
-      nextHops: [],
-    });
   }
 
   /** By address those that are as they should be, and those that are not wanted. */
@@ -390,8 +407,6 @@ export class HostRouteInstaller implements Announcer {
     );
   }
 }
-
-const isLeftOver = ({ request, code }: Refusal): boolean => request.startsWith('RTM_DEL') && !NOTHING_THERE.has(code);
 
 const neighbourId = (host: HostRoute): string => `${host.ifindex} ${host.address} ${host.mac}`;
 

@@ -1,5 +1,5 @@
 /** What the installers of host routes and of learned routes have in common: paced batches and counted refusals. */
-import { AF, type BatchResult, type Request, type Route, RTN, type Rtnetlink } from 'rtnetlink-ts';
+import { AF, type BatchResult, type Refusal, type Request, type Route, RTN, type Rtnetlink } from 'rtnetlink-ts';
 import { type Address, type Prefix, parseAddress, prefixLength } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Links } from './links.ts';
@@ -35,6 +35,13 @@ export function countRefusals(counters: Counters, { refused }: BatchResult): voi
     counters[name] = (counters[name] ?? 0) + 1;
   }
 }
+
+/** What a deletion is answered with when there is nothing left to delete. */
+const NOTHING_THERE = new Set(['ESRCH', 'ENOENT', 'ENODEV', 'ENXIO']);
+
+/** There was something to delete, and it is still there. */
+export const isLeftOver = ({ request, code }: Refusal): boolean =>
+  request.startsWith('RTM_DEL') && !NOTHING_THERE.has(code);
 
 const RESTORE_RETRY = 1000;
 

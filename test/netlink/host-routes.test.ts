@@ -53,7 +53,10 @@ test.serial(
         t.is(tor.ip('-6 route show proto 201'), '');
         t.is(tor.ip('neigh show 10.10.10.2'), '');
         await routes.settled();
-        t.deepEqual(routes.counters(), { hosts: 1 });
+        t.deepEqual(
+          Object.entries(routes.counters()).filter(([, count]) => count > 0),
+          [['hosts', 1]],
+        );
       });
     });
   },
