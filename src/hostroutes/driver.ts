@@ -244,6 +244,22 @@ export class HostRoutes {
     return undefined;
   }
 
+  /**
+   * The kernel believes somebody else to be a host of ours: the host is asked, and moves if it is silent (at once, if
+   * ARP of his is heard here as well and is believed). Behind which downlink he is, and where the host is taken to be.
+   */
+  claimedInKernel({ address, mac, ifindex }: NeighbourEvent): { port: string | undefined; home: string } | undefined {
+    const host = this.#table.placeOf(address);
+    if (!host || mac === undefined || host.mac === mac) return undefined;
+    const port = this.#placement.downlinkOf(ifindex, mac);
+    if (port) {
+      const routed = this.#placement.routedOn(port, address);
+      const place = { address, mac, port: port.name, interface: routed.name, ifindex: routed.ifindex };
+      this.#feed({ type: 'claimed', source: 'neighbour', ...place, how: 'kernel-stale' }, this.#now());
+    }
+    return { port: port?.name, home: host.port };
+  }
+
   /** Hosts that left lately, with the reason; the newest last. */
   departed(): HostView[] {
     return this.#table.departed();

@@ -1,7 +1,7 @@
 import type { HostRoutesOptions } from '../../hostroutes/index.ts';
 import type { NewEvent } from '../events.ts';
 
-type HostNews = Parameters<HostRoutesOptions['onEvent']>[0];
+type HostNews = Exclude<Parameters<HostRoutesOptions['onEvent']>[0], { type: 'spoofed' }>;
 
 /** What the host table has to tell beside its deltas, in the words of the event log. */
 export function hostEvent(news: HostNews): NewEvent {

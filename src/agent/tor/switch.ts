@@ -125,6 +125,7 @@ export class TorSwitch {
       ...this.groups.warnings(),
       ...this.management.warnings(),
       ...neighbourRoomWarnings(this.hosts.count()),
+      ...this.#parts.spoofing.warnings(),
       ...this.hosts.storming().map((port) => `a storm of ARP or ND on ${port}: only its known hosts are listened to`),
       ...this.bfd.warnings(),
       ...this.#standingByWarnings(),
@@ -208,6 +209,7 @@ export class TorSwitch {
     bfd.leaving();
     nextHops.close();
     this.management.close();
+    this.#parts.spoofing.close();
     this.drain.close();
     this.hosts.stop();
     await this.fabric.stop();

@@ -48,8 +48,12 @@ export class Book {
     for (const name of rules.policy.ports) this.ports.set(name, new PortState(name, true));
   }
 
-  refuse(heard: Pick<Heard, 'address' | 'port'>, reason: RefusalReason, now: Instant): void {
-    this.refusals.refuse(this.turn, heard.address, heard.port, reason, now);
+  refuse(
+    heard: Pick<Heard, 'address' | 'port'> & Partial<Pick<Heard, 'mac'>>,
+    reason: RefusalReason,
+    now: Instant,
+  ): void {
+    this.refusals.refuse(this.turn, heard, reason, now);
   }
 
   /** The port, if evidence from there about that place is acceptable. */
@@ -108,7 +112,7 @@ export class Book {
   }
 
   /** To another port, or to another MAC or interface on the same one. */
-  relocate(host: Host, heard: Heard, port: PortState, now: Instant): void {
+  relocate(host: Host, heard: Heard, port: PortState, now: Instant, why?: string): void {
     const from = host.port;
     const moved = from !== port.name;
     if (moved) {
@@ -119,9 +123,10 @@ export class Book {
     host.place(heard);
     this.stations.put(host);
     host.elsewhere = undefined;
+    host.doubtAt = Number.POSITIVE_INFINITY;
     this.#believe(host, heard, now);
     this.weighRivals(host, now);
-    this.changeState(host, 'reachable', moved ? movedFrom(from, heard) : 'MAC or interface changed');
+    this.changeState(host, 'reachable', why ?? (moved ? movedFrom(from, heard) : 'MAC or interface changed'));
     this.announce(host, moved ? 'moved' : 'updated', host.reason);
   }
 
@@ -285,6 +290,8 @@ export class Book {
     host.rivalSince = Number.POSITIVE_INFINITY;
     host.claimedTwice = false;
     host.elsewhere = undefined;
+    host.incumbent = undefined;
+    host.doubtAt = Number.POSITIVE_INFINITY;
     host.route = undefined;
     host.memory = memory;
     this.count.withdrawn++;

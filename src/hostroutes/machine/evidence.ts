@@ -8,8 +8,12 @@ import { type Host, RANK } from './host.ts';
 import type { Leaving } from './leaving.ts';
 import type { Returning } from './returning.ts';
 import type { Shadows } from './shadows.ts';
+import { placeOf, Takeovers } from './takeovers.ts';
 import type { Heard, Source } from './types.ts';
 import type { Watch } from './watch.ts';
+
+/** A host that somebody may only pretend to be is asked this often at most. */
+const SUSPECT_MS = 250;
 
 /**
  * What the sources say of hosts, weighed: a host is learned, heard on at its place, heard at another one, or a source does
@@ -21,6 +25,7 @@ export class Evidence {
   readonly #returning: Returning;
   readonly #leaving: Leaving;
   readonly #shadows: Shadows;
+  readonly takeovers: Takeovers;
   #count = 0;
 
   constructor(book: Book, watch: Watch, returning: Returning, leaving: Leaving, shadows: Shadows) {
@@ -29,6 +34,7 @@ export class Evidence {
     this.#returning = returning;
     this.#leaving = leaving;
     this.#shadows = shadows;
+    this.takeovers = new Takeovers(book, watch);
   }
 
   /** How often anything was heard. */
@@ -104,7 +110,7 @@ export class Evidence {
     }
     if (isHeld(host)) {
       this.#noteElsewhere(host, heard, now);
-      book.refuse(heard, 'duplicate', now);
+      book.refuse(heard, this.takeovers.suspects(host, now) ? 'refuted' : 'duplicate', now);
       return;
     }
     const moves = port.name !== host.port;
@@ -113,16 +119,19 @@ export class Evidence {
       book.refuse(heard, refusal, now);
       return;
     }
-    const { address, mac, vlan } = host;
-    const before = { address, mac, port: host.port, interface: host.interface, ifindex: host.ifindex };
+    if (this.takeovers.refuted(host, heard, port, now)) return;
+    const claimed = moves || host.mac !== heard.mac;
+    const suspect = claimed && this.takeovers.suspects(host, now);
     if (countMove(host, book.rules.damping, now)) {
-      book.relocate(host, heard, port, now);
-      if (moves && host.answersProbes) {
-        // Whoever says so may lie: a host that does not answer at its new place is looked for where it was.
-        host.elsewhere = { type: 'heard', source: heard.source, ...before, ...(vlan ? { vlan } : {}), stale: true };
-        host.elsewhereAt = now;
-        this.#watch.doubt(host, 'verify', now);
+      if (suspect) {
+        this.#noteElsewhere(host, heard, now, SUSPECT_MS);
+        book.refuse(heard, 'refuted', now);
+        return;
       }
+      const before = { ...placeOf(host), source: heard.source };
+      book.relocate(host, heard, port, now);
+      // Whoever says so may lie: a host that does not answer at its new place is looked for where it was.
+      if (claimed && host.answersProbes) this.takeovers.begun(host, before, now);
     } else {
       this.#noteElsewhere(host, heard, now);
       const places = moves ? `on ${host.port} and ${heard.port}` : `with ${host.mac} and ${heard.mac}`;
@@ -132,10 +141,18 @@ export class Evidence {
   }
 
   /** Remembers the other place and asks at the present one whether the host is still there. */
-  #noteElsewhere(host: Host, heard: Heard, now: Instant): void {
+  #noteElsewhere(host: Host, heard: Heard, now: Instant, spacing = this.#book.rules.damping.floor): void {
     host.elsewhere = heard;
     host.elsewhereAt = now;
-    if (now - host.verifiedAt >= this.#book.rules.damping.floor) this.#watch.doubt(host, 'verify', now);
+    this.#watch.doubtInTime(host, spacing, now);
+  }
+
+  /** Of somebody whom we believe less than the host: it is asked, and goes there when it does not answer. */
+  claimed(heard: Heard, now: Instant): void {
+    const host = this.#book.hosts.get(heard.address);
+    if (!host?.live || (host.port === heard.port && host.mac === heard.mac) || !this.#book.admit(heard, now)) return;
+    // Nobody has heard him here: where the host is silent, he is asked.
+    this.#noteElsewhere(host, { ...heard, stale: true }, now, SUSPECT_MS);
   }
 
   lost(source: Source, address: Address, portName: string, now: Instant): void {

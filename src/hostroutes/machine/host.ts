@@ -61,9 +61,17 @@ export class Host implements Sleeper {
   movesSince: Instant = Number.NEGATIVE_INFINITY;
   hold = 0;
   heldUntil: Instant = Number.NEGATIVE_INFINITY;
-  /** While a duplicate: where else it was heard last. */
+  /** Where else it was heard last, or taken to be before. */
   elsewhere: Heard | undefined;
   elsewhereAt: Instant = 0;
+
+  /** Where it was before somebody claimed it; its answer from there counts until `incumbentUntil`. */
+  incumbent: Heard | undefined;
+  incumbentUntil: Instant = Number.NEGATIVE_INFINITY;
+  /** A claim of it was refuted: until then it is asked where it is before another one is believed. */
+  refutedUntil: Instant = Number.NEGATIVE_INFINITY;
+  /** A doubt that came too soon after the last one. */
+  doubtAt: Instant = Number.POSITIVE_INFINITY;
 
   /** It came back to its port by itself when the port came up; false: it stayed away. */
   returns: boolean | undefined;

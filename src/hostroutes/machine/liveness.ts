@@ -27,7 +27,7 @@ export function nextStep(host: Host, rules: CompiledPolicy, now: Instant): Step 
 
 /** When to look at the host again, whatever for. */
 export function nextWake(host: Host, rules: CompiledPolicy): Instant {
-  let wake = host.settleAt;
+  let wake = Math.min(host.settleAt, host.doubtAt);
   if (isHeld(host) && host.heldUntil < wake) wake = host.heldUntil;
   if (rules.probing && host.answersProbes) wake = Math.min(wake, onGrid(host, askDue(host, rules)));
   return wake;

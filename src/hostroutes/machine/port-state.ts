@@ -1,10 +1,19 @@
-import type { Address } from '../../model/address.ts';
+import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { Host } from './host.ts';
 import type { Turn } from './turn.ts';
 import type { RefusalReason } from './types.ts';
 
 const REFUSAL_SPACING_MS = 1_000;
+
+/** Somebody wants to be a host that he is not: his MAC is told. */
+const CLAIMS: ReadonlySet<RefusalReason> = new Set(['binding', 'refuted']);
+
+interface Refused {
+  readonly address: Address;
+  readonly port: string;
+  readonly mac?: Mac;
+}
 
 /** One port: whether hosts may be learned there, who is there, and who was when it went down. */
 export class PortState {
@@ -73,6 +82,7 @@ export class Refusals {
     'static-elsewhere': 0,
     outranked: 0,
     duplicate: 0,
+    refuted: 0,
     'port-limit': 0,
     'total-limit': 0,
     'claim-limit': 0,
@@ -81,7 +91,7 @@ export class Refusals {
   /** By port, then reason; ports that are not downlinks share one entry. */
   readonly #said = new Map<string, Map<RefusalReason, { at: Instant; suppressed: number }>>();
 
-  refuse(turn: Turn, address: Address, port: string, reason: RefusalReason, now: Instant): void {
+  refuse(turn: Turn, { address, port, mac }: Refused, reason: RefusalReason, now: Instant): void {
     this.counts[reason]++;
     const key = reason === 'not-a-downlink' ? '' : port;
     let reasons = this.#said.get(key);
@@ -94,7 +104,8 @@ export class Refusals {
       last.suppressed++;
       return;
     }
-    turn.effects.push({ type: 'refused', address, port, reason, suppressed: last?.suppressed ?? 0 });
+    const who = mac !== undefined && CLAIMS.has(reason) ? { mac } : {};
+    turn.effects.push({ type: 'refused', address, port, ...who, reason, suppressed: last?.suppressed ?? 0 });
     if (last) {
       last.at = now;
       last.suppressed = 0;

@@ -25,6 +25,7 @@ import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
 import { Shadows } from './shadows.ts';
 import type {
+  Heard,
   HostCounters,
   HostEffect,
   HostEvent,
@@ -107,6 +108,12 @@ export class HostTable {
     return rules.policy.activeActive === false && claims.best(address) !== undefined;
   }
 
+  /** Of one that is behind a port of ours. */
+  placeOf(address: Address): Pick<Heard, 'mac' | 'port' | 'ifindex'> | undefined {
+    const host = this.#book.hosts.get(address);
+    return host?.live ? host : undefined;
+  }
+
   /** Behind another port, or announced by another switch. */
   isElsewhere(port: string, address: Address): boolean {
     const { hosts, claims } = this.#book;
@@ -171,6 +178,7 @@ export class HostTable {
       ...this.#shadows.count,
       ...this.#returning.count,
       heard: this.#evidence.count,
+      ...this.#evidence.takeovers.count,
       ...this.#book.count,
       ...this.#watch.count,
       refused: { ...this.#book.refusals.counts },
@@ -187,6 +195,9 @@ export class HostTable {
         if (this.#book.hosts.get(event.address)?.live || this.#watch.searches.has(event.address)) {
           this.#evidence.heard({ ...event, type: 'heard', source: 'arp' }, now);
         }
+        break;
+      case 'claimed':
+        this.#evidence.claimed({ ...event, type: 'heard' }, now);
         break;
       case 'present':
         this.#presence.seen(event, now);

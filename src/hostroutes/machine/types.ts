@@ -131,6 +131,8 @@ export type HostEvent =
   | (Omit<Heard, 'type' | 'source'> & { readonly type: 'present' })
   /** Its MAC was seen where we don't look, or is not seen on its port any more: it is asked. */
   | { readonly type: 'doubt'; readonly address: Address; readonly port: string }
+  /** Somebody claims the address, heard by nobody whom we believe more than the host: that is asked where it is. */
+  | (Omit<Heard, 'type'> & { readonly type: 'claimed' })
   /** A host of an earlier run: it is asked, and believed once it answers. */
   | { readonly type: 'recall'; readonly address: Address; readonly mac: Mac; readonly port: string }
   /** Somebody says that the address is behind that port, but not its MAC: it is looked for until it answers or `unseek`. */
@@ -205,6 +207,8 @@ export type RefusalReason =
   | 'static-elsewhere'
   | 'outranked'
   | 'duplicate'
+  /** Such a claim was refuted lately: its host is asked first. */
+  | 'refuted'
   | 'port-limit'
   | 'total-limit'
   | 'claim-limit'
@@ -226,6 +230,8 @@ export type HostEffect =
       readonly type: 'refused';
       readonly address: Address;
       readonly port: string;
+      /** Of who claims a host that he may not be. */
+      readonly mac?: Mac;
       readonly reason: RefusalReason;
       readonly suppressed: number;
     }
@@ -236,6 +242,14 @@ export type HostEffect =
       readonly from: HostState | undefined;
       readonly to: HostState;
       readonly reason: string;
+    }
+  /** Somebody with `mac` on `port` claimed the address; it answered at home. */
+  | {
+      readonly type: 'spoofed';
+      readonly address: Address;
+      readonly port: string;
+      readonly mac: Mac;
+      readonly home: { readonly mac: Mac; readonly port: string };
     }
   | { readonly type: 'alarm'; readonly reason: string; readonly port?: string }
   /** More is spoken on a port than can be listened to, or not any more; not of the table, but of its ears. */
@@ -328,5 +342,7 @@ export interface HostCounters {
   readonly probes: number;
   readonly probesUnsent: number;
   readonly verifications: number;
+  /** Claims of hosts that were believed until the host answered at its former place. */
+  readonly refuted: number;
   readonly refused: Readonly<Record<RefusalReason, number>>;
 }

@@ -62,6 +62,22 @@ export class Watch {
     this.wake(host, now);
   }
 
+  /** Once, at another place than where the host is taken to be. */
+  askAt(place: Heard, now: Instant): void {
+    if (!this.#book.rules.probing || !this.#book.ports.get(place.port)?.usable) return;
+    if (this.#pace.take(now)) this.#probe(place);
+  }
+
+  /** As `doubt`, but not more often than a host may be doubted: then a little later. */
+  doubtInTime(host: Host, spacing: number, now: Instant): void {
+    const due = host.verifiedAt + spacing;
+    if (now >= due) this.doubt(host, 'verify', now);
+    else if (host.doubtAt > due) {
+      host.doubtAt = due;
+      this.wake(host, now);
+    }
+  }
+
   probeUnsent(address: Address): void {
     this.count.probesUnsent++;
     const host = this.#book.hosts.get(address);
@@ -137,6 +153,10 @@ export class Watch {
       this.count.settled++;
       this.#book.announce(host, 'settled', 'no rival claim left');
     }
+    if (host.doubtAt <= now) {
+      host.doubtAt = Number.POSITIVE_INFINITY;
+      this.doubt(host, 'verify', now);
+    }
     const step = nextStep(host, this.#book.rules, now);
     if (step === 'ask') {
       if (!this.#takePace(now)) return false;
@@ -155,8 +175,8 @@ export class Watch {
     if (port) {
       const place = host.elsewhere!;
       this.#book.relocate(host, place, port, now);
-      // Nobody was heard there lately: it was there before.
-      if (place.stale) this.doubt(host, 'verify', now);
+      // Nobody was heard there lately: it was there before. Or whoever was heard need not be the host.
+      if (place.stale || now < host.refutedUntil) this.doubt(host, 'verify', now);
       return true;
     }
     const claimed = kind === 'rival' ? ', and another switch claims it' : '';
@@ -203,7 +223,7 @@ export class Watch {
     return true;
   }
 
-  #probe(target: Host | Search): void {
+  #probe(target: Host | Search | Heard): void {
     this.count.probes++;
     const { address, mac, port, vlan } = target;
     this.#book.turn.effects.push({ type: 'probe', address, mac, port, ...(vlan ? { vlan } : {}) });

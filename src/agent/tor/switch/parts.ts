@@ -26,6 +26,7 @@ import { Projection } from '../projection.ts';
 import { Reopening } from '../reopening.ts';
 import { type openRepair, Repair } from '../repair/index.ts';
 import { Sight } from '../sight.ts';
+import { Spoofing } from '../spoofing.ts';
 import { StandingBy, uplinksOf } from '../standing-by.ts';
 import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
 import { Waiting } from '../waiting.ts';
@@ -88,6 +89,7 @@ export interface Parts {
   readonly drain: Drain;
   readonly management: ManagementPort;
   readonly sight: Sight;
+  readonly spoofing: Spoofing;
   readonly memory: HostMemory;
   readonly reopening: Reopening;
   readonly facts: PortFacts;
@@ -130,10 +132,12 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     ...(openPort === undefined ? { guards: guardMemory(config.stateDirectory, noGuards) } : { openPort }),
     onDelta: (delta, cause, at) => tell.delta(delta, cause, at),
     onEvent: (effect) => {
-      events.record(hostEvent(effect));
+      spoofing.heard(effect);
+      if (effect.type !== 'spoofed') events.record(hostEvent(effect));
       if (effect.type === 'changed') handoff.hostChanged(effect.address);
     },
   });
+  const spoofing = new Spoofing({ neighbours: kernel.neighbours, installer, hosts, clock, events });
   const groups = new PortGroups({
     groups: config.portLink,
     ports: { setAdmin: (ports, up) => tell.setAdmin(ports, up) },
@@ -299,6 +303,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     drain,
     management,
     sight,
+    spoofing,
     memory,
     reopening,
     facts,
