@@ -61,6 +61,8 @@ export class AdjRibOut {
   #options: AdjRibOutOptions;
   readonly #told = new Map<Prefix, Told>();
   readonly #changed = new Set<Prefix>();
+  /** What the neighbour was told of these is told again, although nothing differs. */
+  readonly #again = new Set<Family>();
   /** By the received attributes, and by the octets: the same is known for the same, however often it was said. */
   #encoded = new WeakMap<PathAttributes, Record<Family, Encoded | undefined>>();
   readonly #interned = new Map<string, Encoded>();
@@ -86,13 +88,13 @@ export class AdjRibOut {
   /** Another route is selected for these, or none. How many UPDATEs went out; undefined when too much waits. */
   changed(prefixes: Iterable<Prefix>): number | undefined {
     for (const prefix of prefixes) this.#changed.add(prefix);
-    if (this.#changed.size > LIMIT) return undefined;
-    return this.drained();
+    const updates = this.drained();
+    return this.#changed.size > LIMIT ? undefined : updates;
   }
 
-  /** The whole table; what was told before is told again. */
+  /** The whole table; what was told before is told again. Known to have been told it stays: a withdrawal may be waiting. */
   dump(family?: Family): number | undefined {
-    for (const [prefix] of this.#told) if (!family || familyOf(prefix) === family) this.#told.delete(prefix);
+    for (const each of family ? [family] : FAMILIES) this.#again.add(each);
     return this.changed([...this.#passing.selected().keys(), ...Object.values(DEFAULT_ROUTES)]);
   }
 
@@ -111,6 +113,7 @@ export class AdjRibOut {
     const announced = new Map<Encoded, { family: Family; routes: Told[] }>();
     for (const prefix of this.#changed) this.#decide(prefix, withdrawn, announced);
     this.#changed.clear();
+    this.#again.clear();
     return this.#write(withdrawn, announced);
   }
 
@@ -129,7 +132,7 @@ export class AdjRibOut {
       withdrawn[family].push(before);
       return;
     }
-    if (before?.encoded === encoded) return;
+    if (before?.encoded === encoded && !this.#again.has(family)) return;
     const told = { nlri: before?.nlri ?? prefixNlri(prefix), encoded };
     this.#told.set(prefix, told);
     const group = announced.get(encoded);

@@ -361,6 +361,8 @@ export class Peer implements ChannelOwner {
     };
     this.#advertiser = new Advertiser(context, channel);
     this.#advertiser.begin();
+    // A neighbour that takes too little of it has lost the session again.
+    if (this.#established !== channel) return;
     if (this.#context.restart.settled) this.#advertiser.endOfRib();
     this.#stale.established(this.#negotiated.restart);
     this.#channels.established(channel);

@@ -1,10 +1,10 @@
 import test from 'ava';
 import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
 import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
-import type { Address, Prefix } from '../../src/model/address.ts';
+import { type Address, ipv4FromNumber, type Prefix } from '../../src/model/address.ts';
 import { GATEWAY, HOST, learned, NAMES, type Name, SWITCH, scene } from './support/gateway.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
-import { hosts, lastOf, Node, port } from './support/world.ts';
+import { A, hosts, lastOf, Node, port, world } from './support/world.ts';
 
 test('R4.3 a gateway passes a /32 on to the other switches, itself as next hop and in the path, never back', (t) => {
   const { clock, a, b, gateway } = scene();
@@ -245,6 +245,41 @@ test('RFC 2918: a refresh brings the table of that family again', (t) => {
   clock.advance(10);
   const prefixes = written('b').flatMap(({ reach }) => reach.flatMap((one) => one.prefixes));
   t.deepEqual(prefixes.sort(), ['0.0.0.0/0', '10.10.10.2/32', '::/0'] as Prefix[]);
+});
+
+test('RFC 2918: a refresh while the connection takes nothing does not lose the withdrawal that waits', (t) => {
+  const { clock, a, b, connectionTo } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST, '10.10.10.3') });
+  clock.advance(10);
+  connectionTo('b').blocked = true;
+  a.speaker.apply({ withdrawn: [], announced: hosts('10.10.10.9') });
+  clock.advance(5);
+  a.speaker.apply({ withdrawn: [HOST], announced: [] });
+  clock.advance(5);
+  b.speaker.requestRefresh(GATEWAY.b);
+  clock.advance(5);
+  connectionTo('b').unblock();
+  clock.advance(5);
+  t.deepEqual(
+    learned(b).filter((text) => text.startsWith('10.10.')),
+    ['10.10.10.3/32 via 198.51.100.1 path 65000 65001', '10.10.10.9/32 via 198.51.100.1 path 65000 65001'],
+  );
+});
+
+test('a neighbour that takes nothing of a table larger than what may wait loses the session, not the agent its life', (t) => {
+  const { clock, network, tor } = world({}, {}, { prefixes: ['10.0.0.0/8' as Prefix] });
+  const many = Array.from({ length: 65_537 }, (_, index) => ipv4FromNumber(0x0a000000 + index));
+  tor.speaker.apply({ withdrawn: [], announced: hosts(...many) });
+  const connection = network.connections[0]!;
+  const write = connection.write.bind(connection);
+  // The KEEPALIVE waits already when the session comes up.
+  connection.write = (data) => {
+    write(data);
+    connection.blocked ||= data[18] === 1;
+  };
+  t.notThrows(() => clock.advance(50));
+  t.is(tor.speaker.sessions()[0]!.established, 1);
+  t.like(lastOf(tor.changes), { from: 'OpenConfirm', to: 'Idle', reason: 'the neighbour does not take our routes' });
 });
 
 test('the same said again is not passed on again', (t) => {
