@@ -59,9 +59,9 @@ test.serial(
   },
 );
 
-test.serial('R4.3 R4.5 R4.6 G = Peerless, OSPF: figures 7 and 10', async (t) => {
+test.serial('R4.3 R4.5 R4.6 R4.7 G = Peerless, OSPF: figures 7 and 10, the death of a switch', async (t) => {
   const stand = await up(t, { protocol: 'ospf' });
-  const result = await drive(t, stand, ['server-link', 'uplink']);
+  const result = await drive(t, stand, ['server-link', 'uplink', 'tor-death']);
   moved(t, result, (name) => (name === 'server-link' ? HOSTS.slice(1) : HOSTS));
   for (const run of result.runs)
     if (run.phase === 'back') t.is(run.lost, 0, `${run.case}: nothing is lost on the way back`);

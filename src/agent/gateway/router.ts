@@ -11,6 +11,7 @@ import type { LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { BackedRouteInstaller, BackedRouteOptions, SwitchOver } from '../../netlink/index.ts';
 import type { EventLog } from '../events.ts';
+import { Calm } from './calm.ts';
 
 /** Routes of an earlier life stay until their protocol has heard all neighbours, at most this long (ms), looked at this often. */
 const INHERITED_WAIT = 30_000;
@@ -36,8 +37,7 @@ export interface RouterOptions {
 export class Router {
   readonly #options: RouterOptions;
   readonly #installers = new Map<Source, BackedRouteInstaller>();
-  /** What is wanted, until the first reconciliation has taken it over. */
-  readonly #wanted = new Map<Source, Map<string, LearnedRoute>>();
+  readonly #calm = new Map<Source, Calm>();
   readonly #timers = new Map<Source, Timer>();
   /** Next hops by the neighbour whose loss has taken them. */
   readonly #lost = new Map<Address, readonly Address[]>();
@@ -48,16 +48,14 @@ export class Router {
     this.#options = options;
     const { protocol, table } = options.kernel;
     for (const source of options.sources) {
-      this.#wanted.set(source, new Map());
-      this.#installers.set(
-        source,
-        options.installer({
-          protocol: protocol + (source === 'ospf' ? 1 : 2),
-          table,
-          metric: METRICS[source],
-          changed: () => options.onMoved(),
-        }),
-      );
+      const installer = options.installer({
+        protocol: protocol + (source === 'ospf' ? 1 : 2),
+        table,
+        metric: METRICS[source],
+        changed: () => options.onMoved(),
+      });
+      this.#installers.set(source, installer);
+      this.#calm.set(source, new Calm(options.clock, (routes) => installer.update(routes)));
     }
   }
 
@@ -73,13 +71,7 @@ export class Router {
   }
 
   update(source: Source, changes: readonly LearnedRoute[]): void {
-    this.#installers.get(source)?.update(changes);
-    const wanted = this.#wanted.get(source);
-    if (!wanted) return;
-    for (const route of changes) {
-      if (route.nextHops.length === 0) wanted.delete(route.prefix);
-      else wanted.set(route.prefix, route);
-    }
+    this.#calm.get(source)?.update(changes);
   }
 
   sessionLost({ neighbor, nextHops, interface: port }: NeighborLoss): void {
@@ -92,6 +84,8 @@ export class Router {
 
   /** The neighbour is back; what it says from now on counts. */
   back(source: Source, neighbor: Address): void {
+    // A session of BGP begins with an empty table, but OSPF's database remembers.
+    if (source === 'ospf') this.#calm.get(source)?.came(neighbor);
     const nextHops = this.#lost.get(neighbor) ?? [];
     this.#lost.delete(neighbor);
     for (const via of nextHops) this.#installers.get(source)?.restore(via);
@@ -121,14 +115,16 @@ export class Router {
   /** Routes stay in the kernel. */
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers.values()) timer.cancel();
+    for (const each of [...this.#timers.values()]) each.cancel();
+    for (const calm of this.#calm.values()) calm.close();
     for (const installer of this.#installers.values()) installer.close();
   }
 
   /** Takes our routes out of the kernel. */
   async leave(): Promise<void> {
     this.#closed = true;
-    for (const timer of this.#timers.values()) timer.cancel();
+    for (const each of [...this.#timers.values()]) each.cancel();
+    for (const calm of this.#calm.values()) calm.close();
     await Promise.all([...this.#installers.values()].map((installer) => installer.leave()));
   }
 
@@ -181,10 +177,8 @@ export class Router {
       lookAgain();
       return;
     }
-    const wanted = this.#wanted.get(source);
     try {
-      await this.#installers.get(source)!.reconcile(wanted?.values() ?? []);
-      this.#wanted.delete(source);
+      await this.#installers.get(source)!.reconcile(this.#calm.get(source)!.wanted());
       this.#options.onReconciled(source);
     } catch (error) {
       log.warn({ err: error }, `routes learned by ${source} are not reconciled yet`);
