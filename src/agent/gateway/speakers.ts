@@ -131,7 +131,15 @@ export class Speakers {
     } else if (from === 'Established') {
       const routerId = this.#partners.get(address);
       this.#partners.delete(address);
-      if (routerId) this.#options.onHeard({ type: 'neighbour', source: 'bgp', address, routerId, up: false });
+      if (routerId)
+        this.#options.onHeard({
+          type: 'neighbour',
+          source: 'bgp',
+          address,
+          routerId,
+          up: false,
+          reason: change.reason,
+        });
     }
     this.#options.onSession(change);
   }

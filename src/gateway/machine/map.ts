@@ -90,7 +90,7 @@ export class PortMap {
         this.switches.fact(event.source, event.fact, moment);
         return;
       case 'neighbour':
-        this.switches.neighbour(event.source, event.address, event.routerId, event.up, moment);
+        this.switches.neighbour(event, moment);
         return;
       case 'port':
         this.#portsChanged = true;

@@ -2,7 +2,7 @@ import type { Address } from '../../model/address.ts';
 import type { HeardFact, PortFact } from '../../model/port-facts.ts';
 import { decodeFact, decodeKey, type FactKey } from '../codec/index.ts';
 import type { Refusals } from './refusals.ts';
-import type { MapLimits, Moment, PortView, Source } from './types.ts';
+import type { MapEvent, MapLimits, Moment, PortView, Source } from './types.ts';
 
 /** What is known of one port of a switch, and of whom it is known. */
 export class PortRecord {
@@ -227,9 +227,9 @@ export class Switches {
   }
 
   /** A session came, or went. */
-  neighbour(source: Source, address: Address, routerId: Address, up: boolean, moment: Moment): void {
+  neighbour({ source, address, routerId, up, reason }: MapEvent & { type: 'neighbour' }, moment: Moment): void {
     const before = this.#sessions.get(address);
-    if (before && (!up || before.routerId !== routerId)) this.#sessionEnded(address, before, moment);
+    if (before && (!up || before.routerId !== routerId)) this.#sessionEnded(address, before, reason, moment);
     if (!up || this.#sessions.has(address)) return;
     const owner = this.take(routerId, moment.wall);
     if (!owner) return;
@@ -244,15 +244,17 @@ export class Switches {
     for (const port of owner.uplinks()) if (port.fact.addresses.includes(address)) this.#own(port);
   }
 
-  #sessionEnded(address: Address, { source, routerId }: Session, moment: Moment): void {
+  #sessionEnded(address: Address, { source, routerId }: Session, why: string | undefined, moment: Moment): void {
     this.#sessions.delete(address);
     const owner = this.#switches.get(routerId);
     if (!owner) return;
+    const reason = why === undefined ? (owner.lossReason ?? 'session lost') : `session lost: ${why}`;
+    owner.lossReason = reason;
     this.hold(owner, -1, moment);
     // In OSPF facts are heard by way of others, and go with their LSAs.
     if (source === 'ospf' || this.#sessionsOf(owner, source) > 0) return;
     for (const { ifindex } of owner.ports.values()) {
-      this.#takeBack(source, { routerId, ifindex }, owner.lossReason ?? 'session lost', moment);
+      this.#takeBack(source, { routerId, ifindex }, reason, moment);
     }
   }
 

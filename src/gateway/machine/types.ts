@@ -27,6 +27,8 @@ export type MapEvent =
       readonly address: Address;
       readonly routerId: Address;
       readonly up: boolean;
+      /** Why it is not. */
+      readonly reason?: string;
     }
   /** The gateway's own way to a host, as its kernel has it; none: it has none. */
   | { readonly type: 'route'; readonly address: Address; readonly nextHops: readonly RouteHop[] }
