@@ -14,6 +14,7 @@ function bench() {
   const wall = new WallClock(clock, () => 0);
   const port: { -readonly [Key in keyof Port]?: Port[Key] } = { name: 'A1', adminUp: false, carrier: false };
   const asked: string[][] = [];
+  const blocks: boolean[] = [];
   const state: { keeper: string | undefined; ready: boolean; busy: boolean } = {
     keeper: DRAIN,
     ready: true,
@@ -33,14 +34,20 @@ function bench() {
     log,
     events: new EventLog(clock, wall, log),
     links: { port: () => port },
-    hosts: { hosts: () => [], find: silent, leave: silent, left: silent, blockPorts: silent },
+    hosts: {
+      hosts: () => [],
+      find: silent,
+      leave: silent,
+      left: silent,
+      blockPorts: (_: readonly string[], blocked: boolean) => blocks.push(blocked),
+    },
     groups,
     fabric: { leastPreferred: silent, readiness: () => ({ ready: state.ready, reason: '' }) },
     room: undefined,
     config: () => ({ hostRoutes: { policy: { ports: ['A1'] } }, portLink: [], stateDirectory: '/nowhere' }),
     surroundings: {},
   } as unknown as DrainOptions);
-  return { clock, drain, asked, state, port };
+  return { clock, drain, asked, blocks, state, port };
 }
 
 test('R4.7 a port of a drain that is forgotten is opened when its servers find a way out', (t) => {
@@ -127,3 +134,23 @@ test('R4.7 an undrain of a port whose opening was refused a moment ago is carrie
   clock.advance(60_000);
   t.is(asked.length, length);
 });
+
+for (const keeper of [undefined, 'fabric'])
+  test(`a drained port that somebody opens is free for its servers, but not when ${keeper} has shut it in the same turn`, (t) => {
+    const { clock, drain, blocks, state, port } = bench();
+    state.keeper = undefined;
+    port.adminUp = true;
+    drain.started();
+    drain.drain({ ports: ['A1'], whole: false, pause: 0, timeout: 1_000, force: false });
+    clock.advance(100);
+    state.keeper = DRAIN;
+    port.adminUp = false;
+    drain.portChanged({ name: 'A1', before: undefined, after: { ...port } as Port, at: clock.now() });
+    clock.advance(1_000);
+    blocks.length = 0;
+    port.adminUp = true;
+    state.keeper = keeper;
+    drain.trouble(['A1'], 'A1 was opened by somebody else');
+    t.deepEqual(blocks, keeper === undefined ? [false] : []);
+    drain.close();
+  });

@@ -274,9 +274,12 @@ export class Drain {
       case 'reopen':
         this.#reopen(effect.port);
         return;
-      case 'free':
-        hosts.blockPorts([effect.port], false, effect.reason);
+      case 'free': {
+        // Unless a group has shut it in the same turn: then it is closed to its servers by that.
+        const keeper = this.#options.groups.keeperOf(effect.port);
+        if (keeper === undefined || keeper === DRAIN) hosts.blockPorts([effect.port], false, effect.reason);
         return;
+      }
       case 'news':
         if (effect.what === 'phase') this.#reason = effect.message;
         events.record({
