@@ -5,6 +5,7 @@ import type { CommunitySet } from './codec/communities.ts';
 import type { UpdateMessage } from './codec/messages.ts';
 import type { Counters } from './counters.ts';
 import type { OwnFacts } from './facts/own.ts';
+import type { SwitchFacts } from './facts/switches.ts';
 import type { State } from './machine/state.ts';
 import type { NextHops } from './nexthop.ts';
 import type { Origination } from './origination.ts';
@@ -18,6 +19,8 @@ export interface PeerContext {
   options(): BgpOptions;
   readonly origination: Origination;
   readonly facts: OwnFacts;
+  /** What is heard of others' ports. */
+  readonly switchFacts: SwitchFacts;
   readonly passing: Passing;
   readonly nextHops: NextHops;
   readonly counters: Counters;
@@ -31,6 +34,4 @@ export interface PeerContext {
   flush(peer: Peer, family: Family | undefined): void;
   changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void;
   settled(): void;
-  /** Done when the kernel has heard of this turn's routes: what is told of them can wait for that. */
-  afterRoutes(run: () => void): void;
 }

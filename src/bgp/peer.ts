@@ -1,7 +1,6 @@
 import type { Address, Prefix } from '../model/address.ts';
 import { ipv4ToNumber } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
-import type { HeardFact } from '../model/port-facts.ts';
 import type { PortChange } from '../model/ports.ts';
 import { Advertiser } from './advertiser.ts';
 import { Arrival } from './arrival.ts';
@@ -348,10 +347,9 @@ export class Peer implements ChannelOwner {
     this.#since = this.#now();
     const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
-    const { nextHops, origination, facts, passing, counters, communities, options } = this.#context;
+    const { nextHops, origination, facts, switchFacts, passing, counters, communities, options } = this.#context;
     this.#link.established(channel.connection, nextHops);
-    const emit = (fact: HeardFact) => this.#context.afterRoutes(() => options().onFact?.(fact));
-    this.#facts = new HeardFacts(channel.session.negotiated!.remoteId, counters, emit);
+    this.#facts = new HeardFacts(this.#negotiated.remoteId, this.address, counters, switchFacts);
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
     const context = {

@@ -14,6 +14,7 @@ import type { UpdateMessage } from './codec/messages.ts';
 import { Counters } from './counters.ts';
 import { tcpTransport } from './driver.ts';
 import { OwnFacts } from './facts/own.ts';
+import { SwitchFacts } from './facts/switches.ts';
 import { HeardHosts } from './heard-hosts.ts';
 import { Listening, listenTargets } from './listening.ts';
 import { lossOf } from './loss.ts';
@@ -72,6 +73,7 @@ export class BgpSpeaker implements Speaker {
   readonly #listening = new Listening();
   #running = false;
   #refused: Address[] = [];
+  /** Done when the kernel has heard of this turn's routes: what is told of them can wait for that. */
   #after: (() => void)[] = [];
 
   /** @throws RangeError for a hold time below three seconds, a key or a community that can't be, a neighbour twice */
@@ -108,6 +110,7 @@ export class BgpSpeaker implements Speaker {
       options: () => this.#options,
       origination: this.#origination,
       facts: this.#facts,
+      switchFacts: new SwitchFacts((fact) => this.#after.push(() => this.#options.onFact?.(fact))),
       passing: { selected: () => this.#rib.locRib(), defaultOriginate: () => this.#options.defaultOriginate ?? false },
       nextHops: this.#nextHops,
       counters: this.#counters,
@@ -119,7 +122,6 @@ export class BgpSpeaker implements Speaker {
       restart: this.#restart,
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
       settled: () => this.#settle(),
-      afterRoutes: (run) => this.#after.push(run),
     };
     this.#servers = new Servers(this.#context);
     for (const [address, peer] of this.#peersOf(options)) this.#peers.set(address, peer);

@@ -9,6 +9,35 @@ const fact = (name: string, says: string): CarriedFact => ({ key: Buffer.from(na
 const told = ({ routerId, key, value, reason }: HeardFact): string =>
   [routerId, Buffer.from(key).toString(), value ? Buffer.from(value).toString() : `gone: ${reason}`].join(' ');
 const heard = (node: Node): string[] => node.facts.splice(0).map(told);
+/** Two uplinks of one switch, each with a session of its own at the gateway. */
+function twoSessions() {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork(clock);
+  const links = [
+    { near: G, far: A },
+    { near: '198.51.100.1' as Address, far: '198.51.100.2' as Address },
+  ];
+  const gateway = new Node(
+    clock,
+    network,
+    G,
+    { asn: 65000, routerId: '10.255.0.254' as Address, listen: { port: 179 } },
+    links.map(({ near, far }) => ({ address: far, remoteAs: 65001, passive: true, localAddress: near })),
+    links.map(({ near }, index) => port(`g${index}`, index + 1, [near, 24])),
+  );
+  gateway.speaker.start();
+  const uplinks = links.map(({ near, far }, index) => {
+    const options = { asn: 65001, routerId: '10.255.0.1' as Address };
+    const ports = [port(`A${index}`, index + 1, [far, 24])];
+    return new Node(clock, network, far, options, [{ address: near, remoteAs: 65000 }], ports);
+  });
+  for (const { speaker } of uplinks) speaker.start();
+  const publish = (...facts: CarriedFact[]) => {
+    for (const { speaker } of uplinks) speaker.publishFacts(facts);
+  };
+  return { clock, gateway, publish, second: links[1]!.far };
+}
+
 const sessionOf = (node: Node) => node.speaker.sessions()[0]!;
 
 test('R4.9 what a switch says of its ports arrives, changes and goes; the same again is no news', (t) => {
@@ -55,6 +84,27 @@ test('R4.9 facts are no forwarding state: they go although the routes of the ses
   t.true(sessionOf(gateway).restarting);
   t.is(sessionOf(gateway).prefixesReceived, 1);
   t.deepEqual(heard(gateway), ['10.255.0.1 A1 gone: session lost: reset by the neighbour']);
+});
+
+test('R4.9 a switch with two sessions says its facts in both: they are told once, and end with the last of them', (t) => {
+  const { clock, gateway, publish, second } = twoSessions();
+  publish(fact('A1', 'up'));
+  clock.advance(100);
+  t.deepEqual(
+    gateway.speaker.sessions().map(({ state, factsReceived }) => [state, factsReceived]),
+    [
+      ['Established', 1],
+      ['Established', 1],
+    ],
+  );
+  t.deepEqual(heard(gateway), ['10.255.0.1 A1 up']);
+  publish(fact('A1', 'down'));
+  clock.advance(10);
+  t.deepEqual(heard(gateway), ['10.255.0.1 A1 down']);
+  gateway.speaker.neighborFailed(second, 'BFD: of the second link');
+  t.deepEqual(heard(gateway), [], 'it is still said in the first');
+  gateway.speaker.neighborFailed(A, 'BFD: of the first link');
+  t.deepEqual(heard(gateway), ['10.255.0.1 A1 gone: session lost: BFD: of the first link']);
 });
 
 test('facts come after the routes: while the kernel takes nothing the newest word on each waits, and goes last', (t) => {

@@ -4,7 +4,7 @@ import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
 import { type Address, ipv4FromNumber, type Prefix } from '../../src/model/address.ts';
 import { GATEWAY, HOST, learned, NAMES, type Name, SWITCH, scene } from './support/gateway.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
-import { A, hosts, lastOf, Node, port, world } from './support/world.ts';
+import { hosts, lastOf, Node, port, world } from './support/world.ts';
 
 test('R4.3 a gateway passes a /32 on to the other switches, itself as next hop and in the path, never back', (t) => {
   const { clock, a, b, gateway } = scene();

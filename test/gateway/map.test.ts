@@ -273,33 +273,38 @@ test('routers are no hosts: their own /32s stay out, behind whatever port they s
   t.is(example.map.switchViews().length, 2);
 });
 
-test('a switch with two sessions is heard while one stands: what it says of its ports it says in both', (t) => {
+test('R4.9: a switch is lost with its last session, for the reason of that one', (t) => {
   const example = new Example().begin();
   const routerId = routerIdOf('A');
-  const session = (address: string, up: boolean): void =>
-    example.map.handle({ type: 'neighbour', source: 'bgp', address: address as Address, routerId, up }, example.moment);
-  const factsEnd = (): void => {
-    for (const port of [UPLINK, 1, 2, 3, 4]) example.unsay('A', port, 'session lost: Hold Timer Expired');
+  const session = (address: string, reason?: string): void => {
+    const event = { type: 'neighbour', source: 'bgp', address: address as Address, routerId } as const;
+    example.map.handle({ ...event, up: reason === undefined, ...(reason ? { reason } : {}) }, example.moment);
   };
-  session(uplinkOf('A'), true);
-  session('2001:db8:a::2', true);
-  factsEnd();
-  session('2001:db8:a::2', false);
+  session(uplinkOf('A'));
+  session('2001:db8:a::2');
+  session('2001:db8:a::2', 'BFD');
   example.wait(1);
   t.is(example.text(C4), 'up ga up A A0 up A2 up');
-  factsEnd();
-  session(uplinkOf('A'), false);
+  session(uplinkOf('A'), 'Hold Timer Expired');
+  for (const port of [UPLINK, 1, 2, 3, 4]) example.unsay('A', port, 'session lost: Hold Timer Expired');
   example.host('A', C4, 2, { up: false });
   example.wait(1);
   t.is(example.place(C4, 'A').downlink?.why, 'A is not heard: session lost: Hold Timer Expired');
-  // Both in the same turn, facts of both first.
-  for (const port of [UPLINK, 1, 2, 3, 4]) example.say('A', port);
-  session(uplinkOf('A'), true);
-  session('2001:db8:a::2', true);
-  factsEnd();
-  factsEnd();
-  session('2001:db8:a::2', false);
-  session(uplinkOf('A'), false);
+});
+
+test('an address is spoken with by two protocols: it is not free for others when one of them ends', (t) => {
+  const example = new Example().begin();
+  const routerId = routerIdOf('A');
+  const session = (source: 'bgp' | 'ospf', up: boolean): void =>
+    example.map.handle({ type: 'neighbour', source, address: uplinkOf('A'), routerId, up }, example.moment);
+  session('bgp', true);
+  session('ospf', true);
+  session('bgp', false);
+  example.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
   example.wait(1);
-  t.is(example.place(C4, 'A').downlink?.why, 'A is not heard: session lost: Hold Timer Expired');
+  t.is(example.map.counters()['refused.not-its-address'], 1);
+  session('ospf', false);
+  example.say('B', UPLINK, { addresses: [uplinkOf('B'), uplinkOf('A')] });
+  example.wait(1);
+  t.is(example.map.counters()['refused.not-its-address'], 1);
 });

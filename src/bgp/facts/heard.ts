@@ -1,8 +1,8 @@
 import type { Address } from '../../model/address.ts';
-import type { HeardFact } from '../../model/port-facts.ts';
 import type { FactsUpdate, UpdateMessage } from '../codec/messages.ts';
 import type { Counters } from '../counters.ts';
 import { textOf } from './own.ts';
+import type { SwitchFacts } from './switches.ts';
 
 /** Ports of one switch; more are not kept. */
 const MOST = 4_096;
@@ -13,15 +13,17 @@ const MOST = 4_096;
  */
 export class HeardFacts {
   readonly #routerId: Address;
+  readonly #neighbor: Address;
   readonly #counters: Counters;
-  readonly #emit: (fact: HeardFact) => void;
+  readonly #switches: SwitchFacts;
   readonly #keys = new Map<string, Uint8Array>();
   #disabled = false;
 
-  constructor(routerId: Address, counters: Counters, emit: (fact: HeardFact) => void) {
+  constructor(routerId: Address, neighbor: Address, counters: Counters, switches: SwitchFacts) {
     this.#routerId = routerId;
+    this.#neighbor = neighbor;
     this.#counters = counters;
-    this.#emit = emit;
+    this.#switches = switches;
   }
 
   get size(): number {
@@ -43,13 +45,13 @@ export class HeardFacts {
   end(reason: string): void {
     const keys = [...this.#keys.values()];
     this.#keys.clear();
-    for (const key of keys) this.#emit({ routerId: this.#routerId, key, value: undefined, reason });
+    for (const key of keys) this.#switches.gone(this.#routerId, this.#neighbor, key, reason);
   }
 
   #update({ withdrawn, said, value }: FactsUpdate): void {
     for (const key of withdrawn) {
       const known = this.#keys.delete(textOf(key));
-      if (known) this.#emit({ routerId: this.#routerId, key, value: undefined, reason: 'withdrawn' });
+      if (known) this.#switches.gone(this.#routerId, this.#neighbor, key, 'withdrawn');
     }
     for (const key of said) {
       const name = textOf(key);
@@ -58,7 +60,7 @@ export class HeardFacts {
         continue;
       }
       this.#keys.set(name, key);
-      this.#emit({ routerId: this.#routerId, key, value });
+      this.#switches.said(this.#routerId, this.#neighbor, key, value);
     }
   }
 }

@@ -71,9 +71,10 @@ export class SwitchRecord {
   }
 }
 
+/** An address that we speak with, by one protocol or both. */
 interface Session {
-  readonly source: Source;
   readonly routerId: Address;
+  readonly sources: Set<Source>;
 }
 
 /** What a fact that was taken back says; all else means that the switch itself is lost. */
@@ -182,11 +183,7 @@ export class Switches {
     const owner = this.#switches.get(routerId);
     const port = owner?.ports.get(ifindex);
     if (!owner || !port?.heard.has(source)) return;
-    if (reason !== WITHDRAWN) {
-      owner.lossReason = reason;
-      // It said the same in each of its sessions, and one of them goes on.
-      if (this.#sessionsOf(owner, source) > 1) return;
-    }
+    if (reason !== WITHDRAWN) owner.lossReason = reason;
     port.heard.delete(source);
     const [left] = port.heard.values();
     if (left) port.fact = left;
@@ -229,11 +226,15 @@ export class Switches {
   /** A session came, or went. */
   neighbour({ source, address, routerId, up, reason }: MapEvent & { type: 'neighbour' }, moment: Moment): void {
     const before = this.#sessions.get(address);
-    if (before && (!up || before.routerId !== routerId)) this.#sessionEnded(address, before, reason, moment);
-    if (!up || this.#sessions.has(address)) return;
+    if (before?.sources.has(source) && (!up || before.routerId !== routerId)) {
+      this.#sessionEnded(source, address, before, reason, moment);
+    }
+    const present = this.#sessions.get(address);
+    if (!up || present?.sources.has(source) || (present && present.routerId !== routerId)) return;
     const owner = this.take(routerId, moment.wall);
     if (!owner) return;
-    this.#sessions.set(address, { source, routerId });
+    if (present) present.sources.add(source);
+    else this.#sessions.set(address, { routerId, sources: new Set([source]) });
     this.hold(owner, 1, moment);
     const thief = this.#owners.get(address);
     if (thief && thief.owner !== owner) {
@@ -244,8 +245,15 @@ export class Switches {
     for (const port of owner.uplinks()) if (port.fact.addresses.includes(address)) this.#own(port);
   }
 
-  #sessionEnded(address: Address, { source, routerId }: Session, why: string | undefined, moment: Moment): void {
-    this.#sessions.delete(address);
+  #sessionEnded(
+    source: Source,
+    address: Address,
+    { routerId, sources }: Session,
+    why: string | undefined,
+    moment: Moment,
+  ): void {
+    sources.delete(source);
+    if (sources.size === 0) this.#sessions.delete(address);
     const owner = this.#switches.get(routerId);
     if (!owner) return;
     const reason = why === undefined ? (owner.lossReason ?? 'session lost') : `session lost: ${why}`;
@@ -261,7 +269,7 @@ export class Switches {
   #sessionsOf({ routerId }: SwitchRecord, source: Source): number {
     let count = 0;
     for (const session of this.#sessions.values()) {
-      if (session.routerId === routerId && session.source === source) count++;
+      if (session.routerId === routerId && session.sources.has(source)) count++;
     }
     return count;
   }
