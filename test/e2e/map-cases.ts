@@ -66,16 +66,13 @@ export function mapCases(up: () => Promise<Watched>): void {
     );
   }
 
-  test.serial(
-    'R4.8: every address stands where the kernel sends it, with both switches named',
-    async (t) => {
-      await untilTrue(t);
-      t.is(await observer.text(C4), 'up GA A A0 A2');
-      t.is(await observer.text('10.10.10.4'), 'up GB B B0 B3');
-      const { macs } = (await observer.place(C4, 'A'))!;
-      t.deepEqual(macs, ['02:00:00:00:00:04']);
-    },
-  );
+  test.serial('R4.8: every address stands where the kernel sends it, with both switches named', async (t) => {
+    await untilTrue(t);
+    t.is(await observer.text(C4), 'up GA A A0 A2');
+    t.is(await observer.text('10.10.10.4'), 'up GB B B0 B3');
+    const { macs } = (await observer.place(C4, 'A'))!;
+    t.deepEqual(macs, ['02:00:00:00:00:04']);
+  });
 
   test.serial('R4.8, R4.9: figure 7: the server-link that came apart is named, and stays', async (t) => {
     const before = Date.now();
