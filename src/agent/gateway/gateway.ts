@@ -110,7 +110,7 @@ export class Gateway {
             kernel: config.kernel,
             installer: (settings) => kernel.backedRoutes(settings),
             heard: (source) => this.speakers.heard(source),
-            onReconciled: (source) => source === 'bgp' && this.speakers.settled(),
+            onReconciled: (source) => this.speakers.settled(source),
             onMoved: () => this.#moved(),
           });
     this.bfd = watchBfd({

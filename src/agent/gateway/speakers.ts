@@ -72,15 +72,17 @@ export class Speakers {
 
   /** `restarted`: routes of an earlier life are in the kernel. */
   start(restarted: boolean): void {
-    this.ospf?.settled();
+    const observer = this.#options.config.mode === 'observer';
+    if (observer) this.ospf?.settled();
     this.ospf?.start();
     this.bgp?.start(restarted);
     if (!restarted) this.bgp?.settled();
   }
 
-  /** After a start as `restarted`: all that the neighbours had to say has been passed on. */
-  settled(): void {
-    this.bgp?.settled();
+  /** Of a router: all that the neighbours of a protocol had to say has been heard and passed on. */
+  settled(source: Source): void {
+    if (source === 'bgp') this.bgp?.settled();
+    else this.ospf?.settled();
   }
 
   /** All neighbours have said what they have to say. */
