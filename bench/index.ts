@@ -11,6 +11,7 @@ import { type Report, ratioOf, renderReport } from './report.ts';
 import { endurance } from './scale/endurance.ts';
 import { uplink } from './scale/uplink.ts';
 import { secondLoss } from './second-loss.ts';
+import { switchOver } from './switch-over.ts';
 import { wire } from './wire.ts';
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report>>> = {
@@ -18,6 +19,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report
   'wire-bgp': (options) => wire('bgp', options),
   'wire-ospf': (options) => wire('ospf', options),
   'second-loss': secondLoss,
+  'switch-over': switchOver,
   'learn-bgp': (options) => learn('bgp', options),
   'learn-ospf': (options) => learn('ospf', options),
   'failover-bgp': (options) => failover('bgp', options),
