@@ -152,9 +152,9 @@ export class OspfSpeaker implements Speaker {
   apply(delta: HostDelta): WireReport {
     const wires = this.#wires;
     wires.beginReport();
-    const [first, rest] = splitFirstPacket(delta);
-    this.#handle({ kind: 'hosts', delta: first });
-    if (rest) this.#handle({ kind: 'hosts', delta: rest });
+    // Stub links are all in one LSA, of which no second instance would be heard in this turn.
+    const parts = this.#options.announce.as === 'stub-link' ? [delta] : inOrder(delta);
+    for (const part of parts) this.#handle({ kind: 'hosts', delta: part });
     const { packets, firstByteAt, lastByteAt } = wires;
     return firstByteAt === undefined || lastByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt };
   }
@@ -356,13 +356,14 @@ const FIRST_PACKET = 40;
 
 /**
  * A large withdrawal is looked up host by host before its packets are made. The first packet need not wait for that: it
- * is made of the first hosts alone, and is on the wire before the others are looked at.
+ * is made of the first hosts alone, and is on the wire before the others are looked at. What is announced comes after
+ * all of it, for new LSAs are written down before anything of their event is sent.
  */
-function splitFirstPacket(delta: HostDelta): [HostDelta, HostDelta | undefined] {
+function inOrder(delta: HostDelta): HostDelta[] {
   const { withdrawn, announced } = delta;
-  if (withdrawn.length <= FIRST_PACKET) return [delta, undefined];
-  return [
-    { withdrawn: withdrawn.slice(0, FIRST_PACKET), announced: [] },
-    { withdrawn: withdrawn.slice(FIRST_PACKET), announced },
-  ];
+  if (withdrawn.length <= FIRST_PACKET && (withdrawn.length === 0 || announced.length === 0)) return [delta];
+  const parts: HostDelta[] = [{ withdrawn: withdrawn.slice(0, FIRST_PACKET), announced: [] }];
+  if (withdrawn.length > FIRST_PACKET) parts.push({ withdrawn: withdrawn.slice(FIRST_PACKET), announced: [] });
+  if (announced.length > 0) parts.push({ withdrawn: [], announced });
+  return parts;
 }

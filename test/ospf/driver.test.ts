@@ -1,8 +1,11 @@
 import test from 'ava';
+import { ipv4ToNumber } from '../../src/model/address.ts';
 import type { Clock } from '../../src/model/clock.ts';
+import type { Port } from '../../src/model/ports.ts';
 import { type OspfOptions, OspfSpeaker } from '../../src/ospf/index.ts';
 import { PacedSender } from '../../src/ospf/pacing.ts';
-import { stripIp } from '../../src/ospf/socket.ts';
+import { type OspfSocket, stripIp } from '../../src/ospf/socket.ts';
+import { memoryInRam } from './memory-store.ts';
 import { address, host } from './simulation.ts';
 
 class ManualClock implements Clock {
@@ -146,4 +149,80 @@ test('hosts of IPv6 are not for OSPFv2: counted, not announced', (t) => {
   speaker.apply({ withdrawn: [], announced: [host('2001:db8::1')] });
   t.is(speaker.counters()['hosts.not-ipv4'], 1);
   t.deepEqual(speaker.lsdb(), []);
+});
+
+/** Two speakers on one wire in memory; `order` is what the first one did since it was last emptied. */
+function pair(change: Partial<OspfOptions> = {}) {
+  const clock = new ManualClock();
+  const order: string[] = [];
+  const ends: Parameters<OspfSocket['listen']>[0][] = [];
+  const addresses = ['192.0.2.1', '192.0.2.2'].map(address);
+  const ends32 = addresses.map(ipv4ToNumber);
+  const store = memoryInRam();
+  const write = store.write.bind(store);
+  store.write = (bytes, at) => {
+    order.push('disk');
+    write(bytes, at);
+  };
+  const speakers = addresses.map((own, side) => {
+    const port: Port = {
+      ...{ name: 'A0', ifindex: 7, mac: undefined, mtu: 1500, adminUp: true, carrier: true, master: 0, kind: 'veth' },
+      addresses: [{ address: own, prefixLength: 30 }],
+    };
+    const openSocket = (): OspfSocket => ({
+      join() {},
+      leave() {},
+      close() {},
+      listen: (receive) => {
+        ends[side] = receive;
+      },
+      send: (_to, packets) => {
+        for (const packet of packets) {
+          if (side === 0 && packet[1] === 4) order.push('wire');
+          const bytes = Uint8Array.from(packet);
+          clock.schedule(clock.now() + 1, () =>
+            ends[1 - side]?.({ source: ends32[side]!, destination: 0xe0000005, bytes }),
+          );
+        }
+        return packets.length;
+      },
+    });
+    return new OspfSpeaker(
+      options({
+        routerId: address(`10.255.0.${side + 1}`),
+        interfaces: [A0],
+        links: { port: () => port, portByIndex: () => port, ports: () => [port], onChange: () => () => {} },
+        clock,
+        openSocket,
+        ...(side === 0 ? { memory: store, ...change } : {}),
+      }),
+    );
+  });
+  for (const speaker of speakers) speaker.start();
+  for (const speaker of speakers) speaker.settled();
+  clock.pass(5_000);
+  return { clock, order, speakers };
+}
+
+test('R4.5 in one delta a host goes and another comes: what is written down of the other waits for the withdrawal', (t) => {
+  const { clock, order, speakers } = pair();
+  const [speaker] = speakers as [OspfSpeaker];
+  t.true(speaker.adjacencyUp('A0'));
+  speaker.apply({ withdrawn: [], announced: [host('10.10.10.1')] });
+  clock.pass(5_000);
+  order.length = 0;
+  speaker.apply({ withdrawn: [address('10.10.10.1')], announced: [host('10.10.10.2')] });
+  t.deepEqual(order, ['wire', 'disk', 'wire']);
+});
+
+test('R4.5 hosts that are stub links go in one instance, however many: a neighbour hears no second one in a second', (t) => {
+  const { clock, order, speakers } = pair({ announce: { as: 'stub-link', metric: 20, metricType: 2 } });
+  const [speaker] = speakers as [OspfSpeaker];
+  const many = Array.from({ length: 60 }, (_, index) => host(`10.10.10.${index + 1}`));
+  speaker.apply({ withdrawn: [], announced: many });
+  clock.pass(5_000);
+  order.length = 0;
+  const gone = many.slice(0, 50).map((each) => each.address);
+  speaker.apply({ withdrawn: gone, announced: [host('10.10.10.99')] });
+  t.deepEqual(order, ['wire']);
 });
