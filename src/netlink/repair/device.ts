@@ -11,8 +11,8 @@ import { AF, type Rtnetlink, vxlanData } from 'rtnetlink-ts';
 export const REPAIR_PORT = 4790;
 /** By this we know our own. */
 export const REPAIR_ALIAS = 'peerless repair';
-/** Whole packets of an ordinary server fit; the fabric's MTU is what fragments the outer packet then. */
-const MTU = 1500;
+/** As large as any server's: what is too large for the fabric is fragmented outside. */
+const MTU = 9216;
 /** Link-local (RFC 3927), for nobody to use. With no address at all the kernel drops what comes in where `rp_filter` of `all` is 2. */
 const DUMMY_ADDRESS = '169.254.47.90';
 const RT_SCOPE_LINK = 253;
