@@ -78,6 +78,8 @@ export class Sonic {
 
   /** The machine was off: everything stands as a saved configuration says. */
   boot(): void {
+    // What was demanded before, and not taken up, is gone with the rest of APPL_DB.
+    for (const key of this.redis.keys(DATABASE.APPL, '')) this.redis.delete(DATABASE.APPL, key);
     for (const name of this.#names) this.redis.set(DATABASE.CONFIG, `${CONFIG.PORT}|${name}`, { admin_status: 'up' });
     this.redis.trouble();
     this.#make();
