@@ -3,7 +3,7 @@ import test from 'ava';
 import { AF, LinuxSocket, SO, SOCK, SOL } from 'linux-sockets';
 import { StandingBy } from '../../src/agent/tor/standing-by.ts';
 import { Waiting } from '../../src/agent/tor/waiting.ts';
-import { systemClock } from '../../src/model/clock.ts';
+import { type Clock, systemClock } from '../../src/model/clock.ts';
 import type { HostRoute } from '../../src/model/hosts.ts';
 import { findShadows, type Kernel, removeShadows } from '../../src/netlink/index.ts';
 import {
@@ -25,7 +25,7 @@ import {
  */
 const SERVER = { v4: '10.10.10.2', v6: '2001:db8:10::2' };
 const HARDWARE = '02:00:00:00:00:02';
-const HOLD = 1_500;
+const HOLD = 60_000;
 /** A socket of IPv6 takes the port of IPv4 as well. */
 const portOf = (six: boolean): number => (six ? 9_998 : 9_999);
 const SHADOWS = { table: 20_101, protocol: 204 };
@@ -42,6 +42,8 @@ interface Stage {
   /** What the server was sent, in the order in which it came. */
   readonly received: string[];
   counters(): Record<string, number>;
+  /** Of the agent's time. */
+  pass(ms: number): void;
 }
 
 function sysctl(box: Box, ...settings: string[]): void {
@@ -105,17 +107,22 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
       socket.close();
     };
 
-    await withKernel(b!, async (kernel) => {
+    let passed = 0;
+    const clock: Clock = {
+      now: () => systemClock.now() + passed,
+      schedule: (at, then) => systemClock.schedule(at - passed, then),
+    };
+    const play = async (kernel: Kernel): Promise<void> => {
       await upAndThere(kernel, 'B0', 'B3', 'B4');
       let arrived = (_: ReturnType<typeof address>): void => {};
       const room = await kernel.waitingRoom((each) => arrived(each));
       const { door } = room;
       const table = kernel.shadowTable({ ...SHADOWS, door });
-      const standingBy = new StandingBy({ table, room, clock: systemClock, hold: HOLD });
+      const standingBy = new StandingBy({ table, room, clock, hold: HOLD });
       arrived = (each) => standingBy.arrived(each);
       await standingBy.start(['B0']);
       const installer = kernel.hostRoutes({ protocol: 201 });
-      const waiting = new Waiting({ kernel: installer, room, standingBy, links: kernel, clock: systemClock });
+      const waiting = new Waiting({ kernel: installer, room, standingBy, links: kernel, clock });
       const port = kernel.port('B4')!;
       try {
         await run({
@@ -141,6 +148,9 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
             mac: mac(HARDWARE),
             level: 0,
           }),
+          pass: (ms) => {
+            passed += ms;
+          },
           counters: () => ({ ...room.counters(), ...standingBy.counters() }),
         });
       } finally {
@@ -148,8 +158,20 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
         await room.close();
         for (const ear of ears) ear.close();
       }
-    });
+    };
+    await withKernel(b!, play, { clock });
   });
+}
+
+/** Something has come, and no more comes. */
+async function settled(count: () => number): Promise<void> {
+  for (let before = 0, at = Date.now(); ; ) {
+    await pause(20);
+    const now = count();
+    if (now !== before || now === 0) at = Date.now();
+    else if (Date.now() - at > 300) return;
+    before = now;
+  }
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -178,16 +200,21 @@ for (const [family, to] of Object.entries(SERVER)) {
       await onStage(async ({ g, waiting, send, received, shadow, real, counters }) => {
         waiting.apply(announce(shadow(to)));
         send(g, to, 200);
-        await eventually(() => counters().waited === 200);
+        await settled(() => counters().waited!);
+        const { waited } = counters();
         t.is(received.length, 0);
         waiting.apply(announce(real(to)));
         send(g, to, 100);
-        await eventually(() => received.length >= 300);
+        await settled(() => received.length);
+        const numbers = received.map(Number);
+        // A busy machine may lose packets before they are at B; what was there comes in order, and all of it.
         t.deepEqual(
-          received,
-          Array.from({ length: 300 }, (_, index) => `${index}`),
+          numbers,
+          numbers.toSorted((one, other) => one - other),
         );
-        t.like(counters(), { delivered: 200, waiting: 0, hosts: 0, waitedFor: 0 });
+        t.is(numbers.filter((number) => number < 200).length, waited!);
+        t.true(waited! > 100 && numbers.length > 200, `${waited} waited, ${numbers.length} came`);
+        t.like(counters(), { delivered: waited, waiting: 0, hosts: 0, waitedFor: 0 });
       });
     },
   );
@@ -203,7 +230,7 @@ test.serial('a server of ours goes on reaching the host where it really is', asy
     t.regex(b.ip(`route get ${SERVER.v4} from 10.10.10.3 iif B3`), /via 192\.0\.2\.5 dev B0/);
     t.regex(b.ip(`route get ${SERVER.v4}`), /via 192\.0\.2\.5 dev B0/, 'and so does the switch itself');
     send(g, SERVER.v4, 1);
-    await eventually(() => counters().waited === 1);
+    await eventually(() => counters().waited! >= 1);
     t.pass();
   });
 });
@@ -211,19 +238,27 @@ test.serial('a server of ours goes on reaching the host where it really is', asy
 test.serial(
   'a host that does not come: its packets are dropped after hold, each by its own age, and counted',
   async (t) => {
-    await onStage(async ({ g, waiting, send, received, shadow, counters }) => {
+    await onStage(async ({ g, waiting, send, received, shadow, counters, pass }) => {
       waiting.apply(announce(shadow(SERVER.v4)));
       send(g, SERVER.v4, 10);
-      await pause(HOLD / 2);
+      await settled(() => counters().waited!);
+      const first = counters().waited!;
+      pass(0.6 * HOLD);
       send(g, SERVER.v4, 5);
-      await eventually(() => counters().expired! > 0);
-      t.is(counters().expired, 10);
-      await eventually(() => counters().expired === 15);
+      await eventually(() => counters().waited! > first);
+      await settled(() => counters().waited!);
+      const all = counters().waited!;
+      pass(0.5 * HOLD);
+      await eventually(() => counters().expired === first);
+      pass(0.6 * HOLD);
+      await eventually(() => counters().expired === all);
       t.like(counters(), { waiting: 0, waitedFor: 0, delivered: 0, hosts: 1 });
       send(g, SERVER.v4, 3);
-      await eventually(() => counters().waited === 18);
+      await eventually(() => counters().waited! > all);
+      await settled(() => counters().waited!);
+      const { waited } = counters();
       waiting.apply(withdraw(SERVER.v4));
-      t.like(counters(), { waiting: 0, expired: 18, hosts: 0 });
+      t.like(counters(), { waiting: 0, expired: waited, hosts: 0 });
       t.is(received.length, 0);
     });
   },
@@ -232,20 +267,22 @@ test.serial(
 test.serial(
   'a flood for somebody who is not there: little of it waits, the kernel drops the rest, and that ends',
   async (t) => {
-    await onStage(async ({ b, g, waiting, send, shadow, counters }) => {
+    await onStage(async ({ b, g, waiting, send, shadow, counters, pass }) => {
       waiting.apply(announce(shadow(SERVER.v4)));
-      for (let round = 0; round < 15; round++) {
+      while (counters().shed === 0) {
         send(g, SERVER.v4, 400);
         await pause(5);
       }
-      await eventually(() => counters().shed! > 0);
       t.regex(routesOf(b), /blackhole 10\.10\.10\.2/);
-      t.true(counters().waited! <= 4_096, `${counters().waited} waited`);
+      t.is(counters().waited, 4_096);
+      await settled(() => counters().overflowed!);
       const { overflowed } = counters();
       send(g, SERVER.v4, 1_000);
-      await pause(50);
+      await pause(100);
       t.is(counters().overflowed, overflowed, 'we do not even see them');
+      pass(1.1 * HOLD);
       await eventually(() => counters().waitedFor === 0);
+      t.like(counters(), { waiting: 0, expired: 4_096 });
       t.notRegex(routesOf(b), /blackhole/);
       send(g, SERVER.v4, 2);
       await eventually(() => counters().waiting! > 0);
@@ -257,17 +294,17 @@ test.serial(
 test.serial('a host that is there after a flood gets what waited, and all that comes then', async (t) => {
   await onStage(async ({ g, waiting, send, received, shadow, real, counters }) => {
     waiting.apply(announce(shadow(SERVER.v4)));
-    for (let round = 0; round < 15; round++) {
+    while (counters().shed === 0) {
       send(g, SERVER.v4, 400);
       await pause(5);
     }
-    await eventually(() => counters().shed! > 0);
     waiting.apply(announce(real(SERVER.v4)));
-    await eventually(() => received.length > 100);
-    const before = Number(received.at(-1));
-    t.true(before < 6_000);
+    await settled(() => received.length);
+    t.true(received.length > 1_000);
+    const before = received.length;
     send(g, SERVER.v4, 50);
-    await eventually(() => received.at(-1) === '6049');
+    await eventually(() => received.length > before);
+    t.is(counters().delivered, 4_096);
     t.is(counters().hosts, 0);
   });
 });
