@@ -108,8 +108,10 @@ export function backupsAtTheEnd(world: World): void {
     for (const address of routes.keys()) {
       if (!ours.has(address)) world.violation(`${side} still has a backup for ${address}`);
     }
-    // A gateway that shows nothing but the best route shows a switch none of the other's shadows.
-    if (world.scene.protocol === 'bgp' && real(other).length === 0) continue;
+    // A gateway that shows nothing but the best route shows a switch none of the other's shadows. And a switch on which
+    // nothing can wait stands by for nobody.
+    const all = world.tors[other].life!.agent!.hosts.announced();
+    if ((world.scene.protocol === 'bgp' ? real(other) : all).length === 0) continue;
     for (const address of ours) if (!routes.has(address)) world.violation(`${side} has no backup for ${address}`);
   }
 }
