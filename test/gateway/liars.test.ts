@@ -107,6 +107,26 @@ test('who says too much is refused, counted, and harms nobody else', (t) => {
   );
 });
 
+test('a switch whose servers change their addresses fills the map with the past alone, and that gives way', (t) => {
+  const example = new Example('bgp', { addresses: 40 }).begin();
+  for (let index = 0; index < 200; index++) {
+    const passing = ipv4FromNumber(0x0a0b0000 + index);
+    example.host('B', passing, 1);
+    example.wait(1);
+    example.host('B', passing, 1, { up: false });
+    example.wait(1_000);
+  }
+  t.is(example.map.counters()['refused.map-full'], undefined);
+  t.true(example.map.counters().addresses! <= 40);
+  t.is(example.map.row(ipv4FromNumber(0x0a0b0000 + 199))?.state, 'down', 'the latest past is there');
+  t.is(example.text(C4), 'up ga up A A0 up A2 up');
+  // Who is there gives way to nobody.
+  for (let index = 0; index < 60; index++) example.host('B', ipv4FromNumber(0x0a0c0000 + index), 1);
+  example.wait(1);
+  t.true(example.map.counters()['refused.map-full']! > 0);
+  t.is(example.text(C4), 'up ga up A A0 up A2 up');
+});
+
 test('octets that are no fact are counted by what is wrong with them', (t) => {
   const example = new Example().begin();
   const routerId = routerIdOf('A');

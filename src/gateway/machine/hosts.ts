@@ -13,6 +13,8 @@ export class Hosts {
   readonly #hosts = new Map<Address, Host>();
   /** By switch, so that what concerns one is found. */
   readonly #behind = new Map<Address, Set<Host>>();
+  /** Since it was last in vain, somebody may have left whose past can give way. */
+  #mayMakeRoom = true;
 
   constructor(limits: MapLimits, switches: Switches, refusals: Refusals) {
     this.#limits = limits;
@@ -50,6 +52,7 @@ export class Hosts {
     if (said.size === 0) {
       host.announcements.delete(routerId);
       owner.addresses--;
+      this.#mayMakeRoom = true;
     }
     this.#switches.hold(owner, -1, moment);
     return host;
@@ -89,7 +92,7 @@ export class Hosts {
   }
 
   #make(address: Address): Host | undefined {
-    if (this.#hosts.size >= this.#limits.addresses) return undefined;
+    if (this.#hosts.size >= this.#limits.addresses && !this.#makeRoom()) return undefined;
     const host = newHost(address);
     this.#hosts.set(address, host);
     return host;
@@ -99,6 +102,7 @@ export class Hosts {
   route(address: Address, nextHops: Host['nextHops']): Host | undefined {
     const host = this.#hosts.get(address) ?? (nextHops.length === 0 ? undefined : this.#make(address));
     if (host) host.nextHops = nextHops;
+    this.#mayMakeRoom ||= nextHops.length === 0;
     return host;
   }
 
@@ -151,6 +155,28 @@ export class Hosts {
     for (const place of host.places) if (left(place) && (!oldest || place.since < oldest.since)) oldest = place;
     if (oldest) this.#drop(host, oldest);
     return oldest !== undefined;
+  }
+
+  /**
+   * Addresses that nobody has any more, those that were left the longest time ago first, give way to one that is there:
+   * a switch whose servers change their addresses every day would else fill the map with what is over.
+   */
+  #makeRoom(): boolean {
+    if (!this.#mayMakeRoom) return false;
+    const over: { readonly host: Host; readonly at: number }[] = [];
+    for (const host of this.#hosts.values()) {
+      const { announcements, nextHops, places } = host;
+      if (announcements.size > 0 || nextHops.length > 0 || places.some(({ old }) => old)) continue;
+      over.push({ host, at: Math.max(...places.map(({ since }) => since)) });
+    }
+    over.sort((one, other) => one.at - other.at);
+    // Many at once, for to look for them takes a while.
+    for (const { host } of over.slice(0, Math.max(1, this.#limits.addresses >> 4))) {
+      for (const place of [...host.places]) this.#drop(host, place);
+      this.#hosts.delete(host.address);
+    }
+    this.#mayMakeRoom = over.length > 0;
+    return over.length > 0;
   }
 
   #drop(host: Host, place: Place): void {
