@@ -100,12 +100,8 @@ export class BgpSpeaker implements Speaker {
       },
       { claim: (claim) => options.onForeignClaim(claim), shadow: (shadow) => options.onForeignShadow?.(shadow) },
     );
-    const { onHostRoute } = options;
-    if (onHostRoute)
-      this.#heardHosts = new HeardHosts(
-        () => this.#options.asn,
-        (route) => onHostRoute(route),
-      );
+    const { onHostRoute: tell } = options;
+    if (tell) this.#heardHosts = new HeardHosts({ localAs: () => this.#options.asn, emit: (route) => tell(route) });
     this.#context = {
       options: () => this.#options,
       origination: this.#origination,
@@ -348,6 +344,9 @@ export class BgpSpeaker implements Speaker {
   #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
     if (from === 'Established') this.#counters.add('sessions_lost');
     if (to === 'Established') this.#counters.add('sessions_established');
+    const { ribPeer } = peer;
+    if (this.#heardHosts && (from === 'Established' || to === 'Established'))
+      this.#after.push(() => this.#heardHosts?.session(ribPeer, to === 'Established'));
     const change = { neighbor: peer.address, from, to, reason, at };
     this.#options.onSession(peer.observer ? { ...change, observer: true } : change);
   }

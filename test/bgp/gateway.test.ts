@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
 import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
-import { type Address, ipv4FromNumber, type Prefix } from '../../src/model/address.ts';
+import { type Address, ipv4FromNumber, ipv4ToNumber, type Prefix } from '../../src/model/address.ts';
 import { GATEWAY, HOST, learned, NAMES, type Name, SWITCH, scene } from './support/gateway.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
 import { hosts, lastOf, Node, port, world } from './support/world.ts';
@@ -280,6 +280,48 @@ test('a neighbour that takes nothing of a table larger than what may wait loses 
   t.notThrows(() => clock.advance(50));
   t.is(tor.speaker.sessions()[0]!.established, 1);
   t.like(lastOf(tor.changes), { from: 'OpenConfirm', to: 'Idle', reason: 'the neighbour does not take our routes' });
+});
+
+test("a switch announces its twin's host with the twin's marks: that counts only while the twin can not speak for itself", (t) => {
+  const { clock, network, b, gateway } = scene();
+  b.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  const connection = network.connections.findLast((one) => one.open && one.localAddress === SWITCH.a)!;
+  connection.write(
+    serializeUpdate(
+      {
+        type: 'UPDATE',
+        withdrawn: [],
+        reach: [{ family: 4, nextHop: SWITCH.a, prefixes: [`${HOST}/32` as Prefix, '10.10.10.66/32' as Prefix] }],
+        attributes: {
+          origin: 0,
+          asPath: [{ type: 'AS_SEQUENCE', asns: [65001, 65002] }],
+          nextHop: SWITCH.a,
+          largeCommunities: [
+            [65002, 20556, ipv4ToNumber('10.255.0.2' as Address)],
+            [65002, 20557, 7],
+          ],
+        },
+      },
+      true,
+    ),
+  );
+  clock.advance(10);
+  const told = () =>
+    gateway.heard.splice(0).map(({ address, routerId, portIndex, up }) => `${address} ${routerId} ${portIndex} ${up}`);
+  t.deepEqual(told(), ['10.10.10.2 10.255.0.2 99 true']);
+  b.speaker.apply({ withdrawn: [HOST], announced: [] });
+  clock.advance(10);
+  t.deepEqual(told(), ['10.10.10.2 10.255.0.2 99 false'], 'the lie does not keep it there');
+  gateway.speaker.neighborFailed(SWITCH.b, 'BFD');
+  t.deepEqual(
+    told(),
+    ['10.10.10.2 10.255.0.2 7 true', '10.10.10.66 10.255.0.2 7 true'],
+    'it might be behind the other',
+  );
+  clock.advance(20_000);
+  t.true(gateway.speaker.establishedWith(SWITCH.b));
+  t.deepEqual(told(), ['10.10.10.2 10.255.0.2 7 false', '10.10.10.66 10.255.0.2 7 false']);
 });
 
 test('the same said again is not passed on again', (t) => {
