@@ -113,6 +113,31 @@ for (const [name, interval] of [
   });
 }
 
+test('R4.1 a hundred forged MACs at one stroke, again and again: a round trip is lost, once', (t) => {
+  const bench = settled();
+  const wrong = astray(bench, 5_000, (at) => {
+    if (at % 50 !== 0) return;
+    const events = Array.from({ length: 100 }, (_, index) => forged(10 + index));
+    bench.do({ type: 'batch', events });
+  });
+  t.true(wrong <= 2, `${wrong} ms`);
+  t.is(place(bench), `A1 ${mac(1)}`);
+});
+
+test('R4.1 a host whose answer is lost while it is claimed by many goes back to where it was, not to one of them', (t) => {
+  const bench = settled();
+  const { home } = bench;
+  bench.home = heard('10.10.10.1', 'A4');
+  let next = 0;
+  const wrong = astray(bench, 1_000, (at) => {
+    if (at % 5 === 0) bench.do(forged(10 + (next++ % 200)));
+    if (at === 120) bench.home = home;
+  });
+  // The first four claims, 5 ms apart, are each asked anew: three times, 50 ms each.
+  t.true(wrong <= 3 * 5 + 152, `${wrong} ms`);
+  t.is(place(bench), `A1 ${mac(1)}`);
+});
+
 test('R4.1 a forger who answers for himself does not win either: who was there first does', (t) => {
   const bench = settled();
   const wrong = astray(bench, 20_000, (at) => {

@@ -5,10 +5,11 @@ import type { Book } from './book.ts';
 import { levelAgainst } from './claims.ts';
 import { countMove, isHeld } from './damping.ts';
 import { type Host, RANK } from './host.ts';
+import { answers, placeOf } from './incumbent.ts';
 import type { Leaving } from './leaving.ts';
 import type { Returning } from './returning.ts';
 import type { Shadows } from './shadows.ts';
-import { placeOf, Takeovers } from './takeovers.ts';
+import { Takeovers } from './takeovers.ts';
 import type { Heard, Source } from './types.ts';
 import type { Watch } from './watch.ts';
 
@@ -60,6 +61,7 @@ export class Evidence {
     host.heardBy[rank] = now;
     host.evidence[rank] = heard.how;
     host.heardAt = now;
+    if (host.incumbent !== undefined && answers(heard)) host.proven = true;
     if (rank < RANK.arp || host.asking === 'no') return;
     host.asking = 'no';
     host.attempts = 0;
@@ -108,6 +110,10 @@ export class Evidence {
       book.refuse(heard, 'outranked', now);
       return;
     }
+    if (this.takeovers.refuted(host, heard, port, now)) {
+      this.#watch.wake(host, now);
+      return;
+    }
     if (isHeld(host)) {
       this.#noteElsewhere(host, heard, now);
       book.refuse(heard, this.takeovers.suspects(host, now) ? 'refuted' : 'duplicate', now);
@@ -119,7 +125,6 @@ export class Evidence {
       book.refuse(heard, refusal, now);
       return;
     }
-    if (this.takeovers.refuted(host, heard, port, now)) return;
     const claimed = moves || host.mac !== heard.mac;
     const suspect = claimed && this.takeovers.suspects(host, now);
     if (countMove(host, book.rules.damping, now)) {

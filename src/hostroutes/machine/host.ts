@@ -65,9 +65,11 @@ export class Host implements Sleeper {
   elsewhere: Heard | undefined;
   elsewhereAt: Instant = 0;
 
-  /** Where it was before somebody claimed it; its answer from there counts until `incumbentUntil`. */
+  /** Where it was before somebody claimed it, see takeovers.ts. */
   incumbent: Heard | undefined;
   incumbentUntil: Instant = Number.NEGATIVE_INFINITY;
+  /** It has answered where it is taken to be since it was claimed. */
+  proven = false;
   /** A claim of it was refuted: until then it is asked where it is before another one is believed. */
   refutedUntil: Instant = Number.NEGATIVE_INFINITY;
   /** A doubt that came too soon after the last one. */

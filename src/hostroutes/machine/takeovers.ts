@@ -1,16 +1,10 @@
 import type { Instant } from '../../model/clock.ts';
 import type { Book } from './book.ts';
 import type { Host } from './host.ts';
+import { answers, incumbentOf, isAt, PROOF_MS, placeOf, SUSPICION_MS } from './incumbent.ts';
 import type { PortState } from './port-state.ts';
-import type { Evidence, Heard } from './types.ts';
+import type { Heard } from './types.ts';
 import type { Watch } from './watch.ts';
-
-/** An answer from the old place counts this long: longer than the questions at the new one take (see liveness.ts). */
-const PROOF_MS = 200;
-/** How long a host whose claim was refuted is asked where it is before anybody else is believed. */
-const SUSPICION_MS = 60_000;
-
-const ANSWERS: ReadonlySet<Evidence | undefined> = new Set(['arp-reply', 'nd-advertisement', 'sweep']);
 
 /**
  * Who says that he is a host, at another place or with another MAC, may be the host, which has moved, or somebody who
@@ -33,8 +27,10 @@ export class Takeovers {
     host.elsewhere = before;
     host.elsewhereAt = now;
     this.#watch.doubt(host, 'verify', now);
-    if (host.incumbent !== undefined && isAt(host, host.incumbent)) host.incumbent = undefined;
-    else if (host.incumbent === undefined || now > host.incumbentUntil) {
+    const incumbent = incumbentOf(host, now);
+    host.proven = false;
+    if (incumbent !== undefined && isAt(host, incumbent)) host.incumbent = undefined;
+    else if (incumbent === undefined) {
       host.incumbent = before;
       host.incumbentUntil = now + PROOF_MS;
       this.#watch.askAt(before, now);
@@ -43,9 +39,9 @@ export class Takeovers {
 
   /** true: the host has answered where it was before somebody claimed it, and is there again. */
   refuted(host: Host, heard: Heard, port: PortState, now: Instant): boolean {
-    const { incumbent } = host;
-    if (incumbent === undefined || now > host.incumbentUntil || !ANSWERS.has(heard.how)) return false;
-    if (!isAt(heard, incumbent)) return false;
+    const incumbent = incumbentOf(host, now);
+    if (incumbent === undefined || !answers(heard) || !isAt(heard, incumbent)) return false;
+    if (port.name !== host.port && this.#book.full(port, true, now)) return false;
     const claimed = placeOf(host);
     host.incumbent = undefined;
     host.refutedUntil = now + SUSPICION_MS;
@@ -67,14 +63,4 @@ export class Takeovers {
     host.refutedUntil = now + SUSPICION_MS;
     return true;
   }
-}
-
-const isAt = (one: Pick<Heard, 'port' | 'mac'>, other: Pick<Heard, 'port' | 'mac'>): boolean =>
-  one.port === other.port && one.mac === other.mac;
-
-/** Where it is taken to be now; nobody was heard there just now. */
-export function placeOf(host: Host): Heard {
-  const { address, mac, port, interface: name, ifindex, vlan } = host;
-  const place = { address, mac, port, interface: name, ifindex, stale: true };
-  return { type: 'heard', source: 'arp', ...place, ...(vlan ? { vlan } : {}) };
 }

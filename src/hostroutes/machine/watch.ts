@@ -4,6 +4,7 @@ import type { Book } from './book.ts';
 import { endHold, extendHold, isHeld, stillDuplicate } from './damping.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Asking, Host } from './host.ts';
+import { incumbentOf, SUSPICION_MS } from './incumbent.ts';
 import { answerTimeout, nextStep, nextWake } from './liveness.ts';
 import { Pace } from './pace.ts';
 import type { PortState } from './port-state.ts';
@@ -169,12 +170,18 @@ export class Watch {
 
   /** It answered no probe. false: not in this turn, whose delta has another cause. */
   #silent(host: Host, now: Instant): boolean {
-    const port = this.#portElsewhere(host, now);
-    const kind = port ? 'moved' : host.asking === 'rival' ? 'rival' : 'silent';
+    const back = incumbentOf(host, now);
+    const place = [back, this.#heardElsewhere(host, now)].find((each) => each && this.#couldBeAt(each, host));
+    const kind = place ? 'moved' : host.asking === 'rival' ? 'rival' : 'silent';
     if (!this.#book.turn.allows(kind)) return false;
-    if (port) {
-      const place = host.elsewhere!;
-      this.#book.relocate(host, place, port, now);
+    host.incumbent = undefined;
+    if (place) {
+      const noted = this.#heardElsewhere(host, now);
+      this.#book.relocate(host, place, this.#book.ports.get(place.port)!, now);
+      if (place === back) {
+        host.refutedUntil = now + SUSPICION_MS;
+        if (!noted?.stale) host.elsewhere = noted;
+      }
       // Nobody was heard there lately: it was there before. Or whoever was heard need not be the host.
       if (place.stale || now < host.refutedUntil) this.doubt(host, 'verify', now);
       return true;
@@ -184,14 +191,14 @@ export class Watch {
     return true;
   }
 
-  /** The other port on which it was heard lately, if it could be there. */
-  #portElsewhere(host: Host, now: Instant): PortState | undefined {
-    const heard = host.elsewhere;
-    if (!heard || now - host.elsewhereAt > ELSEWHERE_MS) return undefined;
-    const port = this.#book.ports.get(heard.port);
-    if (!port?.usable || this.#book.rules.refusePlace(heard)) return undefined;
-    const fits = port.name === host.port || port.hosts.size < this.#book.rules.policy.limits.perPort;
-    return fits ? port : undefined;
+  #heardElsewhere(host: Host, now: Instant): Heard | undefined {
+    return now - host.elsewhereAt > ELSEWHERE_MS ? undefined : host.elsewhere;
+  }
+
+  #couldBeAt(place: Heard, host: Host): boolean {
+    const port = this.#book.ports.get(place.port);
+    if (!port?.usable || this.#book.rules.refusePlace(place)) return false;
+    return port.name === host.port || port.hosts.size < this.#book.rules.policy.limits.perPort;
   }
 
   #holdEnds(host: Host, now: Instant): void {
