@@ -37,6 +37,8 @@ export interface ClaimPolicy {
 
 interface Announced {
   readonly from: string;
+  /** Where the mark names it. */
+  readonly routerId: Address | undefined;
   readonly endpoint: Address | undefined;
 }
 
@@ -62,8 +64,9 @@ export class ForeignClaims {
       // Who hears of it keeps a claim for each that makes one.
       if (before && before.from !== after?.from) events.claim({ address, level: undefined, from: before.from });
       if (!after) return;
-      const { level, leaving, from, endpoint } = after;
-      events.claim({ address, level, from, ...(leaving ? { leaving } : {}), ...(endpoint ? { endpoint } : {}) });
+      const { level, leaving, from, endpoint, routerId } = after;
+      const named = { ...(endpoint ? { endpoint } : {}), ...(routerId ? { routerId } : {}) };
+      events.claim({ address, level, from, ...(leaving ? { leaving } : {}), ...named });
     });
     this.#shadows = new Said<Announced>(first, (address, after, before) => {
       if (sameAnnounced(after, before)) return;
@@ -113,10 +116,11 @@ export class ForeignClaims {
       this.#forget(peer, address);
       return;
     }
-    const announced = { from: announcer(nextHop, attributes, marks), endpoint: marks.endpoint };
+    const { routerId, endpoint, shadow } = marks;
+    const announced = { from: announcer(nextHop, attributes, marks), routerId, endpoint };
     const claim = { ...announced, level: levelOf(attributes), leaving: isLeaving(attributes) };
     // The better word first: what becomes of a claim is known when the claim goes.
-    if (marks.shadow) {
+    if (shadow) {
       this.#shadows.set(peer, address, announced);
       this.#claims.set(peer, address, undefined);
     } else {

@@ -97,6 +97,7 @@ for (const [gateway, asnB] of [
         address: HOST,
         level: 0,
         from: '10.255.0.1',
+        routerId: '10.255.0.1',
         endpoint: '192.0.2.2',
       } as never);
       await speakerB.apply([{ address: HOST, portIndex: 9, shadow: true }]);

@@ -169,7 +169,12 @@ test.serial('the twin behind BIRD is heard as a claim; its death is heard too', 
   await speakerB.established('198.51.100.1');
   await speakerB.apply([{ address: '10.10.10.4', level: 1 }]);
   await until(() => speakerA.claims.length > 0, 'the claim');
-  t.deepEqual(speakerA.claims[0], { address: '10.10.10.4', level: 1, from: '10.255.0.2' } as never);
+  t.deepEqual(speakerA.claims[0], {
+    address: '10.10.10.4',
+    level: 1,
+    from: '10.255.0.2',
+    routerId: '10.255.0.2',
+  } as never);
   await until(() => speakerA.learned('10.10.10.4/32')?.nextHops.length === 1, 'the route to the host behind the twin');
   // The same host here: our claim is the better one, so G takes the twin's back from us.
   await speakerA.apply([{ address: '10.10.10.4', level: 2 }]);

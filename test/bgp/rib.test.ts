@@ -274,7 +274,7 @@ test('our own route that comes back is no claim', (t) => {
   }
 });
 
-test('the twin with our own AS number is heard', (t) => {
+test('the twin with our own AS number is heard, and by its router id where its routes are marked', (t) => {
   const twins: [PathAttributes, { sharedAs?: boolean; announced?: ClaimLevel }, string][] = [
     [path(65000, 65001), {}, 'AS65001'],
     [path(65000, 65001), { announced: 1 }, 'AS65001'],
@@ -284,6 +284,7 @@ test('the twin with our own AS number is heard', (t) => {
   for (const [attributes, policy, from] of twins) {
     const { tracker, emitted } = claims(policy);
     tracker.update(G, message(['10.10.10.4/32'], '192.0.2.1', attributes));
-    t.deepEqual(emitted, [{ address: '10.10.10.4' as Address, level: 0, from }]);
+    const named = from.startsWith('AS') ? {} : { routerId: from as Address };
+    t.deepEqual(emitted, [{ address: '10.10.10.4' as Address, level: 0, from, ...named }]);
   }
 });

@@ -126,7 +126,9 @@ for (const asn of [65002, 65001]) {
     b.speaker.setTunnelEndpoint(B);
     a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
     clock.advance(10);
-    t.deepEqual(b.claims, [{ address: HOST, level: 0, from: '10.255.0.1', endpoint: A }]);
+    t.deepEqual(b.claims, [
+      { address: HOST, level: 0, from: '10.255.0.1', routerId: '10.255.0.1' as Address, endpoint: A },
+    ]);
     b.speaker.apply({ withdrawn: [], announced: shadow(HOST) });
     clock.advance(10);
     t.deepEqual(a.shadows, [{ address: HOST, up: true, from: '10.255.0.2', endpoint: B }]);
@@ -145,7 +147,13 @@ for (const asn of [65002, 65001]) {
     t.deepEqual(a.claims, []);
     b.speaker.apply({ withdrawn: [], announced: on(7, HOST) });
     clock.advance(10);
-    t.deepEqual(lastOf(a.claims), { address: HOST, level: 0, from: '10.255.0.2', endpoint: B });
+    t.deepEqual(lastOf(a.claims), {
+      address: HOST,
+      level: 0,
+      from: '10.255.0.2',
+      routerId: '10.255.0.2' as Address,
+      endpoint: B,
+    });
     t.deepEqual(lastOf(a.shadows), { address: HOST, up: false, from: '10.255.0.2' });
     t.deepEqual(b.shadows, [], 'its own never');
   });
@@ -240,9 +248,9 @@ test('another switch takes a claim over in one message: the first one is gone, a
   });
   hear({ ...through(65003), largeCommunities: [routerMark(65003, '10.255.0.3' as Address)] });
   t.deepEqual(claims, [
-    { address: HOST, level: 0, from: '10.255.0.2' },
+    { address: HOST, level: 0, from: '10.255.0.2', routerId: '10.255.0.2' as Address },
     { address: HOST, level: undefined, from: '10.255.0.2' },
-    { address: HOST, level: 0, from: '10.255.0.3' },
+    { address: HOST, level: 0, from: '10.255.0.3', routerId: '10.255.0.3' as Address },
   ]);
 });
 
