@@ -71,7 +71,8 @@ export class Outbox {
 
   /** How many UPDATEs went out; 0 when they wait; undefined when too much waits. */
   send(batch: RouteBatch): number | undefined {
-    if (this.#connection.backlog() > 0) return this.#hold(batch);
+    // Nothing overtakes an older word that still waits for its turn.
+    if (this.#connection.backlog() > 0 || this.#waiting.size > 0) return this.#hold(batch);
     return this.#write(batch, false);
   }
 

@@ -53,6 +53,8 @@ export class Peer implements ChannelOwner {
   #arrival: Arrival | undefined;
   readonly #stale: StaleRoutes;
   #facts: HeardFacts | undefined;
+  /** Tables that were asked for again. */
+  readonly #refreshes = new Map<string, RouteRefreshMessage>();
   readonly #link = new NeighborLink(() => this.options);
   /** The neighbour refused an OPEN with more than routers usually say. */
   #plain = false;
@@ -254,7 +256,7 @@ export class Peer implements ChannelOwner {
   deliver(_channel: Channel, message: UpdateMessage | RouteRefreshMessage): void {
     if (message.type === 'ROUTE-REFRESH') {
       // Subtypes other than 0 are RFC 7313's, which we don't offer.
-      if (message.subtype === 0) this.#advertiser?.refresh(message.afi, message.safi);
+      if (message.subtype === 0) this.#refreshes.set(`${message.afi}/${message.safi}`, message);
       return;
     }
     this.#facts?.hear(message);
@@ -289,7 +291,10 @@ export class Peer implements ChannelOwner {
     if (channel === this.#established) this.#advertiser?.drained();
   }
 
+  /** Who asks a thousand times in one breath gets one answer. */
   settled(): void {
+    for (const { afi, safi } of this.#refreshes.values()) this.#advertiser?.refresh(afi, safi);
+    this.#refreshes.clear();
     this.#context.settled();
   }
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { PathAttributes } from '../../src/bgp/codec/messages.ts';
-import { serializeUpdate } from '../../src/bgp/codec/serializer.ts';
+import { serialize, serializeUpdate } from '../../src/bgp/codec/serializer.ts';
 import { type Address, ipv4FromNumber, ipv4ToNumber, type Prefix } from '../../src/model/address.ts';
 import { GATEWAY, HOST, learned, NAMES, type Name, SWITCH, scene } from './support/gateway.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
@@ -245,6 +245,19 @@ test('RFC 2918: a refresh brings the table of that family again', (t) => {
   clock.advance(10);
   const prefixes = written('b').flatMap(({ reach }) => reach.flatMap((one) => one.prefixes));
   t.deepEqual(prefixes.sort(), ['0.0.0.0/0', '10.10.10.2/32', '::/0'] as Prefix[]);
+});
+
+test('RFC 2918: who asks for a table a thousand times in one breath gets it once', (t) => {
+  const { clock, network, a, written } = scene();
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  clock.advance(10);
+  written('b');
+  const connection = network.connections.findLast((one) => one.open && one.localAddress === SWITCH.b)!;
+  const ask = serialize({ type: 'ROUTE-REFRESH', afi: 1, safi: 1, subtype: 0 });
+  connection.write(Buffer.concat(Array.from({ length: 1000 }, () => ask)));
+  clock.advance(10);
+  const prefixes = written('b').flatMap(({ reach }) => reach.flatMap((one) => one.prefixes));
+  t.deepEqual(prefixes.sort(), ['0.0.0.0/0', '10.10.10.2/32'] as Prefix[]);
 });
 
 test('RFC 2918: a refresh while the connection takes nothing does not lose the withdrawal that waits', (t) => {
