@@ -27,6 +27,7 @@ export interface PeerContext {
   readonly restart: OwnRestart;
   communities(): CommunitySet;
   connect(peer: Peer, handlers: ConnectionHandlers): Connection;
+  speaksForItself(peer: Peer): boolean;
   update(peer: Peer, message: UpdateMessage): void;
   /** The session is lost; routes of the families in `kept` become stale, all others of the neighbour go. */
   lost(peer: Peer, kept: ReadonlySet<Family>): void;

@@ -52,6 +52,8 @@ export class Peer implements ChannelOwner {
   #sent = 0;
   #arrival: Arrival | undefined;
   readonly #stale: StaleRoutes;
+  /** What it says of ports and hosts it says in its own name. */
+  speaksForItself = false;
   #facts: HeardFacts | undefined;
   /** Tables that were asked for again. */
   readonly #refreshes = new Map<string, RouteRefreshMessage>();
@@ -350,11 +352,13 @@ export class Peer implements ChannelOwner {
     this.#negotiated = channel.session.negotiated!;
     this.#arrival = new Arrival(this.#negotiated.families, this.#now());
     this.#since = this.#now();
-    const remoteId = ipv4ToNumber(channel.session.negotiated!.remoteId);
+    const remoteId = ipv4ToNumber(this.#negotiated.remoteId);
     this.#ribPeer = { address: this.address, remoteId, external: this.external };
     const { nextHops, origination, facts, switchFacts, passing, counters, communities, options } = this.#context;
     this.#link.established(channel.connection, nextHops);
-    this.#facts = new HeardFacts(this.#negotiated.remoteId, this.address, counters, switchFacts);
+    const { remoteId: id } = this.#negotiated;
+    this.speaksForItself = this.#context.speaksForItself(this);
+    if (this.speaksForItself) this.#facts = new HeardFacts(id, this.address, counters, switchFacts);
     const overrun = () =>
       this.#stopFor('the neighbour does not take our routes', ceaseNotification(CEASE.outOfResources));
     const context = {

@@ -16,6 +16,7 @@ import { tcpTransport } from './driver.ts';
 import { OwnFacts } from './facts/own.ts';
 import { SwitchFacts } from './facts/switches.ts';
 import { HeardHosts } from './heard-hosts.ts';
+import { speaksForItself } from './identity.ts';
 import { Listening, listenTargets } from './listening.ts';
 import { lossOf } from './loss.ts';
 import { ceaseNotification } from './machine/session.ts';
@@ -112,6 +113,7 @@ export class BgpSpeaker implements Speaker {
       counters: this.#counters,
       communities: () => this.#communities,
       connect: (peer, handlers) => this.#connect(peer, handlers),
+      speaksForItself: (peer) => speaksForItself(peer, this.#peers.values(), options.log, this.#counters),
       update: (peer, message) => this.#update(peer, message),
       lost: (peer, kept) => this.#lost(peer, kept),
       flush: (peer, family) => this.#flush(peer, family),
@@ -335,7 +337,7 @@ export class BgpSpeaker implements Speaker {
     this.#rib.update(peer.ribPeer, message);
     this.#claims.update(peer.address, message);
     const { ribPeer } = peer;
-    if (this.#heardHosts) this.#after.push(() => this.#heardHosts?.update(ribPeer, message));
+    if (peer.speaksForItself) this.#after.push(() => this.#heardHosts?.update(ribPeer, message));
     peer.checkMaximum(this.#rib.received(peer.address));
     // What is many comes in many messages: the kernel need not wait for the last of them.
     if (this.#rib.undecided >= MANY) this.#settle();
@@ -345,7 +347,7 @@ export class BgpSpeaker implements Speaker {
     if (from === 'Established') this.#counters.add('sessions_lost');
     if (to === 'Established') this.#counters.add('sessions_established');
     const { ribPeer } = peer;
-    if (this.#heardHosts && (from === 'Established' || to === 'Established'))
+    if (peer.speaksForItself && (from === 'Established' || to === 'Established'))
       this.#after.push(() => this.#heardHosts?.session(ribPeer, to === 'Established'));
     const change = { neighbor: peer.address, from, to, reason, at };
     this.#options.onSession(peer.observer ? { ...change, observer: true } : change);

@@ -295,6 +295,32 @@ test('a neighbour that takes nothing of a table larger than what may wait loses 
   t.like(lastOf(tor.changes), { from: 'OpenConfirm', to: 'Idle', reason: 'the neighbour does not take our routes' });
 });
 
+test('who goes by the BGP Identifier of a switch of another AS is not taken for it', (t) => {
+  const { clock, network, a, gateway } = scene();
+  const fact = (text: string) => ({ key: Buffer.from('A1'), value: Buffer.from(text) });
+  a.speaker.publishFacts([fact('up')]);
+  const liar = new Node(
+    clock,
+    network,
+    SWITCH.c,
+    { asn: 65003, routerId: '10.255.0.1' as Address },
+    [{ address: GATEWAY.c, remoteAs: 65000 }],
+    [port('c0', 3, [SWITCH.c, 24])],
+  );
+  liar.speaker.publishFacts([fact('down')]);
+  liar.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  liar.speaker.start();
+  clock.advance(300);
+  t.true(gateway.speaker.establishedWith(SWITCH.c));
+  t.deepEqual(gateway.heard, []);
+  t.deepEqual(
+    gateway.facts.map(({ value }) => value && Buffer.from(value).toString()),
+    ['up'],
+  );
+  t.is(lastOf(gateway.routes).prefix, `${HOST}/32` as Prefix, 'as a route it is one');
+  t.is(gateway.speaker.counters().identifier_of_another, 1);
+});
+
 test("a switch announces its twin's host with the twin's marks: that counts only while the twin can not speak for itself", (t) => {
   const { clock, network, b, gateway } = scene();
   b.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
