@@ -7,7 +7,7 @@
  */
 import { SystemCallError } from 'linux-sockets';
 import { familyOf } from '../model/address.ts';
-import type { Instant, Timer } from '../model/clock.ts';
+import { Alarm, type Instant } from '../model/clock.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
 import { decodePacket, encodePacket } from './codec/packet.ts';
 import { type Entry, earKey, idOf, viewOf } from './entry.ts';
@@ -54,8 +54,7 @@ export class BfdSpeaker implements Speaker {
   readonly #count = new Map<string, number>();
   readonly #memory: Memory;
   #settings: BfdSettings = { peers: [], interval: 100, multiplier: 3 };
-  #timer: Timer | undefined;
-  #timerAt: Instant | undefined;
+  readonly #alarm: Alarm;
   #stopped = false;
 
   constructor(options: BfdOptions) {
@@ -63,6 +62,7 @@ export class BfdSpeaker implements Speaker {
     this.#random = options.random ?? Math.random;
     this.#sockets = options.sockets ?? udpSockets;
     this.#memory = new Memory(options.store, options.log);
+    this.#alarm = new Alarm(options.clock, () => this.#tick());
   }
 
   configure(settings: BfdSettings): void {
@@ -112,7 +112,7 @@ export class BfdSpeaker implements Speaker {
   /** Ends without a word, as a crash would; peers notice after their detection time. */
   abandon(): void {
     this.#stopped = true;
-    this.#timer?.cancel();
+    this.#alarm.set(undefined);
     for (const entry of this.#entries.values()) this.#hush(entry);
   }
 
@@ -360,15 +360,10 @@ export class BfdSpeaker implements Speaker {
       const at = mouth && session.nextDeadline();
       if (at !== undefined && (next === undefined || at < next)) next = at;
     }
-    if (this.#stopped) next = undefined;
-    if (next === this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = next;
-    this.#timer = next === undefined ? undefined : this.#options.clock.schedule(next, () => this.#tick());
+    this.#alarm.set(this.#stopped ? undefined : next);
   }
 
   #tick(): void {
-    this.#timerAt = undefined;
     for (const key of [...this.#ears.keys()]) this.#read(key);
     for (const entry of [...this.#entries.values()]) if (entry.mouth) this.#feed(entry, { type: 'tick' });
     this.#arm();

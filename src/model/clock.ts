@@ -12,6 +12,32 @@ export interface Clock {
   schedule(at: Instant, run: () => void): Timer;
 }
 
+/** The one timer of a machine: it follows the machine's next deadline, and is not touched while that stays. */
+export class Alarm {
+  readonly #clock: Clock;
+  readonly #ring: () => void;
+  #at: Instant | undefined;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, ring: () => void) {
+    this.#clock = clock;
+    this.#ring = ring;
+  }
+
+  /** undefined: nothing is waited for. */
+  set(at: Instant | undefined): void {
+    if (at === this.#at) return;
+    this.#timer?.cancel();
+    this.#at = at;
+    this.#timer = at === undefined ? undefined : this.#clock.schedule(at, () => this.#due());
+  }
+
+  #due(): void {
+    this.#at = undefined;
+    this.#ring();
+  }
+}
+
 /**
  * `performance.now()` is CLOCK_MONOTONIC less the process's start: added back, instants compare across processes. The
  * largest of several differences: whatever holds us up between the two readings makes it smaller.

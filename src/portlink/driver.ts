@@ -6,7 +6,7 @@
  * The withdrawal comes first because it costs some hundred microseconds, while the kernel may take many milliseconds to
  * close the devices one after another.
  */
-import type { Clock, Instant, Timer } from '../model/clock.ts';
+import { Alarm, type Clock, type Instant, type Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { isOpen, type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import { DRAIN } from './machine/drained.ts';
@@ -53,8 +53,7 @@ export class PortLinkDriver {
   #savedVersion: number | undefined;
   #saveTimer: Timer | undefined;
   #unwritable: string | undefined;
-  #timer: Timer | undefined;
-  #timerAt: Instant | undefined;
+  readonly #alarm: Alarm;
   #stopped = false;
 
   constructor(options: PortLinkDriverOptions) {
@@ -62,6 +61,7 @@ export class PortLinkDriver {
     this.#wallClock = options.wallClock ?? Date.now;
     this.#state = options.state ?? new StateFile(options.stateFile);
     this.#savedVersion = options.groups.memoryVersion;
+    this.#alarm = new Alarm(options.clock, () => this.handle({ type: 'tick' }));
   }
 
   get groups(): PortLinkGroups {
@@ -142,7 +142,7 @@ export class PortLinkDriver {
     } finally {
       this.#handling = false;
     }
-    this.#arm();
+    this.#alarm.set(this.#stopped ? undefined : this.groups.nextDeadline());
     this.#saveIfChanged();
   }
 
@@ -167,7 +167,7 @@ export class PortLinkDriver {
     }
     await this.settled();
     this.#stopped = true;
-    this.#timer?.cancel();
+    this.#alarm.set(undefined);
     this.#saveTimer?.cancel();
     await this.settled();
     await this.#state.close();
@@ -257,20 +257,6 @@ export class PortLinkDriver {
       const what = effect.type === 'dryRun' ? `dry run, would ${effect.action}` : type;
       log.info({ group, ...fields }, `portlink: ${group}: ${what} ${effect.ports.join(', ')}`);
     }
-  }
-
-  #arm(): void {
-    const at = this.#stopped ? undefined : this.groups.nextDeadline();
-    if (at === this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = at;
-    this.#timer =
-      at === undefined
-        ? undefined
-        : this.#options.clock.schedule(at, () => {
-            this.#timerAt = undefined;
-            this.handle({ type: 'tick' });
-          });
   }
 
   #saveIfChanged(): void {

@@ -5,7 +5,7 @@
 import { SystemCallError } from 'linux-sockets';
 import type { Address } from '../../model/address.ts';
 import { addressBytes, familyOf, makePrefix, prefixContains } from '../../model/address.ts';
-import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import { Alarm, type Clock, type Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type Port, type PortChange } from '../../model/ports.ts';
 import { type Asker, type Frame, PortSocket, type PortSocketOptions, question } from '../../netlink/frames/index.ts';
@@ -54,14 +54,14 @@ export class NextHopDriver {
   readonly #deaf = new Set<string>();
   readonly #asked = new Map<string, Asked>();
   readonly #count = new Map<string, number>();
-  #timer: Timer | undefined;
-  #timerAt: Instant | undefined;
+  readonly #alarm: Alarm;
   #savedVersion = 0;
   #loaded = false;
   #closed = false;
 
   constructor(options: NextHopDriverOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.#tick());
   }
 
   /** Whom to ask on which uplink, all of them. Only these are heard and judged. */
@@ -106,7 +106,7 @@ export class NextHopDriver {
 
   close(): void {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#alarm.set(undefined);
     for (const port of [...this.#ears.keys()]) this.#close(port);
   }
 
@@ -134,7 +134,7 @@ export class NextHopDriver {
     }
     for (const port of judged) this.#options.onVerdict(port, at);
     for (const each of unsent) this.#feed(each);
-    this.#arm();
+    this.#alarm.set(this.#closed ? undefined : this.#probes.nextDeadline());
     this.#save();
   }
 
@@ -221,20 +221,10 @@ export class NextHopDriver {
     }
   }
 
-  #arm(): void {
-    const at = this.#closed ? undefined : this.#probes.nextDeadline();
-    if (at === this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = at;
-    this.#timer =
-      at === undefined
-        ? undefined
-        : this.#options.clock.schedule(at, () => {
-            this.#timerAt = undefined;
-            // Answers may wait behind this timer, the more so when the loop was busy.
-            for (const name of this.#ears.keys()) this.#read(name);
-            this.#feed({ type: 'tick' });
-          });
+  #tick(): void {
+    // Answers may wait behind this timer, the more so when the loop was busy.
+    for (const name of this.#ears.keys()) this.#read(name);
+    this.#feed({ type: 'tick' });
   }
 
   #save(): void {

@@ -6,7 +6,7 @@
  */
 import type { TorConfig } from '../../../config/index.ts';
 import { type Address, familyOf } from '../../../model/address.ts';
-import type { Clock, Timer } from '../../../model/clock.ts';
+import { Alarm, type Clock, type Timer } from '../../../model/clock.ts';
 import type { ForeignClaim, ForeignShadow, HostDelta, HostRoute } from '../../../model/hosts.ts';
 import { isUp, type LinkState } from '../../../model/ports.ts';
 import type { HostRouteInstaller, RepairPath } from '../../../netlink/index.ts';
@@ -54,12 +54,12 @@ export class Repair {
   readonly #shadows = new HeldShadows((address) => this.#machine.of(address).state !== 'none');
   readonly #news: RepairEvent[] = [];
   #turn: Timer | undefined;
-  #timer: Timer | undefined;
-  #timerAt: number | undefined;
+  readonly #alarm: Alarm;
   #closed = false;
 
   constructor(options: RepairOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.#perform([{ type: 'time' }]));
     const { shadow, hostRoutes } = options.config();
     const { hold, twin } = shadow;
     this.#machine = new RepairMachine({ hold, twin, margin: MARGIN, limit: hostRoutes.policy.limits.total });
@@ -157,7 +157,7 @@ export class Repair {
   close(): void {
     this.#closed = true;
     this.#turn?.cancel();
-    this.#timer?.cancel();
+    this.#alarm.set(undefined);
     this.#options.kernel?.close();
   }
 
@@ -195,7 +195,7 @@ export class Repair {
     kernel!.flush();
     for (const ended of over.values()) this.#shadows.release(ended);
     this.#tell(inUse, over);
-    this.#setTimer();
+    this.#alarm.set(this.#machine.nextDeadline());
   }
 
   #do(effect: RepairEffect): void {
@@ -225,20 +225,6 @@ export class Repair {
       const message = `no backup for ${some(addresses)} any more: ${ENDINGS[ending]}`;
       events.record({ type: 'repair.over', message, fields: { hosts: addresses.length, ending } });
     }
-  }
-
-  #setTimer(): void {
-    const at = this.#machine.nextDeadline();
-    if (at === this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = at;
-    this.#timer =
-      at === undefined
-        ? undefined
-        : this.#options.clock.schedule(at, () => {
-            this.#timerAt = undefined;
-            this.#perform([{ type: 'time' }]);
-          });
   }
 }
 
