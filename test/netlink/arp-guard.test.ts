@@ -4,7 +4,7 @@ import test from 'ava';
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { arpRequest, gratuitousArp } from '../../lab/team/arp.ts';
 import type { Address } from '../../src/model/address.ts';
-import { clearGuards, GuardMemory, type GuardStore, PortSocket } from '../../src/netlink/frames/index.ts';
+import { clearGuards, GuardMemory, type MemoryStore, PortSocket } from '../../src/netlink/frames/index.ts';
 
 const ip = (...words: string[]) => execFileSync('ip', words, { encoding: 'utf8' });
 
@@ -103,7 +103,7 @@ test.serial('R4.7 killed in a storm: the next life gives the ports back what the
     set(port, 'arp_accept', 1);
   }
   let text: string | undefined;
-  const store: GuardStore = {
+  const store: MemoryStore = {
     read: () => text,
     write: (fresh) => {
       text = fresh;

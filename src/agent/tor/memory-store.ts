@@ -1,14 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { GuardMemory } from '../../netlink/frames/index.ts';
+import { GuardMemory, type MemoryStore } from '../../netlink/frames/index.ts';
 
-/** A text that outlives the process. */
-export interface MemoryStore {
-  /** undefined: there is none yet. @throws when it can't be read */
-  read(): string | undefined;
-  /** All or nothing. @throws when it can't be written */
-  write(text: string): void;
-}
+export type { MemoryStore };
 
 /** What the ports had before a storm, in the state directory. */
 export function guardMemory(stateDirectory: string, onError: (error: Error) => void): GuardMemory {
@@ -21,7 +15,8 @@ export function settingsMemory(path: string, onError: (error: Error) => void): G
   return new GuardMemory({ store: memoryFile(path), boot, onError });
 }
 
-export function memoryFile(path: string): MemoryStore {
+/** `synced`: on the disk when `write` returns, so that it outlives a loss of power too. */
+export function memoryFile(path: string, options: { readonly synced?: boolean } = {}): MemoryStore {
   return {
     read() {
       try {
@@ -33,7 +28,7 @@ export function memoryFile(path: string): MemoryStore {
     },
     write(text) {
       mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(`${path}.new`, text, { mode: 0o600 });
+      writeFileSync(`${path}.new`, text, { mode: 0o600, flush: options.synced });
       renameSync(`${path}.new`, path);
     },
   };

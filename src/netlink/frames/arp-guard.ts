@@ -1,5 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { withNetns } from 'linux-sockets';
+import { readSetting, writeSetting } from '../port-setting.ts';
 import type { GuardMemory } from './guard-memory.ts';
 
 /** Of the kernel's ip-sysctl: do not reply for all local addresses; take nobody's unasked word; reply for nobody else. */
@@ -70,22 +69,12 @@ export class ArpGuard {
     }
   }
 
-  /** undefined: the port has gone, or /proc is not ours to use. */
   #read(name: Setting): string | undefined {
-    return this.#inNetns(() => readFileSync(`${this.#directory}/${name}`, 'latin1').trim());
+    return readSetting(`${this.#directory}/${name}`, this.#netns);
   }
 
   #write(name: Setting, value: string): void {
-    this.#inNetns(() => writeFileSync(`${this.#directory}/${name}`, value));
-  }
-
-  #inNetns<T>(work: () => T): T | undefined {
-    try {
-      return this.#netns === undefined ? work() : withNetns(this.#netns, work);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-      return undefined;
-    }
+    writeSetting(`${this.#directory}/${name}`, value, this.#netns);
   }
 }
 

@@ -1,5 +1,5 @@
 /** A text that outlives the process. */
-export interface GuardStore {
+export interface MemoryStore {
   /** undefined: there is none yet. @throws when it can't be read */
   read(): string | undefined;
   /** All or nothing, when it returns. @throws when it can't be written */
@@ -15,13 +15,13 @@ export type PortSettings = Readonly<Record<string, string>>;
  * settings from elsewhere.
  */
 export class GuardMemory {
-  readonly #store: GuardStore;
+  readonly #store: MemoryStore;
   readonly #boot: string;
   readonly #onError: (error: Error) => void;
   #ports: Map<string, PortSettings> | undefined;
 
   /** `onError`: it can't be read or written; the guard works all the same. */
-  constructor(options: { readonly store: GuardStore; readonly boot: string; onError(error: Error): void }) {
+  constructor(options: { readonly store: MemoryStore; readonly boot: string; onError(error: Error): void }) {
     this.#store = options.store;
     this.#boot = options.boot;
     this.#onError = options.onError;

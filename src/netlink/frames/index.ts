@@ -7,7 +7,7 @@ export { allNodesEcho } from './all-nodes.ts';
 export { ARP_LENGTH, type ArpError, type ArpPacket, decodeArp, decodeRarp, encodeArp, type RarpPacket } from './arp.ts';
 export { clearGuards, guardedPorts } from './arp-guard.ts';
 export { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame, sourceMac, tagged } from './ethernet.ts';
-export { GuardMemory, type GuardStore } from './guard-memory.ts';
+export { GuardMemory, type MemoryStore } from './guard-memory.ts';
 export { decodeNd, encodeNd, type NdError, type NdPacket, ndLength, solicitedNode, UNSPECIFIED } from './nd.ts';
 export { type Frame, PortSocket, type PortSocketOptions } from './port-socket.ts';
 export { type Asker, answer, question } from './question.ts';

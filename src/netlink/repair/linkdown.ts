@@ -1,6 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { withNetns } from 'linux-sockets';
 import type { GuardMemory } from '../frames/index.ts';
+import { readSetting, writeSetting } from '../port-setting.ts';
 
 /**
  * By default the kernel goes on using a route whose interface has lost its carrier. With this setting of the interface
@@ -53,21 +52,11 @@ export class IgnoredLinkdown {
   }
 
   #read(family: string, name: string): string | undefined {
-    return this.#inNetns(() => readFileSync(path(family, name), 'latin1').trim());
+    return readSetting(path(family, name), this.#netns);
   }
 
   #write(family: string, name: string, value: string): void {
-    this.#inNetns(() => writeFileSync(path(family, name), value));
-  }
-
-  /** undefined: the interface has gone, or /proc is not ours to use. */
-  #inNetns<T>(work: () => T): T | undefined {
-    try {
-      return this.#netns === undefined ? work() : withNetns(this.#netns, work);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-      return undefined;
-    }
+    writeSetting(path(family, name), value, this.#netns);
   }
 }
 

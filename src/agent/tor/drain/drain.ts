@@ -15,10 +15,11 @@ import { DRAIN } from '../../../portlink/index.ts';
 import type { DrainPlan, DrainView } from '../../api.ts';
 import type { EventLog, WallClock } from '../../events.ts';
 import type { Fabric } from '../fabric.ts';
+import { memoryFile } from '../memory-store.ts';
 import type { PortGroups } from '../port-groups.ts';
 import type { Room, Surroundings } from '../surroundings.ts';
 import { DrainMachine } from './machine.ts';
-import { DrainStore, drainFile } from './store.ts';
+import { DrainStore } from './store.ts';
 import type { DrainEffect, DrainEvent, DrainOrder, Sighting } from './types.ts';
 
 /**
@@ -73,7 +74,9 @@ export class Drain {
     const { surroundings } = options;
     this.#wallClock = surroundings?.wallClock ?? Date.now;
     this.#machine = new DrainMachine({ lag: lagOf(config) });
-    const store = surroundings ? surroundings.drainMemory : drainFile(join(config.stateDirectory, 'drain.json'));
+    // A switch that loses power for planned work comes back drained.
+    const file = () => memoryFile(join(config.stateDirectory, 'drain.json'), { synced: true });
+    const store = surroundings ? surroundings.drainMemory : file();
     this.#store = new DrainStore({ store, log: options.log });
   }
 

@@ -1,8 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../../../model/log.ts';
-import { type MemoryStore, memoryFile } from '../memory-store.ts';
+import type { MemoryStore } from '../memory-store.ts';
 import type { DrainMemory } from './types.ts';
 
 const file = z.object({
@@ -18,24 +16,6 @@ const file = z.object({
     }),
   ),
 });
-
-/** As `memoryFile`, and on the disk when `write` returns: a switch that loses power for planned work comes back drained. */
-export function drainFile(path: string): MemoryStore {
-  return {
-    read: memoryFile(path).read,
-    write(text) {
-      mkdirSync(dirname(path), { recursive: true });
-      const fresh = openSync(`${path}.new`, 'w', 0o600);
-      try {
-        writeSync(fresh, text);
-        fsyncSync(fresh);
-      } finally {
-        closeSync(fresh);
-      }
-      renameSync(`${path}.new`, path);
-    },
-  };
-}
 
 /** Says what is to be remembered of a drain, once for each change. */
 export class DrainStore {
