@@ -2,14 +2,13 @@
  * Our agent with `role: gateway` in a lab's G, beside FRR or BIRD or instead of them: what it says, and what is true.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { moduleCommand } from '../../lab/helper.ts';
 import { gone, isRunning, type ProcessRecord, run, signal, startDetached, waitUntil } from '../../lab/processes.ts';
 import { namespaceOf, TOR_NAMES, TORS, type TorName } from '../../lab/topology/plan.ts';
 import type { MapHistoryView, MapPlaceView, MapRowView, MapSwitchView } from '../../src/agent/api.ts';
-import { type Outcome, outcome, type Stand } from './stand.ts';
+import { askAgent, type Outcome, outcome, type Stand } from './stand.ts';
 
 /** G's own address beside FRR's of the links: the observer's end of its sessions. */
 export const OBSERVER = '10.255.0.250';
@@ -75,21 +74,7 @@ export abstract class MapWatcher {
   }
 
   #ask<T>(path: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request({ socketPath: this.socket, path, timeout: 5000 }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (text: string) => {
-          body += text;
-        });
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(JSON.parse(body) as T);
-          else reject(new Error(`${path}: ${response.statusCode} ${body}`));
-        });
-      });
-      outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
-      outgoing.on('error', reject);
-      outgoing.end();
-    });
+    return askAgent(this.socket, path);
   }
 }
 

@@ -32,6 +32,25 @@ import type { EventView, FailoverView, GroupView, HostView, StatusView } from '.
 
 const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname;
 
+/** What the agent at a control socket answers. */
+export function askAgent<T>(socketPath: string, path: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, path, timeout: 5000 }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(JSON.parse(body) as T);
+        else reject(new Error(`${path}: ${response.statusCode} ${body}`));
+      });
+    });
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
+    outgoing.on('error', reject);
+    outgoing.end();
+  });
+}
+
 /** Long, because a loaded machine is slow; what is waited for either comes in a fraction of it or never. */
 const PATIENCE = 40_000;
 
@@ -117,22 +136,7 @@ export class Stand {
   }
 
   ask<T>(path: string, tor: TorName = 'A'): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const socketPath = join(this.directory(tor), 'control.sock');
-      const outgoing = request({ socketPath, path, timeout: 5000 }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (text: string) => {
-          body += text;
-        });
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(JSON.parse(body) as T);
-          else reject(new Error(`${path}: ${response.statusCode} ${body}`));
-        });
-      });
-      outgoing.on('timeout', () => outgoing.destroy(new Error(`${path}: no answer`)));
-      outgoing.on('error', reject);
-      outgoing.end();
-    });
+    return askAgent(join(this.directory(tor), 'control.sock'), path);
   }
 
   status = (tor: TorName = 'A'): Promise<StatusView> => this.ask('/v1/status', tor);
