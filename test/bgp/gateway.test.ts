@@ -299,6 +299,22 @@ test('the default route comes and goes with its setting, in the sessions that st
   t.true(gateway.speaker.establishedWith(SWITCH.b));
 });
 
+test('without a default route of its own a gateway passes a learned one on, and takes it back when it goes', (t) => {
+  const { clock, network, b } = scene({ defaultOriginate: false });
+  const uplink = network.connections.findLast((one) => one.open && one.localAddress === SWITCH.a)!;
+  const prefixes = ['0.0.0.0/0' as Prefix];
+  const attributes: PathAttributes = { origin: 0, asPath: [{ type: 'AS_SEQUENCE', asns: [65001] }], nextHop: SWITCH.a };
+  const say = (withdrawn: Prefix[], reach: Prefix[]) => {
+    const routes = reach.length > 0 ? [{ family: 4 as const, nextHop: SWITCH.a, prefixes: reach }] : [];
+    uplink.write(serializeUpdate({ type: 'UPDATE', withdrawn, reach: routes, attributes }, true));
+    clock.advance(10);
+  };
+  say([], prefixes);
+  t.deepEqual(learned(b), ['0.0.0.0/0 via 198.51.100.1 path 65000 65001']);
+  say(prefixes, []);
+  t.deepEqual(learned(b), []);
+});
+
 test('what is passed on and what not: RFC 1997 communities, MED, LOCAL_PREF, attributes nobody knows', (t) => {
   const { clock, network, b, written } = scene();
   clock.advance(10);
