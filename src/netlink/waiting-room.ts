@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SO, SOCK, SOL, withNetns } from 'linux-sockets';
+import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SOCK, SOL, withNetns } from 'linux-sockets';
 import { type Rtnetlink, vethPeer } from 'rtnetlink-ts';
 import { type Address, formatAddress, type Mac, macBytes } from '../model/address.ts';
 import { type Clock, type Instant, systemClock } from '../model/clock.ts';
@@ -96,7 +96,7 @@ export class WaitingRoom {
     try {
       socket.setOption(SOL.PACKET, PACKET.VNET_HDR, 1);
       socket.setOption(SOL.PACKET, PACKET.IGNORE_OUTGOING, 1);
-      socket.setOption(SOL.SOCKET, SO.RCVBUF, BYTES);
+      socket.setBuffer('receive', BYTES);
       socket.bind({ family: 'packet', ifindex: room.ifindex, protocol: ETH_P.ALL });
     } catch (error) {
       socket.close();

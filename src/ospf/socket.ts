@@ -50,7 +50,7 @@ export class InterfaceSocket {
       socket.setOption(SOL.IP, IP.MULTICAST_LOOP, 0);
       socket.setOption(SOL.IP, IP.MULTICAST_ALL, 0);
       socket.setOption(SOL.IP, IP.MULTICAST_IF, this.#mreq(0));
-      for (const option of [SO.SNDBUFFORCE, SO.RCVBUFFORCE]) enlarge(socket, option);
+      for (const which of ['send', 'receive'] as const) socket.setBuffer(which, BUFFER);
     } catch (error) {
       socket.close();
       throw error;
@@ -115,14 +115,4 @@ export function stripIp(data: Buffer): Received | undefined {
     destination: data.readUInt32BE(16),
     bytes: data.subarray(header, length),
   };
-}
-
-/** The FORCE options need CAP_NET_ADMIN; without it the socket keeps what the system allows. */
-function enlarge(socket: LinuxSocket, option: number): void {
-  try {
-    socket.setOption(SOL.SOCKET, option, BUFFER);
-  } catch (error) {
-    if (!(error instanceof SystemCallError) || error.code !== 'EPERM') throw error;
-    socket.setOption(SOL.SOCKET, option === SO.SNDBUFFORCE ? SO.SNDBUF : SO.RCVBUF, BUFFER);
-  }
 }

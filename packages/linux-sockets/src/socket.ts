@@ -7,7 +7,7 @@ import {
   encodeControl,
   type SocketAddress,
 } from './address.ts';
-import { AF } from './constants.ts';
+import { AF, SO, SOL } from './constants.ts';
 import { checked, SystemCallError } from './errors.ts';
 import { type Handle, MAX_BATCH, native, READABLE, WRITABLE } from './native.ts';
 import { getSocketOption, setSocketOption, withNetns } from './system.ts';
@@ -114,6 +114,20 @@ export class LinuxSocket {
 
   setOption(level: number, name: number, value: number | Uint8Array): void {
     setSocketOption(this.#fd, level, name, value);
+  }
+
+  /**
+   * Octets that the kernel keeps of what is on its way, beyond what the system allows everybody (net.core.rmem_max,
+   * wmem_max) where the process has CAP_NET_ADMIN; else as much as that. The kernel counts its own overhead in it.
+   */
+  setBuffer(which: 'receive' | 'send', octets: number): void {
+    const [forced, plain] = which === 'receive' ? [SO.RCVBUFFORCE, SO.RCVBUF] : [SO.SNDBUFFORCE, SO.SNDBUF];
+    try {
+      this.setOption(SOL.SOCKET, forced, octets);
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== 'EPERM') throw error;
+      this.setOption(SOL.SOCKET, plain, octets);
+    }
   }
 
   getOption(level: number, name: number, length = 4): Buffer {

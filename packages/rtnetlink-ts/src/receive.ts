@@ -1,4 +1,4 @@
-import { AF, LinuxSocket, MSG, NETLINK, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
+import { AF, LinuxSocket, MSG, NETLINK, SOCK, SOL, SystemCallError } from 'linux-sockets';
 import { forEachMessage, type Malformed, type Message } from './codec/message.ts';
 
 export interface SocketOptions {
@@ -62,22 +62,13 @@ export function openRouteSocket(options: SocketOptions): LinuxSocket {
     protocol: NETLINK_ROUTE,
     ...(options.netns === undefined ? {} : { netns: options.netns }),
   });
-  setBuffer(socket, options.receiveBuffer ?? 1 << 20, SO.RCVBUFFORCE, SO.RCVBUF);
-  setBuffer(socket, SEND_BUFFER, SO.SNDBUFFORCE, SO.SNDBUF);
+  socket.setBuffer('receive', options.receiveBuffer ?? 1 << 20);
+  socket.setBuffer('send', SEND_BUFFER);
   socket.setOption(SOL.NETLINK, NETLINK.EXT_ACK, 1);
   socket.setOption(SOL.NETLINK, NETLINK.CAP_ACK, 1);
   socket.setOption(SOL.NETLINK, NETLINK.GET_STRICT_CHK, 1);
   socket.bind({ family: 'netlink', pid: 0, groups: 0 });
   return socket;
-}
-
-function setBuffer(socket: LinuxSocket, octets: number, force: number, plain: number): void {
-  try {
-    socket.setOption(SOL.SOCKET, force, octets);
-  } catch (error) {
-    if (!(error instanceof SystemCallError) || error.code !== 'EPERM') throw error;
-    socket.setOption(SOL.SOCKET, plain, octets);
-  }
 }
 
 /**

@@ -5,7 +5,6 @@ import {
   isWouldBlock,
   LinuxSocket,
   PACKET,
-  SO,
   SOCK,
   SOL,
   SystemCallError,
@@ -40,8 +39,11 @@ export interface Frame {
 const VLAN_VALID = 0x10;
 const VLAN_TCI_AT = 16;
 
-/** Bursts of gratuitous ARPs come when a whole rack fails over. */
-const RECEIVE_BUFFER = 1 << 20;
+/**
+ * Bursts of gratuitous ARPs come when a whole rack fails over, and whoever is not heard then may say nothing for long: this
+ * holds some ten thousand of them (the kernel counts 768 octets for each, and doubles what it is asked for).
+ */
+const RECEIVE_BUFFER = 4 << 20;
 
 /** One packet socket on one port: hears who speaks there and sends our questions. */
 export class PortSocket {
@@ -73,7 +75,7 @@ export class PortSocket {
     });
     try {
       this.#socket.attachFilter(neighbourFilter(options.bridged, this.#hear));
-      this.#socket.setOption(SOL.SOCKET, SO.RCVBUF, RECEIVE_BUFFER);
+      this.#socket.setBuffer('receive', RECEIVE_BUFFER);
       if (options.bridged) this.#socket.setOption(SOL.PACKET, PACKET.AUXDATA, 1);
       this.#socket.bind({ family: 'packet', ifindex: options.ifindex, protocol: ETH_P.ALL });
       if (options.multicast) {
