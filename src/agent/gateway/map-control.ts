@@ -1,14 +1,14 @@
 import type { HistoryEntry, MapRow, PortView } from '../../gateway/index.ts';
 import { type Address, addressBytes, parseAddress } from '../../model/address.ts';
-import type { MapHistoryView, MapPortView, MapRowView, MapSwitchView } from '../api.ts';
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
+import type { MapHistoryView, MapPortView, MapRowView, MapSwitchView } from '../map-api.ts';
 import type { Gateway } from './gateway.ts';
 
 /** What `peerless map` asks. */
 export function serveMap(server: ControlServer, { map }: Pick<Gateway, 'map'>): void {
   server.on('GET', '/v1/map', (request): MapRowView[] => {
     const address = addressOf(request);
-    if (address === undefined) return map.rows().sort(byAddress).map(rowView);
+    if (address === undefined) return inOrder(map.rows()).map(rowView);
     const row = map.row(address);
     return row ? [rowView(row)] : [];
   });
@@ -65,7 +65,9 @@ function entryView({ at, ...entry }: HistoryEntry): MapHistoryView {
   return { time: iso(at), ...entry };
 }
 
-function byAddress(left: MapRow, right: MapRow): number {
-  const [a, b] = [addressBytes(left.address), addressBytes(right.address)];
-  return a.length - b.length || Buffer.compare(a, b);
+/** By address. Each is read once: the speakers wait meanwhile, and there may be ten thousand. */
+function inOrder(rows: readonly MapRow[]): MapRow[] {
+  const keyed = rows.map((row) => ({ row, key: addressBytes(row.address) }));
+  keyed.sort((one, other) => one.key.length - other.key.length || Buffer.compare(one.key, other.key));
+  return keyed.map(({ row }) => row);
 }
