@@ -1,12 +1,6 @@
 import type { SessionView as BfdSession } from '../bfd/index.ts';
 import type { RouteView as BgpRoute, ServerView as BgpServer, SessionView as BgpSession } from '../bgp/index.ts';
-import type {
-  MapRow as DomainMapRow,
-  SwitchView as DomainMapSwitch,
-  HistoryEntry,
-  PlaceView,
-  PortView,
-} from '../gateway/index.ts';
+import type { PlaceView } from '../gateway/index.ts';
 import type { Address, Mac } from '../model/address.ts';
 import type { ClaimLevel } from '../model/hosts.ts';
 import type { PortNeighbour } from '../model/ports.ts';
@@ -18,7 +12,7 @@ import type {
 
 /**
  * The control API: HTTP/1.1 with JSON bodies over a Unix socket. Types only, shared by the server in the agent and by
- * the client of the commands, so that a field has one name.
+ * the client of the commands, so that a field has one name. Those of the gateway's map are in map-api.ts.
  *
  * | request                                   | query                    | body                | answer            |
  * | ----------------------------------------- | ------------------------ | ------------------- | ----------------- |
@@ -81,7 +75,7 @@ export interface StatusView {
   /** Of a switch its hosts, of a gateway those of its map. */
   readonly hosts: {
     readonly total: number;
-    readonly byState: Readonly<Partial<Record<HostStateName | MapStateName, number>>>;
+    readonly byState: Readonly<Partial<Record<HostStateName | PlaceView['state'], number>>>;
   };
   readonly lastFailover?: FailoverView;
   /** Present while ports are, or are being, drained. */
@@ -320,34 +314,6 @@ export type BfdSessionView = Omit<BfdSession, 'since'> & {
   /** What falls with it. */
   readonly clients: readonly ('ospf' | 'bgp')[];
 };
-
-// ------------------------------------------------------------------ the gateway's map
-
-type Dated<T extends { readonly since: number }> = Omit<T, 'since'> & { readonly since: IsoTime };
-
-export type MapStateName = PlaceView['state'];
-
-/** A port of the gateway or of a switch; `since` by the clock of the box whose port it is. */
-export type MapPortView = Dated<PortView>;
-
-/** An address behind one port of one switch, now or once. */
-export type MapPlaceView = Dated<Omit<PlaceView, 'gatewayPort' | 'uplink' | 'downlink'>> & {
-  readonly gatewayPort?: MapPortView;
-  readonly uplink?: MapPortView;
-  readonly downlink?: MapPortView;
-};
-
-/** `places`: where it is first, then where it was. */
-export type MapRowView = Dated<Omit<DomainMapRow, 'places'>> & { readonly places: readonly MapPlaceView[] };
-
-export type MapSwitchView = Dated<DomainMapSwitch>;
-
-/** Oldest first. With an address: what happened to it, and to the ports and switches that it was behind. */
-export type MapHistoryView = HistoryEntry extends infer Entry
-  ? Entry extends HistoryEntry
-    ? Readonly<Omit<Entry, 'at'>> & { readonly time: IsoTime }
-    : never
-  : never;
 
 // ------------------------------------------------------------------ events and failovers
 

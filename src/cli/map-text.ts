@@ -1,4 +1,4 @@
-import type { MapHistoryView, MapPlaceView, MapPortView, MapRowView, MapSwitchView } from '../agent/api.ts';
+import type { MapHistoryView, MapPlaceView, MapPortView, MapRowView, MapSwitchView } from '../agent/map-api.ts';
 import { clockTime, since } from './format.ts';
 import type { Column } from './table.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Args, Flags } from '@oclif/core';
-import type { MapHistoryView, MapRowView, MapSwitchView } from '../agent/api.ts';
+import type { MapHistoryView, MapRowView, MapSwitchView } from '../agent/map-api.ts';
 import { AgentCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 import type { AgentClient } from '../cli/client.ts';
 import { HISTORY_COLUMNS, mapColumns, mapLines, SWITCH_COLUMNS } from '../cli/map-text.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
-import type { MapHistoryView, MapRowView, MapSwitchView } from '../../src/agent/api.ts';
+import type { MapHistoryView, MapRowView, MapSwitchView } from '../../src/agent/map-api.ts';
 import { HISTORY_COLUMNS, mapColumns, mapLines, SWITCH_COLUMNS } from '../../src/cli/map-text.ts';
 import { table } from '../../src/cli/table.ts';
 import type { Address, Mac } from '../../src/model/address.ts';

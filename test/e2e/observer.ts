@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { moduleCommand } from '../../lab/helper.ts';
 import { gone, isRunning, type ProcessRecord, run, signal, startDetached, waitUntil } from '../../lab/processes.ts';
 import { namespaceOf, TOR_NAMES, TORS, type TorName } from '../../lab/topology/plan.ts';
-import type { MapHistoryView, MapPlaceView, MapRowView, MapSwitchView } from '../../src/agent/api.ts';
+import type { MapHistoryView, MapPlaceView, MapRowView, MapSwitchView } from '../../src/agent/map-api.ts';
 import { askAgent, type Outcome, outcome, type Stand } from './stand.ts';
 
 /** G's own address beside FRR's of the links: the observer's end of its sessions. */
