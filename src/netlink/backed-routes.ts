@@ -23,7 +23,7 @@ import type { LearnedRoute } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
 import { Arrivals } from './arrivals.ts';
 import {
-  count,
+  adopt,
   type Entry,
   isAsWanted,
   isThere,
@@ -387,11 +387,7 @@ export class BackedRouteInstaller {
     for (const [prefix, each] of routes) {
       const entry = this.#entries.get(prefix) ?? newEntry(prefix, undefined);
       this.#entries.set(prefix, entry);
-      entry.slots = each.map(({ metric, nextHopId }) => {
-        const group = nextHopId === undefined ? undefined : this.#objects.byId(nextHopId);
-        return { metric: metric ?? 0, group, life: group?.life ?? 0 };
-      });
-      for (const slot of entry.slots) count(slot, 1);
+      adopt(entry, each, this.#objects);
     }
     for (const [prefix, entry] of this.#entries) {
       if (!routes.has(prefix)) entry.slots = [];

@@ -1,5 +1,5 @@
 /** One prefix: what is wanted of it, and which routes of it are in the kernel. */
-import { makeRoute, type Request, requests } from 'rtnetlink-ts';
+import { makeRoute, type Request, type Route, requests } from 'rtnetlink-ts';
 import { familyOf, type Prefix } from '../../model/address.ts';
 import type { LearnedRoute, NextHop } from '../../model/hosts.ts';
 import type { Group, Hop, NextHopObjects } from './next-hop-objects.ts';
@@ -71,8 +71,17 @@ const IPV6_DEFAULT_METRIC = 1024;
 export const metricOf = (prefix: Prefix, metric: number): number =>
   metric || (familyOf(prefix) === 6 ? IPV6_DEFAULT_METRIC : 0);
 
+/** As it was read from the kernel. */
+export function adopt(entry: Entry, routes: readonly Route[], objects: NextHopObjects): void {
+  entry.slots = routes.map(({ metric, nextHopId }) => {
+    const group = nextHopId === undefined ? undefined : objects.byId(nextHopId);
+    return { metric: metric ?? 0, group, life: group?.life ?? 0 };
+  });
+  for (const slot of entry.slots) count(slot, 1);
+}
+
 /** Counts it with the routes over its group. */
-export function count({ group, life }: Slot, difference: 1 | -1): void {
+function count({ group, life }: Slot, difference: 1 | -1): void {
   if (group && group.life === life) group.routes += difference;
 }
 
