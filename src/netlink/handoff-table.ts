@@ -25,6 +25,7 @@ import {
   type ReconcileReport,
   Restoring,
   type RouteSocket,
+  readRoutes,
   sendPaced,
 } from './installing.ts';
 import type { RouteWatch } from './route-watch.ts';
@@ -283,11 +284,8 @@ export class HandoffTable implements Announcer {
   }
 
   async #read(): Promise<Map<Address, Place[]>> {
-    const filter = { table: this.#table, protocol: this.#protocol };
-    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
-    const routes = ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
     const found = new Map<Address, Place[]>();
-    for (const route of routes) {
+    for (const route of await readRoutes(this.#rtnetlink, { table: this.#table, protocol: this.#protocol })) {
       const address = hostAddress(route);
       if (!address) continue;
       const place = { ifindex: route.nextHops[0]?.ifindex ?? 0, metric: route.metric ?? 0 };

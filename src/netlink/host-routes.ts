@@ -19,11 +19,9 @@
  * more; then all that the kernel has of ours is compared with what is wanted, until it is right.
  */
 import {
-  AF,
   type BatchResult,
   makeRoute,
   type Neighbour,
-  type NeighbourEntry,
   NTF,
   NUD,
   type Request,
@@ -35,6 +33,7 @@ import { type Address, type Family, familyOf, hostPrefix, type Prefix, parseAddr
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
+import { neighbourId, neighbourOf, neighboursOf, removeNeighbours } from './host-neighbours.ts';
 import {
   type Counters,
   countRefusals,
@@ -44,6 +43,7 @@ import {
   type ReconcileReport,
   Restoring,
   type RouteSocket,
+  readRoutes,
   sendPaced,
   tableOf,
 } from './installing.ts';
@@ -380,38 +380,20 @@ export class HostRouteInstaller implements Announcer {
   }
 
   async #readRoutes(): Promise<Route[]> {
-    const filter = { protocol: this.#protocol };
-    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
-    const routes = ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+    const routes = await readRoutes(this.#rtnetlink, { protocol: this.#protocol });
     // In other tables (that for another daemon, say) ours are those in the table of their interface's VRF.
     const table = ({ nextHops: [hop] }: Route) => this.#tableAt(hop?.ifindex ?? 0);
     return routes.filter((route) => route.table === this.#table || route.table === table(route));
   }
 
-  /** Entries that we made, by interface, address and MAC. */
   async #readNeighbours(): Promise<Map<string, Neighbour>> {
-    if (this.#apart) return new Map();
-    const ours = (await this.#rtnetlink.dumpNeighbours()).filter(({ protocol }) => protocol === this.#protocol);
-    return new Map(ours.map((each) => [`${each.ifindex} ${each.destination} ${each.linkAddress}`, each]));
+    return this.#apart ? new Map() : neighboursOf(this.#rtnetlink, this.#protocol);
   }
 
   /** @returns how many the kernel refused to remove */
   #removeStrayNeighbours(neighbours: Iterable<Neighbour>): Promise<number> {
     const stray = (each: Neighbour) =>
       this.#hosts.get(parseAddress(each.destination ?? '') as Address)?.ifindex !== each.ifindex;
-    return sendPaced(
-      this.#rtnetlink,
-      [...neighbours].filter(stray),
-      ({ family, ifindex, destination }) => [requests.deleteNeighbour({ family, ifindex, destination })],
-      this.#counters,
-    );
+    return removeNeighbours(this.#rtnetlink, [...neighbours].filter(stray), this.#counters);
   }
 }
-
-const neighbourId = (host: HostRoute): string => `${host.ifindex} ${host.address} ${host.mac}`;
-
-const neighbourOf = (host: HostRoute): NeighbourEntry => ({
-  family: familyOf(host.address) === 4 ? AF.INET : AF.INET6,
-  ifindex: host.ifindex,
-  destination: host.address,
-});

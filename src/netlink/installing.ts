@@ -122,6 +122,15 @@ export async function sendPaced<T>(
   return failed;
 }
 
+/** Of both families. */
+export async function readRoutes(
+  rtnetlink: Pick<RouteSocket, 'dumpRoutes'>,
+  filter: Omit<Parameters<RouteSocket['dumpRoutes']>[0], 'family'>,
+): Promise<Route[]> {
+  const ipv4 = await rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
+  return ipv4.concat(await rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+}
+
 /** The address of a route that has the form of ours. */
 export function hostAddress(route: Route): Address | undefined {
   const bits = route.family === AF.INET ? 32 : 128;

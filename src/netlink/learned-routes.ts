@@ -22,6 +22,7 @@ import {
   type ReconcileReport,
   Restoring,
   type RouteSocket,
+  readRoutes,
 } from './installing.ts';
 
 export interface LearnedRouteOptions {
@@ -326,10 +327,9 @@ export class LearnedRouteInstaller {
     return this.#towards.get(via);
   }
 
-  async #read(): Promise<Route[]> {
+  #read(): Promise<Route[]> {
     const filter = { table: this.#table, protocol: this.#options.protocol, type: RTN.UNICAST };
-    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
-    return ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+    return readRoutes(this.#rtnetlink, filter);
   }
 }
 

@@ -5,9 +5,9 @@
  * The kernel removes the routes of a port that is set down without telling, so what is remembered of such a port is
  * worth nothing; who remembers reads again (`routes`) when a port comes up.
  */
-import { AF, type Route, RTN, Subscription } from 'rtnetlink-ts';
+import { type Route, RTN, Subscription } from 'rtnetlink-ts';
 import type { Clock } from '../model/clock.ts';
-import type { RouteSocket } from './installing.ts';
+import { type RouteSocket, readRoutes } from './installing.ts';
 import { Listeners } from './listeners.ts';
 
 export interface RouteEvent {
@@ -47,10 +47,8 @@ export class RouteWatch {
   }
 
   /** What the kernel holds now, of one table or of all. */
-  async routes(table?: number): Promise<Route[]> {
-    const filter = { type: RTN.UNICAST, ...(table === undefined ? {} : { table }) };
-    const ipv4 = await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET });
-    return ipv4.concat(await this.#rtnetlink.dumpRoutes({ ...filter, family: AF.INET6 }));
+  routes(table?: number): Promise<Route[]> {
+    return readRoutes(this.#rtnetlink, { type: RTN.UNICAST, ...(table === undefined ? {} : { table }) });
   }
 
   counters(): Readonly<Record<string, number>> {
