@@ -44,7 +44,7 @@ test.after.always(() => {
   rmSync(folder, { recursive: true });
 });
 
-test.serial('R4.5 what keeps a repair tunnel from working is named', (t) => {
+test.serial('what keeps a repair tunnel from working is named', (t) => {
   inside('sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1');
   ip('link', 'add', 'rep0', 'type', 'vxlan', 'external', 'gpe', 'dstport', '4790');
   inside(
@@ -67,14 +67,14 @@ test.serial('R4.5 what keeps a repair tunnel from working is named', (t) => {
   t.is(found.length, 5, found.join('\n'));
 });
 
-test.serial('R4.5 a port that another tunnel has', (t) => {
+test.serial('a port that another tunnel has', (t) => {
   inside('sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=2');
   ip('link', 'set', 'rep0', 'name', 'other');
   ip('link', 'set', 'other', 'up');
   t.true(repair().some((line) => line.startsWith('wrong: UDP port 4790 is taken by another program or tunnel')));
 });
 
-test.serial('R4.5 a box that is fit for it', (t) => {
+test.serial('a box that is fit for it', (t) => {
   ip('link', 'del', 'other');
   ip('addr', 'add', '192.0.2.2/30', 'dev', 'A0');
   ip('link', 'set', 'A0', 'mtu', '1536');

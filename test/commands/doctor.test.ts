@@ -110,7 +110,7 @@ test.serial('a box that is set up is fine, but for the agent that does not run',
   t.regex(warnings[0]!, /^agent: /);
 });
 
-test.serial('R4.6 IPv6 addresses that a port loses when it is shut are named, unless the kernel keeps them', (t) => {
+test.serial('IPv6 addresses that a port loses when it is shut are named, unless the kernel keeps them', (t) => {
   const told = () => doctor().checks.filter(({ check }) => check === 'keep_addr_on_down');
   t.deepEqual(told(), [], 'IPv4 alone, and link-local addresses come back by themselves');
   ip('address', 'add', '2001:db8::fe/128', 'dev', 'A1', 'nodad');

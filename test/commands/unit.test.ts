@@ -27,7 +27,7 @@ async function program(t: ExecutionContext, netns: string, source: string): Prom
 }
 
 test.serial(
-  'R4.4 the unit starts the agent while somebody is logged in through a downlink, and before all ports are there',
+  'the unit starts the agent while somebody is logged in through a downlink, and before all ports are there',
   async (t) => {
     const [tor, server] = [`rvu${process.pid}t`, `rvu${process.pid}s`];
     const directory = mkdtempSync(join(tmpdir(), 'peerless-unit-'));

@@ -15,7 +15,7 @@ shadow: ${shadow}
   return result.ok ? [] : result.problems.map(formatProblem);
 };
 
-test('R4.5 repair looks our own hosts up in the table after that of the shadows: both are to be free', (t) => {
+test('repair looks our own hosts up in the table after that of the shadows: both are to be free', (t) => {
   t.deepEqual(problems('{ table: 300 }', '{ enabled: true, table: 400 }'), []);
   t.regex(
     problems('{ table: 401 }', '{ enabled: true, table: 400 }').join(),
@@ -28,7 +28,7 @@ test('R4.5 repair looks our own hosts up in the table after that of the shadows:
   );
 });
 
-test('R4.5 shadows and repair take protocol numbers of their own', (t) => {
+test('shadows and repair take protocol numbers of their own', (t) => {
   t.deepEqual(problems('{ protocol: 251 }', '{ enabled: true }'), []);
   t.regex(
     problems('{ protocol: 252 }', '{ enabled: true }').join(),

@@ -48,7 +48,7 @@ for (const [known, query] of [
   ['by the kernel', {}],
   ['by the command', { login: SESSION }],
 ] as const) {
-  test(`R4.4 R4.7 a drain of the port of a login, known ${known}, is refused; forced, or of other ports, it is not`, async (t) => {
+  test(`a drain of the port of a login, known ${known}, is refused; forced, or of other ports, it is not`, async (t) => {
     const { ask, orders } = served(known);
     for (const body of [undefined, { ports: ['A2'] }, { ports: ['A1', 'A2'] }]) {
       const error = await t.throwsAsync(ask('/v1/drain', body, query), { instanceOf: ControlError });
@@ -68,7 +68,7 @@ for (const [known, query] of [
   });
 }
 
-test('R4.4 a dry run says who would be cut off, and refuses nothing', async (t) => {
+test('a dry run says who would be cut off, and refuses nothing', async (t) => {
   const { ask, orders } = served('by the kernel');
   t.deepEqual(await ask('/v1/drain', undefined, { dryRun: '1' }), {
     warnings: [`somebody is logged in from ${PEER} through A2`],
@@ -77,7 +77,7 @@ test('R4.4 a dry run says who would be cut off, and refuses nothing', async (t) 
   t.deepEqual(orders, []);
 });
 
-test('R4.4 who is logged in can not be read: said, and no reason to refuse', async (t) => {
+test('who is logged in can not be read: said, and no reason to refuse', async (t) => {
   const { ask, orders, warned } = served('not at all');
   await ask('/v1/drain', undefined);
   t.is(orders.length, 1);

@@ -20,7 +20,7 @@ async function program(t: ExecutionContext, stand: Stand, node: NodeName, source
 }
 
 test.serial(
-  'R4.4 the port of a login is not put at risk by a change, nor shut after a restart while the login lasts',
+  'the port of a login is not put at risk by a change, nor shut after a restart while the login lasts',
   async (t) => {
     t.timeout(240_000);
     const stand = await Stand.up({ gateway: 'frr', protocol: 'bgp' });

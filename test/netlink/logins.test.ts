@@ -48,7 +48,7 @@ function program(netns: string, source: string, ...words: string[]) {
 }
 
 for (const bridged of [false, true]) {
-  test.serial(`R4.4 the port of a login is found: ${bridged ? 'a member of a bridge' : 'a routed port'}`, async (t) => {
+  test.serial(`the port of a login is found: ${bridged ? 'a member of a bridge' : 'a routed port'}`, async (t) => {
     const tor = `vdl${process.pid}${bridged ? 'b' : 'r'}t`;
     const server = `vdl${process.pid}${bridged ? 'b' : 'r'}s`;
     const programs: { end(): void }[] = [];
@@ -112,7 +112,7 @@ for (const bridged of [false, true]) {
   });
 }
 
-test.serial('R4.4 whoever asks is among the logins, however many others there are', async (t) => {
+test.serial('whoever asks is among the logins, however many others there are', async (t) => {
   const tor = `vdl${process.pid}mt`;
   const server = `vdl${process.pid}ms`;
   for (const netns of [tor, server]) ip(`netns add ${netns}`);
@@ -147,7 +147,7 @@ test.serial('R4.4 whoever asks is among the logins, however many others there ar
   t.true(logins.some(({ peer, port }) => peer === '10.10.10.2' && port === 'A2'));
 });
 
-test("R4.4 a login through a VLAN's interface on a bridge comes by the member behind which its host is", async (t) => {
+test("a login through a VLAN's interface on a bridge comes by the member behind which its host is", async (t) => {
   const port = (name: string, ifindex: number, rest: object = {}) =>
     ({ name, ifindex, master: 0, kind: undefined, addresses: [], ...rest }) as never;
   const vlan = port('br0.100', 9, { kind: 'vlan', addresses: [{ address: '10.10.10.254', prefixLength: 24 }] });

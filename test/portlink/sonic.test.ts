@@ -131,7 +131,7 @@ test.serial('R4.4 ports are told as APPL_DB, CONFIG_DB and the kernel say, by na
   });
 });
 
-test.serial("R4.8 a port's neighbour is what SONiC's lldp container has written", async (t) => {
+test.serial("a port's neighbour is what SONiC's lldp container has written", async (t) => {
   await inSonicBox(async (box) => {
     await withPorts(box, async (ports) => {
       const { redis } = box;

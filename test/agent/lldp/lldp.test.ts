@@ -27,7 +27,7 @@ const entry = (port: string, name: string | undefined, id: string, description?:
 });
 const answer = (...entries: object[]) => JSON.stringify({ lldp: [{ interface: entries }] }, null, 2);
 
-test('R4.8 LLDP: who is at the other end of each port', (t) => {
+test('LLDP: who is at the other end of each port', (t) => {
   const chassisId = '42:16:1f:8f:ad:ed';
   const table = parseNeighbours(
     answer(entry('A0', 'spine-1', 'Ethernet4', 'to leaf'), entry('A2', 'hv1', 'eth0'), entry('A2', undefined, 'eth1')),
@@ -42,7 +42,7 @@ test('R4.8 LLDP: who is at the other end of each port', (t) => {
   t.deepEqual(parseNeighbours('{ "lldp": [ { } ] }'), new Map(), 'as it prints when there is nobody');
 });
 
-test("R4.8 LLDP: a stranger's words are cut and hold no control characters; nonsense is left out", (t) => {
+test("LLDP: a stranger's words are cut and hold no control characters; nonsense is left out", (t) => {
   const table = parseNeighbours(answer(entry('A0', `evil\u001b[31m\u009b${'x'.repeat(1000)}`, 'e\u00001')));
   const [neighbour] = table!.get('A0')!;
   t.is(neighbour!.systemName, `evil[31m${'x'.repeat(247)}`);

@@ -70,7 +70,7 @@ test.after.always(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test.serial("R4.8 LLDP: the neighbour's name and port are read from lldpd, by one child however often", async (t) => {
+test.serial("LLDP: the neighbour's name and port are read from lldpd, by one child however often", async (t) => {
   t.timeout(180_000);
   const source = new Lldpcli(socketOf('leaf'), systemClock, quiet);
   t.is(await source.look(), undefined, 'there is no lldpd yet');
