@@ -121,7 +121,7 @@ function roleFinding(role: unknown): Finding {
     return {
       path,
       message: 'role host is not in this build',
-      remedy: 'This build has role: tor, and reads the configuration of role: gateway.',
+      remedy: 'This build has role: tor and role: gateway.',
     };
   }
   return { path, message: `${shown(role)} is not a role`, remedy: 'Write tor or gateway.' };
