@@ -13,7 +13,7 @@ import type { Role } from './role.ts';
 import { notify } from './supervisor.ts';
 import { TorRole } from './tor/role.ts';
 
-export { LOG_LEVELS, type LogLevel } from './logging.ts';
+export type { LogLevel } from './logging.ts';
 
 export interface AgentOptions {
   readonly configFile: string;

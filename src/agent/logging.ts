@@ -1,7 +1,6 @@
 import bunyan from 'bunyan';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** JSON lines on standard error, or in a file. Secrets never reach a logger: they live in their own fields, unprinted. */
 export function makeLogger(level: LogLevel, file?: string): bunyan {

@@ -26,7 +26,7 @@ import {
 } from './socket.ts';
 
 /** More sessions are refused. */
-export const MOST_SESSIONS = 256;
+const MOST_SESSIONS = 256;
 /** Batches of 64 packets that one turn reads from one socket. */
 const BATCHES = 4;
 /** A socket that could not be opened is tried again after this long (ms). */

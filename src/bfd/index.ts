@@ -4,7 +4,7 @@
  * machine/session.ts says what a session is, driver.ts how it lives beside a busy event loop.
  */
 export type { SessionState } from './codec/packet.ts';
-export { BfdSpeaker, MOST_SESSIONS } from './driver.ts';
+export { BfdSpeaker } from './driver.ts';
 export type {
   BfdOptions,
   BfdPeer,

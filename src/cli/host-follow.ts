@@ -62,5 +62,6 @@ export async function* follow(
   }
 }
 
+/** Also over when the signal says so. */
 const waitFor = (milliseconds: number, signal: AbortSignal): Promise<void> =>
   pause(milliseconds, undefined, { signal }).catch(() => undefined);

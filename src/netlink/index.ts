@@ -29,7 +29,7 @@ import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 export { BackedRouteInstaller, type BackedRouteOptions, type ObjectSocket, type SwitchOver } from './backed-routes.ts';
-export { type FdbEvent, ForwardingDatabase } from './fdb.ts';
+export type { FdbEvent } from './fdb.ts';
 export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
@@ -56,7 +56,7 @@ export {
   ShadowTable,
   type ShadowTableOptions,
 } from './shadow-table.ts';
-export { DEFAULT_PROTODOWN_REASON, type ShutMethod, type ShuttingOptions } from './shutting.ts';
+export type { ShutMethod, ShuttingOptions } from './shutting.ts';
 export type { Belonging } from './strays.ts';
 export { type Door, type Guests, WaitingRoom } from './waiting-room.ts';
 

@@ -52,6 +52,7 @@ export async function readLogins(options: LoginsOptions, also: readonly TcpSessi
  * next hop is; of a bond itself and its members.
  */
 async function portsTowards(options: LoginsOptions, { local, peer }: TcpSession): Promise<string[]> {
+  // No route back: then it may be known where the peer was heard.
   const route = await options.rtnetlink.getRoute(peer, { source: local }).catch(() => undefined);
   const hop = route?.nextHops[0];
   const out = hop?.ifindex === undefined ? undefined : options.links.portByIndex(hop.ifindex);

@@ -19,7 +19,7 @@ export interface ShuttingOptions {
   readonly protodownReason?: number;
 }
 
-export const DEFAULT_PROTODOWN_REASON = 5;
+const DEFAULT_PROTODOWN_REASON = 5;
 
 /** It is down by our bit, whatever anybody remembers. */
 export const isShutBy = (bit: number, link: Pick<Link, 'protoDownReason'>): boolean =>

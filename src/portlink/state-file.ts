@@ -148,6 +148,7 @@ export class StateFile {
 
   /** Waits for what is being saved. */
   async close(): Promise<void> {
+    // Who asked for it to be saved is told of its failure.
     await this.#saving.catch(() => undefined);
     this.#closed = true;
     this.#dropIntent();

@@ -165,6 +165,7 @@ export class Connection {
       .finally(() => {
         this.#dumpsQueued--;
       });
+    // The next dump only waits for this one; its failure is the caller's.
     this.#dumps = run.catch(() => undefined);
     return run;
   }

@@ -136,6 +136,7 @@ export class Handoff {
     this.#kernelHosts.close();
     this.#routes?.close();
     await this.#table?.leave();
+    // That it failed was told to who asked for it.
     (await this.#watch?.catch(() => undefined))?.close();
   }
 

@@ -31,6 +31,7 @@ function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'latin1');
   } catch {
+    // Not in this kernel, or not for us to see: nothing is warned of.
     return undefined;
   }
 }

@@ -36,6 +36,7 @@ export class QuietObjects {
       else withNetns(this.#netns, work);
       return true;
     } catch {
+      // No such setting, or no right to it: what follows works either way.
       return false;
     }
   }

@@ -1,2 +1,2 @@
-export { openRepair, repairMemory, repairProtocol } from './open.ts';
+export { openRepair, repairMemory } from './open.ts';
 export { MARGIN, Repair, type RepairKernel, tunnelSource } from './repair.ts';

@@ -10,7 +10,7 @@ import type { RepairKernel } from './repair.ts';
 /** Beside those of the host routes (0), OSPF (1), BGP (2) and the shadows (3). */
 const PROTOCOL = 4;
 
-export const repairProtocol = ({ kernel }: Pick<TorConfig, 'kernel'>): number => kernel.protocol + PROTOCOL;
+const repairProtocol = ({ kernel }: Pick<TorConfig, 'kernel'>): number => kernel.protocol + PROTOCOL;
 
 /** What the settings of interfaces were before the kernel was told to pass over routes without carrier. */
 export function repairMemory(stateDirectory: string, onError: (error: Error) => void): GuardMemory {

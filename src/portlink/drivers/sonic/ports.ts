@@ -163,6 +163,7 @@ export class SonicPorts implements LinkState, PortDriver {
     this.#session?.close();
     this.#demands.abandon('the agent is leaving');
     this.#firstPicture.reject(new Error('closed'));
+    // Nobody may be waiting for it.
     this.#firstPicture.promise.catch(() => undefined);
   }
 
