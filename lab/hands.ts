@@ -1,10 +1,9 @@
 /** What a case has in its hands: the faults, the ToRs' programs, and the agents' control sockets. */
-import { spawn } from 'node:child_process';
 import type { Faults, Victim } from './faults.ts';
 import { startTor, torSettings } from './lab.ts';
 import { monotonic } from './monotonic.ts';
 import { inNetwork } from './place.ts';
-import { gone, signal, stop } from './processes.ts';
+import { gone, type Outcome, outcome, signal, stop } from './processes.ts';
 import type { LabState, TorKind } from './state.ts';
 import type { TorName } from './topology/plan.ts';
 import { agentCommandLine, askAgent, socketOf } from './tor/peerless.ts';
@@ -19,7 +18,7 @@ export interface Tor extends Victim {
   /** The agent's control API, e.g. `/v1/hosts`; with `body` as POST. @throws Error when it doesn't answer 2xx */
   ask<T>(path: string, body?: unknown): Promise<T>;
   /** `peerless WORDS` as its operator types it. */
-  cli(...words: string[]): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
+  cli(...words: string[]): Promise<Outcome>;
 }
 
 export interface Hands {
@@ -66,22 +65,6 @@ function torOf(state: LabState, kind: TorKind, name: TorName): Tor {
     },
     ask: <T>(path: string, body?: unknown) => askAgent(settings.directory, path, body) as Promise<T>,
     cli: (...words) =>
-      new Promise((resolve, reject) => {
-        const command = inNetwork(settings.place, agentCommandLine(words));
-        const child = spawn(command[0]!, command.slice(1), {
-          stdio: ['ignore', 'pipe', 'pipe'],
-          env: { ...process.env, PEERLESS_SOCKET: socketOf(settings.directory) },
-        });
-        let stdout = '';
-        let stderr = '';
-        child.stdout.setEncoding('utf8').on('data', (text: string) => {
-          stdout += text;
-        });
-        child.stderr.setEncoding('utf8').on('data', (text: string) => {
-          stderr += text;
-        });
-        child.on('error', reject);
-        child.on('close', (code) => resolve({ code: code ?? -1, stdout, stderr }));
-      }),
+      outcome(inNetwork(settings.place, agentCommandLine(words)), { PEERLESS_SOCKET: socketOf(settings.directory) }),
   };
 }

@@ -44,6 +44,32 @@ export function run(command: readonly string[], input?: string): Promise<string>
   });
 }
 
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs to its end whatever its exit code is. */
+export function outcome(command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command[0]!, command.slice(1), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code: code ?? -1, stdout, stderr }));
+  });
+}
+
 /** Leaves `command` running in a session of its own, with its output in `logFile`. */
 export function startDetached(name: string, command: readonly string[], logFile: string): Promise<ProcessRecord> {
   return new Promise((resolve, reject) => {

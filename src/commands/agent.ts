@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import type { LogLevel } from '../agent/index.ts';
 import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
+import { configFlag } from '../cli/file-flags.ts';
 
 export default class Agent extends BaseCommand {
   static override enableJsonFlag = false;
@@ -19,12 +20,7 @@ go on with (peerless restart). It tells systemd (Type=notify) when it is ready.`
     },
   ];
   static override flags = {
-    config: Flags.string({
-      char: 'c',
-      description: 'configuration file',
-      default: '/etc/peerless/peerless.yaml',
-      helpValue: 'FILE',
-    }),
+    config: configFlag,
     'hold-at-boot': Flags.boolean({ description: 'keep the downlinks shut until the uplinks are known to be up' }),
     'log-level': Flags.string({
       description: 'least severity to log',

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import type { Leftovers } from '../agent/cleanup/index.ts';
 import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
+import { configFlag, configuredSocketFlag } from '../cli/file-flags.ts';
 
 interface CleanedUp {
   readonly dryRun: boolean;
@@ -24,17 +25,8 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
     { description: 'In a network namespace:', command: 'ip netns exec A <%= config.bin %> <%= command.id %>' },
   ];
   static override flags = {
-    config: Flags.string({
-      char: 'c',
-      description: 'configuration file',
-      default: '/etc/peerless/peerless.yaml',
-      helpValue: 'FILE',
-    }),
-    socket: Flags.string({
-      description: "control socket of the agent; otherwise the configuration's",
-      env: 'PEERLESS_SOCKET',
-      helpValue: 'PATH',
-    }),
+    config: configFlag,
+    socket: configuredSocketFlag,
     'dry-run': Flags.boolean({ description: 'only say what would be done' }),
     purge: Flags.boolean({ description: 'remove the state files too' }),
     force: Flags.boolean({ description: 'also while an agent answers, though it may put everything back' }),

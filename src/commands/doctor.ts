@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import { BaseCommand, EXIT } from '../cli/base-command.ts';
 import type { Diagnosis } from '../cli/diagnosis.ts';
+import { configFlag, configuredSocketFlag } from '../cli/file-flags.ts';
 import { table } from '../cli/table.ts';
 
 const MARK = { fine: 'ok', warning: 'WARNING', wrong: 'WRONG' } as const;
@@ -16,17 +17,8 @@ kernel settings, and whether the agent answers. Exit code 1 when something is wr
     { description: 'In a network namespace:', command: 'ip netns exec A <%= config.bin %> <%= command.id %>' },
   ];
   static override flags = {
-    config: Flags.string({
-      char: 'c',
-      description: 'configuration file',
-      default: '/etc/peerless/peerless.yaml',
-      helpValue: 'FILE',
-    }),
-    socket: Flags.string({
-      description: "control socket of the agent; otherwise the configuration's",
-      env: 'PEERLESS_SOCKET',
-      helpValue: 'PATH',
-    }),
+    config: configFlag,
+    socket: configuredSocketFlag,
     quiet: Flags.boolean({ char: 'q', description: 'show only what is not fine' }),
   };
 

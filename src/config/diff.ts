@@ -19,9 +19,6 @@ export interface ConfigDiff {
   readonly hostPolicy: boolean;
   /** hostRoutes.sources.bgp or .kernel differ beyond on and off. */
   readonly hostSources: boolean;
-  readonly shadow: boolean;
-  readonly bfd: boolean;
-  readonly kernel: boolean;
   readonly ospf: PartDiff;
   readonly bgp: PartDiff;
 }
@@ -50,9 +47,6 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
       [a?.hostRoutes.bgp, a?.hostRoutes.kernel],
       [b?.hostRoutes.bgp, b?.hostRoutes.kernel],
     ),
-    shadow: !isDeepStrictEqual(a?.shadow, b?.shadow),
-    bfd: !isDeepStrictEqual(before.config.bfd, after.config.bfd),
-    kernel: !isDeepStrictEqual(before.config.kernel, after.config.kernel),
     ospf: part(before.config.ospf, after.config.ospf),
     bgp: part(before.config.bgp, after.config.bgp),
   };

@@ -302,9 +302,6 @@ test('a reload is told what differs: by part, in words, and what needs a restart
     hostSources: false,
     ospf: 'same',
     bgp: 'removed',
-    kernel: true,
-    bfd: false,
-    shadow: false,
   });
   t.true(diff.changes.includes('portLink.a.recoveryDelay: "5s" -> "9s"'), diff.changes.join('\n'));
   t.deepEqual(diff.needsRestart, ['bgp: removed', 'kernel.table: 254 -> 100']);

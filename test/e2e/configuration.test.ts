@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { run } from '../../lab/processes.ts';
-import { outcome, peerless } from './stand.ts';
+import { outcome, run } from '../../lab/processes.ts';
+import { peerless } from './stand.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'peerless-e2e-'));
 test.after.always(() => rmSync(directory, { recursive: true, force: true }));

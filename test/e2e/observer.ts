@@ -5,10 +5,20 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { moduleCommand } from '../../lab/helper.ts';
-import { gone, isRunning, type ProcessRecord, run, signal, startDetached, waitUntil } from '../../lab/processes.ts';
+import {
+  gone,
+  isRunning,
+  type Outcome,
+  outcome,
+  type ProcessRecord,
+  run,
+  signal,
+  startDetached,
+  waitUntil,
+} from '../../lab/processes.ts';
 import { namespaceOf, TOR_NAMES, TORS, type TorName } from '../../lab/topology/plan.ts';
 import type { MapHistoryView, MapPlaceView, MapRowView, MapSwitchView } from '../../src/agent/map-api.ts';
-import { askAgent, type Outcome, outcome, type Stand } from './stand.ts';
+import { askAgent, type Stand } from './stand.ts';
 
 /** G's own address beside FRR's of the links: the observer's end of its sessions. */
 export const OBSERVER = '10.255.0.250';

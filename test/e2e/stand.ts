@@ -2,7 +2,6 @@
  * A lab of the worked example that stands for a test: asks its agents, its gateway and its kernels, breaks and mends,
  * kills and starts. The agents are the built `bin/peerless`; everything else is read from where an operator reads it.
  */
-import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -15,7 +14,17 @@ import { type LabUpOptions, labDown, labUp } from '../../lab/index.ts';
 import { gatewayFib } from '../../lab/lab.ts';
 import { LinkSetter } from '../../lab/netlink.ts';
 import type { ProbeResult } from '../../lab/probe/prober.ts';
-import { gone, isRunning, run, signal, sleep, startDetached, waitUntil } from '../../lab/processes.ts';
+import {
+  gone,
+  isRunning,
+  type Outcome,
+  outcome,
+  run,
+  signal,
+  sleep,
+  startDetached,
+  waitUntil,
+} from '../../lab/processes.ts';
 import { letServersSpeak } from '../../lab/servers.ts';
 import { loadState, nodeDirectory, saveState } from '../../lab/state.ts';
 import { gratuitousArp } from '../../lab/team/arp.ts';
@@ -54,38 +63,12 @@ export function askAgent<T>(socketPath: string, path: string): Promise<T> {
 /** Long, because a loaded machine is slow; what is waited for either comes in a fraction of it or never. */
 const PATIENCE = 40_000;
 
-export interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 export interface KernelRoute {
   readonly dst: string;
   readonly dev?: string;
   readonly gateway?: string;
   readonly protocol?: string;
   readonly type?: string;
-}
-
-/** Runs to its end whatever its exit code is. */
-export function outcome(command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command[0]!, command.slice(1), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
-    });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code: code ?? -1, stdout, stderr }));
-  });
 }
 
 export const peerless = (...words: string[]): Promise<Outcome> => outcome([PEERLESS, ...words]);
