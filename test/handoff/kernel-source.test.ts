@@ -104,3 +104,13 @@ test.serial('R4.5 hosts of the table go with their port and come back with it, i
     t.is(lab.routes.find(address('10.10.10.7'))?.state, 'gone');
   });
 });
+
+test.serial('a table that is switched off while it is read puts nobody in', async (t) => {
+  await withSource(async (lab, _, source) => {
+    t.true(await until(() => sourceOf(lab, '10.10.10.1') === 'kernel'));
+    const reading = source.configure(TABLE);
+    await source.configure(undefined);
+    await reading;
+    t.is(source.counters().routes, 0);
+  });
+});

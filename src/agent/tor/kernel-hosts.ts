@@ -111,9 +111,12 @@ export class KernelHosts {
   }
 
   async #read(): Promise<void> {
-    if (this.#table === undefined || !this.#watch) return;
+    const table = this.#table;
+    if (table === undefined || !this.#watch) return;
     const changes = this.#changes;
-    const routes = await this.#watch.routes(this.#table);
+    const routes = await this.#watch.routes(table);
+    // Another one was asked for meanwhile, or none.
+    if (table !== this.#table) return;
     // What was told meanwhile is newer than what was read.
     if (changes !== this.#changes) {
       this.#readLater(READ_AGAIN);
