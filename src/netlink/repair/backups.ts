@@ -128,10 +128,6 @@ export class BackupRoutes {
     return true;
   }
 
-  tunnelOf(twin: string): Tunnel | undefined {
-    return this.#slots.find((slot) => slot.twin === twin)?.tunnel;
-  }
-
   /** To be put into the kernel by `flush`, for a twin to whom there is a tunnel; undefined: none. */
   want(address: Address, backup: Backup | undefined): void {
     if (backup) this.#wanted.set(address, backup);
