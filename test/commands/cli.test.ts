@@ -1,40 +1,14 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { type FakeAgent, fakeAgent } from './fake-agent.ts';
+import { type Outcome, PEERLESS, run } from './program.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
-const PEERLESS = join(root, 'bin/peerless');
-
-interface Outcome {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-function run(
-  argv: readonly string[],
-  options: { cwd?: string; env?: Record<string, string>; file?: string } = {},
-): Promise<Outcome> {
-  const { PEERLESS_SOCKET: _, ...inherited } = process.env;
-  const child = spawn(options.file ?? PEERLESS, argv, {
-    cwd: options.cwd ?? tmpdir(),
-    env: { ...inherited, NO_COLOR: '1', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, out, err }));
-  });
-}
 
 let agent: FakeAgent;
 test.before(async () => {
@@ -354,106 +328,4 @@ test('restart: who took over from whom; without waiting; and nobody comes', asyn
   const failed = await run(['restart', '--timeout', '1', '--socket', socket]);
   t.is(failed.code, 3);
   t.regex(failed.err, /agent 3822 has left for a restart, and no other answers after 1 s\nStart it now/);
-});
-
-function yaml(t: ExecutionContext, text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'peerless.yaml');
-  writeFileSync(file, text);
-  return file;
-}
-
-const RIGHT = `role: tor
-routerId: 10.255.0.1
-hostRoutes:
-  prefixes: [10.10.10.0/24]
-  ports: [lo]
-`;
-
-test('config check: 0 when fine, 2 with file, line and remedy when not', async (t) => {
-  const good = yaml(t, RIGHT);
-  t.deepEqual(await run(['config', 'check', good]), { code: 0, out: `${good}: fine\n`, err: '' });
-  const bad = yaml(t, RIGHT.replace('10.0/24', '1/24').replace('routerId', 'routerID'));
-  const text = await run(['config', 'check', bad]);
-  t.is(text.code, 2);
-  t.regex(text.err, /peerless\.yaml:2:1: routerID: is not a known key\. Did you mean routerId\?\n/);
-  const json = await run(['config', 'check', bad, '--json']);
-  t.is(json.code, 2);
-  t.false(JSON.parse(json.out).ok);
-  t.is(JSON.parse(json.out).problems[0].line, 2);
-});
-
-test('config check: an interface that is missing is exit code 2, unless --offline', async (t) => {
-  const file = yaml(t, RIGHT.replace('[lo]', '[lo, nosuchport0]'));
-  const here = await run(['config', 'check', file]);
-  t.is(here.code, 2);
-  t.regex(
-    here.err,
-    /peerless\.yaml:5:15: hostRoutes\.ports\[1\]: there is no interface nosuchport0\. Correct the name \(there are /,
-  );
-  t.is((await run(['config', 'check', file, '--offline'])).code, 0);
-});
-
-test('config schema prints the schema that is shipped', async (t) => {
-  const { code, out } = await run(['config', 'schema']);
-  t.is(code, 0);
-  t.is(JSON.parse(out).$schema, 'https://json-schema.org/draft/2020-12/schema');
-});
-
-test('agent refuses a wrong configuration with exit code 2 and all problems', async (t) => {
-  const file = yaml(t, RIGHT.replace('role: tor', 'role: host'));
-  const { code, err } = await run(['agent', '--config', file]);
-  t.is(code, 2);
-  t.regex(err, /the configuration is wrong:\n.*peerless\.yaml:1:7: role: role host is not in this build/);
-});
-
-test('help: every command has a summary and an example', async (t) => {
-  const commands = [
-    ['agent'],
-    ['status'],
-    ['hosts'],
-    ['events'],
-    ['failovers'],
-    ['counters'],
-    ['doctor'],
-    ...['check', 'schema', 'show', 'reload'].map((name) => ['config', name]),
-    ...['list', 'show', 'add', 'set', 'remove', 'hold', 'release'].map((name) => ['portlink', name]),
-    ...['neighbors', 'lsdb', 'interfaces'].map((name) => ['ospf', name]),
-    ...['summary', 'neighbors', 'routes'].map((name) => ['bgp', name]),
-    ...['up', 'run', 'down'].map((name) => ['lab', name]),
-  ];
-  const root = await run(['--help']);
-  for (const topic of ['bgp', 'config', 'lab', 'ospf', 'portlink']) t.regex(root.out, new RegExp(`^  ${topic} `, 'm'));
-  for (const command of commands) {
-    const { code, out } = await run([...command, '--help']);
-    t.is(code, 0, command.join(' '));
-    t.regex(out, /^\S.*\.\n/, command.join(' '));
-    t.regex(out, new RegExp(`EXAMPLES\n[\\s\\S]*\\$ (.* )?peerless ${command.join(' ')}`), command.join(' '));
-  }
-});
-
-test('the executable works from any folder, through symlinks', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  symlinkSync(PEERLESS, join(folder, 'absolute'));
-  symlinkSync('absolute', join(folder, 'relative'));
-  const { code, out } = await run(['--version'], { file: join(folder, 'relative'), cwd: '/' });
-  t.is(code, 0);
-  t.regex(out, /^peerless\/\S+ linux-\S+ node-v24\./);
-});
-
-test('an executable without what it runs says how to build it', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  mkdirSync(join(folder, 'bin'));
-  copyFileSync(PEERLESS, join(folder, 'bin/peerless'));
-  const file = join(folder, 'bin/peerless');
-  const unbuilt = await run(['status'], { file });
-  t.is(unbuilt.code, 2);
-  t.is(unbuilt.err, `peerless: not built yet. Build it: ${folder}/run build\n`);
-  mkdirSync(join(folder, 'dist/src/commands'), { recursive: true });
-  const bare = await run(['status'], { file });
-  t.is(bare.code, 2);
-  t.regex(bare.err, /the pinned Node\.js is missing/);
 });
