@@ -80,7 +80,7 @@ export async function makeGuest(lab: Lab, { node, mac, address, address6, hyperv
 }
 
 /**
- * From now on its packets pass there, and nowhere else. It says nothing by itself (`announceGuest` does).
+ * From now on its packets pass there, and nowhere else. It says nothing by itself (`moveGuest` has it say so).
  * @returns when, ms of CLOCK_MONOTONIC
  */
 export function placeGuest(
