@@ -13,6 +13,7 @@ const configuration = (kernel: object, sections: object = {}): TorConfig =>
     kernel: { table: 254, protocol: 201, handoffTable: null, handoffReader: 'bird', ...kernel },
     hostRoutes: { policy: { prefixes: [], ports: [], limits: { total: 100 } } },
     portLink: [],
+    shadow: { enabled: false },
     ...sections,
   }) as never;
 
