@@ -13,7 +13,7 @@ const LAST_LINES = 60;
 test.serial(
   'R4.5 R4.6 R4.7 whatever befalls the two switches, the fabric leads to every server and no port stays shut',
   async (t) => {
-    t.timeout(2 * 60 * 60_000);
+    t.timeout(60_000 + SEEDS * 5_000);
     const failed: number[] = [];
     const coverage = new Coverage();
     for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
@@ -32,7 +32,7 @@ test.serial(
 );
 
 test.serial('one seed, one story: it replays exactly', async (t) => {
-  t.timeout(60 * 60_000);
+  t.timeout(5 * 60_000);
   for (const seed of [FIRST, FIRST + 7, FIRST + 23]) {
     const once = await play(seed);
     const again = await play(seed);

@@ -100,6 +100,7 @@ export class KernelHosts {
   }
 
   #readLater(delay: number): void {
+    if (!this.#unsubscribe) return;
     const { clock, log } = this.#options;
     this.#timer ??= clock.schedule(clock.now() + delay, () => {
       this.#timer = undefined;

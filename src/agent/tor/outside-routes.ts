@@ -78,6 +78,7 @@ export class OutsideRoutes {
   #notice: Timer | undefined;
   #changes = 0;
   #started = false;
+  #closed = false;
   /** Since the uplinks came up. */
   #learnedAt: Instant | undefined;
 
@@ -145,6 +146,7 @@ export class OutsideRoutes {
   }
 
   close(): void {
+    this.#closed = true;
     this.#unsubscribe();
     this.#timer?.cancel();
     this.#readiness?.cancel();
@@ -175,6 +177,7 @@ export class OutsideRoutes {
   }
 
   #readLater(delay: number): void {
+    if (this.#closed) return;
     const { clock, log } = this.#options;
     this.#timer ??= clock.schedule(clock.now() + delay, () => {
       this.#timer = undefined;
