@@ -100,6 +100,7 @@ for (const [gateway, asnB] of [
         routerId: '10.255.0.1',
         endpoint: '192.0.2.2',
       } as never);
+      await until(() => ONE_WAY('192.0.2.2').test(inKernel(g)), 'G leads to A');
       await speakerB.apply([{ address: HOST, portIndex: 9, shadow: true }]);
       await pause(1_500);
       t.regex(inKernel(g), ONE_WAY('192.0.2.2'), 'the real one alone');
