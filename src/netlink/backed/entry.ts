@@ -25,6 +25,7 @@ export interface Entry {
   /** Of an earlier life, and nobody has said anything about it yet. */
   inherited: boolean;
   slots: readonly Slot[];
+  /** What is wanted is not in the kernel although it could be, so an old way may serve: to be tried again. */
   refused: boolean;
   /** A wanted route is not there, since none of its next hops can be used. */
   waiting: boolean;
@@ -99,28 +100,36 @@ export interface Writing {
   readonly onRefused: (code: string) => void;
 }
 
-/** Brings the kernel's routes of a prefix to what is wanted, each by one replacement. */
+/**
+ * Brings the kernel's routes of a prefix to what is wanted, each by one replacement. When others are to be removed, what
+ * stays is written again: a port that flapped unheard may have taken it, and only a refusal tells.
+ */
 export function write(entry: Entry, wants: readonly Want[], writing: Writing): void {
   entry.slots = entry.slots.filter(isThere);
   entry.refused = false;
-  entry.waiting = false;
-  for (const want of wants) {
-    if (!writing.objects.prepare(want.group, writing.orders)) {
-      entry.waiting = true;
-      continue;
-    }
+  const ready = wants.filter(({ group }) => writing.objects.prepare(group, writing.orders));
+  entry.waiting = ready.length < wants.length;
+  const isReplaced = (slot: Slot): boolean => ready.some(({ metric }) => metric === slot.metric);
+  const again = !entry.slots.every(isReplaced);
+  for (const want of ready) {
     const before = entry.slots.find((slot) => slot.metric === want.metric);
-    if (before?.group !== want.group) point(entry, { ...want, life: want.group.life }, before, writing);
+    if (again || before?.group !== want.group) point(entry, { ...want, life: want.group.life }, before, writing);
   }
 }
 
-/** Removes what is too much, once the kernel has taken what is wanted: a refusal must not leave the prefix without a route. */
+/**
+ * Removes what is too much, once the kernel has taken what is wanted: neither a refusal nor a next hop that is not to be
+ * used for a while must leave the prefix without a route. What has no port any more goes.
+ */
 export function trim(entry: Entry, wants: readonly Want[], writing: Writing): void {
-  if (entry.refused) return;
-  for (const slot of entry.slots) {
-    if (!wants.some(({ metric, group }) => metric === slot.metric && group === slot.group))
-      remove(entry, slot, writing);
+  if (entry.refused || entry.slots.length === 0) return;
+  const isWanted = (slot: Slot): boolean =>
+    wants.some(({ metric, group }) => metric === slot.metric && group === slot.group);
+  if (!entry.slots.some(isWanted) && wants.some(({ group }) => writing.objects.hasPort(group))) {
+    entry.refused = true;
+    return;
   }
+  for (const slot of entry.slots) if (!isWanted(slot)) remove(entry, slot, writing);
 }
 
 function point(entry: Entry, slot: Slot, before: Slot | undefined, { place, orders, onRefused }: Writing): void {

@@ -121,6 +121,11 @@ export class NextHopObjects {
     return true;
   }
 
+  /** Whether a port leads to one of its next hops, be it that it is not to be used for now. */
+  hasPort({ primary }: Group): boolean {
+    return primary.some(({ port }) => port !== undefined && isUp(this.#links.port(port)));
+  }
+
   /** As `drop`, for all ports that are known to be down: who hears of a port before us may tell us what follows from it. */
   dropDead(): number {
     let routes = 0;
