@@ -1,14 +1,12 @@
 import { AF, type Route, RTN } from 'rtnetlink-ts';
 import type { RouteHop } from '../../gateway/index.ts';
 import { type Address, type Prefix, parseAddress, prefixAddress, prefixLength } from '../../model/address.ts';
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
 import type { RouteWatch } from '../../netlink/index.ts';
+import { RouteReading } from '../route-reading.ts';
 
-/** The kernel removes routes of a port that is set down without a word: they are read when it is up (ms later). */
-const READ_AGAIN = 50;
-const RETRY = 1_000;
 /** Host routes; more only go unnoticed, and are counted. */
 const REMEMBERED = 262_144;
 
@@ -39,15 +37,22 @@ export class KernelRoutes {
   /** By port, so that a port's fall finds them. */
   readonly #through = new Map<number, Set<Address>>();
   readonly #unsubscribe: () => void;
-  #timer: Timer | undefined;
-  #changes = 0;
-  #closed = false;
+  readonly #reading: RouteReading;
   readonly #counters = { unnoticed: 0, readings: 0 };
 
   constructor(options: KernelRoutesOptions) {
     this.#options = options;
+    const { clock, log } = options;
+    const what = "the kernel's routes";
+    this.#reading = new RouteReading({
+      clock,
+      log,
+      what,
+      read: () => this.#read(),
+      take: (routes) => this.#take(routes),
+    });
     this.#unsubscribe = options.watch.onRoute(({ before, after }) => {
-      this.#changes++;
+      this.#reading.noticed();
       if (before) this.#remove(before);
       if (after) this.#add(after);
     });
@@ -55,13 +60,13 @@ export class KernelRoutes {
 
   /** What is there already. */
   async start(): Promise<void> {
-    await this.#read();
+    await this.#reading.now();
   }
 
   linkChanged({ before, after }: PortChange): void {
     if (isUp(before) === isUp(after)) return;
     for (const address of this.#through.get((after ?? before)!.ifindex) ?? []) this.#tell(address);
-    if (isUp(after)) this.#readLater(READ_AGAIN);
+    if (isUp(after)) this.#reading.later();
   }
 
   /** Objects lead elsewhere: no notification tells of the routes over them. */
@@ -87,32 +92,16 @@ export class KernelRoutes {
   }
 
   close(): void {
-    this.#closed = true;
     this.#unsubscribe();
-    this.#timer?.cancel();
+    this.#reading.close();
   }
 
-  #readLater(delay: number): void {
-    if (this.#closed) return;
-    const { clock, log } = this.#options;
-    this.#timer ??= clock.schedule(clock.now() + delay, () => {
-      this.#timer = undefined;
-      this.#read().catch((error: Error) => {
-        log.warn({ err: error }, "the kernel's routes could not be read, it is tried again");
-        this.#readLater(RETRY);
-      });
-    });
-  }
-
-  async #read(): Promise<void> {
-    const changes = this.#changes;
+  #read(): Promise<readonly Route[]> {
     this.#counters.readings++;
-    const routes = await this.#options.watch.routes(this.#options.table);
-    // What was told meanwhile is newer than what was read.
-    if (changes !== this.#changes) {
-      this.#readLater(READ_AGAIN);
-      return;
-    }
+    return this.#options.watch.routes(this.#options.table);
+  }
+
+  #take(routes: readonly Route[]): void {
     const present = new Map<Address, Set<string>>();
     for (const route of routes) {
       const address = this.#hostOf(route);

@@ -72,7 +72,8 @@ export class PortFacts {
     if (!this.#running) return;
     const { clock } = this.#options;
     const now = clock.now();
-    this.#touchedAt ??= at ?? now;
+    // The cause may be named after its consequences.
+    this.#touchedAt = Math.min(this.#touchedAt ?? now, at ?? now);
     this.#timer ??= clock.schedule(now, () => this.#project());
   }
 

@@ -10,14 +10,11 @@
 import { AF, type Route, RTN } from 'rtnetlink-ts';
 import type { HostRoutes } from '../../hostroutes/index.ts';
 import { type Address, type Prefix, parseAddress, prefixAddress, prefixLength } from '../../model/address.ts';
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { isOpen, type LinkState, type PortChange } from '../../model/ports.ts';
 import type { RouteWatch } from '../../netlink/index.ts';
-
-/** A port that is set down loses its routes without a word: when it is up again, the table is read (ms later). */
-const READ_AGAIN = 50;
-const RETRY = 1000;
+import { RouteReading } from '../route-reading.ts';
 
 interface Place {
   readonly device: string;
@@ -45,9 +42,7 @@ export class KernelHosts {
   #table: number | undefined;
   #watch: RouteWatch | undefined;
   #unsubscribe: (() => void) | undefined;
-  #timer: Timer | undefined;
-  /** Changes of the table since it was last asked for. */
-  #changes = 0;
+  #reading: RouteReading | undefined;
 
   constructor(options: KernelHostsOptions) {
     this.#options = options;
@@ -56,7 +51,7 @@ export class KernelHosts {
   /** undefined: the source is off. What the former table said goes; the same one is read again, for other prefixes. */
   async configure(table: number | undefined): Promise<void> {
     if (table === this.#table) {
-      if (table !== undefined) await this.#read();
+      await this.#reading?.now();
       return;
     }
     this.#table = table;
@@ -66,13 +61,20 @@ export class KernelHosts {
       return;
     }
     this.#watch ??= await this.#options.watch();
+    const { clock, log } = this.#options;
+    const what = 'the table of hostRoutes.sources.kernel';
+    this.#reading ??= new RouteReading({
+      ...{ clock, log, what },
+      read: () => this.#read(),
+      take: (routes) => this.#take(routes),
+    });
     this.#unsubscribe ??= this.#watch.onRoute(({ before, after }) => {
       if ((after ?? before)!.table !== this.#table) return;
-      this.#changes++;
+      this.#reading?.noticed();
       if (before) this.#gone(before, after);
       if (after) this.#came(after);
     });
-    await this.#read();
+    await this.#reading.now();
   }
 
   /** The host table has heard of a host, or lost one. */
@@ -84,7 +86,7 @@ export class KernelHosts {
 
   linkChanged({ before, after }: PortChange): void {
     if (this.#table !== undefined && after && isOpen(after) !== (before !== undefined && isOpen(before))) {
-      this.#readLater(READ_AGAIN);
+      this.#reading?.later();
     }
   }
 
@@ -95,34 +97,19 @@ export class KernelHosts {
   close(): void {
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#reading?.close();
+    this.#reading = undefined;
   }
 
-  #readLater(delay: number): void {
-    if (!this.#unsubscribe) return;
-    const { clock, log } = this.#options;
-    this.#timer ??= clock.schedule(clock.now() + delay, () => {
-      this.#timer = undefined;
-      this.#read().catch((error: Error) => {
-        log.warn({ err: error }, 'the table of hostRoutes.sources.kernel could not be read, it is tried again');
-        this.#readLater(RETRY);
-      });
-    });
-  }
-
-  async #read(): Promise<void> {
+  async #read(): Promise<readonly Route[] | undefined> {
     const table = this.#table;
-    if (table === undefined || !this.#watch) return;
-    const changes = this.#changes;
+    if (table === undefined || !this.#watch) return undefined;
     const routes = await this.#watch.routes(table);
     // Another one was asked for meanwhile, or none.
-    if (table !== this.#table) return;
-    // What was told meanwhile is newer than what was read.
-    if (changes !== this.#changes) {
-      this.#readLater(READ_AGAIN);
-      return;
-    }
+    return table === this.#table ? routes : undefined;
+  }
+
+  #take(routes: readonly Route[]): void {
     const present = new Set(routes.map((route) => hostOf(route)));
     for (const address of [...this.#places.keys()]) {
       if (!present.has(address) || !this.#options.concerns(address)) this.#forget(address);

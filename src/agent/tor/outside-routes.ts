@@ -22,6 +22,7 @@ import type { ClaimLevel, ForeignClaim } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, type PortChange } from '../../model/ports.ts';
 import { HANDOFF_METRIC, type RouteWatch } from '../../netlink/index.ts';
+import { RouteReading } from '../route-reading.ts';
 import type { Readiness } from './fabric/types.ts';
 
 /** A gateway that tells the daemon nothing counts as ready this long (ms) after an uplink has come up. */
@@ -31,9 +32,6 @@ const NO_ROUTES_WAIT = 30_000;
  * which an earlier one delays by MinLSInterval (ms; RFC 2328 App. B).
  */
 const SETTLE = 5_000;
-/** The kernel removes routes of a port that is set down without a word: they are read when it is up (ms later). */
-const READ_AGAIN = 50;
-const RETRY = 1000;
 /** Of others' host routes and learned routes each; more only go unnoticed. */
 const REMEMBERED = 100_000;
 
@@ -73,24 +71,29 @@ export class OutsideRoutes {
   readonly #claims = new Map<string, ClaimLevel>();
   readonly #unsubscribe: () => void;
   #upSince: Instant;
-  #timer: Timer | undefined;
+  readonly #reading: RouteReading;
   #readiness: Timer | undefined;
   #notice: Timer | undefined;
-  #changes = 0;
   #started = false;
-  #closed = false;
   /** Since the uplinks came up. */
   #learnedAt: Instant | undefined;
 
   constructor(options: OutsideRoutesOptions) {
     this.#options = options;
     this.#upSince = options.clock.now();
-    this.#unsubscribe = options.watch.onRoute(({ before, after }) => {
-      this.#changes++;
+    const { clock, log, watch } = options;
+    const what = "the kernel's routes";
+    this.#reading = new RouteReading({
+      ...{ clock, log, what },
+      read: () => watch.routes(),
+      take: (routes) => this.#take(routes),
+    });
+    this.#unsubscribe = watch.onRoute(({ before, after }) => {
+      this.#reading.noticed();
       if (before) this.#remove(keyOf(before));
       if (after) this.#add(after, true);
     });
-    this.#readLater(0);
+    this.#reading.later(0);
     this.#judgeLater();
   }
 
@@ -103,7 +106,7 @@ export class OutsideRoutes {
       }
       return;
     }
-    this.#readLater(READ_AGAIN);
+    this.#reading.later();
     if (!this.#options.uplinks().includes(name)) return;
     this.#upSince = this.#options.clock.now();
     this.#learnedAt = undefined;
@@ -146,9 +149,8 @@ export class OutsideRoutes {
   }
 
   close(): void {
-    this.#closed = true;
     this.#unsubscribe();
-    this.#timer?.cancel();
+    this.#reading.close();
     this.#readiness?.cancel();
     this.#notice?.cancel();
   }
@@ -176,26 +178,7 @@ export class OutsideRoutes {
     this.#readiness = clock.schedule(at, onChange);
   }
 
-  #readLater(delay: number): void {
-    if (this.#closed) return;
-    const { clock, log } = this.#options;
-    this.#timer ??= clock.schedule(clock.now() + delay, () => {
-      this.#timer = undefined;
-      this.#read().catch((error: Error) => {
-        log.warn({ err: error }, "the kernel's routes could not be read, it is tried again");
-        this.#readLater(RETRY);
-      });
-    });
-  }
-
-  async #read(): Promise<void> {
-    const changes = this.#changes;
-    const routes = await this.#options.watch.routes();
-    // What was told meanwhile is newer than what was read.
-    if (changes !== this.#changes) {
-      this.#readLater(READ_AGAIN);
-      return;
-    }
+  #take(routes: readonly Route[]): void {
     const present = new Set(routes.map(keyOf));
     for (const key of [...this.#routes.keys()]) if (!present.has(key)) this.#remove(key);
     for (const route of routes) this.#add(route, !this.#started);

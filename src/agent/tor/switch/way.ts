@@ -28,7 +28,6 @@ export class Way implements Reactions {
 
   portChanged(change: PortChange): void {
     const { projection, events, hosts, facts } = this.parts;
-    facts.touch(change.at);
     const wasUp = isUp(change.before);
     const up = isUp(change.after);
     const { name, at } = change;
@@ -36,12 +35,14 @@ export class Way implements Reactions {
       const lost = change.after === undefined ? 'is gone' : change.after.adminUp ? 'lost carrier' : 'was shut';
       const cause = `${name} ${lost}`;
       projection.inTurn(cause, at, name, () => this.#react(change));
+      facts.touch(at);
       if (this.#concerns(name))
         events.record({ type: 'link.down', severity: 'warning', message: cause, at, fields: { port: name } });
       this.showEndpoint();
       return;
     }
     this.#react(change);
+    facts.touch(at);
     if (up && !wasUp && this.#concerns(name)) {
       hosts.expect([name], at);
       events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
@@ -72,9 +73,9 @@ export class Way implements Reactions {
   block(ports: readonly string[], blocked: boolean, reason: string, at: Instant): void {
     const { hosts, projection } = this.parts;
     const block = (): void => hosts.blockPorts(ports, blocked, reason, at);
-    this.parts.facts.touch(at);
     if (blocked) projection.beforeShutting(block);
     else block();
+    this.parts.facts.touch(at);
   }
 
   setAdmin(ports: readonly string[], up: boolean): Promise<void> {
