@@ -2,7 +2,7 @@
  * The disk of one switch: what the agent keeps there outlives a crash; a snapshot that was being written does not, nor
  * does the line of the journal at which it died. It may be full for a while.
  */
-import type { MemoryStore } from '../../src/agent/tor/memory-store.ts';
+import type { MemoryStore } from '../../src/agent/memory-store.ts';
 import type { OspfOptions } from '../../src/ospf/index.ts';
 import type { LoadedState, StateStore, StoredPort, StoredState } from '../../src/portlink/index.ts';
 import type { Call, Fate } from './calls.ts';

@@ -14,8 +14,8 @@ import type { Log } from '../../model/log.ts';
 import { clearGuards, type GuardMemory, guardedPorts } from '../../netlink/frames/index.ts';
 import { findLeftovers, IgnoredLinkdown, type KernelLeftovers, removeLeftovers } from '../../netlink/index.ts';
 import { StateFile } from '../../portlink/index.ts';
+import { guardMemory } from '../memory-store.ts';
 import { openKernel } from '../tor/kernel.ts';
-import { guardMemory } from '../tor/memory-store.ts';
 import { repairMemory } from '../tor/repair/index.ts';
 import type { SwitchKernel } from '../tor/surroundings.ts';
 

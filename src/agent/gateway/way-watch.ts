@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { GatewayConfig } from '../../config/index.ts';
-import { Bfd, type BfdOptions } from '../tor/bfd/index.ts';
-import { memoryFile } from '../tor/memory-store.ts';
+import { Bfd, type BfdOptions } from '../bfd/index.ts';
+import { memoryFile } from '../memory-store.ts';
 
 type Watched = Omit<
   BfdOptions,

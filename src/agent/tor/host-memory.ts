@@ -3,7 +3,7 @@ import type { Memory } from '../../hostroutes/index.ts';
 import { type Address, parseAddress, parseMac } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { MemoryStore } from './memory-store.ts';
+import type { MemoryStore } from '../memory-store.ts';
 
 /**
  * Written this long (ms) after a change, and in a table that never rests ever more rarely: ten thousand hosts are a

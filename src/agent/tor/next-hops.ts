@@ -6,8 +6,8 @@ import type { Log } from '../../model/log.ts';
 import { isUp, type LinkState, onLink, type Port, type PortChange } from '../../model/ports.ts';
 import { type Asked, MOST_HOPS, NextHopDriver, type OpenUplink, type SeenHop } from '../../portlink/index.ts';
 import type { EventLog } from '../events.ts';
+import type { MemoryStore } from '../memory-store.ts';
 import type { Readiness } from './fabric/types.ts';
-import type { MemoryStore } from './memory-store.ts';
 
 /** Uplinks on which nobody is known to ask look for routes of others this often (ms). */
 const LOOK = 5_000;

@@ -18,7 +18,7 @@ import type {
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
-import type { MemoryStore } from './memory-store.ts';
+import type { MemoryStore } from '../memory-store.ts';
 import type { RepairKernel } from './repair/index.ts';
 import type { ShadowKernel } from './standing-by.ts';
 

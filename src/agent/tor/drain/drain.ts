@@ -14,8 +14,8 @@ import { isOpen, type LinkState, type PortChange } from '../../../model/ports.ts
 import { DRAIN } from '../../../portlink/index.ts';
 import type { DrainPlan, DrainView } from '../../api.ts';
 import type { EventLog, WallClock } from '../../events.ts';
+import { memoryFile } from '../../memory-store.ts';
 import type { Fabric } from '../fabric.ts';
-import { memoryFile } from '../memory-store.ts';
 import type { PortGroups } from '../port-groups.ts';
 import type { Room, Surroundings } from '../surroundings.ts';
 import { DrainMachine } from './machine.ts';

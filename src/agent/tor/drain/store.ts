@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Log } from '../../../model/log.ts';
-import type { MemoryStore } from '../memory-store.ts';
+import type { MemoryStore } from '../../memory-store.ts';
 import type { DrainMemory } from './types.ts';
 
 const file = z.object({

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import type { TorConfig } from '../../../config/index.ts';
 import type { Log } from '../../../model/log.ts';
 import type { GuardMemory } from '../../../netlink/frames/index.ts';
+import { settingsMemory } from '../../memory-store.ts';
 import { hostMetric } from '../handoff.ts';
-import { settingsMemory } from '../memory-store.ts';
 import type { SwitchKernel } from '../surroundings.ts';
 import type { RepairKernel } from './repair.ts';
 

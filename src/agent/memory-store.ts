@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { GuardMemory, type MemoryStore } from '../../netlink/frames/index.ts';
+import { GuardMemory, type MemoryStore } from '../netlink/frames/index.ts';
 
 export type { MemoryStore };
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { RememberedSession, SessionStore } from '../../../bfd/index.ts';
-import { parseAddress } from '../../../model/address.ts';
-import type { Clock, Timer } from '../../../model/clock.ts';
-import type { Log } from '../../../model/log.ts';
+import type { RememberedSession, SessionStore } from '../../bfd/index.ts';
+import { parseAddress } from '../../model/address.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
 import type { MemoryStore } from '../memory-store.ts';
 
 /** Written this long (ms) after a change: a failure has more urgent work. */

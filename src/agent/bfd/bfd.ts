@@ -8,17 +8,17 @@
  * - BGP says by its configuration with whom, OSPF by its hellos. Hellos end with the neighbour, but the session that saw it
  *   die is kept: it is the one that sees it come back, and until then the uplink is dead.
  */
-import { type BfdPeer, type BfdSockets, BfdSpeaker, type SessionChange, type SessionView } from '../../../bfd/index.ts';
-import type { CommonConfig } from '../../../config/index.ts';
-import type { Address } from '../../../model/address.ts';
-import type { Clock, Instant, Timer } from '../../../model/clock.ts';
-import type { Log } from '../../../model/log.ts';
-import { isUp, type LinkState, onLink, type PortChange } from '../../../model/ports.ts';
-import type { BfdSessionView } from '../../api.ts';
-import { datedView } from '../../control/sessions.ts';
-import type { EventLog, WallClock } from '../../events.ts';
-import type { Readiness, Speakers } from '../fabric/types.ts';
+import { type BfdPeer, type BfdSockets, BfdSpeaker, type SessionChange, type SessionView } from '../../bfd/index.ts';
+import type { CommonConfig } from '../../config/index.ts';
+import type { Address } from '../../model/address.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import { isUp, type LinkState, onLink, type PortChange } from '../../model/ports.ts';
+import type { BfdSessionView } from '../api.ts';
+import { datedView } from '../control/sessions.ts';
+import type { EventLog, WallClock } from '../events.ts';
 import type { MemoryStore } from '../memory-store.ts';
+import type { Readiness, Speakers } from '../speakers.ts';
 import { BfdStore } from './store.ts';
 
 /** Sessions on one interface that are kept although OSPF has given the neighbour up. */
