@@ -229,6 +229,12 @@ export function judge(evidence: Evidence): PhaseRun {
     outage: Math.max(0, ...ours.map((stream) => stream.outage)),
     probePause: Math.max(0, ...ours.map((stream) => stream.pause)),
     lostElsewhere: sum(others, (stream) => stream.lost),
+    lossesElsewhere: others.flatMap(({ server, direction, where, refused }) =>
+      where.map(({ count, firstBy, last }) => {
+        const when = `${(firstBy - from).toFixed(1)} to ${(last - from).toFixed(1)} ms`;
+        return `${server} ${direction}: ${count} from ${when}${refused > 0 ? ', its own kernel refused some' : ''}`;
+      }),
+    ),
     duplicates: sum(streams, (stream) => stream.duplicates),
     moved: fibDifferences(withoutFree(before, labCase, phase), after),
     unexpected: fibDifferences(expected, after),

@@ -42,6 +42,8 @@ export interface PhaseRun {
   readonly probePause: number;
   /** Packets lost by servers that have nothing to do with it. */
   readonly lostElsewhere: number;
+  /** Where and when they did, in plain words, ms from the fault. */
+  readonly lossesElsewhere: readonly string[];
   readonly duplicates: number;
   /** Addresses whose way changed, as G's FIB shows them at the end. */
   readonly moved: readonly string[];

@@ -118,7 +118,7 @@ function gatewayFloor(results: readonly PhaseRun[]): Spread | undefined {
 }
 
 const describe = (phase: PhaseRun): string =>
-  `${phase.case} ${phase.phase}: ${phase.lost} lost, outage ${phase.outage.toFixed(1)} ms, moved ${phase.moved.length > 8 ? `${phase.moved.length} addresses` : phase.moved.join(' ') || 'nothing'}`;
+  `${phase.case} ${phase.phase}: ${phase.lost} lost, outage ${phase.outage.toFixed(1)} ms, moved ${phase.moved.length > 8 ? `${phase.moved.length} addresses` : phase.moved.join(' ') || 'nothing'}${phase.lossesElsewhere.map((loss) => `; also lost: ${loss}`).join('')}`;
 
 /** Pure: one row for each case, phase and kind of ToR, in the order in which they were first driven. */
 export function summarise(results: readonly PhaseRun[]): Row[] {

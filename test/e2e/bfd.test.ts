@@ -39,7 +39,7 @@ for (const gateway of ['frr', 'bird', 'peerless'] as const) {
         t.log(`${phase.phase}: ${phase.lost} packets lost, outage ${phase.outage.toFixed(0)} ms`);
         t.deepEqual(phase.unexpected, []);
         t.deepEqual(phase.failures, []);
-        t.is(phase.lostElsewhere, 0);
+        t.is(phase.lostElsewhere, 0, phase.lossesElsewhere.join('; '));
       }
       t.deepEqual(runs[0]!.moved, ['10.10.10.1', '10.10.10.2']);
       t.is(runs[2]?.lost ?? 0, 0, 'a planned restart loses nothing');

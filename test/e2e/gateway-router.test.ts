@@ -33,7 +33,7 @@ async function drive(t: ExecutionContext, stand: Stand, cases: readonly CaseName
     const what = `${run.case} ${run.phase}`;
     t.deepEqual(run.unexpected, [], `${what}: what moved wrongly`);
     t.deepEqual(run.failures, [], what);
-    t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned`);
+    t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned: ${run.lossesElsewhere.join('; ')}`);
     t.log(`${what}: ${run.lost} lost, outage ${run.outage.toFixed(1)} ms`);
   }
   t.log(renderTable(result));

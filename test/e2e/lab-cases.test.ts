@@ -25,7 +25,7 @@ async function drive(
     t.deepEqual(run.unexpected, [], `${what}: what moved wrongly`);
     t.deepEqual(run.flickered, [], `${what}: what moved for a moment`);
     t.deepEqual(run.failures, [], what);
-    t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned`);
+    t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned: ${run.lossesElsewhere.join('; ')}`);
     if (run.lossless) t.is(run.lost, 0, `${what}: loss where nobody may lose`);
   }
   t.true(passed(result), renderTable(result));

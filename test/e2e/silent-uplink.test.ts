@@ -34,7 +34,7 @@ for (const { gateway, protocol } of STANDS) {
         t.deepEqual(phase.moved, ['10.10.10.1', '10.10.10.2']);
         t.deepEqual(phase.unexpected, []);
         t.deepEqual(phase.failures, []);
-        t.is(phase.lostElsewhere, 0);
+        t.is(phase.lostElsewhere, 0, phase.lossesElsewhere.join('; '));
       }
       // BIRD computes OSPF routes once a second, whatever it is told.
       if (!(gateway === 'bird' && protocol === 'ospf')) t.is(runs[1]!.lost, 0, 'a way back loses nothing');

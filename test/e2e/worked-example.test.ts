@@ -65,7 +65,11 @@ for (const example of EXAMPLES) {
       const what = `${phase.case} ${phase.phase}`;
       t.deepEqual(phase.unexpected, [], `${what}: what moved wrongly`);
       t.deepEqual(phase.flickered, [], `${what}: what moved for a moment`);
-      t.is(phase.lostElsewhere, 0, `${what}: loss of servers that are not concerned`);
+      t.is(
+        phase.lostElsewhere,
+        0,
+        `${what}: loss of servers that are not concerned: ${phase.lossesElsewhere.join('; ')}`,
+      );
       // BIRD computes OSPF routes once a second, whatever it is told: it may follow later than a server waits.
       if (phase.phase === 'back' && !(example.gateway === 'bird' && example.protocol === 'ospf')) {
         t.is(phase.lost, 0, `${what}: a way back loses nothing`);

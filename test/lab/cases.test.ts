@@ -123,6 +123,7 @@ test('judge: loss of a server not concerned, a route that moved too, one that fl
     observations: [...failover, { at: 113, kind: 'fib', address: '10.10.10.4', via: ['A', 'B'] }],
   });
   t.is(result.lostElsewhere, 3);
+  t.deepEqual(result.lossesElsewhere, ['C3 to-server: 3 from 1.0 to 3.0 ms']);
   t.deepEqual(result.moved, ['10.10.10.1', '10.10.10.2']);
   t.deepEqual(result.unexpected, ['10.10.10.1']);
   t.deepEqual(result.flickered, ['10.10.10.4']);
