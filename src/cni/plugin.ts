@@ -1,0 +1,103 @@
+/**
+ * The three operations. Each can be repeated: ADD undoes what it made when it fails half-way, DEL takes away whatever is
+ * left. The agent learns of an instance last in ADD and forgets it first in DEL, so that it never leads packets to an
+ * interface that is only half there.
+ */
+import { parseAddress, prefixLength } from '../model/address.ts';
+import { Agent } from './agent.ts';
+import { CniError, CODE } from './errors.ts';
+import { connect, disconnect, hostInterfaceName, macOf, verify, type Wiring } from './interfaces.ts';
+import { allocatorFor } from './ipam.ts';
+import type { Attachment, NetworkConfiguration } from './request.ts';
+
+export interface AddResult {
+  readonly cniVersion: string;
+  readonly interfaces: readonly { readonly name: string; readonly mac: string; readonly sandbox?: string }[];
+  readonly ips: readonly { readonly address: string; readonly gateway?: string; readonly interface: number }[];
+  readonly routes: readonly { readonly dst: string; readonly gw?: string }[];
+  readonly dns: Readonly<Record<string, never>>;
+}
+
+export async function add(attachment: Attachment, configuration: NetworkConfiguration): Promise<AddResult> {
+  const agent = new Agent(configuration.socket);
+  const { network, taken } = await agent.network(configuration.network);
+  const allocator = allocatorFor(attachment, configuration);
+  const address = await allocator.allocate(taken);
+  try {
+    const mac = attachment.wanted.mac ?? macOf(address);
+    const wiring: Wiring = {
+      hostName: hostInterfaceName(attachment),
+      mac,
+      mtu: configuration.mtu ?? network.mtu,
+      address,
+      prefixLength: prefixLength(network.subnet),
+      ...(network.gateway ? { gateway: network.gateway } : {}),
+    };
+    const { hostMac } = await connect(attachment, wiring);
+    try {
+      await agent.add({
+        name: instanceName(attachment),
+        network: network.name,
+        address,
+        mac,
+        interface: wiring.hostName,
+      });
+    } catch (error) {
+      await disconnect(attachment);
+      throw error;
+    }
+    return addResult(attachment, configuration.cniVersion, wiring, hostMac);
+  } catch (error) {
+    await allocator.release();
+    throw error;
+  }
+}
+
+/** An agent that is not there forgets the instance when it comes back: its interface is gone. */
+export async function remove(attachment: Attachment, configuration: NetworkConfiguration): Promise<void> {
+  try {
+    await new Agent(configuration.socket).remove(instanceName(attachment));
+  } catch (error) {
+    if (!(error instanceof CniError) || error.code !== CODE.agentUnreachable) throw error;
+  }
+  await disconnect(attachment);
+  await allocatorFor(attachment, configuration).release();
+}
+
+export async function check(attachment: Attachment, configuration: NetworkConfiguration): Promise<void> {
+  const previous = configuration.previous!;
+  const index = previous.interfaces.findIndex(({ name, sandbox }) => name === attachment.ifname && sandbox);
+  const ip = previous.ips.find((one) => one.interface === index) ?? previous.ips[0];
+  const address = parseAddress(ip?.address.split('/')[0] ?? '');
+  if (index < 0 || !ip || !address) {
+    throw new CniError(CODE.invalidConfiguration, `prevResult has no address of ${attachment.ifname}`);
+  }
+  const mac = previous.interfaces[index]?.mac;
+  await verify(attachment, { address: ip.address, ...(mac === undefined ? {} : { mac }) });
+  const name = instanceName(attachment);
+  if (!(await new Agent(configuration.socket).has(name))) {
+    throw new CniError(CODE.changed, `the agent knows no instance ${name}`);
+  }
+  await allocatorFor(attachment, configuration).check(address);
+}
+
+/** Container ids are 64 digits; an operator knows the first twelve. */
+export function instanceName({ containerId, ifname }: Attachment): string {
+  return `${containerId.slice(0, 12)}-${ifname}`;
+}
+
+function addResult(attachment: Attachment, cniVersion: string, wiring: Wiring, hostMac: string): AddResult {
+  const gateway = wiring.gateway ? { gateway: wiring.gateway } : {};
+  // Before 1.0.0 each address said its family.
+  const version = cniVersion.startsWith('0.') ? { version: '4' } : {};
+  return {
+    cniVersion,
+    interfaces: [
+      { name: wiring.hostName, mac: hostMac },
+      { name: attachment.ifname, mac: wiring.mac, sandbox: attachment.netns! },
+    ],
+    ips: [{ ...version, address: `${wiring.address}/${wiring.prefixLength}`, ...gateway, interface: 1 }],
+    routes: wiring.gateway ? [{ dst: '0.0.0.0/0', gw: wiring.gateway }] : [],
+    dns: {},
+  };
+}

@@ -1,0 +1,109 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { CniError } from '../../src/cni/errors.ts';
+import { hostInterfaceName, macOf } from '../../src/cni/interfaces.ts';
+import { allocatorFor, hostAddresses } from '../../src/cni/ipam.ts';
+import { parseRequest } from '../../src/cni/request.ts';
+import type { Address, Prefix } from '../../src/model/address.ts';
+
+const environment = {
+  CNI_COMMAND: 'ADD',
+  CNI_CONTAINERID: 'c0ffee',
+  CNI_NETNS: '/run/netns/x',
+  CNI_IFNAME: 'eth0',
+  CNI_PATH: '/usr/lib/cni:/opt/cni/bin',
+};
+const configuration = {
+  cniVersion: '1.0.0',
+  name: 'blue',
+  type: 'peerless-cni',
+  ipam: { type: 'peerless', ranges: ['10.200.1.0/29'] },
+};
+
+const parse = (change: object = {}, variables: object = {}) =>
+  parseRequest({ ...environment, ...variables }, JSON.stringify({ ...configuration, ...change }));
+
+test('CNI 1.0: ADD with a wanted address and MAC, from CNI_ARGS', (t) => {
+  const request = parse({}, { CNI_ARGS: 'IgnoreUnknown=1;IP=10.200.1.5;MAC=0A:00:00:00:00:05;K8S_POD_NAME=x' });
+  t.is(request.command, 'ADD');
+  if (request.command === 'VERSION') return;
+  t.deepEqual(request.attachment.wanted, { address: '10.200.1.5' as Address, mac: '0a:00:00:00:00:05' as never });
+  t.is(request.configuration.network, 'blue');
+  t.deepEqual(request.configuration.ipam, {
+    kind: 'own',
+    ranges: ['10.200.1.0/29' as Prefix],
+    directory: '/var/lib/peerless/cni',
+  });
+});
+
+const refusals: readonly (readonly [string, () => unknown, number])[] = [
+  ['no JSON', () => parseRequest(environment, '{'), 6],
+  ['an unknown command', () => parse({}, { CNI_COMMAND: 'GC' }), 4],
+  ['no container', () => parse({}, { CNI_CONTAINERID: '' }), 4],
+  ['a container id that is a path', () => parse({}, { CNI_CONTAINERID: '../x' }), 4],
+  ['no namespace', () => parse({}, { CNI_NETNS: undefined }), 4],
+  ['an interface name that is too long', () => parse({}, { CNI_IFNAME: 'a'.repeat(16) }), 4],
+  ['a wanted address that is none', () => parse({}, { CNI_ARGS: 'IP=10.1' }), 4],
+  ['another version', () => parse({ cniVersion: '2.0.0' }), 1],
+  ['no ipam', () => parse({ ipam: undefined }), 7],
+  ['an ipam type that is a path', () => parse({ ipam: { type: '../../bin/sh' } }), 7],
+  ['a range that is none', () => parse({ ipam: { type: 'peerless', ranges: ['10.200.1.1/24'] } }), 7],
+  ['CHECK without prevResult', () => parse({}, { CNI_COMMAND: 'CHECK' }), 7],
+];
+for (const [what, attempt, code] of refusals) {
+  test(`CNI 1.0: refused with its code: ${what}`, (t) => {
+    const error = t.throws(attempt, { instanceOf: CniError });
+    t.is(error?.code, code);
+  });
+}
+
+test('DEL goes without a namespace, VERSION without anything', (t) => {
+  t.is(parse({}, { CNI_COMMAND: 'DEL', CNI_NETNS: '' }).command, 'DEL');
+  t.deepEqual(parseRequest({ CNI_COMMAND: 'VERSION' }, '{"cniVersion":"0.4.0"}'), {
+    command: 'VERSION',
+    cniVersion: '0.4.0',
+  });
+});
+
+test('own addresses: each once, however many ask; none left is said; released by its owner only', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'peerless-cni-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const allocator = (containerId: string, args = '') => {
+    const request = parse(
+      { ipam: { ...configuration.ipam, directory } },
+      { CNI_CONTAINERID: containerId, CNI_ARGS: args },
+    );
+    if (request.command === 'VERSION') throw new Error('not this');
+    return allocatorFor(request.attachment, request.configuration);
+  };
+  const taken = new Set(['10.200.1.1' as Address]);
+  const given = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((id) => allocator(id).allocate(taken)));
+  t.deepEqual([...given].sort(), ['10.200.1.2', '10.200.1.3', '10.200.1.4', '10.200.1.5', '10.200.1.6'] as Address[]);
+  const none = await t.throwsAsync(allocator('f').allocate(taken), { instanceOf: CniError });
+  t.is(none?.code, 102);
+  await allocator('f').release();
+  await t.throwsAsync(allocator('f', 'IP=10.200.1.1').allocate(taken), { message: /can't be handed out/ });
+  await t.throwsAsync(allocator('f', `IP=${given[0]}`).allocate(taken), { message: /another container/ });
+  await allocator('a').release();
+  await allocator('a').release();
+  t.is(readdirSync(join(directory, 'blue')).length, 4);
+  t.is(await allocator('f', `IP=${given[0]}`).allocate(taken), given[0]!);
+  await t.throwsAsync(allocator('a').check(given[0]!), { message: /not this container's/ });
+  await t.notThrowsAsync(allocator('f').check(given[0]!));
+});
+
+test('a range without its own and its broadcast address; /31 and /32 whole', (t) => {
+  t.deepEqual([...hostAddresses('10.0.0.0/30' as Prefix)], ['10.0.0.1', '10.0.0.2'] as Address[]);
+  t.deepEqual([...hostAddresses('10.0.0.0/31' as Prefix)], ['10.0.0.0', '10.0.0.1'] as Address[]);
+  t.deepEqual([...hostAddresses('10.0.0.7/32' as Prefix)], ['10.0.0.7'] as Address[]);
+});
+
+test('names that fit the kernel, the same in every call', (t) => {
+  const name = hostInterfaceName({ containerId: 'c'.repeat(64), ifname: 'eth0' });
+  t.true(name.length <= 15);
+  t.is(name, hostInterfaceName({ containerId: 'c'.repeat(64), ifname: 'eth0' }));
+  t.not(name, hostInterfaceName({ containerId: 'c'.repeat(64), ifname: 'eth1' }));
+  t.is(macOf('10.200.1.2' as Address), '0a:58:0a:c8:01:02' as never);
+});
