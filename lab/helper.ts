@@ -39,6 +39,11 @@ export class Helper {
     );
   }
 
+  /** A child with an IPC channel that serves as `serveHelper` does. */
+  static of(child: ChildProcess, name: string): Helper {
+    return new Helper(child, name);
+  }
+
   private constructor(child: ChildProcess, name: string) {
     this.#child = child;
     child.on('message', (answer: Answer) => {

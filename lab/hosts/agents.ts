@@ -1,0 +1,95 @@
+/** The agents of the hosts: their configuration files, and processes that may be killed and started again. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import {
+  type Outcome,
+  outcome,
+  type ProcessRecord,
+  run,
+  signal,
+  startDetached,
+  stop,
+  waitUntil,
+} from '../processes.ts';
+import { directoryOf } from '../state.ts';
+import type { PlannedHost } from './plan.ts';
+
+const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname.replace('/dist/bin/', '/bin/');
+const BPFFS = '/sys/fs/bpf';
+
+/** Pins outlive a mount namespace only where the machine's own is used; agents are told apart by their directories. */
+async function haveBpffs(): Promise<void> {
+  const mounted = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  if (!mounted.some((line) => line.split(' ')[1] === BPFFS)) await run(['mount', '-t', 'bpf', 'bpf', BPFFS]);
+}
+
+export class HostAgent {
+  readonly directory: string;
+  readonly #host: PlannedHost;
+  #process: ProcessRecord | undefined;
+
+  constructor(lab: string, host: PlannedHost) {
+    this.#host = host;
+    this.directory = join(directoryOf(lab), host.name);
+    mkdirSync(this.directory, { recursive: true });
+  }
+
+  get socket(): string {
+    return join(this.directory, 'control.sock');
+  }
+
+  get configFile(): string {
+    return join(this.directory, 'peerless.yaml');
+  }
+
+  get log(): string {
+    const file = join(this.directory, 'agent.log');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  configure(configuration: object): void {
+    writeFileSync(this.configFile, stringify(configuration));
+  }
+
+  /** Resolves when the control socket answers. */
+  async start(patience = 20_000): Promise<void> {
+    await haveBpffs();
+    const command = this.inside([PEERLESS, 'agent', '--config', this.configFile]);
+    this.#process = await startDetached(`agent ${this.#host.netns}`, command, join(this.directory, 'agent.log'));
+    const answers = async (): Promise<boolean> => (await this.cli(['status', '--json'])).code === 0;
+    if (!(await waitUntil(answers, patience, 100))) throw new Error(`${this.#host.netns}: no agent\n${this.log}`);
+  }
+
+  /** SIGTERM. */
+  async stop(): Promise<void> {
+    if (this.#process) await stop([this.#process], 10_000);
+    this.#process = undefined;
+  }
+
+  /** SIGKILL: nothing is tidied up. */
+  async kill(): Promise<void> {
+    if (!this.#process) return;
+    signal(this.#process, 'SIGKILL');
+    await stop([this.#process]);
+    this.#process = undefined;
+  }
+
+  hangUp(): void {
+    if (this.#process) signal(this.#process, 'SIGHUP');
+  }
+
+  /** `bin/peerless WORDS` as the operator of this host types it. */
+  cli(words: readonly string[]): Promise<Outcome> {
+    return outcome(this.inside([PEERLESS, ...words]), { PEERLESS_SOCKET: this.socket, NO_COLOR: '1' });
+  }
+
+  /** With the host's network and the machine's own /sys. */
+  inside(command: readonly string[]): string[] {
+    return ['nsenter', `--net=/run/netns/${this.#host.netns}`, ...command];
+  }
+
+  forget(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
