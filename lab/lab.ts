@@ -10,6 +10,7 @@ import { startBird, startFrr } from './gateway/daemons.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { gatewayPeerless, startPeerlessGateway } from './gateway/peerless.ts';
 import { moduleCommand } from './helper.ts';
+import { deepenBacklog } from './machine.ts';
 import { placeOf } from './place.ts';
 import { isRunning, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
 import { TOR_TITLE } from './results.ts';
@@ -111,6 +112,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
   try {
     if (options.containers) await startContainers(state, options.image, onProgress);
     onProgress('building the topology: G, A, B, C1-C4, X');
+    deepenBacklog();
     await buildTopology(name, state.ports, state.families);
     onProgress(`starting G (${state.gateway}, ${state.protocol})`);
     state.processes.push(...(await startGateway(state)));
