@@ -4,6 +4,8 @@
       "target_name": "linux-sockets",
       "sources": [
         "native/arguments.c",
+        "native/bpf.c",
+        "native/bpf_object.c",
         "native/calls.c",
         "native/endpoint.c",
         "native/messages.c",

@@ -57,4 +57,31 @@ napi_value InterfaceIndex(napi_env env, napi_callback_info info);
 napi_value ParseAddress(napi_env env, napi_callback_info info);
 napi_value FormatIpv6(napi_env env, napi_callback_info info);
 
+/* bpf.c */
+
+napi_value BpfElement(napi_env env, napi_callback_info info);
+napi_value BpfBatch(napi_env env, napi_callback_info info);
+napi_value BpfPath(napi_env env, napi_callback_info info);
+napi_value BpfById(napi_env env, napi_callback_info info);
+napi_value BpfInfo(napi_env env, napi_callback_info info);
+napi_value BpfLink(napi_env env, napi_callback_info info);
+napi_value BpfRun(napi_env env, napi_callback_info info);
+napi_value BpfQuery(napi_env env, napi_callback_info info);
+napi_value Mount(napi_env env, napi_callback_info info);
+
+/* bpf_object.c */
+
+napi_value BpfLibrary(napi_env env, napi_callback_info info);
+napi_value BpfLog(napi_env env, napi_callback_info info);
+napi_value BpfOpen(napi_env env, napi_callback_info info);
+napi_value BpfClose(napi_env env, napi_callback_info info);
+napi_value BpfLoad(napi_env env, napi_callback_info info);
+napi_value BpfBtf(napi_env env, napi_callback_info info);
+napi_value BpfMaps(napi_env env, napi_callback_info info);
+napi_value BpfPrograms(napi_env env, napi_callback_info info);
+napi_value BpfSetMap(napi_env env, napi_callback_info info);
+napi_value BpfInitial(napi_env env, napi_callback_info info);
+napi_value BpfAutoload(napi_env env, napi_callback_info info);
+napi_value BpfTc(napi_env env, napi_callback_info info);
+
 #endif

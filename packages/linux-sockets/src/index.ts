@@ -3,6 +3,29 @@
  * descriptor, and network namespaces. One thin addon does the calls; formats and policy are here.
  */
 export { type ControlMessage, type SocketAddress, tcpMd5Key } from './address.ts';
+export {
+  attachClsact,
+  BpfError,
+  BpfLink,
+  type BpfMapShape,
+  BpfObject,
+  type BpfOpenOptions,
+  BpfProgram,
+  type BpfRun,
+  bpfLibrary,
+  type ClsactFilter,
+  detachClsact,
+  isBpffs,
+  mountBpffs,
+  removeClsact,
+  TCX,
+  type TcDirection,
+  tcxPrograms,
+  unmount,
+  unpin,
+} from './bpf.ts';
+export { BPF_ANY, BPF_EXIST, BPF_MAP, BPF_NOEXIST, type BpfBatch, BpfMap, possibleCpus } from './bpf-map.ts';
+export { type Btf, type BtfField, type BtfStruct, parseBtf } from './btf.ts';
 export { AF, ETH_P, IP, IPPROTO, IPV6, MSG, NETLINK, PACKET, SO, SOCK, SOL, TCP } from './constants.ts';
 export { SystemCallError } from './errors.ts';
 export {

@@ -52,7 +52,71 @@ export interface Native {
   interfaceIndex(name: string): number;
   parseAddress(text: string, out: Uint8Array): number;
   formatIpv6(address: Uint8Array): string;
+  mount(type: string | undefined, path: string, data: string): number;
+  bpfElement(
+    command: number,
+    fd: number,
+    key: Uint8Array | undefined,
+    value: Uint8Array | undefined,
+    flags: number,
+  ): number;
+  bpfBatch(
+    command: number,
+    fd: number,
+    from: Uint8Array | undefined,
+    next: Uint8Array | undefined,
+    keys: Uint8Array,
+    values: Uint8Array | undefined,
+    count: number,
+    done: Uint8Array,
+  ): number;
+  bpfPath(command: number, path: string, fd: number, flags: number): number;
+  bpfById(command: number, id: number): number;
+  bpfInfo(fd: number, out: Uint8Array): number;
+  bpfLink(command: number, fd: number, target: number, type: number): number;
+  bpfRun(
+    program: number,
+    data: Uint8Array,
+    out: Uint8Array,
+    context: Uint8Array | undefined,
+    contextOut: Uint8Array | undefined,
+    repeat: number,
+    results: Uint8Array,
+  ): number;
+  bpfQuery(ifindex: number, attachType: number, ids: Uint8Array): number;
+  bpfLibrary(): [version: string, problem: string];
+  bpfLog(): string;
+  bpfOpen(file: Uint8Array, name: string): BpfHandle | number;
+  bpfClose(object: BpfHandle): number;
+  bpfLoad(object: BpfHandle): number;
+  bpfBtf(object: BpfHandle): Buffer;
+  bpfMaps(object: BpfHandle): NativeMap[];
+  bpfPrograms(object: BpfHandle): [name: string, section: string, fd: number][];
+  bpfSetMap(object: BpfHandle, map: string, entries: number, fd: number): number;
+  bpfInitial(object: BpfHandle, map: string, value: Uint8Array | undefined): Buffer | number;
+  bpfAutoload(object: BpfHandle, program: string, whether: number): number;
+  bpfTc(
+    operation: number,
+    ifindex: number,
+    direction: number,
+    program: number,
+    handle: number,
+    priority: number,
+  ): number;
 }
+
+/** Opaque: an object file that libbpf has opened. */
+export type BpfHandle = object & { readonly bpf: unique symbol };
+
+export type NativeMap = [
+  name: string,
+  nothing: string,
+  fd: number,
+  type: number,
+  keySize: number,
+  valueSize: number,
+  entries: number,
+];
 
 /** Messages one call of the addon can carry. */
 export const MAX_BATCH = 256;
