@@ -84,6 +84,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
 function startRole(loaded: Loaded, log: Log, holdAtBoot: boolean): Promise<Role> {
   const { config } = loaded;
+  if (config.role === 'host') throw new Error('no agent for role host yet');
   return config.role === 'tor'
     ? TorRole.start({ loaded: { ...loaded, config }, log, holdAtBoot })
     : GatewayRole.start({ loaded: { ...loaded, config }, log, holdAtBoot });

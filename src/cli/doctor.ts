@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { StatusView } from '../agent/api.ts';
 import type { Config, Loaded, TorConfig } from '../config/index.ts';
+import { speakerConfig } from '../config/roles.ts';
 import { AgentClient } from './client.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { keptAddresses } from './doctor-addresses.ts';
@@ -124,10 +125,11 @@ async function sockets(loaded: Loaded | undefined): Promise<Diagnosis[]> {
   probe('packet sockets (ARP, ND)', 'Load af_packet (CONFIG_PACKET), and have CAP_NET_RAW.', () =>
     open(AF.PACKET, SOCK.RAW, ((ETH_P.ARP & 0xff) << 8) | (ETH_P.ARP >> 8)),
   );
-  if (loaded?.config.ospf) {
+  const speaks = speakerConfig(loaded?.config);
+  if (speaks?.ospf) {
     probe('raw IP (OSPF)', 'Have CAP_NET_RAW.', () => open(AF.INET, SOCK.RAW, IPPROTO.OSPF));
   }
-  if (loaded?.config.bgp?.neighbors.some((neighbor) => neighbor.password)) {
+  if (speaks?.bgp?.neighbors.some((neighbor) => neighbor.password)) {
     probe('TCP MD5 signatures', 'The kernel needs CONFIG_TCP_MD5SIG.', () => {
       const socket = LinuxSocket.open({ family: AF.INET, type: SOCK.STREAM, protocol: 0 });
       try {
@@ -276,7 +278,8 @@ function neighbourTable(config: TorConfig): Diagnosis[] {
 }
 
 function addresses(loaded: Loaded, box: Box): Diagnosis[] {
-  const { config } = loaded;
+  const config = speakerConfig(loaded.config);
+  if (!config) return [];
   const found: Diagnosis[] = [];
   for (const { name } of config.ospf?.interfaces ?? []) {
     if (!box.ports.has(name)) continue;
@@ -316,7 +319,7 @@ async function agent(socket: string, config: Config | undefined): Promise<Diagno
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
     const found = [warning('agent', error.message, error.remedy ?? 'Look at its log.')];
-    if (config?.bgp && listensForBgp(config) && listensOn(179)) {
+    if (config && speakerConfig(config)?.bgp && listensForBgp(config) && listensOn(179)) {
       found.push(
         wrong(
           'BGP port',

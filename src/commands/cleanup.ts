@@ -48,9 +48,11 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
       throw new CommandFailure(
         EXIT.usage,
         `${flags.config}: this undoes what the agent of a switch left, and the role is ${config.role}`,
-        config.mode === 'observer'
-          ? 'An observer puts nothing into the kernel: there is nothing to undo.'
-          : `What a gateway left in the kernel goes by: ${[1, 2].map((more) => `ip nexthop flush proto ${config.kernel.protocol + more}`).join('; ')}`,
+        config.role === 'host'
+          ? 'What a host left goes by itself when its agent is started and stopped once more.'
+          : config.mode === 'observer'
+            ? 'An observer puts nothing into the kernel: there is nothing to undo.'
+            : `What a gateway left in the kernel goes by: ${[1, 2].map((more) => `ip nexthop flush proto ${config.kernel.protocol + more}`).join('; ')}`,
       );
     const dryRun = flags['dry-run'];
     const { answers } = await import('../agent/control/server.ts');

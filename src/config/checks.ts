@@ -1,3 +1,4 @@
+import { checkHost } from './checks/host.ts';
 import { checkHostRoutes } from './checks/host-routes.ts';
 import { checkKernel, checkKernelSource } from './checks/kernel.ts';
 import type { Partly } from './checks/partly.ts';
@@ -18,9 +19,13 @@ export function check(settings: Partly): Finding[] {
     if (settings.portLink) findings.push(...checkPortLink(settings.portLink, settings));
     findings.push(...checkShadow(settings));
   }
-  if (settings.ospf) findings.push(...checkOspf(settings.ospf));
-  if (settings.bgp) findings.push(...checkBgp(settings.bgp));
-  if (settings.kernel) findings.push(...checkKernel(settings.kernel));
+  if (settings.role === 'host') {
+    findings.push(...checkHost(settings));
+  } else {
+    if (settings.ospf) findings.push(...checkOspf(settings.ospf));
+    if (settings.bgp) findings.push(...checkBgp(settings.bgp));
+    if (settings.kernel) findings.push(...checkKernel(settings.kernel));
+  }
   if (settings.control && Buffer.byteLength(settings.control.socket) > 107) {
     findings.push({
       path: ['control', 'socket'],

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Loaded } from './load.ts';
 import { formatPath, type Path } from './problem.ts';
+import { speakerConfig } from './roles.ts';
 import { shown } from './scalars.ts';
 import type { Config, PortLinkGroup, TorConfig } from './types.ts';
 
@@ -26,7 +27,10 @@ export interface ConfigDiff {
 export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 
 /** Sections that are read once, at the start, secrets included. */
-const AT_START = ['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'shadow'];
+const AT_START = [
+  ...['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'shadow'],
+  ...['underlay', 'fastPath', 'neighbours', 'encryption'],
+];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
   const changes: { path: Path; text: string }[] = [];
@@ -47,8 +51,8 @@ export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {
       [a?.hostRoutes.bgp, a?.hostRoutes.kernel],
       [b?.hostRoutes.bgp, b?.hostRoutes.kernel],
     ),
-    ospf: part(before.config.ospf, after.config.ospf),
-    bgp: part(before.config.bgp, after.config.bgp),
+    ospf: part(speakerConfig(before.config)?.ospf, speakerConfig(after.config)?.ospf),
+    bgp: part(speakerConfig(before.config)?.bgp, speakerConfig(after.config)?.bgp),
   };
 }
 
@@ -97,7 +101,9 @@ function named(value: unknown): unknown {
 
 function keyOf(entry: unknown): string | undefined {
   if (entry === null || typeof entry !== 'object') return undefined;
-  const { name, address } = entry as { name?: unknown; address?: unknown };
+  const { name, address, network, host, to } = entry as Readonly<Record<string, unknown>>;
+  // A remote host, or a source of SNAT: known by two of its values.
+  if (name === undefined && typeof network === 'string') return `${network}/${host ?? to}`;
   return typeof name === 'string' ? name : typeof address === 'string' ? address : undefined;
 }
 
@@ -131,14 +137,14 @@ function changedSecrets(before: Config, after: Config): string[] {
 
 function secretsOf(config: Config): Map<string, unknown> {
   const secrets = new Map<string, unknown>();
-  for (const entry of config.ospf?.interfaces ?? []) {
+  for (const entry of speakerConfig(config)?.ospf?.interfaces ?? []) {
     const { authentication } = entry;
     if (authentication) {
       const secret = authentication.type === 'simple' ? authentication.password : authentication.secret;
       secrets.set(`ospf.interfaces.${entry.name}.authentication`, secret);
     }
   }
-  for (const entry of config.bgp?.neighbors ?? []) {
+  for (const entry of speakerConfig(config)?.bgp?.neighbors ?? []) {
     if (entry.password) secrets.set(`bgp.neighbors.${entry.address}.passwordFile`, entry.password);
   }
   return secrets;

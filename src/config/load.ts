@@ -9,6 +9,7 @@ import { type Finding, formatPath, locate, type Path, type Problem } from './pro
 import { resolve } from './resolve.ts';
 import { shown } from './scalars.ts';
 import { groupSchema, SCHEMAS, type Settings } from './schema.ts';
+import { instanceSchema, networkSchema, remoteSchema, ruleSchema, serviceSchema, snatSchema } from './schema-host.ts';
 import { readSecret } from './secrets.ts';
 import type { Config } from './types.ts';
 
@@ -101,7 +102,7 @@ function examine(document: Document): { config: Config; settings: Settings } | {
     };
   }
   const role = (raw as { role?: unknown }).role;
-  if (role !== 'tor' && role !== 'gateway') return { findings: [roleFinding(role)] };
+  if (role !== 'tor' && role !== 'gateway' && role !== 'host') return { findings: [roleFinding(role)] };
   const schema = SCHEMAS[role];
   const parsed = schema.safeParse(raw);
   const findings = parsed.success ? [] : explain(parsed.error.issues, raw, (path) => keysOf(schema, path));
@@ -115,17 +116,21 @@ function examine(document: Document): { config: Config; settings: Settings } | {
 
 function roleFinding(role: unknown): Finding {
   const path = ['role'];
-  if (role === undefined)
-    return { path, message: 'is missing', remedy: 'Write role: tor on a switch, role: gateway upstream of it.' };
-  if (role === 'host') {
-    return {
-      path,
-      message: 'role host is not in this build',
-      remedy: 'This build has role: tor and role: gateway.',
-    };
+  if (role === undefined) {
+    const remedy =
+      'Write role: tor on a switch, role: gateway upstream of it, role: host on a host of VMs or containers.';
+    return { path, message: 'is missing', remedy };
   }
-  return { path, message: `${shown(role)} is not a role`, remedy: 'Write tor or gateway.' };
+  return { path, message: `${shown(role)} is not a role`, remedy: 'Write tor, gateway or host.' };
 }
+
+const HOST_LISTS: Readonly<Record<string, z.ZodType>> = {
+  networks: networkSchema,
+  instances: instanceSchema,
+  remotes: remoteSchema,
+  services: serviceSchema,
+  snat: snatSchema,
+};
 
 /** Each section by itself: those that are right can be checked further though others aren't. */
 function parseParts(
@@ -134,8 +139,13 @@ function parseParts(
 ): Record<string, unknown> {
   const parts: Record<string, unknown> = {};
   for (const [key, section] of Object.entries(schema.shape) as [string, z.ZodType][]) {
-    if (key === 'portLink' && Array.isArray(raw.portLink)) {
-      parts.portLink = raw.portLink.map((group: unknown) => groupSchema.safeParse(group).data);
+    const item = schema === SCHEMAS.host ? HOST_LISTS[key] : key === 'portLink' ? groupSchema : undefined;
+    const list = raw[key];
+    if (item && Array.isArray(list)) {
+      parts[key] = list.map((entry: unknown) => item.safeParse(entry).data);
+    } else if (key === 'policy' && Array.isArray((list as { rules?: unknown } | undefined)?.rules)) {
+      const { rules } = list as { rules: unknown[] };
+      parts.policy = { rules: rules.map((rule) => ruleSchema.safeParse(rule).data) };
     } else {
       const result = section.safeParse(raw[key]);
       if (result.success) parts[key] = result.data;
@@ -170,6 +180,7 @@ function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
 }
 
 function readSecrets(settings: Partly, secrets: Map<string, Uint8Array>): Finding[] {
+  if (settings.role === 'host') return [];
   const wanted: { path: Path; file: string; most: number | undefined }[] = [];
   for (const [index, entry] of (settings.ospf?.interfaces ?? []).entries()) {
     if (!entry.authentication) continue;
@@ -205,6 +216,8 @@ function namedPorts(settings: Settings): { port: string; path: Path }[] {
       list(group.downlinks, ['portLink', index, 'downlinks']);
     }
   }
+  // An instance's interface comes and goes with it.
+  if (settings.role === 'host') return [{ port: settings.underlay.device, path: ['underlay', 'device'] }];
   for (const [index, entry] of (settings.ospf?.interfaces ?? []).entries()) {
     named.push({ port: entry.name, path: ['ospf', 'interfaces', index, 'name'] });
   }

@@ -1,6 +1,7 @@
-import { type Address, type Mac, type Prefix, parseAddress, parseMac, parsePrefix } from '../model/address.ts';
+import { toAddress, toMac, toPrefix } from './checked.ts';
 import { portsOf } from './port-list.ts';
-import { milliseconds, parseArea, parseListen } from './scalars.ts';
+import { resolveHost, resolveProcess } from './resolve-host.ts';
+import { milliseconds, parseArea } from './scalars.ts';
 import type { BgpSettings, GatewaySettings, GroupSettings, OspfSettings, Settings, TorSettings } from './schema.ts';
 import type {
   BgpConfig,
@@ -17,7 +18,14 @@ export type Secrets = ReadonlyMap<string, Uint8Array>;
 
 /** Settings that passed all checks, in the shape of the domains. */
 export function resolve(settings: Settings, secrets: Secrets): Config {
-  return settings.role === 'tor' ? resolveTor(settings, secrets) : resolveGateway(settings, secrets);
+  switch (settings.role) {
+    case 'tor':
+      return resolveTor(settings, secrets);
+    case 'gateway':
+      return resolveGateway(settings, secrets);
+    default:
+      return resolveHost(settings);
+  }
 }
 
 function resolveTor(settings: TorSettings, secrets: Secrets): Config {
@@ -44,7 +52,7 @@ function resolveGateway(settings: GatewaySettings, secrets: Secrets): Config {
   };
 }
 
-function resolveCommon(settings: Settings, secrets: Secrets): CommonConfig {
+function resolveCommon(settings: TorSettings | GatewaySettings, secrets: Secrets): CommonConfig {
   return {
     routerId: toAddress(settings.routerId),
     ...(settings.ospf ? { ospf: resolveOspf(settings.ospf, secrets) } : {}),
@@ -53,11 +61,7 @@ function resolveCommon(settings: Settings, secrets: Secrets): CommonConfig {
       : {}),
     bfd: { interval: milliseconds(settings.bfd.interval), multiplier: settings.bfd.multiplier },
     kernel: settings.kernel,
-    control: {
-      socket: settings.control.socket,
-      metrics: settings.control.metrics === null ? null : (parseListen(settings.control.metrics) ?? null),
-    },
-    stateDirectory: settings.stateDirectory,
+    ...resolveProcess(settings),
   };
 }
 
@@ -172,13 +176,3 @@ function secretOf(secrets: Secrets, path: string): Uint8Array {
   if (!secret) throw new TypeError(`the secret of ${path} was not read`);
   return secret;
 }
-
-/** The checks have run: a value that still doesn't parse is a defect of ours. */
-function checked<T>(value: T | undefined, text: string): T {
-  if (value === undefined) throw new TypeError(`an unchecked value: ${text}`);
-  return value;
-}
-
-const toAddress = (text: string): Address => checked(parseAddress(text), text);
-const toPrefix = (text: string): Prefix => checked(parsePrefix(text), text);
-const toMac = (text: string): Mac => checked(parseMac(text), text);

@@ -17,7 +17,7 @@ type Check = (value: unknown) => Fault | undefined;
 /** Message of a missing value: the caller adds the path. */
 export const MISSING = 'is missing';
 
-function scalar<T>(check: Check, remedy: string, json: object) {
+export function scalar<T>(check: Check, remedy: string, json: object) {
   return z
     .custom<T>()
     .superRefine((value, context) => {
@@ -144,11 +144,14 @@ export function parseArea(value: unknown): string | undefined {
   return parsed && !parsed.includes(':') ? parsed : undefined;
 }
 
-export function prefix() {
-  const remedy = 'Write a prefix such as 10.10.10.0/24 or 2001:db8::/64.';
+export function prefix(family?: 4) {
+  const remedy = family
+    ? 'Write an IPv4 prefix such as 10.200.0.0/16.'
+    : 'Write a prefix such as 10.10.10.0/24 or 2001:db8::/64.';
   return scalar<string>(
     (value) => {
       if (typeof value !== 'string') return { message: `${shown(value)} is not a prefix`, remedy };
+      if (family && value.includes(':')) return { message: `${shown(value)} is not an IPv4 prefix`, remedy };
       if (parsePrefix(value)) return undefined;
       const meant = maskedPrefix(value);
       return meant

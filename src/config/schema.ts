@@ -8,7 +8,6 @@ import {
   filePath,
   groupName,
   integer,
-  listenAddress,
   mac,
   neighborAs,
   port,
@@ -19,15 +18,14 @@ import {
   routerId,
   shutAmount,
 } from './scalars.ts';
+import { anyOf, control, stateDirectory } from './schema-common.ts';
+import { type HostSettings, hostSchema } from './schema-host.ts';
 
 /**
  * The shape of the file, one zod object a section, defaults included. What zod gives back are the *settings*: the
  * file's own words (durations as text, port lists with ranges) with the defaults filled in. `resolve.ts` turns them
- * into what the domains take. Nothing secret is in the settings: secrets stand in files that the settings name.
+ * into what the domains take. The host role has a file of its own, `schema-host.ts`. Nothing secret is in the settings: secrets stand in files that the settings name.
  */
-
-const anyOf = <const T extends readonly [string, ...string[]]>(values: T) =>
-  z.enum(values as unknown as [T[number], ...T[number][]]);
 
 // ------------------------------------------------------------------ hosts
 
@@ -272,17 +270,6 @@ const kernel = z
   })
   .prefault({});
 
-const control = z
-  .strictObject({
-    socket: filePath('the path of the control socket', '/run/peerless/peerless.sock').default(
-      '/run/peerless/peerless.sock',
-    ),
-    metrics: listenAddress().nullable().default('127.0.0.1:9470'),
-  })
-  .prefault({});
-
-const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/var/lib/peerless');
-
 const shadow = z
   .strictObject({
     enabled: z
@@ -352,18 +339,19 @@ const gatewaySchema = z
   })
   .meta({ title: 'upstream gateway' });
 
-export const SCHEMAS = { tor: torSchema, gateway: gatewaySchema } as const;
+export const SCHEMAS = { tor: torSchema, gateway: gatewaySchema, host: hostSchema } as const;
 
 export type TorSettings = z.output<typeof torSchema>;
 export type GatewaySettings = z.output<typeof gatewaySchema>;
 export type GroupSettings = z.output<typeof groupSchema>;
 export type OspfSettings = z.output<typeof ospf>;
 export type BgpSettings = z.output<typeof bgp>;
-export type Settings = TorSettings | GatewaySettings;
+export type { HostSettings };
+export type Settings = TorSettings | GatewaySettings | HostSettings;
 
 /** JSON Schema (2020-12) of the file as it is written: keys with a default may be left out. */
 export function jsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(z.discriminatedUnion('role', [torSchema, gatewaySchema]), {
+  const schema = z.toJSONSchema(z.discriminatedUnion('role', [torSchema, gatewaySchema, hostSchema]), {
     io: 'input',
     unrepresentable: 'any',
     target: 'draft-2020-12',

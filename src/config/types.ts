@@ -1,4 +1,13 @@
 import type { Address, Mac, Prefix } from '../model/address.ts';
+import type {
+  OverlayInstance,
+  OverlayNetwork,
+  OverlayPolicy,
+  OverlayRemote,
+  OverlayService,
+  OverlaySnat,
+  OverlayUnderlay,
+} from '../model/overlay.ts';
 
 /**
  * The configuration as the domains take it: durations in milliseconds, port lists expanded, addresses canonical,
@@ -131,7 +140,17 @@ export interface BgpConfig {
   readonly gracefulRestart?: { readonly restartTime: number };
 }
 
-export interface CommonConfig {
+/** What every role has. */
+export interface ProcessConfig {
+  readonly control: {
+    readonly socket: string;
+    readonly metrics: { readonly host: string; readonly port: number } | null;
+  };
+  readonly stateDirectory: string;
+}
+
+/** Of the roles that speak routing protocols. */
+export interface CommonConfig extends ProcessConfig {
   readonly routerId: Address;
   readonly ospf?: OspfConfig;
   readonly bgp?: BgpConfig;
@@ -142,11 +161,6 @@ export interface CommonConfig {
     readonly handoffTable: number | null;
     readonly handoffReader: 'bird' | 'zebra';
   };
-  readonly control: {
-    readonly socket: string;
-    readonly metrics: { readonly host: string; readonly port: number } | null;
-  };
-  readonly stateDirectory: string;
 }
 
 export interface TorConfig extends CommonConfig {
@@ -178,4 +192,59 @@ export interface GatewayConfig extends CommonConfig {
   readonly map: { readonly history: number; readonly file: string };
 }
 
-export type Config = TorConfig | GatewayConfig;
+export type ConnectionFeature =
+  | 'source'
+  | 'source-port'
+  | 'destination'
+  | 'destination-port'
+  | 'protocol'
+  | 'ingress'
+  | 'network';
+
+/** Durations in ms. */
+export interface FastPathConfig {
+  readonly mode: 'off' | 'tunnel' | 'rewrite';
+  readonly keyField: 'ip-id' | 'dscp' | 'option';
+  /** `receive` is longer than `send`. */
+  readonly lifetime: { readonly send: number; readonly receive: number };
+  readonly checkInterval: number;
+  readonly features: readonly ConnectionFeature[];
+  readonly timeouts: { readonly opening: number; readonly established: number; readonly closing: number };
+}
+
+/** Durations in ms. */
+export interface TunnelNeighboursConfig {
+  readonly proactive: boolean;
+  readonly poll: number;
+  readonly hold: {
+    readonly enabled: boolean;
+    readonly lifetime: number;
+    readonly perNeighbour: number;
+    readonly total: number;
+  };
+  readonly ovs?: { readonly socket: string };
+}
+
+export interface EncryptionConfig {
+  readonly policy: 'off' | 'available' | 'overlap' | 'strict';
+  /** Absent only while the policy is off. */
+  readonly keys?: { readonly directory: string } | { readonly etcd: readonly string[] };
+  /** ms */
+  readonly notifyIdle: number;
+}
+
+export interface HostConfig extends ProcessConfig {
+  readonly role: 'host';
+  readonly underlay: OverlayUnderlay;
+  readonly networks: readonly OverlayNetwork[];
+  readonly instances: readonly OverlayInstance[];
+  readonly remotes: readonly OverlayRemote[];
+  readonly policy: OverlayPolicy;
+  readonly services: readonly OverlayService[];
+  readonly snat: readonly OverlaySnat[];
+  readonly fastPath: FastPathConfig;
+  readonly neighbours: TunnelNeighboursConfig;
+  readonly encryption: EncryptionConfig;
+}
+
+export type Config = TorConfig | GatewayConfig | HostConfig;

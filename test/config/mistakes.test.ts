@@ -44,8 +44,7 @@ control: { socket: /run/p.sock }
 /** [what is broken, text in BASE, what stands there instead, `LINE:COL: path: message. Remedy` as a pattern] */
 const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
   ['missing role', 'role: tor\n', '', /^1:1: role: is missing\. Write role: tor/],
-  ['unknown role', 'role: tor', 'role: leaf', /^1:7: role: "leaf" is not a role\. Write tor or gateway/],
-  ['host role', 'role: tor', 'role: host', /^1:7: role: role host is not in this build\. This build has/],
+  ['unknown role', 'role: tor', 'role: leaf', /^1:7: role: "leaf" is not a role\. Write tor, gateway or host/],
   ['missing routerId', 'routerId: 10.255.0.1\n', '', /^1:1: routerId: is missing\. Add it\. .* 10\.255\.0\.1/],
   ['bad routerId', '10.255.0.1', '10.255.0.256', /^2:11: routerId: "10.255.0.256" is not a router id\. Write four/],
   ['zero routerId', '10.255.0.1', '0.0.0.0', /^2:11: routerId: "0.0.0.0" is not a router id/],

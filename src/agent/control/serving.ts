@@ -1,5 +1,5 @@
 import type { Speaker as BgpSpeaker } from '../../bgp/index.ts';
-import type { Loaded } from '../../config/index.ts';
+import type { CommonConfig, Loaded } from '../../config/index.ts';
 import { type Prefix, parseAddress, parsePrefix, prefixAddress, prefixContains } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { Speaker as OspfSpeaker } from '../../ospf/index.ts';
@@ -45,7 +45,7 @@ export interface ServedSpeakers {
 /** As a router's `show` commands. */
 export function serveSpeakers(
   server: ControlServer,
-  agent: Pick<Served, 'loaded' | 'wall'>,
+  agent: Pick<Served, 'wall'> & { readonly loaded: { readonly config: CommonConfig } },
   { ospf: ospfSpeaker, bgp: bgpSpeaker, box, moreSessions }: ServedSpeakers,
 ): void {
   const { wall } = agent;

@@ -1,0 +1,113 @@
+import type { OverlayFault, OverlayItems, OverlayKind } from '../../model/overlay-register.ts';
+import { OverlayRegister } from '../../model/overlay-register.ts';
+import { toAddress } from '../checked.ts';
+import type { Finding, Path } from '../problem.ts';
+import {
+  resolveInstance,
+  resolveNetwork,
+  resolveRemote,
+  resolveRule,
+  resolveService,
+  resolveSnat,
+} from '../resolve-host.ts';
+import { milliseconds } from '../scalars.ts';
+import type { PartlyHost } from './partly.ts';
+
+export function checkHost(settings: PartlyHost): Finding[] {
+  return [...checkOverlay(settings), ...checkFastPath(settings), ...checkNeighbours(settings), ...checkKeys(settings)];
+}
+
+/** Item by item, in the order in which they refer to each other, as at run time. */
+function checkOverlay(settings: PartlyHost): Finding[] {
+  const { underlay } = settings;
+  const register = new OverlayRegister(underlay && { address: toAddress(underlay.address), device: underlay.device });
+  const findings: Finding[] = [];
+  // Which names a network with a mistake in it would have given is not known.
+  const allNetworks = settings.networks?.every((network) => network !== undefined) === true;
+  const walk = <K extends OverlayKind, S>(
+    kind: K,
+    path: Path,
+    list: readonly (S | undefined)[] | undefined,
+    resolve: (settings: S) => OverlayItems[K],
+  ): void => {
+    for (const [index, entry] of (list ?? []).entries()) {
+      if (entry === undefined) continue;
+      const item = resolve(entry);
+      const faults = register.check(kind, item);
+      for (const fault of faults) {
+        if (fault.reason !== 'unknown-network' || allNetworks) findings.push(finding(fault, [...path, index]));
+      }
+      // Of two with one name the others mean the first.
+      if (!faults.some(({ reason }) => reason === 'exists')) register.put(kind, item);
+    }
+  };
+  walk('network', ['networks'], settings.networks, resolveNetwork);
+  walk('instance', ['instances'], settings.instances, (item) => resolveInstance(item, 'configuration'));
+  walk('remote', ['remotes'], settings.remotes, (item) => resolveRemote(item, 'configuration'));
+  walk('service', ['services'], settings.services, resolveService);
+  walk('rule', ['policy', 'rules'], settings.policy?.rules, resolveRule);
+  walk('snat', ['snat'], settings.snat, resolveSnat);
+  return findings;
+}
+
+function finding({ key, at, message, remedy }: OverlayFault, path: Path): Finding {
+  return { path: [...path, ...(key === '' ? [] : [key]), ...(at === undefined ? [] : [at])], message, remedy };
+}
+
+/** A sender must never use an entry that the receiver has let go of. */
+function checkFastPath({ fastPath }: PartlyHost): Finding[] {
+  if (!fastPath) return [];
+  const findings: Finding[] = [];
+  const { send, receive } = fastPath.lifetime;
+  if (milliseconds(receive) <= milliseconds(send)) {
+    findings.push({
+      path: ['fastPath', 'lifetime', 'receive'],
+      message: `${receive} is not longer than send (${send})`,
+      remedy: 'Write twice as much as send: a key must outlive those who may use it.',
+    });
+  }
+  for (const [index, feature] of fastPath.features.entries()) {
+    if (fastPath.features.indexOf(feature) < index) {
+      findings.push({
+        path: ['fastPath', 'features', index],
+        message: `${feature} is here twice`,
+        remedy: 'Remove one of the two.',
+      });
+    }
+  }
+  return findings;
+}
+
+function checkNeighbours({ neighbours }: PartlyHost): Finding[] {
+  if (!neighbours || neighbours.hold.perNeighbour <= neighbours.hold.total) return [];
+  const { perNeighbour, total } = neighbours.hold;
+  return [
+    {
+      path: ['neighbours', 'hold', 'perNeighbour'],
+      message: `${perNeighbour} is more than the total ${total}`,
+      remedy: 'Lower perNeighbour or raise total.',
+    },
+  ];
+}
+
+function checkKeys({ encryption }: PartlyHost): Finding[] {
+  if (!encryption) return [];
+  const { policy = 'off', keys } = encryption;
+  if (keys.directory !== undefined && keys.etcd !== undefined) {
+    return [
+      {
+        path: ['encryption', 'keys'],
+        message: 'names both a directory and etcd',
+        remedy: 'Keys come from one place: remove one of the two.',
+      },
+    ];
+  }
+  if (policy === 'off' || keys.directory !== undefined || keys.etcd !== undefined) return [];
+  return [
+    {
+      path: ['encryption', 'keys'],
+      message: `says nothing of where keys come from, and the policy is ${policy}`,
+      remedy: 'Write keys: {directory: /etc/peerless/keys}, or keys: {etcd: [http://192.0.2.1:2379]}.',
+    },
+  ];
+}
