@@ -5,8 +5,8 @@
  * Networks may share a subnet: an address means something inside its network alone. Inside one network an address has one
  * meaning: the gateway, an instance, a service, or something behind one other host.
  */
-import type { Address, Prefix } from './address.ts';
-import { ipv4ToNumber, prefixAddress, prefixContains, prefixLength } from './address.ts';
+import type { Address } from './address.ts';
+import { prefixAddress, prefixContains } from './address.ts';
 import type {
   OverlayInstance,
   OverlayNetwork,
@@ -16,57 +16,16 @@ import type {
   OverlayUnderlay,
   PolicyRule,
 } from './overlay.ts';
-
-/** Why something does not fit; the words are the operator's. */
-export interface OverlayFault {
-  readonly reason: 'exists' | 'missing' | 'in-use' | 'unknown-network' | 'unfit' | 'limit';
-  /** The key of the item, as the file names it. */
-  readonly key: string;
-  /** The place in the list under `key`. */
-  readonly at?: number;
-  /** Continues `KEY: `; without full stop. */
-  readonly message: string;
-  readonly remedy: string;
-}
-
-export interface OverlayItems {
-  readonly network: OverlayNetwork;
-  readonly instance: OverlayInstance;
-  readonly remote: OverlayRemote;
-  readonly service: OverlayService;
-  readonly rule: PolicyRule;
-  readonly snat: OverlaySnat;
-}
-
-export type OverlayKind = keyof OverlayItems;
-
-/** An item refers only to kinds before its own. */
-export const OVERLAY_KINDS = ['network', 'instance', 'remote', 'service', 'rule', 'snat'] as const;
-
-/** How many of each; of prefixes and backends in one item. */
-export const OVERLAY_LIMITS = {
-  network: 4_000,
-  instance: 100_000,
-  remote: 20_000,
-  service: 10_000,
-  rule: 20_000,
-  snat: 10_000,
-  addresses: 100_000,
-  backends: 256,
-} as const;
-
-/** By what an item is known among its kind. */
-export function overlayKey<K extends OverlayKind>(kind: K, item: OverlayItems[K]): string {
-  if (kind === 'remote') {
-    const { network, host } = item as OverlayRemote;
-    return `${network}/${host}`;
-  }
-  if (kind === 'snat') {
-    const { network, to } = item as OverlaySnat;
-    return `${network}/${to}`;
-  }
-  return (item as { readonly name: string }).name;
-}
+import {
+  insideSubnet,
+  OVERLAY_LIMITS,
+  type OverlayFault,
+  type OverlayItems,
+  type OverlayKind,
+  overlayKey,
+  unfit,
+  within,
+} from './overlay-items.ts';
 
 type Items = { readonly [K in OverlayKind]: Map<string, OverlayItems[K]> };
 
@@ -154,7 +113,8 @@ export class OverlayRegister {
   /** Without a check: the place of what stood under the same key is taken. */
   put<K extends OverlayKind>(kind: K, item: OverlayItems[K]): void {
     const key = overlayKey(kind, item);
-    this.take(kind, key);
+    const was = this.items[kind].get(key);
+    if (was) this.#forget(kind, was);
     (this.items[kind] as Map<string, OverlayItems[K]>).set(key, item);
     this.#index(kind, item, (map, entry, value) => map.set(entry, value));
     this.#count(kind, item, 1);
@@ -164,6 +124,21 @@ export class OverlayRegister {
     const item = this.items[kind].get(key);
     if (!item) return;
     this.items[kind].delete(key);
+    this.#forget(kind, item);
+  }
+
+  /** Puts a kind into this order; keys that are not named come last. */
+  arrange(kind: OverlayKind, keys: readonly string[]): void {
+    const items = this.items[kind] as Map<string, OverlayItems[OverlayKind]>;
+    const before = new Map(items);
+    items.clear();
+    for (const key of [...keys, ...before.keys()]) {
+      const item = before.get(key);
+      if (item) items.set(key, item);
+    }
+  }
+
+  #forget(kind: OverlayKind, item: OverlayItems[OverlayKind]): void {
     // What another has taken meanwhile stays his.
     this.#index(kind, item, (map, entry, value) => map.get(entry) === value && map.delete(entry));
     this.#count(kind, item, -1);
@@ -394,27 +369,3 @@ export class OverlayRegister {
     return subnet ? insideSubnet(key, address, subnet) : [];
   }
 }
-
-const unfit = (key: string, message: string, remedy: string): OverlayFault => ({
-  reason: 'unfit',
-  key,
-  message,
-  remedy,
-});
-
-function insideSubnet(key: string, address: Address, subnet: Prefix): OverlayFault[] {
-  if (!prefixContains(subnet, address)) {
-    return [unfit(key, `${address} is outside the network's subnet ${subnet}`, 'Correct the address or the subnet.')];
-  }
-  const length = prefixLength(subnet);
-  if (length > 30) return [];
-  const first = ipv4ToNumber(prefixAddress(subnet));
-  const last = first + 2 ** (32 - length) - 1;
-  const number = ipv4ToNumber(address);
-  if (number !== first && number !== last) return [];
-  const what = number === first ? "the subnet's own" : "the subnet's broadcast address";
-  return [unfit(key, `${address} is ${what}`, 'Choose another address.')];
-}
-
-const within = (outer: Prefix, inner: Prefix): boolean =>
-  prefixLength(inner) >= prefixLength(outer) && prefixContains(outer, prefixAddress(inner));

@@ -1,4 +1,4 @@
-import type { OverlayFault, OverlayItems, OverlayKind } from '../../model/overlay-register.ts';
+import type { OverlayFault, OverlayItems, OverlayKind } from '../../model/overlay-items.ts';
 import { OverlayRegister } from '../../model/overlay-register.ts';
 import { toAddress } from '../checked.ts';
 import type { Finding, Path } from '../problem.ts';

@@ -1,0 +1,1 @@
+export { type Edited, type OverlayContent, type OverlayEdit, OverlayTable, type Replaced } from './table.ts';
