@@ -9,18 +9,29 @@ export {
   encodeLink,
   type Link,
   type LinkChange,
-  type VxlanSettings,
   vethPeer,
   vlanData,
   vrfData,
   vrfTable,
-  vxlanData,
 } from './codec/link.ts';
 export { attributeBytes, forEachMessage, Malformed, type Message, MessageWriter } from './codec/message.ts';
 export { decodeNeighbour, encodeNeighbour, type Neighbour, type NeighbourEntry } from './codec/neighbour.ts';
 export { decodeNextHop, encodeNextHop, type NextHop, type NextHopFilter } from './codec/nexthop.ts';
 export { decodeRoute, encodeRoute, makeRoute, type Route, type RouteFilter, type RouteNextHop } from './codec/route.ts';
 export { decodeRule, encodeRule, type Rule } from './codec/rule.ts';
+export {
+  type GeneveSettings,
+  type GreSettings,
+  geneveData,
+  greData,
+  type IpipSettings,
+  ipipData,
+  readTunnelEnds,
+  readVxlan,
+  type TunnelEnds,
+  type VxlanSettings,
+  vxlanData,
+} from './codec/tunnel-link.ts';
 export { type BatchResult, Connection, type Request } from './connection.ts';
 export { NetlinkError, type Refusal } from './error.ts';
 export type { ReceiveCounters, SocketOptions } from './receive.ts';

@@ -180,29 +180,12 @@ export class Rtnetlink {
 
   /** Which way a packet would go (RTM_GETROUTE). Rejects with NetlinkError (ENETUNREACH ...). */
   async getRoute(destination: string, lookup: RouteLookup = {}): Promise<Route | undefined> {
-    const family = isIpv6(destination) ? AF.INET6 : AF.INET;
-    const length = family === AF.INET ? 32 : 128;
-    return this.#connection.get(
-      {
-        type: RTM.GETROUTE,
-        flags: 0,
-        write: (writer) =>
-          encodeRoute(writer, {
-            family,
-            destination: `${destination}/${length}`,
-            ...(lookup.source === undefined ? {} : { source: `${lookup.source}/${length}` }),
-            table: 0,
-            protocol: 0,
-            scope: 0,
-            type: 0,
-            flags: lookup.match ? RTM_F.FIB_MATCH | RTM_F.LOOKUP_TABLE : RTM_F.LOOKUP_TABLE,
-            ...(lookup.iif === undefined ? {} : { inputIfindex: lookup.iif }),
-            ...(lookup.mark === undefined ? {} : { mark: lookup.mark }),
-            nextHops: lookup.oif === undefined ? [] : [{ ifindex: lookup.oif }],
-          }),
-      },
-      decodeRoute,
-    );
+    return this.#connection.get(routeGet(destination, lookup), decodeRoute);
+  }
+
+  /** As `getRoute`, answered in this turn; undefined when there is no way. */
+  getRouteNow(destination: string, lookup: RouteLookup = {}): Route | undefined {
+    return this.#connection.getNow(routeGet(destination, lookup), decodeRoute);
   }
 
   setLink(change: LinkChange): Promise<void> {
@@ -270,6 +253,29 @@ const linkDump = (filter: LinkChange): Request => ({
 
 const linkGet = (which: { ifindex: number } | { name: string }): Request =>
   linkDump({ ...which, extendedMask: RTEXT_FILTER.SKIP_STATS });
+
+function routeGet(destination: string, lookup: RouteLookup): Request {
+  const family = isIpv6(destination) ? AF.INET6 : AF.INET;
+  const length = family === AF.INET ? 32 : 128;
+  return {
+    type: RTM.GETROUTE,
+    flags: 0,
+    write: (writer) =>
+      encodeRoute(writer, {
+        family,
+        destination: `${destination}/${length}`,
+        ...(lookup.source === undefined ? {} : { source: `${lookup.source}/${length}` }),
+        table: 0,
+        protocol: 0,
+        scope: 0,
+        type: 0,
+        flags: lookup.match ? RTM_F.FIB_MATCH | RTM_F.LOOKUP_TABLE : RTM_F.LOOKUP_TABLE,
+        ...(lookup.iif === undefined ? {} : { inputIfindex: lookup.iif }),
+        ...(lookup.mark === undefined ? {} : { mark: lookup.mark }),
+        nextHops: lookup.oif === undefined ? [] : [{ ifindex: lookup.oif }],
+      }),
+  };
+}
 
 const neighbourDump = (filter: Parameters<typeof encodeNeighbourFilter>[1]): Request => ({
   type: RTM.GETNEIGH,

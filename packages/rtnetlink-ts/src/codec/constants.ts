@@ -87,7 +87,20 @@ export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as c
 export const IFLA_VETH_PEER = 1;
 export const IFLA_VLAN_ID = 1;
 export const IFLA_VRF_TABLE = 1;
-export const IFLA_BR = { AGEING_TIME: 4, STP_STATE: 5, VLAN_FILTERING: 7 } as const;
+export const IFLA_BR = { AGEING_TIME: 4, STP_STATE: 5, VLAN_FILTERING: 7, MCAST_SNOOPING: 23 } as const;
+export const IFLA_GENEVE = { ID: 1, REMOTE: 2, TTL: 3, PORT: 5, REMOTE6: 7 } as const;
+export const IFLA_GRE = {
+  LINK: 1,
+  IFLAGS: 2,
+  OFLAGS: 3,
+  IKEY: 4,
+  OKEY: 5,
+  LOCAL: 6,
+  REMOTE: 7,
+  TTL: 8,
+  PMTUDISC: 10,
+} as const;
+export const IFLA_IPTUN = { LINK: 1, LOCAL: 2, REMOTE: 3, TTL: 4, PMTUDISC: 10 } as const;
 export const IFLA_VXLAN = {
   ID: 1,
   GROUP: 2,

@@ -10,10 +10,9 @@ import {
   IFLA_VETH_PEER,
   IFLA_VLAN_ID,
   IFLA_VRF_TABLE,
-  IFLA_VXLAN,
 } from './constants.ts';
 import { AttributeCursor, attributeBytes, Malformed, type Message, type MessageWriter } from './message.ts';
-import { addressBytes, isIpv6, linkAddressBytes } from './text.ts';
+import { linkAddressBytes } from './text.ts';
 
 const IFINFOMSG = 16;
 
@@ -329,6 +328,7 @@ export interface BridgeSettings {
   readonly spanningTree?: boolean;
   /** Seconds a learned address lives. */
   readonly ageingSeconds?: number;
+  readonly multicastSnooping?: boolean;
 }
 
 export function bridgeData(settings: BridgeSettings): Uint8Array {
@@ -338,39 +338,8 @@ export function bridgeData(settings: BridgeSettings): Uint8Array {
     if (settings.vlanFiltering !== undefined) {
       writer.attributeU8(IFLA_BR.VLAN_FILTERING, Number(settings.vlanFiltering));
     }
-  });
-}
-
-export interface VxlanSettings {
-  readonly id?: number;
-  readonly local?: string;
-  /** Remote unicast address or multicast group. */
-  readonly group?: string;
-  /** Lower interface. */
-  readonly link?: number;
-  readonly port?: number;
-  readonly ttl?: number;
-  readonly learning?: boolean;
-  /** The tunnel's parameters come with the route or the packet (`external`). */
-  readonly external?: boolean;
-  /** Generic protocol extension: carries IP without Ethernet. */
-  readonly gpe?: boolean;
-}
-
-export function vxlanData(settings: VxlanSettings): Uint8Array {
-  return attributeBytes((writer) => {
-    if (settings.id !== undefined) writer.attributeU32(IFLA_VXLAN.ID, settings.id);
-    const { group, local } = settings;
-    if (group) writer.attributeBytes(isIpv6(group) ? IFLA_VXLAN.GROUP6 : IFLA_VXLAN.GROUP, addressBytes(group));
-    if (local) writer.attributeBytes(isIpv6(local) ? IFLA_VXLAN.LOCAL6 : IFLA_VXLAN.LOCAL, addressBytes(local));
-    if (settings.link !== undefined) writer.attributeU32(IFLA_VXLAN.LINK, settings.link);
-    if (settings.ttl !== undefined) writer.attributeU8(IFLA_VXLAN.TTL, settings.ttl);
-    // Learning is the kernel's default, and refused together with `external` and `gpe`.
-    const learning = settings.learning ?? (settings.external ? false : undefined);
-    if (learning !== undefined) writer.attributeU8(IFLA_VXLAN.LEARNING, Number(learning));
-    const port = settings.port ?? 4789;
-    writer.attributeBytes(IFLA_VXLAN.PORT, Uint8Array.of(port >> 8, port & 255));
-    if (settings.external) writer.attributeU8(IFLA_VXLAN.COLLECT_METADATA, 1);
-    if (settings.gpe) writer.attributeBytes(IFLA_VXLAN.GPE, new Uint8Array(0));
+    if (settings.multicastSnooping !== undefined) {
+      writer.attributeU8(IFLA_BR.MCAST_SNOOPING, Number(settings.multicastSnooping));
+    }
   });
 }
