@@ -10,9 +10,11 @@
 export { type ConfigDiff, diffConfig } from './diff.ts';
 export { type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
 export { type LoginPort, managementProblems, type PortAtRisk, portsAtRisk } from './management-port.ts';
+export { type ItemOf, type OverlayFileEdit, planOverlayEdit, readItem } from './overlay-edit.ts';
 export { formatProblem, type Problem } from './problem.ts';
 export { speakerConfig } from './roles.ts';
 export { formatDuration, parseDuration } from './scalars.ts';
+export { formatRate, protocolName } from './scalars-host.ts';
 export { type GroupSettings, groupSchema, jsonSchema, type Settings } from './schema.ts';
 export type * from './types.ts';
 export {
