@@ -165,4 +165,3 @@ export interface FastPathStatus {
   /** What did not work, and is tried again at the next change. */
   readonly problems: readonly string[];
 }
-

@@ -12,7 +12,7 @@
  */
 import { addressBytes, familyOf, type Prefix, prefixAddress, prefixLength } from '../../../model/address.ts';
 import { bySpecificity, type OverlayNetwork, type OverlayPolicy, type PolicyRule } from '../../../model/overlay.ts';
-import { RULE_DIRECTION, RULE_MASKS, type RuleMask, VERDICT } from '../maps/layout.ts';
+import { RATES, RULE_DIRECTION, RULE_MASKS, type RuleMask, VERDICT } from '../maps/layout.ts';
 import { ANY_PORT, type PortPrefix, portPrefixes } from './port-prefixes.ts';
 
 const TCP = 6;
@@ -37,6 +37,9 @@ export interface RuleEntry {
   readonly rateRule: string | undefined;
 }
 
+/** Why a rule is left to the slow path. */
+export type SlowReason = 'flags' | 'masks' | 'entries' | 'ports' | 'rates';
+
 export interface CompiledRules {
   readonly masks: readonly RuleMask[];
   readonly entries: readonly RuleEntry[];
@@ -44,12 +47,13 @@ export interface CompiledRules {
   /** Bits per second, by name of the rule. */
   readonly rates: ReadonlyMap<string, number>;
   /** Rules whose packets all go to the slow path, with the reason. */
-  readonly slow: ReadonlyMap<string, 'flags' | 'masks' | 'entries' | 'ports'>;
+  readonly slow: ReadonlyMap<string, SlowReason>;
 }
 
 export interface CompileLimits {
   readonly masks: number;
   readonly entries: number;
+  readonly rates: number;
 }
 
 /** One thing to be matched. */
@@ -71,17 +75,17 @@ const FIRST = 0;
 export function compileRules(
   policy: OverlayPolicy,
   networks: ReadonlyMap<string, OverlayNetwork>,
-  limits: CompileLimits = { masks: RULE_MASKS, entries: 32_768 },
+  limits: CompileLimits = { masks: RULE_MASKS, entries: 32_768, rates: RATES - 1 },
 ): CompiledRules {
   const table = new Table(limits);
   const rates = new Map<string, number>();
-  const slow = new Map<string, 'flags' | 'masks' | 'entries' | 'ports'>();
+  const slow = new Map<string, SlowReason>();
   for (const [index, rule] of bySpecificity(policy.rules).entries()) {
     const matches = matchesOf(rule, networks);
     if (matches === undefined) continue;
     const priority = index + 1;
     const verdict = rule.action === undefined ? VERDICT.none : VERDICT[rule.action];
-    const refusal = matches === 'ports' ? 'ports' : (slowBecause(rule) ?? table.lacks(matches));
+    const refusal = matches === 'ports' ? 'ports' : (slowBecause(rule, rates, limits) ?? table.lacks(matches));
     if (refusal === undefined && matches !== 'ports') {
       if (rule.rate !== undefined) rates.set(rule.name, rule.rate);
       for (const match of matches) table.add(match, { priority, verdict, rule });
@@ -103,7 +107,14 @@ export function compileRules(
   };
 }
 
-const slowBecause = (rule: PolicyRule) => (rule.tcpFlags && rule.tcpFlags.of.length > 0 ? 'flags' : undefined);
+function slowBecause(
+  rule: PolicyRule,
+  rates: ReadonlyMap<string, number>,
+  limits: CompileLimits,
+): SlowReason | undefined {
+  if (rule.tcpFlags && rule.tcpFlags.of.length > 0) return 'flags';
+  return rule.rate !== undefined && rates.size >= limits.rates ? 'rates' : undefined;
+}
 
 /** undefined: it matches nothing that the data path sees. */
 function matchesOf(

@@ -4,9 +4,9 @@
  * was being judged meanwhile can still be reading it.
  */
 import type { PolicyRule } from '../../../model/overlay.ts';
-import type { RuleView } from '../types.ts';
 import { RATES, RULE_IDS, RULE_MASKS, rate, rule, ruleKey, ruleMask, ruleState } from '../maps/layout.ts';
 import { indexKey, readIndex, sumOverCpus, type Tables } from '../maps/tables.ts';
+import type { RuleView } from '../types.ts';
 import type { CompiledRules } from './compile.ts';
 
 /** ns that may be sent ahead of a rate: a burst of 50 ms. */
@@ -180,4 +180,3 @@ export class RuleTable {
     if (gone.length > 0) rules.deleteBatch(Buffer.concat(gone));
   }
 }
-
