@@ -1,8 +1,7 @@
 /**
- * One UDP packet a millisecond from the client to every server (each of its addresses) and back from every server to
- * the client. Sockets are
- * opened in the nodes' namespaces; packets that fall due while the process was not scheduled go out as soon as it is,
- * with the time they really left.
+ * One UDP packet a millisecond each way between the two ends of every pair; in the labs of switches from the client to
+ * every server (each of its addresses) and back. Sockets are opened in the ends' namespaces; packets that fall due while
+ * the process was not scheduled go out as soon as it is, with the time they really left.
  */
 import { AF, LinuxSocket, type OutgoingMessage, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
 import { monotonic } from '../monotonic.ts';
@@ -19,6 +18,22 @@ export interface Endpoint {
   readonly node: string;
   readonly address?: string | undefined;
   readonly address6?: string | undefined;
+}
+
+/** Where packets are sent and received. */
+export interface Party {
+  /** A name in /run/netns, or an absolute path. */
+  readonly netns: string;
+  readonly address: string;
+}
+
+/** `to-server` goes from `near` to `far`. */
+export interface Pair {
+  /** What the results call it. */
+  readonly name: string;
+  readonly family: Family;
+  readonly near: Party;
+  readonly far: Party;
 }
 
 export interface ProbeResult extends StreamResult {
@@ -76,22 +91,45 @@ export class Prober {
 
   /** From now on these are probed, and nobody else. What was counted is forgotten. */
   endpoints(endpoints: readonly Endpoint[]): void {
+    this.pairs(
+      this.#families.flatMap((family) =>
+        endpoints.flatMap(({ name, node, address, address6 }): Pair[] => {
+          const own = family === 4 ? address : address6;
+          if (own === undefined) return [];
+          const client = {
+            netns: namespaceOf(this.#lab, 'X'),
+            address: family === 4 ? CLIENT.address : CLIENT.address6,
+          };
+          return [{ name, family, near: client, far: { netns: namespaceOf(this.#lab, node), address: own } }];
+        }),
+      ),
+    );
+  }
+
+  /** As `endpoints`, between anybody and anybody. */
+  pairs(pairs: readonly Pair[]): void {
     for (const { socket } of this.#ends) socket.close();
     this.#streams = [];
     this.#ends = [];
     this.#counting = false;
-    for (const family of this.#families) {
-      const client = family === 4 ? CLIENT.address : CLIENT.address6;
-      const fromClient: number[] = [];
-      for (const { name, node, address, address6 } of endpoints) {
-        const own = family === 4 ? address : address6;
-        if (own === undefined) continue;
-        fromClient.push(this.#addStream(name, family, 'to-server', own));
-        const back = this.#addStream(name, family, 'from-server', client);
-        this.#ends.push({ socket: this.#open(namespaceOf(this.#lab, node), family, own), streams: [back] });
+    const ends = new Map<string, { party: Party; family: Family; streams: number[] }>();
+    const streamsFrom = (party: Party, family: Family): number[] => {
+      const key = `${party.netns} ${party.address}`;
+      let end = ends.get(key);
+      if (!end) {
+        end = { party, family, streams: [] };
+        ends.set(key, end);
       }
-      this.#ends.push({ socket: this.#open(namespaceOf(this.#lab, 'X'), family, client), streams: fromClient });
+      return end.streams;
+    };
+    for (const { name, family, near, far } of pairs) {
+      streamsFrom(near, family).push(this.#addStream(name, family, 'to-server', far.address));
+      streamsFrom(far, family).push(this.#addStream(name, family, 'from-server', near.address));
     }
+    this.#ends = [...ends.values()].map(({ party, family, streams }) => ({
+      socket: this.#open(party.netns, family, party.address),
+      streams,
+    }));
   }
 
   start(): void {
