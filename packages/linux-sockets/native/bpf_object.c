@@ -60,6 +60,7 @@ static struct {
   uint32_t (*bpf_map__max_entries)(const struct bpf_map*);
   int (*bpf_map__set_max_entries)(struct bpf_map*, uint32_t);
   int (*bpf_map__reuse_fd)(struct bpf_map*, int);
+  int (*bpf_map__set_pin_path)(struct bpf_map*, const char*);
   uint32_t (*bpf_map__type)(const struct bpf_map*);
   uint32_t (*bpf_map__key_size)(const struct bpf_map*);
   uint32_t (*bpf_map__value_size)(const struct bpf_map*);
@@ -139,6 +140,7 @@ static bool library(void) {
   NEED(bpf_map__max_entries);
   NEED(bpf_map__set_max_entries);
   NEED(bpf_map__reuse_fd);
+  NEED(bpf_map__set_pin_path);
   NEED(bpf_map__type);
   NEED(bpf_map__key_size);
   NEED(bpf_map__value_size);
@@ -223,6 +225,9 @@ napi_value BpfOpen(napi_env env, napi_callback_info info) {
     free(holder);
     return number(env, -errno);
   }
+  /* What is pinned, and where, is the caller's to say: never what a map's definition asks for. */
+  for (struct bpf_map* map = NULL; (map = lib.bpf_object__next_map(*holder, map));)
+    lib.bpf_map__set_pin_path(map, NULL);
   if (napi_create_external(env, holder, let_go, NULL, &result) == napi_ok) return result;
   let_go(env, holder, NULL);
   return number(env, -ENOMEM);

@@ -11,7 +11,7 @@ import { MAP_NAMES, type MapName, type Tables } from '../maps/tables.ts';
 const FOLDER = import.meta.url.endsWith('.ts') ? '../../../../dist/src/vswitch-bridge/fastpath/bpf/' : '../bpf/';
 
 export const objectPath = (name: string): string =>
-  fileURLToPath(new URL(`${FOLDER}${name.replaceAll('_', '-')}.o`, import.meta.url));
+  fileURLToPath(new URL(`${FOLDER}${name}.o`, import.meta.url));
 
 export type Sizes = Partial<Record<MapName, number>>;
 
