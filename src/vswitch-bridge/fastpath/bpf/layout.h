@@ -178,7 +178,9 @@ struct direction {
   /* TTL of the last packet that went the slow way. */
   __u8 ttl;
   __u8 seen;
-  __u16 reserved;
+  /* Class bits of the mark: where it enters (MARK_CLASS_INSTANCE >> 24 ...). */
+  __u8 origin;
+  __u8 zero;
   __u64 last_seen;
   __u64 last_slow;
   __u64 packets;

@@ -1,0 +1,81 @@
+/*
+ * States of a connection (R1.4), advanced at the entries for every packet, whichever path carries it then. TCP is
+ * followed liberally, as conntrack is told to: sequence numbers are not looked at, and a stream that is joined in the
+ * middle counts as established once both sides have spoken.
+ */
+#ifndef PEERLESS_CONNECTION_H
+#define PEERLESS_CONNECTION_H
+
+#include <linux/in.h>
+#include "flow.h"
+
+/* The end of a record is written only when it moves by more: both directions share its cache line. */
+#define EXTEND_STEP (SECOND / 4)
+
+inline_always __u32 class_of(__u8 protocol) {
+  return protocol == IPPROTO_TCP ? CLASS_TCP : protocol == IPPROTO_UDP ? CLASS_UDP : CLASS_ICMP;
+}
+
+inline_always __u64 timeout_of(const struct config *config_now, __u8 protocol, __u8 state) {
+  if (state >= STATE_COUNT) return 0;
+  return config_now->timeout[class_of(protocol)][state];
+}
+
+inline_always void extend(const struct config *config_now, struct connection *connection, __u64 now) {
+  __u64 expires = now + timeout_of(config_now, connection->protocol, connection->state);
+  if (expires > connection->expires + EXTEND_STEP) connection->expires = expires;
+}
+
+inline_always void enter_state(const struct config *config_now, struct connection *connection, __u8 state, __u64 now) {
+  connection->state = state;
+  connection->expires = now + timeout_of(config_now, connection->protocol, state);
+}
+
+/* A new connection on the same tuple: it may be translated otherwise than the last. */
+inline_always void reopen(const struct config *config_now, struct connection *connection, __u64 now) {
+  connection->direction[0].exit.kind = EXIT_UNKNOWN;
+  connection->direction[1].exit.kind = EXIT_UNKNOWN;
+  connection->direction[1].seen = 0;
+  connection->fins = 0;
+  connection->verdict = VERDICT_NONE;
+  enter_state(config_now, connection, STATE_OPENING, now);
+}
+
+/* 1: conntrack must see this packet. */
+inline_always int advance_tcp(const struct config *config_now, struct connection *connection, __u32 direction, __u8 flags, __u64 now) {
+  if (unlikely(flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
+    if (flags & TCP_RST) {
+      enter_state(config_now, connection, STATE_CLOSED, now);
+    } else if (flags & TCP_SYN) {
+      if (!(flags & TCP_ACK) && connection->state != STATE_OPENING) reopen(config_now, connection, now);
+    } else {
+      connection->fins |= 1u << (direction & 1);
+      enter_state(config_now, connection, connection->fins == 3 ? STATE_CLOSED : STATE_CLOSING, now);
+    }
+    return 1;
+  }
+  if (connection->state == STATE_OPENING && connection->direction[0].seen && connection->direction[1].seen) {
+    /* The acknowledgement that ends the handshake is conntrack's too. */
+    enter_state(config_now, connection, STATE_ESTABLISHED, now);
+    return 1;
+  }
+  if (connection->state != STATE_CLOSED) extend(config_now, connection, now);
+  return connection->state != STATE_ESTABLISHED && connection->state != STATE_CLOSING;
+}
+
+inline_always int advance_other(const struct config *config_now, struct connection *connection, __u64 now) {
+  if (connection->state == STATE_OPENING && connection->direction[0].seen && connection->direction[1].seen)
+    enter_state(config_now, connection, STATE_ESTABLISHED, now);
+  else
+    extend(config_now, connection, now);
+  return connection->state != STATE_ESTABLISHED;
+}
+
+/* 1: the slow path must carry this packet. */
+inline_always int advance(struct entry *entry, struct connection *connection, __u32 direction) {
+  if (connection->protocol == IPPROTO_TCP)
+    return advance_tcp(entry->config, connection, direction, entry->tcp_flags, entry->now);
+  return advance_other(entry->config, connection, entry->now);
+}
+
+#endif

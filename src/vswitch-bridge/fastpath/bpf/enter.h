@@ -1,0 +1,141 @@
+/*
+ * The fast path proper: a parsed packet finds its connection, advances it, is judged, and takes its known way out; or it
+ * goes the slow way, with a mark by which the exits will know it again.
+ */
+#ifndef PEERLESS_ENTER_H
+#define PEERLESS_ENTER_H
+
+#include "rules.h"
+#include "send.h"
+
+inline_always void mark_slow(struct __sk_buff *skb, struct entry *entry, struct connection *connection, __u32 slot, __u32 direction) {
+  struct direction *side = &connection->direction[direction & 1];
+  side->ttl = entry->ttl;
+  side->last_slow = entry->now;
+  skb->mark = MARK_TAG | entry->mark_class | (slot << 1 | direction);
+}
+
+/* The exit as one reading; 0: it is being written. */
+inline_always int read_exit(const struct exit *from, struct exit *to) {
+  __u32 sequence = READ(from->sequence);
+  __builtin_memcpy(to, from, sizeof(*to));
+  return !(sequence & 1) && READ(from->sequence) == sequence;
+}
+
+/* Why the exit can't be used, or 0. */
+inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, struct direction *side, const struct exit *exit) {
+  __u64 lifetime = entry->mark_class == MARK_CLASS_INSTANCE ? entry->config->lifetime_send : entry->config->lifetime_receive;
+  __u64 idle = entry->now - side->last_seen, since = entry->now - side->last_slow;
+  if (exit->kind == EXIT_UNKNOWN) return SLOW_NO_EXIT;
+  if (exit->exits_generation != exits_generation()) return SLOW_AGED;
+  if (idle > lifetime) return SLOW_AGED;
+  if (since > entry->config->slow_interval && (idle > entry->config->slow_idle || since > entry->config->slow_force)) return SLOW_KEEPALIVE;
+  if (exit->kind == EXIT_TUNNEL ? exit->generation != generation_of_peer(exit->target) : exit->generation != generation_of_port(exit->target))
+    return exit->kind == EXIT_TUNNEL ? SLOW_PEER_CHANGED : SLOW_PORT_CHANGED;
+  if (entry->ttl <= exit->ttl_drop) return SLOW_TTL;
+  if (!entry->encapsulated) return 0;
+  if (ecn_after(entry->outer_tos, entry->tos) < 0) return SLOW_ECN;
+  if (skb->gso_size && entry->key.protocol == IPPROTO_UDP) return SLOW_SEGMENTED_UDP;
+  return side->host == entry->host ? 0 : SLOW_PEER_CHANGED;
+}
+
+/* What the way out stood on has gone: it is learned anew. */
+inline_always void refuse(struct entry *entry, struct direction *side, int reason) {
+  if (reason == SLOW_AGED || reason == SLOW_PORT_CHANGED || reason == SLOW_PEER_CHANGED) side->exit.kind = EXIT_UNKNOWN;
+  slow(entry, reason);
+}
+
+/* Judged again when the rules have changed or the way out has become known; the verdict. */
+inline_always __u32 verdict_of(struct entry *entry, struct connection *connection) {
+  struct rule_state state = current_rules();
+  if (connection->verdict == VERDICT_NONE || connection->rule_generation != state.generation) {
+    struct direction *opened = &connection->direction[0];
+    __u32 from_port = opened->origin == MARK_CLASS_INSTANCE >> 24;
+    __u32 to_port = opened->exit.kind == EXIT_DELIVER && !(opened->exit.flags & EXIT_NAT_DADDR);
+    judge(connection, &state, (from_port ? RULE_OUT : 0) | (to_port || !from_port ? RULE_IN : 0), entry->config->features);
+  }
+  return connection->verdict;
+}
+
+inline_always int hit(struct __sk_buff *skb, struct entry *entry, struct connection *connection, __u32 direction, const struct exit *exit) {
+  if (exit->kind == EXIT_DELIVER) return deliver(skb, entry, exit);
+  /* What came by the underlay never leaves by it: not here. */
+  if (entry->mark_class != MARK_CLASS_INSTANCE) return slow(entry, SLOW_NO_EXIT);
+  if (exit->kind == EXIT_TUNNEL) return tunnel(skb, entry, connection, direction, exit);
+  return publish(skb, entry, exit);
+}
+
+/* A connection has been found, or made just now. */
+inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct found *found) {
+  struct connection *connection = found->connection;
+  __u32 direction = found->direction & 1;
+  struct direction *side = &connection->direction[direction];
+  side->origin = entry->mark_class >> 24;
+  __u32 verdict = verdict_of(entry, connection);
+  if (unlikely(verdict == VERDICT_DENY)) {
+    COUNT(entry, STAT_DENIED);
+    count_denied(connection->rule, skb->len);
+    return TC_ACT_SHOT;
+  }
+  if (unlikely(connection->rate) && over_rate(connection->rate, skb->len)) {
+    COUNT(entry, STAT_LIMITED);
+    count_limited(connection->rate_rule, skb->len);
+    return TC_ACT_SHOT;
+  }
+  __u32 generation = READ(connection->generation);
+  int must_be_slow = advance(entry, connection, direction);
+  struct exit exit;
+  int action = PASS;
+  if (must_be_slow)
+    COUNT(entry, SLOW_STATE);
+  else if (verdict == VERDICT_SLOW)
+    COUNT(entry, SLOW_RULE);
+  else if (!read_exit(&side->exit, &exit) || READ(connection->generation) != generation)
+    COUNT(entry, SLOW_NO_EXIT);
+  else {
+    int reason = check_exit(skb, entry, side, &exit);
+    if (unlikely(reason))
+      refuse(entry, side, reason);
+    else
+      action = hit(skb, entry, connection, direction, &exit);
+  }
+  side->host = entry->host;
+  side->seen = 1;
+  side->last_seen = entry->now;
+  side->packets++;
+  side->bytes += entry->length;
+  if (action == PASS) mark_slow(skb, entry, connection, found->slot, direction);
+  return action;
+}
+
+/* Finds the connection; 0: there is none. */
+inline_always int recall(struct entry *entry, const struct flow_key *key, struct found *found) {
+  if (!find(key, entry->now, found)) return 0;
+  /* Opened the other way round on the same ports: a connection of its own. */
+  int opening = (entry->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  if (likely(!opening) || found->direction == 0 || found->connection->state == STATE_OPENING) return 1;
+  release(found->connection, found->slot);
+  return 0;
+}
+
+inline_always int begin(struct entry *entry, struct flow_key *key, struct found *found) {
+  found->slot = make(entry, key, timeout_of(entry->config, key->protocol, STATE_OPENING));
+  found->direction = 0;
+  found->connection = found->slot == SLOT_NONE ? NULL : connection_at(found->slot);
+  COUNT(entry, found->connection ? STAT_MADE : STAT_FULL);
+  return found->connection != NULL;
+}
+
+/* The packet of `entry`, whose key is complete. `may_make`: a packet that nothing knows begins a connection. */
+inline_always int enter(struct __sk_buff *skb, struct entry *entry, int may_make) {
+  struct flow_key key = entry->key;
+  struct found found = {};
+  feature_key(entry->config, &key);
+  if (!recall(entry, &key, &found)) {
+    COUNT(entry, STAT_MISS);
+    if (!may_make || !begin(entry, &key, &found)) return PASS;
+  }
+  return follow(skb, entry, &found);
+}
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Remote hosts: one record each, made when the kernel's own tunnel first sends there. The record holds the next hop, not
+ * its MAC: the kernel's neighbour is asked for every packet, so a ToR that changes needs no write here.
+ */
+#ifndef PEERLESS_PEER_H
+#define PEERLESS_PEER_H
+
+#include <linux/if_ether.h>
+#include "entry.h"
+
+#define PEER_PROBES 16
+#define AF_INET 2
+
+inline_always struct peer *peer_at(__u32 index) { return bpf_map_lookup_elem(&peers, &index); }
+
+inline_always __u32 peer_start(__be32 address) { return (__u32)(address * 0x9e3779b1u) >> 22; }
+
+/* The index of a host's record, made if there is room; PEERS: none. */
+apart __u32 peer_index(__be32 address, __u32 may_make) {
+  __u32 start = peer_start(address);
+  for (__u32 probe = 0; probe < PEER_PROBES; probe++) {
+    __u32 index = (start + probe) & (PEERS - 1);
+    struct peer *peer = peer_at(index);
+    if (!peer) break;
+    if (READ(peer->address) == address) return index;
+    if (READ(peer->address) != 0) continue;
+    if (!may_make) break;
+    if (__sync_bool_compare_and_swap(&peer->address, 0, address) || READ(peer->address) == address) return index;
+  }
+  return PEERS;
+}
+
+/* Asks for the route to the peer when the last answer is old; 0: there is none. */
+apart int refresh_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 index, __u64 now) {
+  __u32 generation = generation_of_peer(index);
+  if (peer->route_checked && peer->generation == generation && now - peer->route_checked < config_now->route_interval)
+    return peer->next_hop != 0;
+  struct bpf_fib_lookup route = {.family = AF_INET, .ipv4_src = peer->local, .ipv4_dst = peer->address, .tot_len = 1};
+  route.ifindex = config_now->underlay_ifindex;
+  long result = bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_OUTPUT);
+  if (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) {
+    peer->ifindex = route.ifindex;
+    peer->mtu = route.mtu_result;
+    peer->next_hop = route.ipv4_dst;
+  } else {
+    peer->next_hop = 0;
+  }
+  peer->generation = generation;
+  peer->route_checked = now;
+  return peer->next_hop != 0;
+}
+
+#endif
