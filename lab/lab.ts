@@ -12,7 +12,7 @@ import { gatewayPeerless, startPeerlessGateway } from './gateway/peerless.ts';
 import { moduleCommand } from './helper.ts';
 import { deepenBacklog } from './machine.ts';
 import { placeOf } from './place.ts';
-import { isRunning, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
+import { isRunning, outcome, type ProcessRecord, run, startDetached, stop, waitUntil } from './processes.ts';
 import { TOR_TITLE } from './results.ts';
 import { letSpeak } from './servers.ts';
 import {
@@ -30,6 +30,7 @@ import {
 import { batch, buildTopology, type PortMode, removeTopology } from './topology/build.ts';
 import {
   BRIDGE,
+  CLIENT,
   downlinksOf,
   type Family,
   isHostAddress,
@@ -291,7 +292,7 @@ export async function waitForHome(
     async () => {
       if (round++ % 10 === 0) letSpeak(state.name, hostsOf(labCase), state.families);
       fib = await gatewayFib(state.name, state.families);
-      return sameFib(withoutFree(fib, labCase ?? {}, nothing), home);
+      return sameFib(withoutFree(fib, labCase ?? {}, nothing), home) && (await bothKnowTheWayOut(state));
     },
     patience,
     200,
@@ -300,6 +301,16 @@ export async function waitForHome(
     const told = TOR_NAMES.map((tor) => `${tor}: ${torStory(state, tor)}`).join('\n');
     throw new Error(`G's routes are not as they should be: ${JSON.stringify(fib)}\n${told}`);
   }
+}
+
+/** Each ToR's own way to the client may come after G's to the servers: what they send would be lost until then. */
+export async function bothKnowTheWayOut({ name, families }: Pick<LabState, 'name' | 'families'>): Promise<boolean> {
+  const clients = families.map((family) => (family === 4 ? CLIENT.address : CLIENT.address6));
+  const asked = TOR_NAMES.flatMap((tor) => clients.map((client) => ({ tor, client })));
+  const answers = await Promise.all(
+    asked.map(({ tor, client }) => outcome(['ip', '-n', namespaceOf(name, tor), 'route', 'get', client])),
+  );
+  return answers.every(({ code, stdout }, at) => code === 0 && stdout.includes(` dev ${TORS[asked[at]!.tor].uplink} `));
 }
 
 /** What of a ToR has ended, and its agent's last words: logs go with the lab. */

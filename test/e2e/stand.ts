@@ -11,7 +11,7 @@ import { HOME_FIB } from '../../lab/cases/fib.ts';
 import { Faults } from '../../lab/faults.ts';
 import { Helper } from '../../lab/helper.ts';
 import { type LabUpOptions, labDown, labUp } from '../../lab/index.ts';
-import { gatewayFib } from '../../lab/lab.ts';
+import { bothKnowTheWayOut, gatewayFib } from '../../lab/lab.ts';
 import { LinkSetter } from '../../lab/netlink.ts';
 import type { ProbeResult } from '../../lab/probe/prober.ts';
 import {
@@ -310,9 +310,11 @@ export class Stand {
           fib: await this.fib(),
           shut: [...(await this.shutPorts('A')), ...(await this.shutPorts('B'))],
           kernel: await this.kernelHosts('A'),
+          wayOut: await bothKnowTheWayOut(loadState(this.name)),
         };
         seen = state;
         return (
+          state.wayOut &&
           JSON.stringify(sorted(state.fib)) === JSON.stringify(sorted(HOME_FIB)) &&
           state.shut.length === 0 &&
           JSON.stringify(sorted(state.kernel)) === JSON.stringify({ '10.10.10.1': 'A1', '10.10.10.2': 'A2' })
