@@ -27,6 +27,8 @@ export class Neighbour {
   state: NeighbourState = 'idle';
   mac: Mac | undefined;
   confirmedAt: Instant | undefined;
+  /** Taken away when the link changed; the kernel may still tell of it. */
+  distrusted: Mac | undefined;
   /** When the next question, or the end of waiting for an answer, is due. */
   due: Instant | undefined;
   readonly #timing: Timing;
@@ -59,6 +61,7 @@ export class Neighbour {
   /** Its link has changed. @returns the MAC that must not be used any more */
   invalidate(up: boolean): Resolution | undefined {
     const was = this.resolution();
+    this.distrusted = was?.mac;
     this.mac = undefined;
     this.confirmedAt = undefined;
     this.due = undefined;
@@ -70,6 +73,7 @@ export class Neighbour {
 
   confirm(now: Instant): void {
     this.state = 'reachable';
+    this.distrusted = undefined;
     this.confirmedAt = now;
     this.#rest(now);
   }

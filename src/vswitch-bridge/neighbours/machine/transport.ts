@@ -113,6 +113,14 @@ export class TransportTable {
     }));
   }
 
+  /** Nobody knows yet whether the neighbour of `remote` will answer. */
+  pending(remote: Address): boolean {
+    const neighbour = this.#remotes.get(remote)?.neighbour;
+    return (
+      neighbour !== undefined && !neighbour.known && (neighbour.state === 'idle' || neighbour.state === 'resolving')
+    );
+  }
+
   /** Remote addresses to which no route leads. */
   unroutable(): readonly Address[] {
     return [...this.#remotes].flatMap(([address, { neighbour }]) => (neighbour ? [] : [address]));
@@ -194,7 +202,7 @@ export class TransportTable {
 
   #kernel(neighbour: Neighbour, mac: Mac | undefined, now: Instant): void {
     if (mac !== undefined) {
-      if (mac !== neighbour.mac) this.#heard(neighbour, mac, false, false, now);
+      if (mac !== neighbour.mac && mac !== neighbour.distrusted) this.#heard(neighbour, mac, false, false, now);
       return;
     }
     const known = neighbour.resolution();
@@ -202,6 +210,7 @@ export class TransportTable {
     if (!this.#timing.proactive) {
       this.#change({ op: 'removed', why: 'failed', to: known });
       neighbour.invalidate(true);
+      neighbour.distrusted = undefined;
       return;
     }
     const last = this.#reasserted.get(neighbour);
