@@ -9,10 +9,12 @@ import type {
   LsaView as OspfLsa,
   NeighborView as OspfNeighbor,
 } from '../ospf/index.ts';
+import type { HostStatusView } from './host-api.ts';
 
 /**
  * The control API: HTTP/1.1 with JSON bodies over a Unix socket. Types only, shared by the server in the agent and by
- * the client of the commands, so that a field has one name. Those of the gateway's map are in map-api.ts.
+ * the client of the commands, so that a field has one name. Those of the gateway's map are in map-api.ts, those of
+ * the host role in host-api.ts.
  *
  * | request                                   | query                    | body                | answer            |
  * | ----------------------------------------- | ------------------------ | ------------------- | ----------------- |
@@ -67,12 +69,13 @@ export interface StatusView {
   readonly version: string;
   readonly pid: number;
   readonly uptimeMs: number;
-  readonly routerId: string;
+  /** Of roles that speak routing protocols. */
+  readonly routerId?: string;
   readonly configFile: string;
   readonly uplinks: readonly UplinkView[];
   readonly groups: readonly Pick<GroupView, 'name' | 'state' | 'since' | 'reason' | 'dryRun'>[];
   readonly sessions: readonly SessionView[];
-  /** Of a switch its hosts, of a gateway those of its map. */
+  /** Of a switch its hosts, of a gateway those of its map, of a host its instances. */
   readonly hosts: {
     readonly total: number;
     readonly byState: Readonly<Partial<Record<HostStateName | PlaceView['state'], number>>>;
@@ -82,6 +85,8 @@ export interface StatusView {
   readonly drain?: DrainView;
   /** Present with `shadow.repair`. */
   readonly repair?: RepairView;
+  /** Of the host role. */
+  readonly host?: HostStatusView;
   /** Things that need the operator, in plain words. */
   readonly warnings: readonly string[];
 }

@@ -1,5 +1,5 @@
 /**
- * The agent: one process, one role (`tor`, `gateway`), its control socket, signals and metrics. The domains meet in the
+ * The agent: one process, one role (`tor`, `gateway`, `host`), its control socket, signals and metrics. The domains meet in the
  * role's own folder and nowhere else.
  */
 import { formatProblem, type Loaded, loadConfig } from '../config/index.ts';
@@ -7,6 +7,7 @@ import type { Log } from '../model/log.ts';
 import type { RestartResult } from './api.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
 import { GatewayRole } from './gateway/role.ts';
+import { HostRole } from './host/role.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import type { Role } from './role.ts';
@@ -84,10 +85,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
 function startRole(loaded: Loaded, log: Log, holdAtBoot: boolean): Promise<Role> {
   const { config } = loaded;
-  if (config.role === 'host') throw new Error('no agent for role host yet');
-  return config.role === 'tor'
-    ? TorRole.start({ loaded: { ...loaded, config }, log, holdAtBoot })
-    : GatewayRole.start({ loaded: { ...loaded, config }, log, holdAtBoot });
+  switch (config.role) {
+    case 'tor':
+      return TorRole.start({ loaded: { ...loaded, config }, log, holdAtBoot });
+    case 'gateway':
+      return GatewayRole.start({ loaded: { ...loaded, config }, log, holdAtBoot });
+    default:
+      return HostRole.start({ loaded: { ...loaded, config }, log, holdAtBoot });
+  }
 }
 
 async function listenForMetrics(role: Role, log: Log) {

@@ -1,9 +1,12 @@
 import type { DrainView, FailoverView, RepairView, StatusView, UplinkView } from '../agent/api.ts';
+import type { HostStatusView } from '../agent/host-api.ts';
 import { age, clockTime, microseconds, neighbourText, since, upDown } from './format.ts';
+import { hostStatusText } from './host-text.ts';
 import { pairs, table } from './table.ts';
 
 /** The status as a page of text. */
 export function statusText(status: StatusView, width?: number): string {
+  if (status.host) return hostPage(status, status.host, width);
   const parts = [
     pairs(
       [
@@ -66,6 +69,19 @@ export function statusText(status: StatusView, width?: number): string {
     );
   }
   return parts.join('\n\n');
+}
+
+function hostPage(status: StatusView, host: HostStatusView, width?: number): string {
+  const head = pairs(
+    [
+      ['role', status.role],
+      ['version', status.version],
+      ['running', `${age(status.uptimeMs)}, pid ${status.pid}, ${status.configFile}`],
+    ],
+    width,
+  );
+  const warnings = status.warnings.map((warning) => `WARNING: ${warning}`).join('\n');
+  return [head, ...(warnings === '' ? [] : [warnings]), hostStatusText(host, width)].join('\n\n');
 }
 
 function drainLine({ phase, since: at, reason, ports }: DrainView): string {

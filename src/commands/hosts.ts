@@ -131,7 +131,11 @@ state shadow is behind no port here: the other switch announces it, and this one
       return routes;
     };
     const first = await listing(client, query);
-    const options: ExportOptions = { format: flags.export, metric: flags.metric, routerId: first.status.routerId };
+    const options: ExportOptions = {
+      format: flags.export,
+      metric: flags.metric,
+      routerId: first.status.routerId ?? '',
+    };
     if (!flags.follow) {
       write(flags.output, wholeList(routesOf(first), options));
       return [];

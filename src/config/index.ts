@@ -10,7 +10,7 @@
 export { type ConfigDiff, diffConfig } from './diff.ts';
 export { type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
 export { type LoginPort, managementProblems, type PortAtRisk, portsAtRisk } from './management-port.ts';
-export { type ItemOf, type OverlayFileEdit, planOverlayEdit, readItem } from './overlay-edit.ts';
+export { type ItemOf, type OverlayFileEdit, planOverlayEdit, readItem, readPolicy } from './overlay-edit.ts';
 export { formatProblem, type Problem } from './problem.ts';
 export { speakerConfig } from './roles.ts';
 export { formatDuration, parseDuration } from './scalars.ts';

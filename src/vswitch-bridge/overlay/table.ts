@@ -69,6 +69,8 @@ export interface Replaced {
   }[];
 }
 
+class Rehearsed extends Error {}
+
 type PolicyHead = Pick<OverlayPolicy, 'default' | 'initiate'>;
 
 export class OverlayTable {
@@ -91,20 +93,48 @@ export class OverlayTable {
     return this.#underlay;
   }
 
-  edit(edits: readonly OverlayEdit[]): Edited {
+  /** As `edit`, and nothing is changed. */
+  rehearse(edits: readonly OverlayEdit[]): Edited {
+    let edited: Edited | undefined;
+    try {
+      return this.edit(edits, (done) => {
+        edited = done;
+        throw new Rehearsed();
+      });
+    } catch (error) {
+      if (!(error instanceof Rehearsed) || !edited) throw error;
+      return edited;
+    }
+  }
+
+  /** @param commit the last word: when it throws, nothing was changed, and the error goes on to the caller */
+  edit(edits: readonly OverlayEdit[], commit?: (edited: Edited & { readonly ok: true }) => void): Edited {
     const undo: (() => void)[] = [];
     const before = new Before(this.#register, this.#head);
     const rules = [...this.#register.items.rule.keys()];
     for (const [index, edit] of edits.entries()) {
       const faults = this.#apply(edit, undo, before);
       if (faults.length === 0) continue;
-      for (const step of undo.reverse()) step();
-      this.#register.arrange('rule', rules);
+      this.#undo(undo, rules);
       return { ok: false, index, faults };
     }
     // A rule that was set stands where it stood: among equals the order decides.
     if (before.touched('rule')) this.#register.arrange('rule', rules);
-    return { ok: true, ...this.#changed(before) };
+    const was = this.#state;
+    const edited = { ok: true, ...this.#changed(before) } as const;
+    try {
+      commit?.(edited);
+    } catch (error) {
+      this.#undo(undo, rules);
+      this.#state = was;
+      throw error;
+    }
+    return edited;
+  }
+
+  #undo(steps: readonly (() => void)[], rules: readonly string[]): void {
+    for (const step of steps.toReversed()) step();
+    this.#register.arrange('rule', rules);
   }
 
   /** Takes the configuration over; what came from the CNI plugin or the kernel stays if it fits. */

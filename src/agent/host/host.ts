@@ -1,0 +1,373 @@
+import {
+  type ConfigDiff,
+  diffConfig,
+  formatProblem,
+  type HostConfig,
+  type Loaded,
+  type OverlayFileEdit,
+  planOverlayEdit,
+  saveConfig,
+} from '../../config/index.ts';
+import type { Address } from '../../model/address.ts';
+import type { Clock, Instant } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
+import type { OverlayFault } from '../../model/overlay-items.ts';
+import type { Kernel } from '../../netlink/index.ts';
+import { type Edited, type OverlayEdit, OverlayTable } from '../../vswitch-bridge/overlay/index.ts';
+import { EventLog, type NewEvent, WallClock } from '../events.ts';
+import { processCounters } from '../process-counters.ts';
+import { Follower } from './follower.ts';
+import { InstanceMemory } from './memory.ts';
+import { DISPENSABLE, type HostPart, type HostParts, PART_NAMES, PART_TITLES, type PartName } from './part.ts';
+import { changeTexts } from './words.ts';
+
+export type HostLoaded = Loaded & { readonly config: HostConfig };
+
+export interface HostOptions {
+  readonly loaded: HostLoaded;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Closed by `stop`. */
+  readonly kernel: Kernel;
+  readonly parts: HostParts;
+}
+
+export interface RunningPart {
+  readonly name: PartName;
+  readonly part: HostPart;
+  readonly follower: Follower;
+}
+
+/** A change of the overlay: what the table is to do, and what the file is to say; without `file` it is kept elsewhere. */
+export interface HostEdit {
+  readonly edit: OverlayEdit;
+  readonly file?: OverlayFileEdit;
+}
+
+/** The operator's answer to what can't be done. */
+export class EditRefused extends Error {
+  readonly reason: OverlayFault['reason'] | 'file';
+  readonly remedy: string | undefined;
+
+  constructor(reason: OverlayFault['reason'] | 'file', message: string, remedy?: string) {
+    super(message);
+    this.reason = reason;
+    this.remedy = remedy;
+  }
+}
+
+/**
+ * The host role: its life, from the start over changes and reloads to the end. The table decides what is in the overlay;
+ * the parts follow it, each at its own pace, and what one of them can't do now doesn't hold up the others.
+ */
+export class Host {
+  readonly clock: Clock;
+  readonly wall: WallClock;
+  readonly events: EventLog;
+  readonly kernel: Kernel;
+  readonly table: OverlayTable;
+  readonly #log: Log;
+  readonly #memory: InstanceMemory;
+  readonly #startedAt: Instant;
+  #loaded: HostLoaded;
+  #loadedAt: Instant;
+  #running: RunningPart[] = [];
+  /** Parts that could not be had: why. */
+  readonly #missing = new Map<PartName, string>();
+  /** The CNI's instances can't be written down. */
+  #unsaved: string | undefined;
+
+  static async start(options: HostOptions): Promise<Host> {
+    const host = new Host(options);
+    await host.#start(options.parts);
+    return host;
+  }
+
+  private constructor({ loaded, clock, log, kernel }: HostOptions) {
+    this.#loaded = loaded;
+    this.#log = log;
+    this.clock = clock;
+    this.kernel = kernel;
+    this.#startedAt = clock.now();
+    this.#loadedAt = this.#startedAt;
+    this.wall = new WallClock(clock);
+    this.events = new EventLog(clock, this.wall, log);
+    this.table = new OverlayTable(loaded.config.underlay);
+    this.#memory = InstanceMemory.in(loaded.config.stateDirectory);
+  }
+
+  get loaded(): HostLoaded {
+    return this.#loaded;
+  }
+
+  get loadedAt(): Instant {
+    return this.#loadedAt;
+  }
+
+  get uptime(): number {
+    return this.clock.now() - this.#startedAt;
+  }
+
+  get parts(): readonly RunningPart[] {
+    return this.#running;
+  }
+
+  get missing(): ReadonlyMap<PartName, string> {
+    return this.#missing;
+  }
+
+  /** What the operator should know of, in plain words. */
+  warnings(): string[] {
+    return [
+      ...[...this.#missing].map(([name, reason]) => `no ${PART_TITLES[name]}: ${reason}`),
+      ...this.#running.flatMap(({ name, follower: { refusal } }) =>
+        refusal ? [`${PART_TITLES[name]}: the kernel refused, it is tried again: ${refusal.message}`] : [],
+      ),
+      ...this.#running.flatMap(({ part }) => part.warnings?.() ?? []),
+      ...(this.#unsaved === undefined ? [] : [`containers can't be remembered for a restart: ${this.#unsaved}`]),
+    ];
+  }
+
+  /**
+   * All of them, or none: taken by the table, written into the file, then followed by the parts. Resolves when they have
+   * followed, or said why not.
+   *
+   * @throws EditRefused
+   */
+  async edit(edits: readonly HostEdit[], options: { readonly dryRun: boolean }): Promise<Outcome> {
+    const fileEdits = edits.flatMap(({ file }) => file ?? []);
+    const planned = fileEdits.length === 0 ? undefined : this.#plan(fileEdits);
+    const tableEdits = edits.map(({ edit }) => edit);
+    if (options.dryRun) {
+      const { changes } = took(this.table.rehearse(tableEdits));
+      return { actions: changeTexts(changes), refused: [] };
+    }
+    const { changes, state } = took(
+      this.table.edit(tableEdits, () => {
+        if (planned) saveConfig(this.#loaded, planned);
+      }),
+    );
+    if (planned) this.#loaded = planned;
+    this.#remember(changes, state);
+    return { actions: this.#tell(changes, state), refused: await this.#settled() };
+  }
+
+  /** Of what a new file says only the difference is carried out. */
+  reload(loaded: HostLoaded): ConfigDiff {
+    const diff = diffConfig(this.#loaded, loaded);
+    this.#loaded = loaded;
+    this.#loadedAt = this.clock.now();
+    const { changes, state, dropped } = this.table.replace(loaded.config);
+    for (const { item, faults } of dropped) {
+      const name = 'host' in item ? item.host : item.name;
+      this.events.record({
+        type: 'instance.dropped',
+        severity: 'warning',
+        message: `${name}, which was not in the configuration, has no place in it any more: ${faults[0]!.message}`,
+        fields: { name },
+      });
+    }
+    for (const { part } of this.#running) part.configure?.(loaded.config);
+    this.#remember(changes, state);
+    this.#tell(changes, state);
+    if (diff.changes.length > 0) {
+      this.events.record({
+        type: 'config.changed',
+        message: diff.changes.join('; '),
+        fields: { changes: diff.changes },
+      });
+    }
+    return diff;
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    const { networks, instances, remotes, services, policy, snat } = this.table.state;
+    const counters: Record<string, Record<string, number>> = {
+      overlay: {
+        networks: networks.size,
+        instances: instances.size,
+        remotes: remotes.size,
+        services: services.size,
+        rules: policy.rules.length,
+        snat: snat.length,
+      },
+      kernel: { ...this.kernel.counters() },
+      process: processCounters(),
+    };
+    for (const { name, part, follower } of this.#running) {
+      counters[`host.${name}`] = { ...follower.counters(), ...part.counters?.() };
+    }
+    return counters;
+  }
+
+  /** In the turn of the event loop in which it was seen. */
+  underlayChanged(hosts?: readonly Address[]): void {
+    for (const { part } of this.#running) part.underlayChanged?.(hosts);
+  }
+
+  async stop(): Promise<void> {
+    await this.#close(false);
+    this.kernel.close();
+  }
+
+  async pause(): Promise<void> {
+    this.events.record({ type: 'agent.pausing', message: 'the agent ends for a restart; everything goes on' });
+    await this.#close(true);
+  }
+
+  async #start(parts: HostParts): Promise<void> {
+    const { config } = this.#loaded;
+    this.table.replace(config);
+    for (const item of this.#remembered()) {
+      const edited = this.table.edit([{ op: 'add', kind: 'instance', item }]);
+      if (!edited.ok) this.#log.warn({ item, faults: edited.faults }, 'a container of before has no place any more');
+    }
+    const { state } = this.table;
+    for (const name of PART_NAMES) {
+      const open = parts[name];
+      if (!open) continue;
+      const part = await this.#open(name, open);
+      if (part) this.#running.push({ name, part, follower: this.#follower(name, part) });
+    }
+    for (const { follower } of this.#running) {
+      follower.push(state, everything(state));
+      await follower.settled();
+    }
+    this.kernel.onChange((change) => {
+      const name = change.after?.name ?? change.before?.name;
+      if (name === config.underlay.device) this.underlayChanged();
+    });
+    this.events.record({
+      type: 'agent.started',
+      message: `host role started: ${state.instances.size} instances in ${state.networks.size} networks`,
+      fields: { underlay: config.underlay.address },
+    });
+  }
+
+  async #open(name: PartName, open: NonNullable<HostParts[PartName]>): Promise<HostPart | undefined> {
+    const context = {
+      config: this.#loaded.config,
+      kernel: this.kernel,
+      clock: this.clock,
+      log: this.#log,
+      record: (event: NewEvent) => this.events.record(event),
+      state: () => this.table.state,
+      underlayChanged: (hosts?: readonly Address[]) => this.underlayChanged(hosts),
+    };
+    try {
+      return await open(context);
+    } catch (error) {
+      if (!DISPENSABLE.has(name)) {
+        await this.#close(true);
+        throw new Error(`${PART_TITLES[name]}: ${(error as Error).message}`, { cause: error });
+      }
+      this.#missing.set(name, (error as Error).message);
+      this.#log.warn({ err: error }, `no ${PART_TITLES[name]}: everything goes on without`);
+      return undefined;
+    }
+  }
+
+  #follower(name: PartName, part: HostPart): Follower {
+    const title = PART_TITLES[name];
+    return new Follower({
+      projection: part,
+      clock: this.clock,
+      onRefused: (error) => {
+        this.#log.warn({ err: error }, `${title}: the kernel refused, it is tried again`);
+        this.events.record({
+          type: 'overlay.refused',
+          severity: 'error',
+          message: `${title}: ${error.message}`,
+          fields: { part: name },
+        });
+      },
+      onBack: () =>
+        this.events.record({
+          type: 'overlay.followed',
+          message: `${title}: as the table says`,
+          fields: { part: name },
+        }),
+    });
+  }
+
+  #remembered() {
+    try {
+      return this.#memory.load();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'containers of before are not known');
+      return [];
+    }
+  }
+
+  #plan(edits: readonly OverlayFileEdit[]): HostLoaded {
+    const planned = planOverlayEdit(this.#loaded, edits);
+    if (!planned.ok) throw new EditRefused('unfit', planned.problems.map(formatProblem).join('\n'));
+    const { after } = planned;
+    if (after.config.role !== 'host') throw new EditRefused('unfit', 'the role can not change');
+    return { ...after, config: after.config };
+  }
+
+  #tell(changes: readonly OverlayChange[], state: OverlayState): string[] {
+    for (const { follower } of this.#running) follower.push(state, changes);
+    const texts = changeTexts(changes);
+    for (const message of texts) this.events.record({ type: 'overlay.changed', message });
+    return texts;
+  }
+
+  #remember(changes: readonly OverlayChange[], state: OverlayState): void {
+    if (!changes.some((change) => change.kind === 'instance' && change.item.origin === 'cni')) return;
+    try {
+      this.#memory.save(state.instances.values());
+      this.#unsaved = undefined;
+    } catch (error) {
+      this.#unsaved = (error as Error).message;
+      this.#log.warn({ err: error }, "containers can't be remembered for a restart");
+    }
+  }
+
+  async #settled(): Promise<string[]> {
+    await Promise.all(this.#running.map(({ follower }) => follower.settled()));
+    return this.#running.flatMap(({ name, follower: { refusal } }) =>
+      refusal ? [`${PART_TITLES[name]}: ${refusal.message}`] : [],
+    );
+  }
+
+  async #close(keep: boolean): Promise<void> {
+    // The other way round: what carries packets past the rules goes before the rules.
+    for (const { name, part, follower } of this.#running.toReversed()) {
+      try {
+        await follower.close();
+        await part.close({ keep });
+      } catch (error) {
+        this.#log.error({ err: error, part: name }, 'could not be left as it should be');
+      }
+    }
+    this.#running = [];
+  }
+}
+
+export interface Outcome {
+  readonly actions: readonly string[];
+  readonly refused: readonly string[];
+}
+
+function took(edited: Edited): Edited & { readonly ok: true } {
+  if (edited.ok) return edited;
+  const fault = edited.faults[0]!;
+  const { key, at } = fault;
+  const place = key === '' ? '' : `${key}${at === undefined ? '' : `[${at}]`}: `;
+  throw new EditRefused(fault.reason, `${place}${fault.message}`, fault.remedy);
+}
+
+/** As if it had all just come. */
+function everything({ networks, instances, remotes, services }: OverlayState): OverlayChange[] {
+  return [
+    ...[...networks.values()].map((item) => ({ kind: 'network', op: 'added', item }) as const),
+    ...[...instances.values()].map((item) => ({ kind: 'instance', op: 'added', item }) as const),
+    ...[...remotes.values()].map((item) => ({ kind: 'remote', op: 'added', item }) as const),
+    ...[...services.values()].map((item) => ({ kind: 'service', op: 'added', item }) as const),
+    { kind: 'policy' },
+    { kind: 'snat' },
+  ];
+}

@@ -1,0 +1,140 @@
+import { formatRate, protocolName } from '../../config/index.ts';
+import { type Prefix, prefixAddress, prefixContains, prefixLength } from '../../model/address.ts';
+import {
+  bySpecificity,
+  type OverlayNetwork,
+  type OverlayState,
+  type PolicyRule,
+  type PortRange,
+} from '../../model/overlay.ts';
+import type {
+  HostStatusView,
+  InstanceView,
+  NetworkView,
+  PartView,
+  PolicyView,
+  RuleView,
+  ServiceView,
+} from '../host-api.ts';
+import type { Host } from './host.ts';
+import { PART_NAMES, PART_TITLES, type PartName } from './part.ts';
+
+/** Octets that a tunnel puts before an instance's IP packet. */
+const OVERHEAD = { vxlan: 50, geneve: 50, gre: 42, ipip: 20 } as const;
+const USUAL_MTU = 1500;
+
+export function networkViews(host: Host): NetworkView[] {
+  const { state } = host.table;
+  const mtu = host.kernel.port(state.underlay.device)?.mtu ?? USUAL_MTU;
+  const count = (items: ReadonlyMap<string, { readonly network: string }>, name: string) =>
+    [...items.values()].filter(({ network }) => network === name).length;
+  return [...state.networks.values()].map((network) => ({
+    ...network,
+    mtu: mtu - OVERHEAD[network.encapsulation],
+    instances: count(state.instances, network.name),
+    remotes: count(state.remotes, network.name),
+    overlaps: overlapping(network, state),
+  }));
+}
+
+/** Other networks with addresses of this one. */
+export function overlapping({ name, subnet }: OverlayNetwork, { networks }: Pick<OverlayState, 'networks'>): string[] {
+  return [...networks.values()]
+    .filter((other) => other.name !== name && overlaps(subnet, other.subnet))
+    .map((other) => other.name);
+}
+
+function overlaps(a: Prefix, b: Prefix): boolean {
+  const [wider, narrower] = prefixLength(a) <= prefixLength(b) ? [a, b] : [b, a];
+  return prefixContains(wider, prefixAddress(narrower));
+}
+
+export function instanceViews(host: Host): InstanceView[] {
+  return [...host.table.state.instances.values()].map((instance) => ({
+    ...instance,
+    state: portState(host, instance.interface),
+  }));
+}
+
+function portState(host: Host, name: string): 'up' | 'down' | 'absent' {
+  const port = host.kernel.port(name);
+  return port === undefined ? 'absent' : port.carrier ? 'up' : 'down';
+}
+
+export function serviceViews(host: Host): ServiceView[] {
+  const known = new Map(host.parts.flatMap(({ part }) => [...(part.backends?.() ?? [])]));
+  return [...host.table.state.services.values()].map(({ healthCheck: _, ...service }) => ({
+    ...service,
+    backends: known.get(`${service.network}/${service.name}`) ?? service.backends,
+  }));
+}
+
+export function policyView(host: Host): PolicyView {
+  const { policy } = host.table.state;
+  return { default: policy.default, initiate: policy.initiate, rules: ruleViews(host) };
+}
+
+/** Most specific first: as they are judged. */
+export function ruleViews(host: Host): RuleView[] {
+  const counted = new Map<string, { packets: number; bytes: number }>();
+  for (const { part } of host.parts) {
+    for (const [name, { packets, bytes }] of part.ruleCounters?.() ?? []) {
+      const sum = counted.get(name) ?? { packets: 0, bytes: 0 };
+      counted.set(name, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+    }
+  }
+  return bySpecificity(host.table.state.policy.rules).map((rule) => ({ ...ruleView(rule), ...counted.get(rule.name) }));
+}
+
+function ruleView({ from, to, protocol, ports, sourcePorts, rate, ...rest }: PolicyRule): RuleView {
+  return {
+    ...rest,
+    from: endText(from),
+    to: endText(to),
+    protocol: protocolName(protocol),
+    ports: ports.map(rangeText),
+    sourcePorts: sourcePorts.map(rangeText),
+    ...(rate === undefined ? {} : { rate: formatRate(rate) }),
+  };
+}
+
+const endText = (end: Prefix | 'any'): string => (end.endsWith('/32') ? prefixAddress(end as Prefix) : end);
+const rangeText = ({ first, last }: PortRange): string => (first === last ? String(first) : `${first}-${last}`);
+
+export function hostStatus(host: Host): HostStatusView {
+  const { state } = host.table;
+  const { config } = host.loaded;
+  const port = host.kernel.port(state.underlay.device);
+  const instances = instanceViews(host);
+  return {
+    underlay: {
+      ...state.underlay,
+      state: portState(host, state.underlay.device),
+      ...(port === undefined ? {} : { mtu: port.mtu }),
+    },
+    networks: state.networks.size,
+    instances: { total: instances.length, up: instances.filter(({ state }) => state === 'up').length },
+    remotes: state.remotes.size,
+    services: state.services.size,
+    rules: state.policy.rules.length,
+    policy: { default: state.policy.default, initiate: state.policy.initiate },
+    fastPath: config.fastPath.mode,
+    encryption: config.encryption.policy,
+    parts: PART_NAMES.map((name) => partView(host, name)),
+  };
+}
+
+function partView(host: Host, name: PartName): PartView {
+  const title = PART_TITLES[name];
+  const running = host.parts.find((part) => part.name === name);
+  if (!running) return { name: title, state: 'absent', reason: host.missing.get(name) ?? 'not asked for' };
+  const { refusal } = running.follower;
+  const detail = running.part.detail?.();
+  return {
+    name: title,
+    ...(refusal
+      ? { state: 'behind', since: host.wall.iso(refusal.since), reason: refusal.message }
+      : { state: 'following', reason: 'as the table says' }),
+    ...(detail ? { detail } : {}),
+  };
+}
