@@ -1,0 +1,68 @@
+import type { Instant } from '../../../model/clock.ts';
+
+/** When a dedicated packet that nothing has answered goes out again: doubling gaps. */
+export class Retry {
+  readonly #first: number;
+  readonly #last: number;
+  #gap: number;
+  #at: Instant | undefined;
+  #sentAt: Instant | undefined;
+
+  /** Shortest and longest gap, ms. */
+  constructor(first: number, last: number) {
+    this.#first = first;
+    this.#last = last;
+    this.#gap = first;
+  }
+
+  get at(): Instant | undefined {
+    return this.#at;
+  }
+
+  /** Something new is to be said: at once, but never closer to the last packet than the shortest gap. */
+  begin(now: Instant): void {
+    this.#gap = this.#first;
+    this.#at = this.#sentAt === undefined ? now : Math.max(now, this.#sentAt + this.#first);
+  }
+
+  /** Not later than so many ms from now. */
+  hurry(now: Instant, within: number): void {
+    if (this.#at !== undefined && this.#at > now + within) this.#at = now + within;
+  }
+
+  due(now: Instant): boolean {
+    return this.#at !== undefined && this.#at <= now;
+  }
+
+  sent(now: Instant): void {
+    this.#sentAt = now;
+    this.#at = now + this.#gap;
+    this.#gap = Math.min(this.#gap * 2, this.#last);
+  }
+
+  stop(): void {
+    this.#at = undefined;
+  }
+}
+
+/** A bucket of tokens that holds a second's worth. */
+export class Allowance {
+  readonly #perSecond: number;
+  #tokens: number;
+  #at: Instant | undefined;
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+    this.#tokens = perSecond;
+  }
+
+  take(now: Instant): boolean {
+    if (this.#at !== undefined) {
+      this.#tokens = Math.min(this.#perSecond, this.#tokens + ((now - this.#at) / 1000) * this.#perSecond);
+    }
+    this.#at = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}
