@@ -1,0 +1,259 @@
+/*
+ * From a TAP to the underlay. Packets of one size to one peer are laid out side by side and leave by one sendmsg with
+ * UDP_SEGMENT; all messages of a turn by one sendmmsg.
+ */
+#define _GNU_SOURCE
+#include "worker.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/* One turn takes at most this from a TAP before others have theirs. */
+#define TURN_FRAMES 64
+#define TURN_BYTES (512 * 1024)
+
+static struct msghdr header(const struct message* m, struct iovec* part, struct sockaddr_in* to, uint8_t* control,
+                            uint16_t port) {
+  *part = (struct iovec){m->bytes, m->length};
+  *to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = m->peer->address};
+  struct msghdr header = {.msg_name = to, .msg_namelen = sizeof *to, .msg_iov = part, .msg_iovlen = 1};
+  if (m->count > 1) {
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
+    struct cmsghdr* cmsg = CMSG_FIRSTHDR(&header);
+    cmsg->cmsg_level = SOL_UDP;
+    cmsg->cmsg_type = UDP_SEGMENT;
+    cmsg->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+    uint16_t segment = (uint16_t)m->segment;
+    memcpy(CMSG_DATA(cmsg), &segment, sizeof segment);
+  }
+  return header;
+}
+
+static void flush_socket(struct worker* w, bool plain) {
+  struct mmsghdr out[MESSAGES];
+  struct iovec part[MESSAGES];
+  struct sockaddr_in to[MESSAGES];
+  _Alignas(struct cmsghdr) uint8_t control[MESSAGES][CMSG_SPACE(sizeof(uint16_t))];
+  const struct message* of[MESSAGES];
+  unsigned count = 0;
+  for (size_t i = 0; i < w->messages; i++) {
+    const struct message* m = &w->message[i];
+    if (m->plain != plain) continue;
+    out[count].msg_hdr = header(m, &part[count], &to[count], control[count], plain ? w->plain_port : w->port);
+    of[count++] = m;
+  }
+  int socket = plain ? w->plain : w->udp;
+  bool waited = false;
+  for (unsigned done = 0; done < count;) {
+    int result = socket < 0 ? (errno = EBADF, -1) : sendmmsg(socket, out + done, count - done, 0);
+    if (result > 0) {
+      done += (unsigned)result;
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if ((errno == EAGAIN || errno == ENOBUFS) && !waited) {
+      waited = true;
+      struct pollfd ready = {.fd = socket, .events = POLLOUT};
+      if (poll(&ready, 1, 2) > 0) continue;
+    }
+    /* An ICMP error of an earlier packet is reported here too, and costs this one. */
+    COUNT(w, of[done]->peer, drop_sending, of[done]->count);
+    done++;
+  }
+}
+
+void transmit_flush(struct worker* w) {
+  bool plain = false, other = false;
+  for (size_t i = 0; i < w->messages; i++) *(w->message[i].plain ? &plain : &other) = true;
+  if (other) flush_socket(w, false);
+  if (plain) flush_socket(w, true);
+  w->messages = 0;
+}
+
+/* Room for one packet of `size` bytes to the peer. */
+static uint8_t* room(struct worker* w, struct peer* peer, size_t size, bool plain) {
+  bool alone = size + 28 > w->underlay_mtu;
+  struct message* m = w->messages ? &w->message[w->messages - 1] : NULL;
+  if (!m || m->peer != peer || m->plain != plain || m->closed || alone || size > m->segment ||
+      m->count == SEGMENTS_MAX || m->length + size > DATAGRAM_MAX) {
+    if (w->messages == MESSAGES) transmit_flush(w);
+    m = &w->message[w->messages++];
+    m->peer = peer;
+    m->plain = plain;
+    m->length = m->count = 0;
+    m->segment = size;
+    m->closed = alone;
+    if (alone) COUNT(w, peer, fragmented, 1);
+  }
+  if (size < m->segment) m->closed = true;
+  uint8_t* at = m->bytes + m->length;
+  m->length += size;
+  m->count++;
+  return at;
+}
+
+static void put16(uint8_t* at, uint16_t value) {
+  at[0] = (uint8_t)(value >> 8);
+  at[1] = (uint8_t)value;
+}
+
+static void vxlan_header(uint8_t* at, uint32_t word, uint32_t vni, uint8_t last) {
+  word = htonl(word);
+  memcpy(at, &word, 4);
+  vni = htonl(vni << 8 | last);
+  memcpy(at + 4, &vni, 4);
+}
+
+enum shape { ENCRYPTED, WRAPPED, SKIPPED }; /* forms (a), (b), (c) */
+
+static size_t most(const struct worker* w, enum shape shape) {
+  size_t udp = w->underlay_mtu - 28;
+  if (shape == SKIPPED) return udp - 8;
+  size_t fixed = shape == ENCRYPTED ? ESP_HEADER + ESP_IV + ESP_ICV : ESP_HEADER;
+  return ((udp - fixed) & ~(size_t)3) - 2 - INNER_HEADER;
+}
+
+static void send_to(struct worker* w, struct network* network, struct peer* peer, const struct virtio_net_hdr* hdr,
+                    const uint8_t* frame, size_t length) {
+  enum shape shape = peer->mode == MODE_ENCRYPT ? ENCRYPTED : w->plain_vxlan ? SKIPPED : WRAPPED;
+  struct cut cut;
+  if (shape != ENCRYPTED && !w->plain_allowed) {
+    COUNT(w, peer, drop_plain_forbidden, 1);
+    return;
+  }
+  if (!cut_begin(&cut, hdr, frame, length, most(w, shape))) {
+    COUNT(w, peer, drop_frame_malformed, 1);
+    return;
+  }
+  uint32_t hash = flow_hash(frame, length, cut.known ? &cut.headers : NULL);
+  uint16_t port = (uint16_t)(0xc000 | (hash >> 16 & 0x3fff));
+  uint64_t bytes = 0, packets = 0;
+  for (size_t i = 0; i < cut.count; i++) {
+    size_t size = cut_length(&cut, i), inside = INNER_HEADER + size;
+    size_t total = shape == SKIPPED ? 8 + size : esp_length(inside, shape == WRAPPED);
+    if (total > DATAGRAM_MAX) {
+      COUNT(w, peer, drop_too_long, 1);
+      continue;
+    }
+    uint8_t* at = room(w, peer, total, shape == SKIPPED);
+    uint64_t sequence = ++peer->sequence;
+    bytes += size;
+    packets++;
+    if (shape == SKIPPED) {
+      vxlan_header(at, peer->plain_word, network->vni, 0);
+      cut_write(&cut, i, at + 8);
+      continue;
+    }
+    uint8_t* inner = at + (shape == WRAPPED ? ESP_HEADER : ESP_HEADER + ESP_IV);
+    put16(inner, port);
+    put16(inner + 2, VXLAN_PORT);
+    put16(inner + 4, (uint16_t)inside);
+    put16(inner + 6, 0); /* RFC 7348 §5: should be zero */
+    vxlan_header(inner + 8, 0x08000000, network->vni, 0);
+    cut_write(&cut, i, inner + INNER_HEADER);
+    if (shape == WRAPPED) {
+      esp_wrap(peer->plain_spi, sequence, at, inside);
+    } else if (!esp_seal(&peer->send, sequence, at, inside)) {
+      memset(at, 0, total); /* nothing readable may leave */
+      COUNT(w, peer, drop_cipher, 1);
+      packets--;
+      bytes -= size;
+    }
+  }
+  peer->shared->sequence = peer->sequence;
+  add_to(w, peer, shape == ENCRYPTED ? C_sent_encrypted : C_sent_plain, packets);
+  COUNT(w, peer, sent_bytes, bytes);
+  COUNT(w, peer, sent_frames, 1);
+}
+
+static void hold(struct worker* w, struct network* network, struct peer* peer, const struct virtio_net_hdr* hdr,
+                 const uint8_t* frame, size_t length) {
+  while (peer->held_first && (peer->held_count >= w->hold_packets || peer->held_size + length > w->hold_bytes))
+    held_drop_first(w, peer, C_drop_hold_full);
+  struct held* held = length <= w->hold_bytes && w->hold_packets ? malloc(sizeof *held + length) : NULL;
+  if (!held) {
+    COUNT(w, peer, drop_hold_full, 1);
+    return;
+  }
+  bool first = !peer->held_first;
+  *held = (struct held){.network = network, .since_ns = w->now_ns, .length = length, .hdr = *hdr};
+  memcpy(held->frame, frame, length);
+  *peer->held_last = held;
+  peer->held_last = &held->next;
+  peer->shared->held = ++peer->held_count;
+  peer->held_size += (uint32_t)length;
+  w->held++;
+  COUNT(w, peer, held, 1);
+  if (first) event_peer(w, peer, EVENT_HELD, 0);
+}
+
+static void one(struct worker* w, struct network* network, struct peer* peer, const struct virtio_net_hdr* hdr,
+                const uint8_t* frame, size_t length) {
+  peer->shared->last_sent = w->now_ns;
+  if (peer->mode > MODE_HOLD) send_to(w, network, peer, hdr, frame, length);
+  else if (peer->mode == MODE_HOLD) hold(w, network, peer, hdr, frame, length);
+  else COUNT(w, peer, drop_by_mode, 1);
+}
+
+void transmit_frame(struct worker* w, struct network* network, const struct virtio_net_hdr* hdr, const uint8_t* frame,
+                    size_t length) {
+  if (length < 14) {
+    COUNT(w, NULL, drop_frame_malformed, 1);
+    return;
+  }
+  if (!(frame[0] & 1)) {
+    const struct fdb_entry* entry = fdb_find(network, frame);
+    if (entry) {
+      one(w, network, &w->peers[entry->peer], hdr, frame, length);
+      return;
+    }
+  }
+  if (network->member_count == 0) COUNT(w, NULL, drop_no_member, 1);
+  for (uint32_t i = 0; i < network->member_count; i++)
+    one(w, network, &w->peers[network->members[i]], hdr, frame, length);
+}
+
+void transmit_held(struct worker* w, struct peer* peer) {
+  if (peer->mode == MODE_DROP) held_discard(w, peer);
+  if (peer->mode <= MODE_HOLD) return;
+  while (peer->held_first) {
+    const struct held* held = peer->held_first;
+    send_to(w, held->network, peer, &held->hdr, held->frame, held->length);
+    held_drop_first(w, peer, C_held_released);
+  }
+  transmit_flush(w);
+}
+
+void transmit_tap(struct worker* w, struct network* network) {
+  size_t bytes = 0;
+  for (int frames = 0; frames < TURN_FRAMES && bytes < TURN_BYTES; frames++) {
+    struct virtio_net_hdr hdr;
+    struct iovec parts[2] = {{&hdr, sizeof hdr}, {w->frame, FRAME_ROOM}};
+    ssize_t length = readv(network->tap, parts, 2);
+    if (length < 0) break;
+    if ((size_t)length < sizeof hdr) continue;
+    bytes += (size_t)length;
+    transmit_frame(w, network, &hdr, w->frame, (size_t)length - sizeof hdr);
+  }
+  transmit_flush(w);
+}
+
+int transmit_control(struct worker* w, struct peer* peer, const uint8_t* bytes, size_t length) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(w->port), .sin_addr.s_addr = peer->address};
+  if (sendto(w->udp, bytes, length, 0, (struct sockaddr*)&to, sizeof to) < 0) {
+    COUNT(w, peer, drop_sending, 1);
+    return -errno;
+  }
+  COUNT(w, peer, control_sent, 1);
+  return 0;
+}
