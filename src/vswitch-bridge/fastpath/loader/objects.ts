@@ -10,8 +10,7 @@ import { MAP_NAMES, type MapName, type Tables } from '../maps/tables.ts';
 /** Objects are built into dist/, where the compiled code has them beside it; sources look there too. */
 const FOLDER = import.meta.url.endsWith('.ts') ? '../../../../dist/src/vswitch-bridge/fastpath/bpf/' : '../bpf/';
 
-export const objectPath = (name: string): string =>
-  fileURLToPath(new URL(`${FOLDER}${name}.o`, import.meta.url));
+export const objectPath = (name: string): string => fileURLToPath(new URL(`${FOLDER}${name}.o`, import.meta.url));
 
 export type Sizes = Partial<Record<MapName, number>>;
 

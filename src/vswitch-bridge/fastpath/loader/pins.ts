@@ -63,6 +63,26 @@ export class Pins {
     if (!isBpffs(this.directory)) throw new Error(`${this.directory} is not in a file system of BPF (mount -t bpf)`);
   }
 
+  exists(): boolean {
+    return existsSync(this.directory);
+  }
+
+  /** There are links, and not one that still has its device: of a network namespace that is gone, whose number is ours now. */
+  isOrphaned(): boolean {
+    const places = this.links();
+    return (
+      places.length > 0 &&
+      places.every((place) => {
+        const link = this.openLink(place);
+        try {
+          return link?.info().ifindex === 0;
+        } finally {
+          link?.close();
+        }
+      })
+    );
+  }
+
   /** Those that are there; the caller closes them. */
   openMaps(): Partial<Record<MapName, BpfMap>> {
     const maps: Partial<Record<MapName, BpfMap>> = {};

@@ -1,0 +1,114 @@
+import { Alarm, type Clock } from '../../../model/clock.ts';
+import type { Log } from '../../../model/log.ts';
+import { connection, flowKey, flowValue } from '../maps/layout.ts';
+import { indexKey, type Tables } from '../maps/tables.ts';
+import { fateOf, Sweep } from './sweep.ts';
+
+/** ms of the event loop that a portion may take before the turn is given back; a packet's turn waits for no more. */
+const PORTION = 3;
+const BATCH = 256;
+
+export interface AgeingCounters {
+  readonly sweeps: number;
+  /** Keys removed with their connection's end, and keys whose record is another connection's now. */
+  readonly expired: number;
+  readonly stale: number;
+  /** Alive at the last look. */
+  readonly connections: number;
+  readonly longestPortion: number;
+}
+
+/** Looks through all connections every `interval` ms, and removes the keys of those that are over. */
+export class Ageing {
+  readonly #tables: Pick<Tables, 'connections' | 'flows'>;
+  readonly #clock: Clock;
+  readonly #interval: number;
+  readonly #log: Log | undefined;
+  readonly #alarm: Alarm;
+  #closed = false;
+  #running: Promise<void> = Promise.resolve();
+  #sweeps = 0;
+  #expired = 0;
+  #stale = 0;
+  #connections = 0;
+  #longest = 0;
+  #turnBegan = 0;
+
+  constructor(tables: Pick<Tables, 'connections' | 'flows'>, clock: Clock, interval: number, log?: Log) {
+    this.#tables = tables;
+    this.#clock = clock;
+    this.#interval = interval;
+    this.#log = log;
+    this.#alarm = new Alarm(clock, () => {
+      this.#running = this.sweep().catch((error) => {
+        this.#log?.warn({ err: error }, 'old connections could not be looked for, it is tried again');
+      });
+      this.#running.then(() => this.#arm());
+    });
+    this.#arm();
+  }
+
+  counters(): AgeingCounters {
+    return {
+      sweeps: this.#sweeps,
+      expired: this.#expired,
+      stale: this.#stale,
+      connections: this.#connections,
+      longestPortion: this.#longest,
+    };
+  }
+
+  async sweep(): Promise<void> {
+    const { connections, flows } = this.#tables;
+    this.#turnBegan = this.#clock.now();
+    const sweep = new Sweep(connections.maxEntries, this.#clock.now() * 1e6);
+    for (const { count, keys, values } of connections.batches(BATCH)) {
+      for (let index = 0; index < count; index += 1) {
+        sweep.see(keys.readUInt32LE(index * 4), values, index * connection.size);
+      }
+      await this.#breathe();
+      if (this.#closed) return;
+    }
+    for (const { count, keys, values } of flows.batches(BATCH)) {
+      for (let index = 0; index < count; index += 1) {
+        const fate = sweep.fateOf(values, index * flowValue.size);
+        if (fate !== 'live') this.#remove(keys.subarray(index * flowKey.size, (index + 1) * flowKey.size));
+      }
+      await this.#breathe();
+      if (this.#closed) return;
+    }
+    this.#connections = sweep.live;
+    this.#sweeps += 1;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#alarm.set(undefined);
+    await this.#running;
+  }
+
+  /** Both are read once more: a new connection may have taken the record, or the key, since the look. */
+  #remove(key: Buffer): void {
+    const { connections, flows } = this.#tables;
+    const value = flows.get(key);
+    if (!value) return;
+    const slot = value.readUInt32LE(flowValue.offsets.record) >>> 1;
+    const record = slot < connections.maxEntries ? connections.get(indexKey(slot)) : undefined;
+    const fate = record ? fateOf(value, record, this.#clock.now() * 1e6) : 'stale';
+    if (fate === 'live' || !flows.delete(key)) return;
+    if (fate === 'expired') this.#expired += 1;
+    else this.#stale += 1;
+  }
+
+  #arm(): void {
+    if (!this.#closed) this.#alarm.set(this.#clock.now() + this.#interval);
+  }
+
+  async #breathe(): Promise<void> {
+    const took = this.#clock.now() - this.#turnBegan;
+    if (took < PORTION) return;
+    this.#longest = Math.max(this.#longest, took);
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#turnBegan = this.#clock.now();
+  }
+}

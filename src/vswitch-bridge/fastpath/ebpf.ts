@@ -1,0 +1,300 @@
+import { type Address, type Prefix, prefixContains } from '../../model/address.ts';
+import type { Clock } from '../../model/clock.ts';
+import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
+import type { LinkState, PortChange } from '../../model/ports.ts';
+import type { Ageing } from './ageing/driver.ts';
+import type { Instances } from './instances.ts';
+import { listCache, listFlows, programCounters, type Reading } from './listings.ts';
+import type { Attachments } from './loader/attachments.ts';
+import type { Loaded } from './loader/objects.ts';
+import type { Pins } from './loader/pins.ts';
+import { PORTS, type ProgramName } from './maps/layout.ts';
+import { indexKey, raise } from './maps/tables.ts';
+import { concernedHosts, forgetWays, knownPeers } from './peers.ts';
+import { compileRules } from './rules/compile.ts';
+import type { RuleTable } from './rules/table.ts';
+import { encodeSettings } from './settings.ts';
+import type {
+  CacheView,
+  FastPath,
+  FastPathCounters,
+  FastPathSettings,
+  FastPathStatus,
+  FlowView,
+  RuleView,
+} from './types.ts';
+
+/** What `open.ts` has put together. */
+export interface EbpfParts {
+  readonly settings: FastPathSettings;
+  readonly links: LinkState;
+  readonly clock: Clock;
+  readonly pins: Pins;
+  readonly loaded: Loaded;
+  readonly attachments: Attachments;
+  readonly instances: Instances;
+  readonly rules: RuleTable;
+  readonly ageing: Ageing;
+  readonly adopted: boolean;
+  /** Counts of what was made invalid, by reason. */
+  readonly invalidated: Record<string, number>;
+  readonly stopWatching: () => void;
+}
+
+const HOOKS = { nic_ingress: 'ingress', nic_egress: 'egress' } as const;
+const PORT_MASK = PORTS - 1;
+
+export class EbpfFastPath implements FastPath {
+  readonly #parts: EbpfParts;
+  #state: OverlayState;
+  #underlay: { readonly device: string; readonly ifindex: number } | undefined;
+  #underlayProblem: string | undefined;
+  #ruleProblem: string | undefined;
+  #closed = false;
+
+  constructor(parts: EbpfParts, state: OverlayState) {
+    this.#parts = parts;
+    this.#state = state;
+  }
+
+  /** The first picture: as `apply` would make it of nothing. */
+  begin(): void {
+    const { adopted, attachments, instances } = this.#parts;
+    const state = this.#state;
+    this.#installRules(state);
+    this.#followUnderlay(state);
+    for (const instance of state.instances.values()) this.#addInstance(instance.name);
+    instances.removeStrangers();
+    attachments.detachStrangers();
+    // Nobody knows what has changed while nobody looked.
+    if (adopted) {
+      this.relearn();
+      this.underlayChanged();
+    }
+  }
+
+  async apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
+    const before = this.#state;
+    this.#state = state;
+    const errors: unknown[] = [];
+    const attempt = (run: () => void) => {
+      try {
+        run();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    // Instances that go, before anything could be sent to them by what comes.
+    for (const change of changes) {
+      if (change.kind === 'instance' && change.op === 'removed') {
+        attempt(() => this.#parts.instances.remove(change.item));
+      }
+    }
+    const policy = changes.some(({ kind }) => kind === 'policy');
+    if (policy || this.#ruleProblem !== undefined || changes.some(({ kind }) => kind === 'network')) {
+      attempt(() => this.#installRules(state));
+    }
+    if (this.#mustRelearn(before, state, changes)) attempt(() => this.relearn());
+    else attempt(() => this.#forgetRemotes(state, changes));
+    if (state.underlay.device !== before.underlay.device || state.underlay.address !== before.underlay.address) {
+      attempt(() => this.#followUnderlay(state));
+      attempt(() => this.underlayChanged());
+    }
+    for (const change of changes) {
+      if (change.kind === 'instance' && change.op === 'added') attempt(() => this.#addInstance(change.item.name));
+    }
+    this.#parts.instances.retryProblems();
+    if (this.#underlayProblem !== undefined) attempt(() => this.#followUnderlay(state));
+    if (errors.length > 0) throw new AggregateError(errors, errors.map((error) => (error as Error).message).join('; '));
+  }
+
+  underlayChanged(hosts?: readonly Address[]): void {
+    const count = forgetWays(this.#parts.loaded.tables, hosts);
+    this.#count('peers', count);
+  }
+
+  portChanged(ifindex: number): void {
+    raise(this.#parts.loaded.tables.port_generation, ifindex & PORT_MASK);
+    this.#count('ports', 1);
+  }
+
+  relearn(): void {
+    raise(this.#parts.loaded.tables.generations, 0);
+    this.#count('all', 1);
+  }
+
+  /** A route to `destination` came, changed or went: the ways of the peers in it. */
+  routeChanged(destination: Prefix): void {
+    const hosts = knownPeers(this.#parts.loaded.tables.peers)
+      .map(({ peer }) => peer.address)
+      .filter((address) => prefixContains(destination, address));
+    if (hosts.length > 0) this.underlayChanged(hosts);
+  }
+
+  linkChanged(change: PortChange): void {
+    const { name, before, after } = change;
+    this.#parts.instances.portChanged(name, before, after);
+    if (name !== this.#state.underlay.device) return;
+    const same = before && after && before.ifindex === after.ifindex;
+    if (!same || this.#underlayProblem !== undefined) {
+      try {
+        this.#followUnderlay(this.#state);
+      } catch {
+        // It stands in the status as a problem, and is tried again when the device changes.
+      }
+    }
+    const moved = before?.mac !== after?.mac || before?.carrier !== after?.carrier || before?.mtu !== after?.mtu;
+    if (!same || moved || before.adminUp !== after.adminUp) this.underlayChanged();
+  }
+
+  async cache(): Promise<CacheView> {
+    return listCache(this.#reading(), this.#parts.instances);
+  }
+
+  async flows(limit = Number.POSITIVE_INFINITY): Promise<FlowView[]> {
+    return listFlows(this.#reading(), limit);
+  }
+
+  counters(): FastPathCounters {
+    const { ageing, invalidated, loaded } = this.#parts;
+    return {
+      programs: programCounters(loaded.tables),
+      ageing: ageing.counters(),
+      invalidated: { ...invalidated },
+    };
+  }
+
+  rules(): RuleView[] {
+    return this.#parts.rules.views(this.#state.policy.rules);
+  }
+
+  status(): FastPathStatus {
+    const { adopted, attachments, instances, links, pins, rules, settings } = this.#parts;
+    const problems = [this.#underlayProblem, this.#ruleProblem].filter((problem) => problem !== undefined);
+    return {
+      mode: settings.mode,
+      directory: pins.directory,
+      adopted,
+      attachments: [...attachments.all()].map(({ ifindex, direction, by }) => ({
+        interface: links.portByIndex(ifindex)?.name ?? instances.interfaceOf(ifindex) ?? `ifindex ${ifindex}`,
+        program: this.#programOn(ifindex, direction),
+        by,
+      })),
+      masks: rules.compiled?.masks.length ?? 0,
+      entries: rules.compiled?.entries.length ?? 0,
+      problems: [...problems, ...instances.problems()],
+    };
+  }
+
+  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { ageing, attachments, links, loaded, pins, stopWatching } = this.#parts;
+    stopWatching();
+    await ageing.close();
+    try {
+      if (!keep) {
+        attachments.detachAll([...links.ports()].map(({ ifindex }) => ifindex));
+        pins.remove();
+      }
+    } finally {
+      loaded.close();
+    }
+  }
+
+  #addInstance(name: string): void {
+    const instance = this.#state.instances.get(name);
+    const network = instance && this.#state.networks.get(instance.network);
+    if (instance && network) this.#parts.instances.add(instance, network);
+  }
+
+  #installRules(state: OverlayState): void {
+    const { rules } = this.#parts;
+    try {
+      rules.install(state.policy.rules, compileRules(state.policy, state.networks));
+      this.#ruleProblem = undefined;
+      this.#count('rules', 1);
+      setImmediate(() => this.#cleanRules());
+    } catch (error) {
+      this.#ruleProblem = `rules: ${(error as Error).message}`;
+      throw error;
+    }
+  }
+
+  /** What the old set held: after the turn, when no packet can be in the midst of it. */
+  #cleanRules(): void {
+    if (this.#closed) return;
+    try {
+      this.#parts.rules.clean();
+    } catch (error) {
+      this.#ruleProblem = `old rules: ${(error as Error).message}`;
+    }
+  }
+
+  #followUnderlay(state: OverlayState): void {
+    const { attachments, links, loaded, settings } = this.#parts;
+    const { address, device } = state.underlay;
+    const port = links.port(device);
+    if (this.#underlay && this.#underlay.ifindex !== port?.ifindex) {
+      for (const hook of Object.values(HOOKS)) attachments.detach(this.#underlay.ifindex, hook);
+      this.#underlay = undefined;
+    }
+    if (!port) {
+      this.#underlayProblem = `${device}: there is no such device`;
+      return;
+    }
+    try {
+      const { connections } = loaded.tables;
+      const config = encodeSettings(settings, { address, ifindex: port.ifindex }, connections.maxEntries);
+      loaded.tables.config.set(indexKey(0), config);
+      for (const [program, hook] of Object.entries(HOOKS)) {
+        attachments.attach(loaded.program(program as ProgramName), port.ifindex, hook);
+      }
+      this.#underlay = { device, ifindex: port.ifindex };
+      this.#underlayProblem = undefined;
+    } catch (error) {
+      this.#underlayProblem = `${device}: ${(error as Error).message}`;
+      throw error;
+    }
+  }
+
+  /** What the programs have seen of ways and translations may have been decided otherwise now. */
+  #mustRelearn(before: OverlayState, after: OverlayState, changes: readonly OverlayChange[]): boolean {
+    if (before.policy.default !== after.policy.default || before.policy.initiate !== after.policy.initiate) return true;
+    return changes.some(
+      (change) =>
+        change.kind === 'network' ||
+        change.kind === 'service' ||
+        change.kind === 'snat' ||
+        (change.kind === 'remote' && concernedHosts(after, change.item, change.op === 'added') === undefined),
+    );
+  }
+
+  #forgetRemotes(state: OverlayState, changes: readonly OverlayChange[]): void {
+    const hosts = changes.flatMap((change) =>
+      change.kind === 'remote' ? (concernedHosts(state, change.item, change.op === 'added') ?? []) : [],
+    );
+    if (hosts.length > 0) this.underlayChanged(hosts);
+  }
+
+  #programOn(ifindex: number, direction: 'ingress' | 'egress'): ProgramName {
+    if (ifindex === this.#underlay?.ifindex) return direction === 'ingress' ? 'nic_ingress' : 'nic_egress';
+    return direction === 'ingress' ? 'from_instance' : 'to_instance';
+  }
+
+  #reading(): Reading {
+    const { clock, links, loaded, rules, settings } = this.#parts;
+    return {
+      tables: loaded.tables,
+      links,
+      now: clock.now() * 1e6,
+      lifetime: { send: settings.lifetime.send * 1e6, receive: settings.lifetime.receive * 1e6 },
+      ruleName: (id) => rules.nameOf(id),
+    };
+  }
+
+  #count(reason: string, by: number): void {
+    const { invalidated } = this.#parts;
+    invalidated[reason] = (invalidated[reason] ?? 0) + by;
+  }
+}

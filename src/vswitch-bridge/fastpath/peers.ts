@@ -1,0 +1,43 @@
+/** The remote hosts that the programs have met, as they stand in the map `peers`: which number has whom. */
+import type { Address } from '../../model/address.ts';
+import type { OverlayRemote, OverlayState } from '../../model/overlay.ts';
+import { type Peer, peer } from './maps/layout.ts';
+import { raise, type Tables } from './maps/tables.ts';
+import { overlaps } from './overlaps.ts';
+
+export function knownPeers(peers: Tables['peers']): { readonly index: number; readonly peer: Peer }[] {
+  const found: { index: number; peer: Peer }[] = [];
+  for (const { count, keys, values } of peers.batches(1024)) {
+    for (let at = 0; at < count; at += 1) {
+      // 0.0.0.0: free.
+      if (values.readUInt32LE(at * peer.size) === 0) continue;
+      found.push({ index: keys.readUInt32LE(at * 4), peer: peer.decode(values, at * peer.size) });
+    }
+  }
+  return found;
+}
+
+/** Ways to these hosts, or to all, are not used any more: one write each. How many there were. */
+export function forgetWays(tables: Pick<Tables, 'peers' | 'peer_generation'>, hosts?: readonly Address[]): number {
+  const wanted = hosts && new Set(hosts);
+  let count = 0;
+  for (const { index, peer } of knownPeers(tables.peers)) {
+    if (wanted && !wanted.has(peer.address)) continue;
+    raise(tables.peer_generation, index);
+    count += 1;
+  }
+  return count;
+}
+
+/**
+ * Hosts whose connections a new or lost remote concerns: its own, and those that have held addresses of it till now or hold
+ * them from now on. undefined: what it holds was nobody's, and may have gone anywhere.
+ */
+export function concernedHosts(state: OverlayState, changed: OverlayRemote, added: boolean): Address[] | undefined {
+  const hosts = new Set<Address>([changed.host]);
+  for (const remote of state.remotes.values()) {
+    if (remote.network !== changed.network || remote.host === changed.host) continue;
+    if (remote.addresses.some((own) => changed.addresses.some((other) => overlaps(own, other)))) hosts.add(remote.host);
+  }
+  return added && hosts.size === 1 ? undefined : [...hosts];
+}
