@@ -26,6 +26,8 @@ export interface WorkerOptions<A extends string = string> {
   readonly hold: { readonly packets: number; readonly bytes: number; readonly lifetime: number };
   /** Seconds until a learned MAC address is forgotten (300). */
   readonly ageing?: number;
+  /** Words before the worker's own command line: what enters a namespace, sets a priority, names processors. */
+  readonly through?: readonly string[];
   readonly events: WorkerEvents;
   /** A command that nobody waits for was refused: a fault of ours, or the worker is out of room. */
   readonly refused: (error: WorkerError) => void;
@@ -109,15 +111,23 @@ export class OverlayWorker<A extends string = string> {
     const found = await OverlayWorker.#attach(options, true);
     if (found) return found;
     let failure = '';
-    const child = spawn(
-      process.execPath,
-      [
-        fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url)),
-        ...['--socket', options.socket, '--address', options.local, '--port', String(options.port)],
-        ...['--plain-port', String(options.plainPort), '--underlay-mtu', String(options.underlayMtu)],
-      ],
-      { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' },
+    const program = fileURLToPath(
+      new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url),
     );
+    const [command, ...parameters] = [
+      ...[
+        ...(options.through ?? []),
+        process.execPath,
+        program,
+        '--socket',
+        options.socket,
+        '--address',
+        options.local,
+      ],
+      ...['--port', String(options.port), '--plain-port', String(options.plainPort)],
+      ...['--underlay-mtu', String(options.underlayMtu)],
+    ];
+    const child = spawn(command!, parameters, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' });
     child.stderr.on('data', (text) => {
       failure += text;
     });
