@@ -1,6 +1,6 @@
 import type { HostStatusView, PartView, RuleView } from '../agent/host-api.ts';
 import { since } from './format.ts';
-import { pairs, table } from './table.ts';
+import { type Column, pairs, table } from './table.ts';
 
 /** The host role as a page of text. */
 export function hostStatusText(host: HostStatusView, width?: number): string {
@@ -59,3 +59,10 @@ export function ruleMatch({ direction, from, to, protocol, ports, sourcePorts, t
 export function ruleDoes({ action, rate }: RuleView): string {
   return [...(action === undefined ? [] : [action]), ...(rate === undefined ? [] : [`at most ${rate}`])].join(', ');
 }
+
+export const RULE_COLUMNS: readonly Column<RuleView>[] = [
+  { header: 'NAME', value: (rule) => rule.name },
+  { header: 'MATCHES', value: (rule) => ruleMatch(rule) || 'everything' },
+  { header: 'DOES', value: ruleDoes },
+  { header: 'STOPPED', value: (rule) => rule.packets, align: 'right' },
+];
