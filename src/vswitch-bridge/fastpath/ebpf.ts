@@ -26,7 +26,6 @@ import type {
 
 /** What `open.ts` has put together. */
 export interface EbpfParts {
-  readonly settings: FastPathSettings;
   readonly links: LinkState;
   readonly clock: Clock;
   readonly pins: Pins;
@@ -46,14 +45,16 @@ const PORT_MASK = PORTS - 1;
 
 export class EbpfFastPath implements FastPath {
   readonly #parts: EbpfParts;
+  #settings: FastPathSettings;
   #state: OverlayState;
   #underlay: { readonly device: string; readonly ifindex: number } | undefined;
   #underlayProblem: string | undefined;
   #ruleProblem: string | undefined;
   #closed = false;
 
-  constructor(parts: EbpfParts, state: OverlayState) {
+  constructor(parts: EbpfParts, settings: FastPathSettings, state: OverlayState) {
     this.#parts = parts;
+    this.#settings = settings;
     this.#state = state;
   }
 
@@ -106,6 +107,16 @@ export class EbpfFastPath implements FastPath {
     this.#parts.instances.retryProblems();
     if (this.#underlayProblem !== undefined) attempt(() => this.#followUnderlay(state));
     if (errors.length > 0) throw new AggregateError(errors, errors.map((error) => (error as Error).message).join('; '));
+  }
+
+  configure(settings: FastPathSettings): void {
+    const before = this.#settings;
+    this.#settings = settings;
+    this.#parts.ageing.interval = settings.checkInterval;
+    this.#followUnderlay(this.#state);
+    // What a connection is known by, and what a packet looks like on the wire: nothing of the old kind is to be sent.
+    const same = before.mode === settings.mode && before.keyField === settings.keyField;
+    if (!same || before.features.join() !== settings.features.join()) this.relearn();
   }
 
   underlayChanged(hosts?: readonly Address[]): void {
@@ -169,10 +180,10 @@ export class EbpfFastPath implements FastPath {
   }
 
   status(): FastPathStatus {
-    const { adopted, attachments, instances, links, pins, rules, settings } = this.#parts;
+    const { adopted, attachments, instances, links, pins, rules } = this.#parts;
     const problems = [this.#underlayProblem, this.#ruleProblem].filter((problem) => problem !== undefined);
     return {
-      mode: settings.mode,
+      mode: this.#settings.mode,
       directory: pins.directory,
       adopted,
       attachments: [...attachments.all()].map(({ ifindex, direction, by }) => ({
@@ -232,7 +243,7 @@ export class EbpfFastPath implements FastPath {
   }
 
   #followUnderlay(state: OverlayState): void {
-    const { attachments, links, loaded, settings } = this.#parts;
+    const { attachments, links, loaded } = this.#parts;
     const { address, device } = state.underlay;
     const port = links.port(device);
     if (this.#underlay && this.#underlay.ifindex !== port?.ifindex) {
@@ -245,7 +256,7 @@ export class EbpfFastPath implements FastPath {
     }
     try {
       const { connections } = loaded.tables;
-      const config = encodeSettings(settings, { address, ifindex: port.ifindex }, connections.maxEntries);
+      const config = encodeSettings(this.#settings, { address, ifindex: port.ifindex }, connections.maxEntries);
       loaded.tables.config.set(indexKey(0), config);
       for (const [program, hook] of Object.entries(HOOKS)) {
         attachments.attach(loaded.program(program as ProgramName), port.ifindex, hook);
@@ -283,12 +294,13 @@ export class EbpfFastPath implements FastPath {
   }
 
   #reading(): Reading {
-    const { clock, links, loaded, rules, settings } = this.#parts;
+    const { clock, links, loaded, rules } = this.#parts;
+    const { send, receive } = this.#settings.lifetime;
     return {
       tables: loaded.tables,
       links,
       now: clock.now() * 1e6,
-      lifetime: { send: settings.lifetime.send * 1e6, receive: settings.lifetime.receive * 1e6 },
+      lifetime: { send: send * 1e6, receive: receive * 1e6 },
       ruleName: (id) => rules.nameOf(id),
     };
   }

@@ -84,8 +84,8 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
     const stopWatching = () => {
       for (const stop of watching.splice(0)) stop();
     };
-    const parts = { settings, links, clock, pins, loaded, attachments, instances, rules, ageing, adopted, invalidated };
-    const fastPath = new EbpfFastPath({ ...parts, stopWatching }, state);
+    const parts = { links, clock, pins, loaded, attachments, instances, rules, ageing, adopted, invalidated };
+    const fastPath = new EbpfFastPath({ ...parts, stopWatching }, settings, state);
     fastPath.begin();
     watching.push(links.onChange((change) => fastPath.linkChanged(change)));
     const stopRoutes = options.routes?.onRoute(({ before, after }) => {

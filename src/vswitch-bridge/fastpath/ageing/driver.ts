@@ -22,7 +22,8 @@ export interface AgeingCounters {
 export class Ageing {
   readonly #tables: Pick<Tables, 'connections' | 'flows'>;
   readonly #clock: Clock;
-  readonly #interval: number;
+  /** ms; another one counts from the next look on. */
+  interval: number;
   readonly #log: Log | undefined;
   readonly #alarm: Alarm;
   #closed = false;
@@ -37,7 +38,7 @@ export class Ageing {
   constructor(tables: Pick<Tables, 'connections' | 'flows'>, clock: Clock, interval: number, log?: Log) {
     this.#tables = tables;
     this.#clock = clock;
-    this.#interval = interval;
+    this.interval = interval;
     this.#log = log;
     this.#alarm = new Alarm(clock, () => {
       this.#running = this.sweep().catch((error) => {
@@ -101,7 +102,7 @@ export class Ageing {
   }
 
   #arm(): void {
-    if (!this.#closed) this.#alarm.set(this.#clock.now() + this.#interval);
+    if (!this.#closed) this.#alarm.set(this.#clock.now() + this.interval);
   }
 
   async #breathe(): Promise<void> {
