@@ -47,8 +47,8 @@ export interface InstanceView {
   readonly mac?: Mac;
   readonly interface: string;
   readonly origin: OverlayOrigin;
-  /** Of its interface: `absent`: there is none of that name yet. */
-  readonly state: 'up' | 'down' | 'absent';
+  /** Of its interface: `absent`: there is none of that name yet; `elsewhere`: it is in another bridge than its network's. */
+  readonly state: 'up' | 'down' | 'absent' | 'elsewhere';
 }
 
 export interface RemoteView {

@@ -8,6 +8,7 @@ const RETRY = 2_000;
  */
 export class Follower {
   readonly #projection: OverlayProjection;
+  readonly #after: readonly Follower[];
   readonly #clock: Clock;
   readonly #onRefused: (error: Error) => void;
   readonly #onBack: () => void;
@@ -23,11 +24,14 @@ export class Follower {
   constructor(options: {
     readonly projection: OverlayProjection;
     readonly clock: Clock;
+    /** Those that have to follow first. */
+    readonly after: readonly Follower[];
     /** Once for each time that it falls behind. */
     readonly onRefused: (error: Error) => void;
     readonly onBack: () => void;
   }) {
     this.#projection = options.projection;
+    this.#after = options.after;
     this.#clock = options.clock;
     this.#onRefused = options.onRefused;
     this.#onBack = options.onBack;
@@ -70,6 +74,7 @@ export class Follower {
   }
 
   async #apply(): Promise<void> {
+    for (const other of this.#after) await other.settled();
     const changes = this.#waiting;
     this.#waiting = [];
     try {

@@ -19,7 +19,15 @@ import { EventLog, type NewEvent, WallClock } from '../events.ts';
 import { processCounters } from '../process-counters.ts';
 import { Follower } from './follower.ts';
 import { InstanceMemory } from './memory.ts';
-import { DISPENSABLE, type HostPart, type HostParts, PART_NAMES, PART_TITLES, type PartName } from './part.ts';
+import {
+  type CounterTree,
+  DISPENSABLE,
+  type HostPart,
+  type HostParts,
+  PART_NAMES,
+  PART_TITLES,
+  type PartName,
+} from './part.ts';
 import { changeTexts } from './words.ts';
 
 export type HostLoaded = Loaded & { readonly config: HostConfig };
@@ -196,7 +204,7 @@ export class Host {
       process: processCounters(),
     };
     for (const { name, part, follower } of this.#running) {
-      counters[`host.${name}`] = { ...follower.counters(), ...part.counters?.() };
+      counters[`host.${name}`] = { ...follower.counters(), ...flat(part.counters?.() ?? {}) };
     }
     return counters;
   }
@@ -230,14 +238,6 @@ export class Host {
       const part = await this.#open(name, open);
       if (part) this.#running.push({ name, part, follower: this.#follower(name, part) });
     }
-    for (const { follower } of this.#running) {
-      follower.push(state, everything(state));
-      await follower.settled();
-    }
-    this.kernel.onChange((change) => {
-      const name = change.after?.name ?? change.before?.name;
-      if (name === config.underlay.device) this.underlayChanged();
-    });
     this.events.record({
       type: 'agent.started',
       message: `host role started: ${state.instances.size} instances in ${state.networks.size} networks`,
@@ -273,6 +273,7 @@ export class Host {
     return new Follower({
       projection: part,
       clock: this.clock,
+      after: this.#running.map(({ follower }) => follower),
       onRefused: (error) => {
         this.#log.warn({ err: error }, `${title}: the kernel refused, it is tried again`);
         this.events.record({
@@ -360,14 +361,11 @@ function took(edited: Edited): Edited & { readonly ok: true } {
   throw new EditRefused(fault.reason, `${place}${fault.message}`, fault.remedy);
 }
 
-/** As if it had all just come. */
-function everything({ networks, instances, remotes, services }: OverlayState): OverlayChange[] {
-  return [
-    ...[...networks.values()].map((item) => ({ kind: 'network', op: 'added', item }) as const),
-    ...[...instances.values()].map((item) => ({ kind: 'instance', op: 'added', item }) as const),
-    ...[...remotes.values()].map((item) => ({ kind: 'remote', op: 'added', item }) as const),
-    ...[...services.values()].map((item) => ({ kind: 'service', op: 'added', item }) as const),
-    { kind: 'policy' },
-    { kind: 'snat' },
-  ];
+function flat(tree: CounterTree, prefix = ''): Record<string, number> {
+  const counters: Record<string, number> = {};
+  for (const [name, value] of Object.entries(tree)) {
+    if (typeof value === 'number') counters[prefix + name] = value;
+    else Object.assign(counters, flat(value, `${prefix}${name}.`));
+  }
+  return counters;
 }

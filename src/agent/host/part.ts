@@ -5,7 +5,7 @@ import type { Log } from '../../model/log.ts';
 import type { OverlayProjection, OverlayState } from '../../model/overlay.ts';
 import type { Kernel } from '../../netlink/index.ts';
 import type { NewEvent } from '../events.ts';
-import type { BackendView } from '../host-api.ts';
+import type { BackendView, InstanceView } from '../host-api.ts';
 
 /**
  * What follows the overlay's table on this host: the slow path's networks and its policy, the fast path, the tunnel
@@ -13,7 +13,8 @@ import type { BackendView } from '../host-api.ts';
  * through the host.
  */
 export interface HostPart extends OverlayProjection {
-  counters?(): Readonly<Record<string, number>>;
+  /** Numbers, and groups of them, to any depth. */
+  counters?(): CounterTree;
   /** What the operator should know of, in plain words. */
   warnings?(): readonly string[];
   /** For `peerless host status`. */
@@ -22,6 +23,9 @@ export interface HostPart extends OverlayProjection {
   readonly views?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
   /** For `peerless host stats`. */
   stats?(): unknown;
+  /** By name of the network or instance: what the kernel has of it. */
+  networks?(): ReadonlyMap<string, { readonly mtu: number; readonly overlaps: readonly string[] }>;
+  instances?(): ReadonlyMap<string, InstanceState>;
   /** By `network/service`: how its backends are. */
   backends?(): ReadonlyMap<string, readonly BackendView[]>;
   /** By the name of the rule: what it has stopped or limited. */
@@ -45,14 +49,26 @@ export interface HostPartContext {
   underlayChanged(hosts?: readonly Address[]): void;
 }
 
-/** undefined: the configuration doesn't ask for it. */
+export interface CounterTree {
+  readonly [name: string]: number | CounterTree;
+}
+
+/**
+ * Takes up what an agent before this one has left, and has followed the state as it is when it resolves: `apply` gets what
+ * changes afterwards. undefined: the configuration doesn't ask for it.
+ */
 export type OpenHostPart = (context: HostPartContext) => Promise<HostPart | undefined>;
 
-export const PART_NAMES = ['policy', 'network', 'encryption', 'neighbours', 'fastPath'] as const;
+export const PART_NAMES = ['network', 'policy', 'encryption', 'neighbours', 'fastPath'] as const;
 export type PartName = (typeof PART_NAMES)[number];
 
-/** Those of this build. They are opened, and hear of changes, in the order of PART_NAMES: no instance is reachable before its rules. */
+/**
+ * Those of this build. They are opened, and hear of changes, in the order of PART_NAMES: what learns from the packets of the
+ * slow path comes after it.
+ */
 export type HostParts = Readonly<Partial<Record<PartName, OpenHostPart>>>;
+
+export type InstanceState = InstanceView['state'];
 
 /** Without these everything works, more slowly: that they can't be had is a warning. */
 export const DISPENSABLE: ReadonlySet<PartName> = new Set(['fastPath', 'neighbours']);

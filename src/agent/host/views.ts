@@ -28,12 +28,13 @@ export function networkViews(host: Host): NetworkView[] {
   const mtu = host.kernel.port(state.underlay.device)?.mtu ?? USUAL_MTU;
   const count = (items: ReadonlyMap<string, { readonly network: string }>, name: string) =>
     [...items.values()].filter(({ network }) => network === name).length;
+  const known = new Map(host.parts.flatMap(({ part }) => [...(part.networks?.() ?? [])]));
   return [...state.networks.values()].map((network) => ({
     ...network,
-    mtu: mtu - OVERHEAD[network.encapsulation],
+    mtu: known.get(network.name)?.mtu ?? mtu - OVERHEAD[network.encapsulation],
     instances: count(state.instances, network.name),
     remotes: count(state.remotes, network.name),
-    overlaps: overlapping(network, state),
+    overlaps: known.get(network.name)?.overlaps ?? overlapping(network, state),
   }));
 }
 
@@ -50,9 +51,10 @@ function overlaps(a: Prefix, b: Prefix): boolean {
 }
 
 export function instanceViews(host: Host): InstanceView[] {
+  const known = new Map(host.parts.flatMap(({ part }) => [...(part.instances?.() ?? [])]));
   return [...host.table.state.instances.values()].map((instance) => ({
     ...instance,
-    state: portState(host, instance.interface),
+    state: known.get(instance.name) ?? portState(host, instance.interface),
   }));
 }
 

@@ -1,4 +1,11 @@
 import type { HostParts } from '../part.ts';
+import { openFastPathPart } from './fast-path.ts';
+import { openNeighbours } from './neighbours.ts';
+import { openNetwork } from './network.ts';
 
 /** The parts of this build, each in a file that fits a folder of vswitch-bridge to the host. */
-export const HOST_PARTS: HostParts = {};
+export const HOST_PARTS: HostParts = {
+  network: openNetwork,
+  neighbours: openNeighbours,
+  fastPath: openFastPathPart,
+};

@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import {
+  NetworkProjection,
+  type SysctlMemory,
+  type SysctlRecord,
+} from '../../../vswitch-bridge/slowpath/network/index.ts';
+import { memoryFile } from '../../memory-store.ts';
+import type { InstanceState, OpenHostPart } from '../part.ts';
+
+/** The slow path's bridges, tunnel ports and routes. */
+export const openNetwork: OpenHostPart = async ({ config, clock, log, state }) => {
+  const network = await NetworkProjection.open({
+    clock,
+    log,
+    state: state(),
+    memory: settingsMemory(config.stateDirectory),
+  });
+  return {
+    apply: (state, changes) => network.apply(state, changes),
+    counters: () => network.counters(),
+    warnings: () => {
+      const { problems, networks } = network.view();
+      const stray = networks.flatMap(({ instances }) => instances.filter(({ state }) => state === 'elsewhere'));
+      const large = networks.flatMap(({ tunnelMtu, instances }) =>
+        instances.filter(({ oversize }) => oversize).map(({ name, mtu }) => `${name} (${mtu}, of ${tunnelMtu})`),
+      );
+      return [
+        ...problems,
+        ...stray.map(({ name, device }) => `instance ${name}: ${device} is in the bridge of somebody else`),
+        ...(large.length === 0 ? [] : [`packets of these are too large for the tunnels: ${some(large)}`]),
+      ];
+    },
+    networks: () =>
+      new Map(
+        network
+          .view()
+          .networks.map(({ name, tunnelMtu, overlaps }) => [
+            name,
+            { mtu: tunnelMtu, overlaps: overlaps === undefined ? [] : [overlaps] },
+          ]),
+      ),
+    instances: () =>
+      new Map(
+        network
+          .view()
+          .networks.flatMap(({ instances }) => instances.map(({ name, state }) => [name, STATES[state]] as const)),
+      ),
+    close: ({ keep }) => network.close({ purge: !keep }),
+  };
+};
+
+const STATES: Readonly<Record<'joined' | 'waiting' | 'elsewhere' | 'down', InstanceState>> = {
+  joined: 'up',
+  waiting: 'absent',
+  elsewhere: 'elsewhere',
+  down: 'down',
+};
+
+const some = (names: readonly string[]): string =>
+  names.length > 5 ? `${names.slice(0, 5).join(', ')} and ${names.length - 5} more` : names.join(', ');
+
+/** What the kernel's settings were before us. */
+export function settingsMemory(stateDirectory: string): SysctlMemory {
+  const file = memoryFile(join(stateDirectory, 'sysctls.json'));
+  return {
+    read: () => JSON.parse(file.read() ?? '{}') as SysctlRecord,
+    write: (record) => file.write(`${JSON.stringify(record)}\n`),
+  };
+}
