@@ -1,0 +1,55 @@
+/** What leaves the overlay for the public side: its source by its destination (SNAT), and nothing without. */
+import { familyOf } from '../../../../model/address.ts';
+import type { OverlayState } from '../../../../model/overlay.ts';
+import type { TableBuilder } from './document.ts';
+import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
+import { CLASS, COUNTERS, devicesOf, hex, PRIORITY } from './names.ts';
+
+export function addLeaving(table: TableBuilder, state: OverlayState): void {
+  const lines: string[] = [];
+  for (const family of [4, 6] as const) {
+    const ip = ipWord(family);
+    if (table.sets.has(`hairpin${family}`)) {
+      lines.push(`ct status dnat snat ${ip} to ct zone . ${ip} saddr . ${ip} daddr map @hairpin${family}`);
+    }
+    if (table.sets.has(`probe_source${family}`)) {
+      lines.push(
+        `ct mark ${hex(CLASS.host)} oifname . ${ip} daddr != @probed_here${family} snat ${ip} to oifname map @probe_source${family}`,
+      );
+    }
+    for (const each of state.networks.values()) {
+      const { name } = each;
+      const bridge = interfaceLiteral(devicesOf(state, each).bridge);
+      const entries = state.snat.filter(({ network, to, address }) => {
+        return network === name && familyOf(to) === family && familyOf(address) === family;
+      });
+      if (entries.length === 0) continue;
+      const map = table.set(
+        'map',
+        `snat${family}`,
+        `type ifname . ipv${family}_addr : ipv${family}_addr; flags interval;`,
+      );
+      for (const { range, value } of disjointRanges(
+        entries.map(({ to, address }) => ({ prefix: to, value: address })),
+      )) {
+        map.set(`${bridge} . ${range}`, ` : ${addressLiteral(value)}`);
+      }
+    }
+    if (table.sets.has(`snat${family}`)) {
+      lines.push(`oifname != @bridges snat ${ip} to iifname . ${ip} daddr map @snat${family}`);
+    }
+  }
+  table.chain('sources', lines, `type nat hook postrouting priority ${PRIORITY.snat}; policy accept;`);
+  table.chain(
+    'leave',
+    [
+      'iifname != @bridges accept',
+      'oifname @bridges accept',
+      'ct status snat accept',
+      // The answer to what the public side opened goes back as it was asked.
+      'ct direction reply accept',
+      `${table.counter(COUNTERS.withoutSource)} drop`,
+    ],
+    `type filter hook postrouting priority ${PRIORITY.leave}; policy accept;`,
+  );
+}
