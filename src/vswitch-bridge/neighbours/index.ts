@@ -123,6 +123,7 @@ export class TunnelNeighbours implements OverlayProjection {
         if (way?.source) this.#sources.set(neighbourKey(way.ifindex, way.address), way.source);
         this.#play({ kind: 'route', remote, hop: way });
         if (way) this.#seed(way.ifindex, way.address);
+        this.#ovs?.review();
       },
     });
   }
@@ -215,7 +216,8 @@ export class TunnelNeighbours implements OverlayProjection {
       onTunnel: (tunnel, remote) =>
         this.#play(remote ? { kind: 'tunnel-added', tunnel, remote } : { kind: 'tunnel-removed', tunnel }),
       onDemand: (address) => this.#demandNeighbour(address),
-      linkOf: (name) => this.#linkNamed(name),
+      onAnswer: (answer) => this.#play({ kind: 'heard', ...answer }),
+      linkOf: (which) => (typeof which === 'number' ? this.#link(which) : this.#linkNamed(which)),
       hopOf: (remote) => this.#table.neighbourOf(remote),
     });
     this.#sinks.push(this.#ovs);
@@ -331,7 +333,9 @@ export class TunnelNeighbours implements OverlayProjection {
       this.#play({ kind: 'link', ifindex: after.ifindex, up: usable(after) });
     }
     // A member of a team or bridge: the way out may be another one now.
-    for (const master of new Set([before?.master ?? 0, after.master])) {
+    const bridge = this.#ovs?.bridgeOf(after.name);
+    const switched = bridge === undefined ? 0 : (this.#linkNamed(bridge)?.ifindex ?? 0);
+    for (const master of new Set([before?.master ?? 0, after.master, switched])) {
       if (
         master !== 0 &&
         interfaces.has(master) &&

@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { AF, ETH_P, LinuxSocket, PACKET, SOCK, SOL, withNetns } from 'linux-sockets';
 import { type Address, formatAddress, type Mac, parseMac } from '../../../src/model/address.ts';
 import { answer, arpRequestIn } from './frames.ts';
+import type { OvsSwitch } from './ovs-switch.ts';
 
 let made = 0;
 
@@ -95,6 +96,37 @@ export class Rack {
       if (bridge)
         execFileSync('bridge', ['-n', this.near, 'fdb', 'add', innerMac(index), 'dev', 'vx', 'master', 'static']);
     }
+  }
+
+  /** The wire becomes a port of `phy`, which has the address now; `int` has the tunnels, and is the inner interface. */
+  async addOvsTunnels(ovs: OvsSwitch): Promise<void> {
+    await ovs.vsctl(
+      'add-br',
+      'phy',
+      '--',
+      'set',
+      'bridge',
+      'phy',
+      'datapath_type=netdev',
+      '--',
+      'add-port',
+      'phy',
+      'u0',
+    );
+    await ovs.vsctl('add-br', 'int', '--', 'set', 'bridge', 'int', 'datapath_type=netdev');
+    ip(this.near, `addr flush dev u0`);
+    ip(this.near, `addr add ${NEAR}/24 dev phy`);
+    ip(this.near, 'addr add 10.200.0.1/24 dev int');
+    for (const name of ['phy', 'int']) ip(this.near, `link set ${name} up`);
+    const ports: string[] = [];
+    for (let index = 0; index < this.count; index++) {
+      ip(this.near, `neigh add ${innerAddress(index)} lladdr ${innerMac(index)} nud permanent dev int`);
+      const name = `vx${index}`;
+      const options = [`options:remote_ip=${remoteAddress(index)}`, 'options:key=7', `ofport_request=${index + 1}`];
+      ports.push('--', 'add-port', 'int', name, '--', 'set', 'interface', name, 'type=vxlan', ...options);
+      await ovs.flow('int', `priority=100,dl_dst=${innerMac(index)},actions=output:${index + 1}`);
+    }
+    await ovs.vsctl(...ports.slice(1));
   }
 
   removeTunnels(): void {

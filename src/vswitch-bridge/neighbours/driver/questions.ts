@@ -2,11 +2,13 @@
 import { SystemCallError } from 'linux-sockets';
 import type { Address, Mac } from '../../../model/address.ts';
 import {
+  type ArpError,
   decodeArp,
   decodeNd,
   ETHERNET_HEADER,
   ETHERTYPE,
   ethertypeOf,
+  type NdError,
   PortSocket,
   question,
 } from '../../../netlink/frames/index.ts';
@@ -98,33 +100,42 @@ export class Questions {
   }
 
   #frame(ifindex: number, bytes: Uint8Array): void {
-    if (bytes.length < ETHERNET_HEADER) return;
-    const type = ethertypeOf(bytes);
-    const content = bytes.subarray(ETHERNET_HEADER);
-    if (type === ETHERTYPE.arp) {
-      const arp = decodeArp(content);
-      if (typeof arp === 'string') this.#add(`malformed.${arp}`);
-      // A probe (RFC 5227 §2.1.1) has no sender.
-      else if (arp.senderAddress !== '0.0.0.0')
-        this.#heard(ifindex, arp.senderAddress, arp.senderMac, arp.operation === 'reply', false);
-    } else if (type === ETHERTYPE.ipv6) {
-      const nd = decodeNd(content);
-      if (typeof nd === 'string') this.#add(`malformed.${nd}`);
-      else if (nd.linkLayer === undefined) return;
-      else if (nd.type === 'advertisement') {
-        this.#heard(ifindex, nd.target, nd.linkLayer, nd.solicited, !nd.override);
-      } else this.#heard(ifindex, nd.source, nd.linkLayer, false, false);
+    const answer = readAnswer(ifindex, bytes);
+    if (typeof answer === 'string') this.#add(`malformed.${answer}`);
+    else if (answer) {
+      this.#count.heard!++;
+      this.#onAnswer(answer);
     }
-  }
-
-  #heard(ifindex: number, address: Address, mac: Mac, confirms: boolean, weak: boolean): void {
-    // A group is nobody's MAC.
-    if (Number.parseInt(mac.slice(0, 2), 16) & 1) return;
-    this.#count.heard!++;
-    this.#onAnswer({ ifindex, address, mac, confirms, weak });
   }
 
   #add(reason: string): void {
     this.#count[reason] = (this.#count[reason] ?? 0) + 1;
   }
 }
+
+/** Who says in this frame where he is; undefined: nobody. A text: why it is malformed. */
+export function readAnswer(ifindex: number, frame: Uint8Array): Answer | ArpError | NdError | undefined {
+  if (frame.length < ETHERNET_HEADER) return undefined;
+  const type = ethertypeOf(frame);
+  const content = frame.subarray(ETHERNET_HEADER);
+  if (type === ETHERTYPE.arp) {
+    const arp = decodeArp(content);
+    if (typeof arp === 'string') return arp;
+    // A probe (RFC 5227 §2.1.1) has no sender.
+    if (arp.senderAddress === '0.0.0.0' || isGroup(arp.senderMac)) return undefined;
+    const { senderAddress: address, senderMac: mac } = arp;
+    return { ifindex, address, mac, confirms: arp.operation === 'reply', weak: false };
+  }
+  if (type !== ETHERTYPE.ipv6) return undefined;
+  const nd = decodeNd(content);
+  // Everything else of IPv6 comes here too.
+  if (nd === 'nd-not-icmp' || nd === 'nd-type') return undefined;
+  if (typeof nd === 'string') return nd;
+  const { linkLayer: mac } = nd;
+  if (mac === undefined || isGroup(mac)) return undefined;
+  if (nd.type === 'solicitation') return { ifindex, address: nd.source, mac, confirms: false, weak: false };
+  return { ifindex, address: nd.target, mac, confirms: nd.solicited, weak: !nd.override };
+}
+
+/** A group is nobody's MAC. */
+const isGroup = (mac: Mac): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) !== 0;
