@@ -19,10 +19,10 @@ export class Retry {
     return this.#at;
   }
 
-  /** Something new is to be said: at once, but never closer to the last packet than the shortest gap. */
+  /** Something new is to be said: at once, but not closer to the last packet than a quarter of the shortest gap. */
   begin(now: Instant): void {
     this.#gap = this.#first;
-    this.#at = this.#sentAt === undefined ? now : Math.max(now, this.#sentAt + this.#first);
+    this.#at = this.#sentAt === undefined ? now : Math.max(now, this.#sentAt + this.#first / 4);
   }
 
   /** Not later than so many ms from now. */
@@ -34,9 +34,10 @@ export class Retry {
     return this.#at !== undefined && this.#at <= now;
   }
 
-  sent(now: Instant): void {
+  /** @param longest of this gap, ms */
+  sent(now: Instant, longest: number): void {
     this.#sentAt = now;
-    this.#at = now + this.#gap;
+    this.#at = now + Math.min(this.#gap, longest);
     this.#gap = Math.min(this.#gap * 2, this.#last);
   }
 

@@ -39,8 +39,10 @@ import type { MachineSettings } from './settings.ts';
 import { type Content, Speech } from './speech.ts';
 import { TABLE, type TableEvent } from './table.ts';
 
-/** While the peer goes on with what we can't read, it is told at least so often, ms. */
-const UNREADABLE_RETRY = 250;
+/** While data is lost or waits, the peer is told at least so often, ms. */
+const URGENT_RETRY = 250;
+/** Data was sent within so many ms: there is a flow. */
+const BUSY = 1000;
 
 export interface PeerOptions {
   readonly settings: MachineSettings;
@@ -114,7 +116,7 @@ export class PeerMachine {
     this.#effects = [];
     this.#judge(event, now);
     this.#expire(event, now);
-    const packet = this.#speech.due(this.#content, now);
+    const packet = this.#speech.due(this.#content, now, this.#patience(event, now));
     if (packet) this.#effects.push({ type: 'control', packet });
     this.#project();
     return this.#effects;
@@ -235,7 +237,7 @@ export class PeerMachine {
   #trigger(flow: Flow, now: Instant): void {
     if (this.#carry) return;
     if (this.#speech.saying(this.#content)) {
-      this.#speech.hurry(now, UNREADABLE_RETRY);
+      this.#speech.hurry(now, URGENT_RETRY);
       return;
     }
     const { oneWayAfter, flowMemory, carryWithin, policy } = this.#settings;
@@ -335,6 +337,13 @@ export class PeerMachine {
   #confirm(): void {
     if (this.#state === 'valid') return;
     if (!this.#newest || this.#unanswered || (this.#said && !this.#agreed)) this.#confirmed = true;
+  }
+
+  /** The longest gap between two dedicated packets. */
+  #patience(event: PeerEvent, now: Instant): number {
+    const lastSent = event.type === 'tick' ? event.flow.lastSent : undefined;
+    const waits = this.choice.mode === 'hold' && lastSent !== undefined && now - lastSent < BUSY;
+    return waits ? URGENT_RETRY : this.#settings.retryLast;
   }
 
   #expire(event: PeerEvent, now: Instant): void {

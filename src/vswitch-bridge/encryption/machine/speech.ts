@@ -60,16 +60,17 @@ export class Speech {
   }
 
   /**
-   * Asks in its turn while the salts are not agreed on, but never back for what was itself an answer that can't be
-   * authenticated: two ends without a common key would go on for ever. undefined: too many answers this second.
+   * Asks in its turn when the question proves nothing, or the salts are not agreed on; but never back for what was itself an
+   * answer: two ends without a common key would go on for ever. undefined: too many answers this second.
    */
   answer(packet: ControlPacket, standing: Standing, content: Content, now: Instant): ControlPacket | undefined {
     if (!this.#answers.take(now)) return undefined;
-    return this.#compose(content, !this.#association.ready && standing !== 'answered', packet.challenge);
+    const ask = standing !== 'answered' && (standing === 'unproved' || !this.#association.ready);
+    return this.#compose(content, ask, packet.challenge);
   }
 
-  /** The dedicated packet that is due, if one is. */
-  due(content: Content, now: Instant): ControlPacket | undefined {
+  /** The dedicated packet that is due, if one is; the next at most `longest` ms after it. */
+  due(content: Content, now: Instant, longest: number): ControlPacket | undefined {
     if (this.#retry.at === undefined && this.#wanted) this.#retry.begin(now);
     if (!this.#retry.due(now)) return undefined;
     const packet = this.#compose(content, true, undefined);
@@ -77,7 +78,7 @@ export class Speech {
     else this.#open ??= packet.counter;
     this.#fresh = false;
     this.#lastSaid = textOf(content);
-    this.#retry.sent(now);
+    this.#retry.sent(now, longest);
     return packet;
   }
 
