@@ -29,10 +29,11 @@ inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, struct 
   if (exit->kind == EXIT_UNKNOWN) return SLOW_NO_EXIT;
   if (exit->exits_generation != exits_generation()) return SLOW_AGED;
   if (idle > lifetime) return SLOW_AGED;
-  if (since > entry->config->slow_interval && (idle > entry->config->slow_idle || since > entry->config->slow_force)) return SLOW_KEEPALIVE;
+  if (!entry->restored && since > entry->config->slow_interval && (idle > entry->config->slow_idle || since > entry->config->slow_force)) return SLOW_KEEPALIVE;
   if (exit->kind == EXIT_TUNNEL ? exit->generation != generation_of_peer(exit->target) : exit->generation != generation_of_port(exit->target))
     return exit->kind == EXIT_TUNNEL ? SLOW_PEER_CHANGED : SLOW_PORT_CHANGED;
   if (entry->ttl <= exit->ttl_drop) return SLOW_TTL;
+  if (entry->restored) return side->host == entry->host ? 0 : SLOW_PEER_CHANGED;
   if (!entry->encapsulated) return 0;
   if (ecn_after(entry->outer_tos, entry->tos) < 0) return SLOW_ECN;
   if (skb->gso_size && entry->key.protocol == IPPROTO_UDP) return SLOW_SEGMENTED_UDP;

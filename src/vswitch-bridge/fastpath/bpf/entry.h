@@ -48,7 +48,9 @@ struct entry {
   /* Came in a tunnel: VXLAN_OVERHEAD bytes to be taken off. */
   __u8 encapsulated;
   __u8 outer_tos;
-  __u8 zero[3];
+  /* Came rewritten, and is as it was sent again: the plain stack must never see it. */
+  __u8 restored;
+  __u8 zero[2];
   /* Outer source, or 0. */
   __be32 host;
 };

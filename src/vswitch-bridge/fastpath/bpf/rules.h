@@ -11,6 +11,9 @@
 #define NO_PRIORITY 0xffffffffu
 
 struct judgement {
+  struct flow_key tuple;
+  __u32 set;
+  __u32 directions;
   __u32 priority;
   __u32 rate_priority;
   __u32 verdict;
@@ -28,10 +31,13 @@ inline_always struct rule_state current_rules(void) {
   return copy;
 }
 
-apart int judge_mask(const struct flow_key *tuple, struct judgement *judgement, __u32 set, __u32 i, __u32 directions) {
-  __u32 index = (set & 1) * RULE_MASKS + i;
+/* Looks up under one mask; 1: that was the last. */
+static long judge_mask(__u32 i, struct judgement *judgement) {
+  __u32 index = (judgement->set & 1) * RULE_MASKS + i;
+  const struct flow_key *tuple = &judgement->tuple;
   struct rule_mask *mask = bpf_map_lookup_elem(&rule_masks, &index);
-  if (!mask || !(mask->directions & directions)) return 0;
+  if (!mask) return 1;
+  if (!(mask->directions & judgement->directions)) return 0;
   struct rule_key key = {
       .saddr = tuple->saddr & mask->saddr,
       .daddr = tuple->daddr & mask->daddr,
@@ -39,7 +45,7 @@ apart int judge_mask(const struct flow_key *tuple, struct judgement *judgement, 
       .dport = tuple->dport & mask->dport,
       .vni = tuple->vni & mask->vni,
       .protocol = tuple->protocol & mask->protocol,
-      .set = set,
+      .set = judgement->set,
       .mask = i,
   };
   struct rule *rule = bpf_map_lookup_elem(&rules, &key);
@@ -64,11 +70,15 @@ apart int judge_mask(const struct flow_key *tuple, struct judgement *judgement, 
 /* Judges a connection by its opening tuple; `directions`: which rules apply. Kept in the record. */
 apart int judge(struct connection *connection, const struct rule_state *state, __u32 directions, __u32 features) {
   struct judgement judgement = {
-      .priority = NO_PRIORITY, .rate_priority = NO_PRIORITY, .by_packet = NO_PRIORITY, .verdict = state->default_verdict};
-  for (__u32 i = 0; i < RULE_MASKS; i++) {
-    if (i >= state->masks) break;
-    judge_mask(&connection->direction[0].key, &judgement, state->set, i, directions);
-  }
+      .tuple = connection->direction[0].key,
+      .set = state->set,
+      .directions = directions,
+      .priority = NO_PRIORITY,
+      .rate_priority = NO_PRIORITY,
+      .by_packet = NO_PRIORITY,
+      .verdict = state->default_verdict,
+  };
+  if (state->masks) bpf_loop(state->masks, judge_mask, &judgement, 0);
   /* The default that denies is the slow path's to say: it knows what is for the host itself. */
   if (judgement.rule == 0 && judgement.verdict != VERDICT_ALLOW) judgement.verdict = VERDICT_SLOW;
   if (judgement.by_packet < judgement.priority) judgement.verdict = VERDICT_SLOW;
