@@ -26,9 +26,15 @@ export function serveHost(server: ControlServer, host: Host): void {
   server.on('GET', '/v1/host/instances', ({ query }) => ({ instances: of(query, instanceViews(host)) }));
   server.on('GET', '/v1/host/remotes', ({ query }) => ({ remotes: of(query, [...host.table.state.remotes.values()]) }));
   server.on('GET', '/v1/host/services', ({ query }) => ({ services: of(query, serviceViews(host)) }));
-  server.on('GET', '/v1/host/rules', () => ({ rules: ruleViews(host) }));
+  server.on('GET', '/v1/host/rules', async () => {
+    await host.refresh();
+    return { rules: ruleViews(host) };
+  });
   server.on('GET', '/v1/host/snat', ({ query }) => ({ snat: of(query, host.table.state.snat) }));
-  server.on('GET', '/v1/host/policy', () => policyView(host));
+  server.on('GET', '/v1/host/policy', async () => {
+    await host.refresh();
+    return policyView(host);
+  });
   server.on('PATCH', '/v1/host/policy', (request) => setPolicy(host, request));
   for (const [path, kind] of PATHS) {
     server.on('POST', `/v1/host/${path}`, (request) => add(host, kind, request));
@@ -39,6 +45,7 @@ export function serveHost(server: ControlServer, host: Host): void {
     server.on('GET', `/v1/host/${listing}`, ({ query }) => partOf(host, listing)(query));
   }
   server.on('GET', '/v1/host/stats', async () => {
+    await host.refresh();
     const parts = await Promise.all(host.parts.map(async ({ name, part }) => [name, await part.stats?.()] as const));
     return Object.fromEntries(parts.filter(([, stats]) => stats !== undefined));
   });

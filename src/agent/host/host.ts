@@ -214,6 +214,15 @@ export class Host {
     for (const { part } of this.#running) part.underlayChanged?.(hosts);
   }
 
+  /** Before counters are shown; what can't be read is shown as it was. */
+  async refresh(): Promise<void> {
+    await Promise.allSettled(this.#running.map(({ part }) => part.refresh?.()));
+  }
+
+  relearn(): void {
+    for (const { part } of this.#running) part.relearn?.();
+  }
+
   async stop(): Promise<void> {
     await this.#close(false);
     this.kernel.close();
@@ -253,6 +262,7 @@ export class Host {
       log: this.#log,
       record: (event: NewEvent) => this.events.record(event),
       state: () => this.table.state,
+      relearn: () => this.relearn(),
       underlayChanged: (hosts?: readonly Address[]) => this.underlayChanged(hosts),
     };
     try {

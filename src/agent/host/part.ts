@@ -30,6 +30,10 @@ export interface HostPart extends OverlayProjection {
   backends?(): ReadonlyMap<string, readonly BackendView[]>;
   /** By the name of the rule: what it has stopped or limited. */
   ruleCounters?(): ReadonlyMap<string, { readonly packets: number; readonly bytes: number }>;
+  /** Reads what `ruleCounters` and `counters` answer from. */
+  refresh?(): Promise<void>;
+  /** Connections were ended behind its back: what it has learned of them may be wrong. */
+  relearn?(): void;
   /** The ways to these hosts (to all when absent) have changed; nothing is sent by the old ones once this returns. */
   underlayChanged?(hosts?: readonly Address[]): void;
   /** Another configuration than the one that it was opened with; the overlay itself comes by `apply`. */
@@ -47,6 +51,7 @@ export interface HostPartContext {
   state(): OverlayState;
   /** For the other parts to hear. */
   underlayChanged(hosts?: readonly Address[]): void;
+  relearn(): void;
 }
 
 export interface CounterTree {
@@ -59,12 +64,12 @@ export interface CounterTree {
  */
 export type OpenHostPart = (context: HostPartContext) => Promise<HostPart | undefined>;
 
-export const PART_NAMES = ['network', 'policy', 'encryption', 'neighbours', 'fastPath'] as const;
+export const PART_NAMES = ['policy', 'network', 'encryption', 'neighbours', 'fastPath'] as const;
 export type PartName = (typeof PART_NAMES)[number];
 
 /**
- * Those of this build. They are opened, and hear of changes, in the order of PART_NAMES: what learns from the packets of the
- * slow path comes after it.
+ * Those of this build. They are opened, and hear of changes, in the order of PART_NAMES: no instance is reachable before its
+ * rules, and what learns from the packets of the slow path comes after it.
  */
 export type HostParts = Readonly<Partial<Record<PartName, OpenHostPart>>>;
 

@@ -43,6 +43,7 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
             { packets: deniedPackets + limitedPackets, bytes: deniedBytes + limitedBytes },
           ]),
       ),
+    relearn: () => fastPath.relearn(),
     underlayChanged: (hosts) => fastPath.underlayChanged(hosts),
     close: (options) => fastPath.close(options),
   };
