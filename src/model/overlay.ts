@@ -16,6 +16,9 @@ export interface OverlayNetwork {
   /** The bridge's own address on every host; absent: nothing is routed out of this network. */
   readonly gateway?: Address;
   readonly encapsulation: Encapsulation;
+  /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */
+  readonly origin?: OverlayOrigin;
+  readonly devices?: { readonly bridge: string; readonly tunnel?: string };
 }
 
 /** Where a fact of the overlay came from: the file, the control socket, the CNI plugin, or what stood in the kernel. */

@@ -1,0 +1,355 @@
+/**
+ * Keeps the layout in the kernel equal to the overlay's table.
+ *
+ * `apply` writes differences; `reconcile` compares all that stands with all that is wanted, so that nothing that is right
+ * is touched. What others remove or change shows by the kernel's notifications and is put right after a moment, later
+ * each time when it goes on. An instance's device joins its bridge in the turn in which it is heard of. What the kernel
+ * refused is shown in `view` and tried again with the next change or repair.
+ */
+import { type Change, Rtnetlink, Subscription } from 'rtnetlink-ts';
+import { Alarm, type Clock, type Instant } from '../../../model/clock.ts';
+import type { Log } from '../../../model/log.ts';
+import type { OverlayChange, OverlayProjection, OverlayState } from '../../../model/overlay.ts';
+import { DeviceTable } from './device-table.ts';
+import { Layout } from './layout.ts';
+import { removeLayout } from './leftovers.ts';
+import { isOurBridge, isOurTunnel } from './names.ts';
+import { type Difference, deviceOf, difference, keyOf, type LayoutObject, sameObject } from './objects.ts';
+import { type LinkOf, readAddress, readLink, readNeighbour, readRoute, readRule, readStanding } from './read.ts';
+import { deviceSettings, namespaceSettings } from './settings.ts';
+import { type SysctlMemory, Sysctls, volatileMemory } from './sysctls.ts';
+import { type LayoutView, viewOf } from './view.ts';
+import { describeObject, type Problem, Writer } from './writer.ts';
+
+export interface NetworkProjectionOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly state: OverlayState;
+  /** Name in /run/netns or absolute path; default: the process's own. */
+  readonly netns?: string;
+  /** Where settings of the namespace are remembered over the agent's lives. */
+  readonly memory?: SysctlMemory;
+  /** Octets of the subscription's receive buffer; default 8 MiB. */
+  readonly receiveBuffer?: number;
+}
+
+/** An instance's device joined its bridge, or left. */
+export interface PortEvent {
+  readonly instance: string;
+  readonly device: string;
+  /** undefined: it has left. */
+  readonly ifindex: number | undefined;
+  readonly at: Instant;
+}
+
+interface JoinedPort {
+  readonly instance: string;
+  readonly ifindex: number;
+}
+
+/** Milliseconds until what others changed is put right: the first time, and while it goes on. */
+const FIRST_REPAIR = 100;
+const LONGEST_REPAIR = 5000;
+/** Without repairs for so long the next is the first again. */
+const CALM = 30_000;
+
+export class NetworkProjection implements OverlayProjection {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #subscription: Subscription;
+  readonly #devices: DeviceTable;
+  readonly #layout: Layout;
+  readonly #writer: Writer;
+  readonly #sysctls: Sysctls;
+  readonly #repair: Alarm;
+  readonly #listeners = new Set<(event: PortEvent) => void>();
+  /** As told, by device. */
+  readonly #joined = new Map<string, JoinedPort>();
+  readonly #problems = new Map<string, Problem>();
+  readonly #counters = { applied: 0, reconciled: 0, written: 0, removed: 0, repairs: 0, joined: 0, refused: 0 };
+  #settingProblems: readonly string[] = [];
+  #wait = FIRST_REPAIR;
+  #lastRepair: Instant = Number.NEGATIVE_INFINITY;
+  /** Something may stand otherwise than we think. */
+  #doubtful = false;
+  #queue: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** Adopts what stands and completes it. Rejects when the kernel can't be read; what it refuses is in `view`. */
+  static async open(options: NetworkProjectionOptions): Promise<NetworkProjection> {
+    const { clock, log, netns, receiveBuffer = 8 << 20 } = options;
+    const rtnetlink = Rtnetlink.open({ netns });
+    let subscription: Subscription | undefined;
+    try {
+      subscription = await Subscription.open({
+        kinds: ['link', 'address', 'neighbour', 'fdb', 'route', 'rule'],
+        netns,
+        now: () => clock.now(),
+        receiveBuffer,
+        onError: (error) => log.warn({ err: error }, 'the kernel could not be read, it is tried again'),
+      });
+      const projection = new NetworkProjection(options, rtnetlink, subscription);
+      await projection.reconcile();
+      return projection;
+    } catch (error) {
+      subscription?.close();
+      rtnetlink.close();
+      throw error;
+    }
+  }
+
+  private constructor(options: NetworkProjectionOptions, rtnetlink: Rtnetlink, subscription: Subscription) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#rtnetlink = rtnetlink;
+    this.#subscription = subscription;
+    this.#devices = new DeviceTable();
+    for (const link of subscription.table('link').values()) this.#devices.store(link);
+    this.#sysctls = new Sysctls(options.netns, options.memory ?? volatileMemory());
+    this.#layout = new Layout(options.state, { mtuOf: (device) => this.#devices.byName(device)?.mtu });
+    this.#writer = new Writer({
+      rtnetlink,
+      devices: this.#devices,
+      onDevice: (object) => this.#setDevice(object),
+    });
+    this.#repair = new Alarm(this.#clock, () => this.#repairDue());
+    subscription.onChange((change) => this.#changed(change));
+    subscription.onResync(() => this.#scheduleRepair());
+  }
+
+  /** Rejects with an AggregateError that names what the kernel refused; the rest is done. */
+  apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#counters.applied++;
+      const change = this.#layout.apply(state, changes);
+      if (changes.some(({ kind }) => kind === 'network' || kind === 'service')) this.#setNamespace();
+      // After a refusal, what stands is not what was wanted: look.
+      if (this.#doubtful) await this.#compare();
+      else await this.#perform(change);
+      this.#tellRefusals();
+    });
+  }
+
+  /** All that stands against all that is wanted. Resolves also when the kernel refused: see `view`. */
+  reconcile(): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#setNamespace();
+      await this.#compare();
+    });
+  }
+
+  /** For the fast path and the policy: which device, under which number. Those that have joined are told at once. */
+  onPort(listener: (event: PortEvent) => void): () => void {
+    this.#listeners.add(listener);
+    for (const [device, joined] of this.#joined) listener({ device, ...joined, at: this.#clock.now() });
+    return () => this.#listeners.delete(listener);
+  }
+
+  view(): LayoutView {
+    const problems = [...this.#problems.values()].map(({ object, message }) => `${describeObject(object)}: ${message}`);
+    return viewOf(this.#layout, this.#devices, [...problems, ...this.#settingProblems]);
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return this.#counters;
+  }
+
+  /** Leaves everything as it stands: instances go on talking. `purge`: leaves nothing. */
+  async close({ purge = false }: { readonly purge?: boolean } = {}): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#repair.set(undefined);
+    await this.#queue;
+    if (purge) {
+      await removeLayout(this.#rtnetlink);
+      for (const problem of this.#sysctls.putBack()) this.#log.warn({}, problem);
+    }
+    this.#subscription.close();
+    this.#rtnetlink.close();
+  }
+
+  #exclusive(work: () => Promise<void>): Promise<void> {
+    const result = this.#queue.then(() => (this.#closed ? undefined : work()));
+    // Who called is told; who comes after is not concerned.
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #compare(): Promise<void> {
+    this.#counters.reconciled++;
+    const standing = await readStanding(this.#rtnetlink);
+    await this.#writer.removeForeign(standing.foreign);
+    this.#problems.clear();
+    this.#doubtful = false;
+    await this.#perform(difference(standing.objects, this.#layout.objects));
+    // Adopted devices have settings that may have been lost.
+    for (const object of this.#layout.objects.values()) this.#setDevice(object);
+  }
+
+  async #perform(change: Difference): Promise<void> {
+    for (const object of change.write) this.#problems.delete(keyOf(object));
+    for (const object of change.remove) this.#problems.delete(keyOf(object));
+    const problems = await this.#writer.perform(change, (devices) => this.#standingOn(devices));
+    this.#counters.written += change.write.length;
+    this.#counters.removed += change.remove.length;
+    this.#counters.refused += problems.length;
+    for (const problem of problems) this.#problems.set(keyOf(problem.object), problem);
+    if (problems.length > 0) this.#doubtful = true;
+    const devices = new Set(this.#joined.keys());
+    for (const each of [...change.write, ...change.remove]) if (each.kind === 'port') devices.add(each.device);
+    this.#tellPorts(devices);
+  }
+
+  #tellRefusals(): void {
+    if (this.#problems.size === 0) return;
+    const errors = [...this.#problems.values()].map(
+      ({ object, message }) => new Error(`${describeObject(object)}: ${message}`),
+    );
+    throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
+  }
+
+  *#standingOn(devices: ReadonlySet<string>): Iterable<LayoutObject> {
+    for (const object of this.#layout.objects.values()) {
+      const device = deviceOf(object);
+      const on = (name: string | undefined): boolean => name !== undefined && devices.has(name);
+      if (on(device) || ((object.kind === 'port' || object.kind === 'tunnel') && on(object.bridge))) yield object;
+    }
+  }
+
+  #setNamespace(): void {
+    const { networks, domains } = this.#layout;
+    this.#settingProblems = [
+      ...this.#sysctls.set(this.#sysctls.reversePathFilters((name) => isOurBridge(name) || isOurTunnel(name))),
+      ...this.#sysctls.set(namespaceSettings(networks, domains.ambiguous.size > 0)),
+    ];
+  }
+
+  #setDevice(object: LayoutObject): void {
+    if (object.kind !== 'bridge' && object.kind !== 'tunnel') return;
+    const network = object.kind === 'bridge' ? this.#layout.networkOfBridge(object.name) : undefined;
+    const answersArp = network?.encapsulation === 'ipip';
+    this.#sysctls.setDevice(deviceSettings(object, this.#layout.isSix(object.name), answersArp));
+  }
+
+  // ------------------------------------------------------------------ what the kernel tells
+
+  readonly #linkOf: LinkOf = (ifindex) => this.#devices.byIndex(ifindex);
+
+  #changed(change: Change): void {
+    if (this.#closed) return;
+    switch (change.kind) {
+      case 'link':
+        this.#linkChanged(change.before?.name, change);
+        break;
+      case 'address':
+        this.#compareOne(change, (value) => readAddress(value, this.#linkOf));
+        break;
+      case 'neighbour':
+      case 'fdb':
+        this.#compareOne(change, (value) => readNeighbour(value, this.#linkOf));
+        break;
+      case 'route':
+        this.#compareOne(change, (value) => readRoute(value, this.#linkOf));
+        break;
+      case 'rule':
+        this.#compareOne(change, readRule);
+        break;
+    }
+  }
+
+  /** What was ours and wanted, and is so no longer. */
+  #compareOne<T>(
+    { before, after }: { readonly before: T | undefined; readonly after: T | undefined },
+    read: (value: T) => LayoutObject | undefined,
+  ): void {
+    const was = before && read(before);
+    const wanted = was && this.#layout.objects.get(keyOf(was));
+    if (!wanted) return;
+    const now = after && read(after);
+    if (!now || !sameObject(now, wanted)) this.#scheduleRepair();
+  }
+
+  #linkChanged(nameBefore: string | undefined, { before, after, at }: Extract<Change, { kind: 'link' }>): void {
+    if (after) this.#devices.store(after);
+    else if (before) this.#devices.forgetIndex(before.ifindex);
+    const name = after?.name ?? nameBefore ?? '';
+    const wanted = this.#layout.objects.get(`link ${name}`);
+    if (wanted) {
+      const now = after && readLink(after, this.#linkOf);
+      if (!now || now === 'foreign' || !sameObject(now, wanted)) this.#scheduleRepair();
+    }
+    const port = this.#layout.objects.get(`port ${name}`);
+    if (port?.kind === 'port' && after) this.#portCame(port, after.master);
+    if (before?.mtu !== after?.mtu && (port || name === this.#layout.state.underlay.device)) this.#mtuChanged();
+    if (port) this.#tellPorts([name], at);
+  }
+
+  #portCame(port: Extract<LayoutObject, { kind: 'port' }>, master: number): void {
+    const bridge = this.#devices.byName(port.bridge);
+    if (!bridge || bridge.ifindex === master) return;
+    const message = this.#writer.join(port.device, port.bridge);
+    if (message === undefined) this.#problems.delete(keyOf(port));
+    else this.#problems.set(keyOf(port), { object: port, message });
+    if (message === undefined) {
+      this.#counters.joined++;
+      const entries = [...this.#standingOn(new Set([port.device]))].filter(({ kind }) => kind === 'bridge-entry');
+      if (entries.length > 0) this.#later({ write: entries, remove: [] });
+    }
+  }
+
+  #mtuChanged(): void {
+    this.#later(undefined);
+  }
+
+  /** undefined: what the facts about devices change. */
+  #later(change: Difference | undefined): void {
+    this.#exclusive(() => this.#perform(change ?? this.#layout.refresh())).catch((error: unknown) =>
+      this.#log.error({ err: error }, 'the layout of a network could not be changed'),
+    );
+  }
+
+  /** Tells of the devices that joined or left since the last time. */
+  #tellPorts(devices: Iterable<string>, at = this.#clock.now()): void {
+    for (const device of devices) {
+      const before = this.#joined.get(device);
+      const after = this.#joinedNow(device);
+      if (before?.ifindex === after?.ifindex && before?.instance === after?.instance) continue;
+      if (after) this.#joined.set(device, after);
+      else this.#joined.delete(device);
+      for (const listener of this.#listeners) {
+        if (before) listener({ device, instance: before.instance, ifindex: undefined, at });
+        if (after) listener({ device, ...after, at });
+      }
+    }
+  }
+
+  #joinedNow(device: string): JoinedPort | undefined {
+    const port = this.#layout.objects.get(`port ${device}`);
+    const instance = this.#layout.instanceOf(device);
+    if (port?.kind !== 'port' || instance === undefined) return undefined;
+    const link = this.#devices.byName(device);
+    const bridge = this.#devices.byName(port.bridge);
+    return link && bridge && link.master === bridge.ifindex ? { instance, ifindex: link.ifindex } : undefined;
+  }
+
+  // ------------------------------------------------------------------ repair
+
+  #scheduleRepair(): void {
+    if (this.#closed) return;
+    const now = this.#clock.now();
+    if (now - this.#lastRepair > CALM) this.#wait = FIRST_REPAIR;
+    const at = Math.max(now + FIRST_REPAIR, this.#lastRepair + this.#wait);
+    this.#repair.set(at);
+  }
+
+  #repairDue(): void {
+    this.#lastRepair = this.#clock.now();
+    this.#wait = Math.min(this.#wait * 2, LONGEST_REPAIR);
+    this.#counters.repairs++;
+    this.reconcile().catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'the layout of the networks could not be put right, it is tried again');
+      this.#scheduleRepair();
+    });
+  }
+}
