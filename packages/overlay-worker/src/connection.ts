@@ -17,6 +17,8 @@ export class WorkerError extends Error {
   }
 }
 
+const CLOSED = 'the connection to the overlay worker has closed';
+
 interface Waiting {
   readonly command: CommandName;
   resolve(body: Buffer): void;
@@ -36,6 +38,7 @@ export class Connection {
   readonly #reader = new FrameReader();
   readonly #events: ConnectionEvents;
   #lastId = 0;
+  #closed = false;
 
   private constructor(socket: Socket, events: ConnectionEvents) {
     this.#socket = socket;
@@ -44,7 +47,8 @@ export class Connection {
     // 'close' follows and says what is to be said.
     socket.on('error', () => {});
     socket.on('close', () => {
-      const error = new Error('the connection to the overlay worker has closed');
+      this.#closed = true;
+      const error = new Error(CLOSED);
       for (const waiting of this.#waiting.values()) waiting.reject(error);
       this.#waiting.clear();
       events.closed();
@@ -65,6 +69,7 @@ export class Connection {
 
   /** The answer's text. @throws WorkerError */
   async ask(command: CommandName, ...parts: readonly Uint8Array[]): Promise<string> {
+    if (this.#closed) throw new Error(CLOSED);
     const id = this.#write(command, parts);
     const body = await new Promise<Buffer>((resolve, reject) => {
       this.#waiting.set(id, { command, resolve, reject });
@@ -74,6 +79,8 @@ export class Connection {
 
   /** Takes effect in order with all other commands; a refusal goes to `refused`. */
   tell(command: CommandName, ...parts: readonly Uint8Array[]): void {
+    // Whoever opened the connection has been told that it closed.
+    if (this.#closed) return;
     const id = this.#write(command, parts);
     this.#waiting.set(id, {
       command,
@@ -85,6 +92,7 @@ export class Connection {
   }
 
   close(): void {
+    this.#closed = true;
     this.#socket.destroy();
   }
 

@@ -140,7 +140,7 @@ export const SPI_B = 0x80100002;
 export const KEY_A = Buffer.alloc(36, 0x11);
 export const KEY_B = Buffer.alloc(36, 0x22);
 
-type Lab = Awaited<ReturnType<typeof lab>>;
+export type Lab = Awaited<ReturnType<typeof lab>>;
 
 export function encrypt({ a, b, peerOfA, peerOfB }: Lab): void {
   b.worker.table.addReceive(peerOfB, SPI_A, KEY_A);
