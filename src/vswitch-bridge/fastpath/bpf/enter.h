@@ -13,6 +13,7 @@ inline_always void mark_slow(struct __sk_buff *skb, struct entry *entry, struct 
   side->ttl = entry->ttl;
   side->last_slow = entry->now;
   skb->mark = MARK_TAG | entry->mark_class | (slot << 1 | direction);
+  if (entry->host) heard(entry->host, entry->now);
 }
 
 /* The exit as one reading; 0: it is being written. */
@@ -133,8 +134,11 @@ inline_always int enter(struct __sk_buff *skb, struct entry *entry, int may_make
   struct found found = {};
   feature_key(entry->config, &key);
   if (!recall(entry, &key, &found)) {
+    if (!may_make) return slow(entry, SLOW_HOST);
     COUNT(entry, STAT_MISS);
-    if (!may_make || !begin(entry, &key, &found)) return PASS;
+    if (!begin(entry, &key, &found)) return PASS;
+  } else if (!may_make) {
+    COUNT(entry, STAT_PACKETS);
   }
   return follow(skb, entry, &found);
 }

@@ -72,6 +72,7 @@ apart __u32 make(struct entry *entry, struct flow_key *key, __u64 lifetime) {
     connection->state = STATE_FREE;
     __sync_fetch_and_add(&connection->generation, 1);
     if (held) {
+      COUNT(entry, STAT_EXPIRED);
       disown(&connection->direction[0].key, slot);
       disown(&connection->direction[1].key, slot);
     }

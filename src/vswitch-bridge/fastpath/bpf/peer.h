@@ -30,6 +30,11 @@ apart __u32 peer_index(__be32 address, __u32 may_make) {
   return PEERS;
 }
 
+inline_always void heard(__be32 address, __u64 now) {
+  struct peer *peer = peer_at(peer_index(address, 0));
+  if (peer) peer->last_heard = now;
+}
+
 /* Asks for the route to the peer when the last answer is old; 0: there is none. */
 apart int refresh_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 index, __u64 now) {
   __u32 generation = generation_of_peer(index);
