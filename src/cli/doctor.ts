@@ -7,13 +7,14 @@ import type { Diagnosis } from './diagnosis.ts';
 import { keptAddresses } from './doctor-addresses.ts';
 import { type Box, readBox, sysctl } from './doctor-box.ts';
 import { gatewayBox, listensForBgp } from './doctor-gateway.ts';
+import { hostBox } from './doctor-host.ts';
 import { lldpAccess } from './doctor-lldp.ts';
 import { repairPath } from './doctor-repair.ts';
 import { CommandFailure } from './errors.ts';
 
 /**
- * What can keep a switch from failing over though every part works: checked without an agent, against the
- * configuration and the kernel of this network namespace.
+ * What can keep a switch from failing over, or a host from carrying its networks, though every part works: checked
+ * without an agent, against the configuration and the kernel of this network namespace.
  */
 export interface DoctorOptions {
   readonly configFile: string;
@@ -47,7 +48,8 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         ...repairPath(tor, box),
       );
     if (config?.role === 'gateway') found.push(...gatewayBox(config, box));
-    found.push(...addresses(loaded, box));
+    if (config?.role === 'host') found.push(...hostBox(config, box));
+    else found.push(...addresses(loaded, box));
   }
   const socket = options.socket ?? config?.control.socket;
   if (socket !== undefined) found.push(...(await agent(socket, config)));
