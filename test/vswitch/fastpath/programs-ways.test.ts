@@ -1,0 +1,129 @@
+import test, { type ExecutionContext } from 'ava';
+import { PUBLIC, type TcpAnswer, type UdpReceipt, type UdpSent } from '../../../lab/hosts/index.ts';
+import type { ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import { type Counts, type Ground, makeGround, SERVICE } from './support/ground.ts';
+
+const INSTANCES = [
+  { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' },
+  { name: 'c2', host: 2, network: 'blue', address: '10.200.2.2' },
+  { name: 'c3', host: 1, network: 'blue', address: '10.200.1.3' },
+];
+/** Where the other end is, by which address it is talked to, and which programs carry the two directions. */
+const WAYS: Readonly<
+  Record<string, { to: string; by: string; carriers: readonly (readonly [string, ProgramName])[] }>
+> = {
+  'same host': { to: 'c3', by: '10.200.1.3', carriers: [['h1', 'from_instance']] },
+  'other host by tunnel': {
+    to: 'c2',
+    by: '10.200.2.2',
+    carriers: [
+      ['h1', 'from_instance'],
+      ['h1', 'nic_ingress'],
+      ['h2', 'from_instance'],
+      ['h2', 'nic_ingress'],
+    ],
+  },
+  'service on another host': {
+    to: 'c2',
+    by: SERVICE,
+    carriers: [
+      ['h1', 'from_instance'],
+      ['h1', 'nic_ingress'],
+      ['h2', 'from_instance'],
+      ['h2', 'nic_ingress'],
+    ],
+  },
+  'public, source translated': {
+    to: 'public',
+    by: PUBLIC.address,
+    carriers: [
+      ['h1', 'from_instance'],
+      ['h1', 'nic_ingress'],
+    ],
+  },
+};
+/** Handshakes, ends, ARP. */
+const SLOW = ['state', 'other-protocol', 'host', 'options'];
+
+for (const offloads of [true, false]) {
+  const title = `offloads ${offloads ? 'on' : 'off'}`;
+  test.serial(
+    `R1.3, R3.1, R3.2, ${title}: what follows the first packets takes the fast path both ways, unchanged`,
+    async (t) => {
+      const ground = await makeGround(`bpw${offloads ? 'y' : 'n'}${process.pid}`, INSTANCES, { offloads });
+      try {
+        for (const [way, { to, by, carriers }] of Object.entries(WAYS)) {
+          for (const kind of ['tcp', 'udp', 'udp segments', 'icmp'] as const) {
+            if (kind === 'icmp' && by === SERVICE) continue;
+            const before = carriers.map(([host, program]) => ground.hosts[host]!.counts(program));
+            await exchange(t, ground, kind, to, by);
+            for (const [at, [host, program]] of carriers.entries()) {
+              const after = ground.hosts[host]!.counts(program);
+              const counts = Object.fromEntries(
+                Object.entries(after).map(([name, count]) => [name, count - before[at]![name]!]),
+              );
+              const whole = offloads && kind === 'udp segments' && host === 'h2' && program === 'nic_ingress';
+              if (!whole) fast(t, counts, `${way}, ${kind}: ${program} of ${host}`);
+              else
+                t.true(
+                  counts['segmented-udp']! > 0,
+                  'datagrams in one piece are left to the kernel, which can cut them',
+                );
+            }
+          }
+        }
+      } finally {
+        await ground.close();
+      }
+    },
+  );
+}
+
+/** At least 99 of 100 packets that may be fast were. */
+function fast(t: ExecutionContext, counts: Counts, where: string): void {
+  const slow = Object.entries(counts).filter(([name, count]) => count > 0 && isReason(name));
+  const left = slow.reduce((sum, [name, count]) => (SLOW.includes(name) ? sum : sum + count), 0);
+  t.true(counts.hit! > 20, `${where}: ${JSON.stringify(counts)}`);
+  t.true(left <= counts.hit! / 99, `${where}: ${JSON.stringify(slow)} of ${counts.hit}`);
+  t.true(counts.state! <= 40, `${where}: ${JSON.stringify(slow)}`);
+}
+
+const isReason = (name: string) =>
+  /^[a-z-]+$/.test(name) &&
+  !['packets', 'hit', 'miss', 'made', 'learned', 'changed', 'merged', 'expired'].includes(name);
+
+async function exchange(t: ExecutionContext, { lab }: Ground, kind: string, to: string, by: string): Promise<void> {
+  const service = by === SERVICE;
+  const [from, other] = [lab.station('c1'), lab.station(to)];
+  if (kind === 'icmp') {
+    t.is(await lab.ping('c1', by, 40, ['-s', '1200', '-i', '0.01']), 40);
+  } else if (kind === 'tcp') {
+    await other.request('listenTcp', { port: 8080 });
+    const answer = await from.request<TcpAnswer>('sendTcp', {
+      to: by,
+      port: service ? 80 : 8080,
+      bytes: 10_000_000,
+      patience: 30_000,
+    });
+    await other.request('closeTcp', { port: 8080 });
+    t.is(answer.outcome, 'done', `${to} by ${by}`);
+  } else {
+    await other.request('listenUdp', { port: 5353, echo: true });
+    const port = service ? 53 : 5353;
+    const segment = kind === 'udp segments' ? 8 : 1;
+    // The first exchange opens the connection, on the port that all of it uses.
+    const opening = await from.request<UdpSent>('sendUdp', { to: by, port, count: 2, wait: 2000 });
+    const all = await from.request<UdpSent>('sendUdp', {
+      to: by,
+      port,
+      count: 400,
+      size: 1200,
+      segment,
+      sourcePort: opening.port,
+      wait: 3000,
+    });
+    const receipt = await other.request<UdpReceipt>('receiptOf', { port: 5353, close: true });
+    t.is(all.answered, 400, `${kind} to ${by}`);
+    t.is(receipt.corrupted, 0);
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * Two overlay hosts with a slow path laid by hand (bridge, VXLAN, nftables, conntrack) and the programs on top, without an
+ * agent: what is seen here is the data path's own doing. After `fast` nothing is written but instances and rules.
+ */
+import { BpfLink, type BpfProgram, interfaceIndex, withNetns } from 'linux-sockets';
+import { HostLab, type LabInstance, type LabNetwork } from '../../../../lab/hosts/index.ts';
+import { run } from '../../../../lab/processes.ts';
+import { type Mac, parseAddress } from '../../../../src/model/address.ts';
+import { type Loaded, loadPrograms } from '../../../../src/vswitch-bridge/fastpath/loader/objects.ts';
+import * as layout from '../../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import { indexKey, sumOverCpus } from '../../../../src/vswitch-bridge/fastpath/maps/tables.ts';
+
+export const BLUE: LabNetwork = { name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' };
+/** The same subnet again. */
+export const RED: LabNetwork = { ...BLUE, name: 'red', vni: 200, gateway: undefined };
+export const SERVICE = '10.201.0.10';
+
+const MS = 1_000_000n;
+const SECOND = 1000n * MS;
+
+export const SETTINGS = {
+  layout: layout.LAYOUT_VERSION,
+  mode: layout.MODE.tunnel,
+  features: 3,
+  key_field: 0,
+  vxlan_port: 4789,
+  reserved: 0,
+  connection_mask: 0,
+  /** Free, opening, established, closing, closed: for TCP, UDP, ICMP. */
+  timeout: [1, 2, 3].flatMap(() => [0n, 10n * SECOND, 120n * SECOND, 60n * SECOND, 10n * SECOND]),
+  lifetime_send: 30n * SECOND,
+  lifetime_receive: 60n * SECOND,
+  slow_interval: 10n * SECOND,
+  slow_idle: 50n * MS,
+  slow_force: 20n * SECOND,
+  route_interval: SECOND,
+  rewrite: Array<bigint>(8).fill(0n),
+};
+
+/** By the names of `layout.h`; what is 0 is absent. */
+export type Counts = Readonly<Record<string, number>>;
+
+const NAMES = [...layout.STATISTICS, ...layout.SLOW_REASONS] as readonly string[];
+
+export class FastHost {
+  readonly name: string;
+  readonly #lab: HostLab;
+  readonly loaded: Loaded;
+  readonly #links: BpfLink[] = [];
+
+  constructor(lab: HostLab, name: string) {
+    this.#lab = lab;
+    this.name = name;
+    this.loaded = loadPrograms({}, { connections: 8192, flows: 32_768 });
+  }
+
+  settings(more: Partial<typeof SETTINGS> = {}): void {
+    const host = this.#lab.host(this.name);
+    const value = {
+      ...SETTINGS,
+      underlay_address: parseAddress(host.address)!,
+      underlay_ifindex: this.#lab.ifindex(this.name, host.device),
+      connection_mask: this.loaded.tables.connections.maxEntries - 1,
+      ...more,
+    };
+    const bytes = Buffer.alloc(layout.config.size);
+    layout.config.write(bytes, 0, value);
+    this.loaded.tables.config.set(indexKey(0), bytes);
+  }
+
+  rules(state: { generation: number; masks: number; default_verdict: number }): void {
+    const bytes = Buffer.alloc(layout.ruleState.size);
+    layout.ruleState.write(bytes, 0, { set: 0, zero: 0, ...state });
+    this.loaded.tables.rule_state.set(indexKey(0), bytes);
+  }
+
+  attach(): void {
+    this.#on(this.#lab.host(this.name).device, 'nic_ingress', 'nic_egress');
+    for (const one of this.#lab.instances) {
+      if (this.#lab.host(this.name).number !== one.host) continue;
+      const vni = this.#lab.networks.find(({ name }) => name === one.network)!.vni;
+      const value = { vni, address: parseAddress(one.address)!, mac: one.mac as Mac, flags: 7 };
+      const bytes = Buffer.alloc(layout.instance.size);
+      layout.instance.write(bytes, 0, value);
+      this.loaded.tables.instances.set(indexKey(this.#lab.ifindex(this.name, one.interface)), bytes);
+      this.#on(one.interface, 'from_instance', 'to_instance');
+    }
+  }
+
+  #on(device: string, ingress: layout.ProgramName, egress: layout.ProgramName): void {
+    const attach = (program: BpfProgram, direction: 'ingress' | 'egress') =>
+      withNetns(this.#lab.netnsOf(this.name), () => BpfLink.attach(program, interfaceIndex(device), direction));
+    this.#links.push(attach(this.loaded.program(ingress), 'ingress'));
+    this.#links.push(attach(this.loaded.program(egress), 'egress'));
+  }
+
+  counts(program: layout.ProgramName): Counts {
+    const sums = sumOverCpus(this.loaded.tables.statistics, layout.PROGRAMS.indexOf(program));
+    return Object.fromEntries(sums.map((sum, at) => [NAMES[at] ?? `rewrite ${at}`, sum]));
+  }
+
+  /** Programs whose maps are read by nobody else. */
+  close(): void {
+    for (const link of this.#links.splice(0)) link.close();
+    this.loaded.close();
+  }
+}
+
+/** What `during` added to each counter. */
+export async function added(
+  host: FastHost,
+  program: layout.ProgramName,
+  during: () => Promise<unknown>,
+): Promise<Counts> {
+  const before = host.counts(program);
+  await during();
+  const after = host.counts(program);
+  return Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - before[name]!]));
+}
+
+export interface Ground {
+  readonly lab: HostLab;
+  readonly hosts: Readonly<Record<string, FastHost>>;
+  close(): Promise<void>;
+}
+
+export async function makeGround(
+  name: string,
+  instances: readonly LabInstance[],
+  options: object = {},
+): Promise<Ground> {
+  const networks = [BLUE, RED].filter((network) => instances.some((one) => one.network === network.name));
+  const lab = await HostLab.up({ name, networks, instances, ...options });
+  const hosts: Record<string, FastHost> = {};
+  const close = async () => {
+    for (const host of Object.values(hosts)) host.close();
+    await lab.down();
+  };
+  try {
+    for (const { name: host } of lab.hosts) {
+      await laySlowPath(lab, host);
+      hosts[host] = new FastHost(lab, host);
+      hosts[host].settings();
+      hosts[host].rules({ generation: 1, masks: 0, default_verdict: 1 });
+      hosts[host].attach();
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { lab, hosts, close };
+}
+
+async function laySlowPath(lab: HostLab, name: string): Promise<void> {
+  const host = lab.host(name);
+  const others = lab.hosts.filter((other) => other.name !== name);
+  const octets = host.address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
+  for (const network of lab.networks) {
+    const bridge = `plbr${network.vni}`;
+    const port = `pltn${network.vni}`;
+    await lab.ip(
+      name,
+      `link add ${bridge} address 0e:50:${octets.join(':')} mtu 1450 type bridge`,
+      `link add ${port} mtu 1450 type vxlan id ${network.vni} local ${host.address} dstport 4789 dev ${host.device}`,
+      `link set ${port} master ${bridge}`,
+      `link set ${port} up`,
+      `link set ${bridge} up`,
+      ...(network.gateway ? [`address add ${network.gateway}/16 dev ${bridge}`] : []),
+      ...lab.instances
+        .filter((one) => one.host === host.number && one.network === network.name)
+        .map((one) => `link set ${one.interface} master ${bridge}`),
+    );
+    const away = lab.instances.filter((one) => one.host !== host.number && one.network === network.name);
+    for (const one of away)
+      await lab.ip(name, `neigh replace ${one.address} lladdr ${one.mac} dev ${bridge} nud permanent`);
+    for (const other of others) {
+      const entry = ['bridge', 'fdb', 'append', '00:00:00:00:00:00', 'dev', port, 'dst', other.address];
+      await run(lab.inside(name, entry));
+    }
+  }
+  const settings = [
+    'net.ipv4.ip_forward=1',
+    'net.bridge.bridge-nf-call-iptables=1',
+    'net.netfilter.nf_conntrack_tcp_be_liberal=1',
+  ];
+  for (const setting of [...settings, 'net.ipv4.conf.all.rp_filter=0'])
+    await run(lab.inside(name, ['sysctl', '-qw', setting]));
+  await nft(lab, name, policyOf(lab, host.address));
+}
+
+/** Public SNAT, one service with a backend on h2, and no ARP for the gateway across the tunnel. */
+function policyOf(lab: HostLab, own: string): string {
+  const backend = lab.instances.find((one) => one.host === 2)?.address ?? '10.200.2.2';
+  return `
+    table bridge ground {
+      chain from { type filter hook prerouting priority -300; iifname "pltn100" arp daddr ip 10.200.0.1 drop; }
+      chain towards { type filter hook postrouting priority 0; oifname "pltn100" arp daddr ip 10.200.0.1 drop; }
+    }
+    table ip ground {
+      chain services {
+        type nat hook prerouting priority -100;
+        ip daddr ${SERVICE} tcp dport 80 dnat to ${backend}:8080
+        ip daddr ${SERVICE} udp dport 53 dnat to ${backend}:5353
+      }
+      chain public { type nat hook postrouting priority 100; oifname "eth0" ip saddr 10.200.0.0/16 meta l4proto { tcp, udp, icmp } snat to ${own}:20000-30000; }
+    }`;
+}
+
+/** By its path: npm's folder has another program of that name. It opens its input by name, which a socket pair has none of. */
+export function nft(lab: HostLab, host: string, text: string): Promise<string> {
+  return run(lab.inside(host, ['sh', '-c', 'cat | /usr/sbin/nft -f -']), `${text}\n`);
+}
