@@ -10,6 +10,7 @@ import type { ControlPacket, Trust } from '../codec/control.ts';
 import { INSTANCE_LENGTH, SALT_LENGTH } from '../codec/derivation.ts';
 
 const CHALLENGE_LENGTH = 8;
+const AFTER_RESTART = 1000n;
 
 export type Random = (octets: number) => Uint8Array;
 
@@ -100,7 +101,8 @@ export class Association {
   static restore(bytes: Uint8Array, random: Random): Association {
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     const association = new Association(Uint8Array.from(bytes.subarray(0, SALT_LENGTH)), random);
-    association.#counter = view.readBigUInt64BE(16);
+    // Packets may have left after the memo was written.
+    association.#counter = view.readBigUInt64BE(16) + AFTER_RESTART;
     association.#heard = view.readBigUInt64BE(24);
     association.#known = (view[32]! & 1) !== 0;
     if ((view[32]! & 2) !== 0) {

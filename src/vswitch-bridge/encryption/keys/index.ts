@@ -1,0 +1,19 @@
+/** Where a host's version keys come from and how they are held. */
+import type { Clock } from '../../../model/clock.ts';
+import { DirectorySource, KeyDirectory } from './directory.ts';
+import { EtcdKeys, EtcdSource } from './etcd.ts';
+import type { KeySource, KeyStore } from './store.ts';
+
+export { KeyController, type KeysView, type KeyView } from './controller.ts';
+export { KeyDirectory } from './directory.ts';
+export { ETCD_PREFIX } from './etcd.ts';
+export { type HeldKey, type IssuedKey, KeyRing } from './ring.ts';
+export type { KeyFollower, KeyListing, KeyProblem, KeySource, KeyStore } from './store.ts';
+
+export type KeyPlace = { readonly directory: string } | { readonly etcd: readonly string[]; readonly prefix?: string };
+
+export const keySource = (place: KeyPlace, clock: Clock): KeySource =>
+  'directory' in place ? new DirectorySource(place.directory, clock) : new EtcdSource(place.etcd, clock, place.prefix);
+
+export const keyStore = (place: KeyPlace): KeyStore =>
+  'directory' in place ? new KeyDirectory(place.directory) : new EtcdKeys(place.etcd, place.prefix);
