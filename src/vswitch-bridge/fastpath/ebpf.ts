@@ -1,5 +1,6 @@
 import { type Address, type Prefix, prefixContains } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
 import type { LinkState, PortChange } from '../../model/ports.ts';
 import type { Ageing } from './ageing/driver.ts';
@@ -11,6 +12,7 @@ import type { Pins } from './loader/pins.ts';
 import { PORTS, type ProgramName } from './maps/layout.ts';
 import { indexKey, raise } from './maps/tables.ts';
 import { concernedHosts, forgetWays, knownPeers } from './peers.ts';
+import { epochFor, leavesRewriting, sayFarewell } from './rewriting.ts';
 import { compileRules } from './rules/compile.ts';
 import type { RuleTable } from './rules/table.ts';
 import { encodeSettings } from './settings.ts';
@@ -38,6 +40,8 @@ export interface EbpfParts {
   /** Counts of what was made invalid, by reason. */
   readonly invalidated: Record<string, number>;
   readonly stopWatching: () => void;
+  readonly netns: string | undefined;
+  readonly log: Log | undefined;
 }
 
 const HOOKS = { nic_ingress: 'ingress', nic_egress: 'egress' } as const;
@@ -205,6 +209,7 @@ export class EbpfFastPath implements FastPath {
     await ageing.close();
     try {
       if (!keep) {
+        if (leavesRewriting(loaded.tables, undefined)) this.#sayFarewell();
         attachments.detachAll([...links.ports()].map(({ ifindex }) => ifindex));
         pins.remove();
       }
@@ -255,9 +260,11 @@ export class EbpfFastPath implements FastPath {
       return;
     }
     try {
-      const { connections } = loaded.tables;
-      const config = encodeSettings(this.#settings, { address, ifindex: port.ifindex }, connections.maxEntries);
-      loaded.tables.config.set(indexKey(0), config);
+      const { tables } = loaded;
+      const epoch = epochFor(tables, this.#settings);
+      if (leavesRewriting(tables, this.#settings)) this.#sayFarewell();
+      const underlay = { address, ifindex: port.ifindex };
+      tables.config.set(indexKey(0), encodeSettings(this.#settings, underlay, tables.connections.maxEntries, epoch));
       for (const [program, hook] of Object.entries(HOOKS)) {
         attachments.attach(loaded.program(program as ProgramName), port.ifindex, hook);
       }
@@ -286,6 +293,15 @@ export class EbpfFastPath implements FastPath {
       change.kind === 'remote' ? (concernedHosts(state, change.item, change.op === 'added') ?? []) : [],
     );
     if (hosts.length > 0) this.underlayChanged(hosts);
+  }
+
+  #sayFarewell(): void {
+    try {
+      sayFarewell(this.#parts.loaded.tables, this.#state.underlay.address, this.#parts.netns);
+    } catch (error) {
+      // They notice by themselves when what they were told has not been told again.
+      this.#parts.log?.warn({ err: error }, 'the other hosts were not told that rewrite mode ends here');
+    }
   }
 
   #programOn(ifindex: number, direction: 'ingress' | 'egress'): ProgramName {

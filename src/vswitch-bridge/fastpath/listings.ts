@@ -8,6 +8,7 @@ import {
   EXIT_KINDS,
   PROGRAMS,
   type ProgramName,
+  REWRITE_STATISTICS,
   SLOW_REASONS,
   STATISTICS,
   VERDICTS,
@@ -152,9 +153,12 @@ export function programCounters(tables: Tables): Record<ProgramName, ProgramCoun
     const sums = sumOverCpus(tables.statistics, index);
     const counts: Record<string, number> = {};
     const slow: Record<string, number> = {};
+    const rewrite: Record<string, number> = {};
     for (const [at, name] of STATISTICS.entries()) counts[name] = sums[at] ?? 0;
     for (const [at, reason] of SLOW_REASONS.entries()) slow[reason] = sums[STATISTICS.length + at] ?? 0;
-    all[program] = { counts, slow };
+    const first = STATISTICS.length + SLOW_REASONS.length;
+    for (const [at, name] of REWRITE_STATISTICS.entries()) rewrite[name] = sums[first + at] ?? 0;
+    all[program] = { counts, slow, rewrite };
   }
   return all as Record<ProgramName, ProgramCounters>;
 }

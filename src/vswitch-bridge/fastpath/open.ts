@@ -84,7 +84,20 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
     const stopWatching = () => {
       for (const stop of watching.splice(0)) stop();
     };
-    const parts = { links, clock, pins, loaded, attachments, instances, rules, ageing, adopted, invalidated };
+    const parts = {
+      links,
+      clock,
+      pins,
+      loaded,
+      attachments,
+      instances,
+      rules,
+      ageing,
+      adopted,
+      invalidated,
+      netns,
+      log,
+    };
     const fastPath = new EbpfFastPath({ ...parts, stopWatching }, settings, state);
     fastPath.begin();
     watching.push(links.onChange((change) => fastPath.linkChanged(change)));

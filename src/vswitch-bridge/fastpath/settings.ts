@@ -24,8 +24,13 @@ export interface Underlay {
   readonly ifindex: number;
 }
 
-/** The map `config`. */
-export function encodeSettings(settings: FastPathSettings, underlay: Underlay, connections: number): Buffer {
+/** The map `config`. `epoch`: of the keys that we tell, 1 to 255; another one makes all of them, and those we were told, void. */
+export function encodeSettings(
+  settings: FastPathSettings,
+  underlay: Underlay,
+  connections: number,
+  epoch: number,
+): Buffer {
   const { opening, established, closing } = settings.timeouts;
   const features =
     (settings.features.includes('source-port') || settings.features.includes('destination-port') ? FEATURE.ports : 0) |
@@ -54,5 +59,6 @@ export function encodeSettings(settings: FastPathSettings, underlay: Underlay, c
     slow_idle: ns(SLOW_IDLE),
     slow_force: ns(SLOW_FORCE),
     route_interval: ns(ROUTE_INTERVAL),
+    rewrite: [BigInt(epoch)],
   });
 }

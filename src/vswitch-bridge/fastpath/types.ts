@@ -139,6 +139,7 @@ export interface FastPathCounters {
 export interface ProgramCounters {
   readonly counts: Readonly<Record<string, number>>;
   readonly slow: Readonly<Record<string, number>>;
+  readonly rewrite: Readonly<Record<string, number>>;
 }
 
 export interface RuleView {

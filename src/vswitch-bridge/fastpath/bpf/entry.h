@@ -51,6 +51,8 @@ struct entry {
   /* Came rewritten, and is as it was sent again: the plain stack must never see it. */
   __u8 restored;
   __u8 zero[2];
+  /* Index of the map `restored`, then. */
+  __u32 restored_by;
   /* Outer source, or 0. */
   __be32 host;
 };

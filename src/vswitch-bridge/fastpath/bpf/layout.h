@@ -40,6 +40,11 @@
 
 #define VXLAN_OVERHEAD 50u
 
+/* Rewrite mode: keys that one peer can be told. The first is never used. */
+#define KEYS_A_PEER 512u
+#define KEYS_DSCP 64u
+#define SENT_KEYS 65536u
+
 enum mode { MODE_OFF, MODE_TUNNEL, MODE_REWRITE };
 enum key_field { KEY_FIELD_IP_ID, KEY_FIELD_DSCP, KEY_FIELD_OPTION };
 
@@ -87,6 +92,7 @@ struct config {
   __u64 slow_force;
   /* The route to a peer is asked for again after this time, or when the peer's generation has changed. */
   __u64 route_interval;
+  /* First: our epoch (1..255), of the keys we tell; chosen with the maps. */
   __u64 rewrite[8];
 };
 
@@ -237,6 +243,54 @@ struct peer {
   __u64 rewrite[8];
 };
 
+/* What a rewritten packet has lost, besides ports. On the stack alone. */
+struct pair {
+  __u32 vni;
+  __be32 saddr;
+  __be32 daddr;
+  __u8 dscp;
+  __u8 ttl;
+  /* Destination and source, of the frame in the tunnel. */
+  __u8 ethernet[12];
+};
+
+/* map `restored`, array of PEERS * KEYS_A_PEER, index peer * KEYS_A_PEER + key: what a key of ours means (receiver). */
+struct restored {
+  /* The only sender; 0: free. */
+  __be32 host;
+  __u32 vni;
+  __be32 saddr;
+  __be32 daddr;
+  __u8 dscp;
+  __u8 ttl;
+  __u8 ethernet[12];
+  __u8 zero[2];
+  /* When it was last told. */
+  __u64 told;
+};
+
+/* map `sent_keys`, LRU hash: keys that were told to us (sender). */
+struct sent_pair {
+  /* Index of `peers`. */
+  __u32 peer;
+  __u32 vni;
+  __be32 saddr;
+  __be32 daddr;
+  __u8 dscp;
+  __u8 ttl;
+  __u16 zero;
+};
+
+struct sent_key {
+  __u32 key;
+  /* The peer's, and ours shifted by 8. */
+  __u32 epochs;
+  __u64 heard;
+  __u64 until;
+  /* From then on one packet goes by the tunnel, so that the key is told again. */
+  __u64 renew;
+};
+
 /* map `rule_state`, array of 1; eight bytes, so that one write changes it as a whole. */
 struct rule_state {
   /* Any change: verdicts of older ones are judged again. */
@@ -349,9 +403,26 @@ enum statistic {
   SLOW_KEEPALIVE,
   SLOW_RULE,
   SLOW_REFUSED,
-  /* Rewrite mode counts from here. */
-  STAT_REWRITE,
-  STAT_COUNT = STAT_REWRITE + 24
+  /* Rewrite mode. */
+  REWRITE_SENT,
+  REWRITE_RECEIVED,
+  /* Received rewritten, and needed by the slow path. */
+  REWRITE_RECEIVED_SLOW,
+  REWRITE_KEY_TOLD,
+  REWRITE_KEY_HEARD,
+  REWRITE_HELLO_HEARD,
+  /* All keys of a peer, because it said so. */
+  REWRITE_VOIDED,
+  /* The pair stays with the tunnel: no key is left. */
+  REWRITE_KEYS_OUT,
+  /* Dropped: a key that means nothing here; a fragment, which can't be restored. */
+  REWRITE_UNKNOWN,
+  REWRITE_FRAGMENT,
+  /* The other end has another field, or is not in this mode. */
+  REWRITE_MODE_DIFFERS,
+  /* The host's own packets that looked like keys. */
+  REWRITE_GUARDED,
+  STAT_COUNT
 };
 
 /* map `statistics`, per-CPU array of PROGRAM_COUNT. */
@@ -369,6 +440,9 @@ LAYOUT_SIZE(exit, 64);
 LAYOUT_SIZE(direction, 128);
 LAYOUT_SIZE(connection, 320);
 LAYOUT_SIZE(peer, 120);
+LAYOUT_SIZE(restored, 40);
+LAYOUT_SIZE(sent_pair, 20);
+LAYOUT_SIZE(sent_key, 32);
 LAYOUT_SIZE(rule_state, 8);
 LAYOUT_SIZE(rule_mask, 20);
 LAYOUT_SIZE(rule_key, 20);

@@ -23,6 +23,8 @@ MAP(instances, BPF_MAP_TYPE_HASH, __u32, struct instance, INSTANCES_MAX);
 MAP(flows, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_value, CONNECTIONS_DEFAULT * 5 / 2);
 MAP(connections, BPF_MAP_TYPE_ARRAY, __u32, struct connection, CONNECTIONS_DEFAULT);
 MAP(peers, BPF_MAP_TYPE_ARRAY, __u32, struct peer, PEERS);
+MAP(restored, BPF_MAP_TYPE_ARRAY, __u32, struct restored, PEERS *KEYS_A_PEER);
+MAP(sent_keys, BPF_MAP_TYPE_LRU_HASH, struct sent_pair, struct sent_key, SENT_KEYS);
 MAP(rule_state, BPF_MAP_TYPE_ARRAY, __u32, struct rule_state, 1);
 MAP(rule_masks, BPF_MAP_TYPE_ARRAY, __u32, struct rule_mask, RULE_SETS *RULE_MASKS);
 MAP(rules, BPF_MAP_TYPE_HASH, struct rule_key, struct rule, RULES_DEFAULT);

@@ -1,5 +1,5 @@
 /* Ingress of the underlay device: tunnel packets of other hosts, replies from the public world, and the host's own. */
-#include "enter.h"
+#include "rewrite_receive.h"
 
 #define GO_ON (-4)
 

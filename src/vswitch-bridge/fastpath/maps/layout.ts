@@ -4,6 +4,7 @@ import { array, be16, be32, ipv4, mac, raw, struct, u8, u16, u32, u64, type Valu
 export const LAYOUT_VERSION = 1;
 
 export const PEERS = 1024;
+export const KEYS_A_PEER = 512;
 export const PORTS = 65_536;
 export const RULE_SETS = 2;
 export const RULE_MASKS = 64;
@@ -130,6 +131,31 @@ export const peer = struct('peer', {
 });
 export type Peer = ValueOf<typeof peer>;
 
+export const restored = struct('restored', {
+  host: ipv4,
+  vni: u32,
+  saddr: ipv4,
+  daddr: ipv4,
+  dscp: u8,
+  ttl: u8,
+  ethernet: raw(12),
+  zero: raw(2),
+  told: u64,
+});
+export type Restored = ValueOf<typeof restored>;
+
+export const sentPair = struct('sent_pair', {
+  peer: u32,
+  vni: u32,
+  saddr: ipv4,
+  daddr: ipv4,
+  dscp: u8,
+  ttl: u8,
+  zero: u16,
+});
+
+export const sentKey = struct('sent_key', { key: u32, epochs: u32, heard: u64, until: u64, renew: u64 });
+
 export const ruleState = struct('rule_state', { generation: u32, set: u8, masks: u8, default_verdict: u8, zero: u8 });
 
 export const ruleMask = struct('rule_mask', {
@@ -175,7 +201,7 @@ export const ruleCount = struct('rule_count', {
   limited_bytes: u64,
 });
 
-/** In the order of `enum statistic`; what is about the rewrite mode follows. */
+/** In the order of `enum statistic`; the reasons for the slow path follow, then the rewrite mode. */
 export const STATISTICS = [
   'packets',
   'hit',
@@ -215,6 +241,22 @@ export const SLOW_REASONS = [
   'refused',
 ] as const;
 
+/** Of the rewrite mode, from `REWRITE_SENT` on. */
+export const REWRITE_STATISTICS = [
+  'sent',
+  'received',
+  'received-slow',
+  'key-told',
+  'key-heard',
+  'hello-heard',
+  'voided',
+  'keys-out',
+  'unknown-key',
+  'fragment',
+  'mode-differs',
+  'guarded',
+] as const;
+
 /** Structures that the programs and the agent share. */
 export const STRUCTURES = [
   config,
@@ -226,6 +268,9 @@ export const STRUCTURES = [
   direction,
   connection,
   peer,
+  restored,
+  sentPair,
+  sentKey,
   ruleState,
   ruleMask,
   ruleKey,

@@ -10,6 +10,8 @@ export const MAP_NAMES = [
   'flows',
   'connections',
   'peers',
+  'restored',
+  'sent_keys',
   'rule_state',
   'rule_masks',
   'rules',

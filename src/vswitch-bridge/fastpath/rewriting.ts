@@ -1,0 +1,58 @@
+/** Rewrite mode from the agent's side: the epoch of our keys, and the word to the others when we leave the mode. */
+import { randomInt } from 'node:crypto';
+import { AF, LinuxSocket, SOCK } from 'linux-sockets';
+import type { Address } from '../../model/address.ts';
+import { config, KEY_FIELD, LAYOUT_VERSION, MODE } from './maps/layout.ts';
+import { readIndex, type Tables } from './maps/tables.ts';
+import { knownPeers } from './peers.ts';
+import type { FastPathSettings } from './types.ts';
+
+const VXLAN_PORT = 4789;
+const EPOCHS = 256;
+/** `bpf/rewrite_control.h`: kind and epoch in the reserved bits of a VXLAN header. */
+const CONTROL_BYE = 4;
+
+type Mode = Pick<FastPathSettings, 'mode' | 'keyField'>;
+
+function current(tables: Tables) {
+  const settings = readIndex(tables.config, 0, config);
+  return { ...settings, written: settings.layout === LAYOUT_VERSION, epoch: Number(settings.rewrite[0]) };
+}
+
+/** The maps hold keys of this mode and field: they stay valid. Else another epoch makes all void that was told. */
+export function epochFor(tables: Tables, { mode, keyField }: Mode): number {
+  const { written, epoch, mode: before, key_field: field } = current(tables);
+  if (written && epoch !== 0 && before === MODE[mode] && field === KEY_FIELD[keyField]) return epoch;
+  const others = randomInt(1, EPOCHS - 1);
+  return others === epoch ? EPOCHS - 1 : others;
+}
+
+/** Whether what the others have been told ends with these settings; undefined: with the mode itself. */
+export function leavesRewriting(tables: Tables, next: Mode | undefined): boolean {
+  const { written, mode, key_field: field } = current(tables);
+  if (!written || mode !== MODE.rewrite) return false;
+  return next?.mode !== 'rewrite' || KEY_FIELD[next.keyField] !== field;
+}
+
+/** BYE to every host that the programs have met. A word that is lost costs that host's packets some seconds. */
+export function sayFarewell(tables: Tables, underlay: Address, netns?: string): void {
+  const peers = knownPeers(tables.peers);
+  if (peers.length === 0) return;
+  const message = Buffer.alloc(8);
+  message.writeUInt32BE(((0x08 << 24) | (CONTROL_BYE << 20)) >>> 0, 0);
+  message.writeUInt32BE(current(tables).epoch, 4);
+  const socket = LinuxSocket.open({
+    family: AF.INET,
+    type: SOCK.DGRAM,
+    protocol: 0,
+    ...(netns === undefined ? {} : { netns }),
+  });
+  try {
+    socket.bind({ family: 'ipv4', address: underlay, port: 0 });
+    for (const { peer } of peers) {
+      socket.sendBatch([{ data: message, to: { family: 'ipv4', address: peer.address, port: VXLAN_PORT } }]);
+    }
+  } finally {
+    socket.close();
+  }
+}
