@@ -20,7 +20,8 @@ function keysOf(schema: Schema, path = ''): string[] {
 }
 
 /** Whose own keys the page explains in one row, in braces. */
-const IN_ONE_ROW = /^(hostRoutes\.(sources\.(static|bgp|kernel)|bindings)|ospf\.interfaces\[\]\.authentication)/;
+const IN_ONE_ROW =
+  /^(hostRoutes\.(sources\.(static|bgp|kernel)|bindings)|ospf\.interfaces\[\]\.authentication|policy\.rules\[\]\.tcpFlags|services\[\]\.healthCheck)/;
 
 test('docs/configuration.md has every key of the configuration', (t) => {
   const page = readFileSync(join(root, 'docs/configuration.md'), 'utf8');
