@@ -104,7 +104,7 @@ export class OverlayRegister {
       {
         reason: 'in-use',
         key: '',
-        message: `${users} instances, remotes, services, rules or sources of SNAT are in network ${key}`,
+        message: `network ${key} has something in it: ${users} instances, remotes, services, rules or sources of SNAT`,
         remedy: 'Remove them first.',
       },
     ];
@@ -194,7 +194,7 @@ export class OverlayRegister {
     return {
       reason: 'exists',
       key: 'name',
-      message: `there is a ${kind} ${overlayKey(kind, item)} already`,
+      message: `there is ${kind === 'instance' ? 'an' : 'a'} ${kind} ${overlayKey(kind, item)} already`,
       remedy: 'Choose another name.',
     };
   }

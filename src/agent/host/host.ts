@@ -28,7 +28,7 @@ import {
   PART_TITLES,
   type PartName,
 } from './part.ts';
-import { changeTexts } from './words.ts';
+import { changeTexts, outcomeTexts } from './words.ts';
 
 export type HostLoaded = Loaded & { readonly config: HostConfig };
 
@@ -149,7 +149,7 @@ export class Host {
     const tableEdits = edits.map(({ edit }) => edit);
     if (options.dryRun) {
       const { changes } = took(this.table.rehearse(tableEdits));
-      return { actions: changeTexts(changes), refused: [] };
+      return { actions: outcomeTexts(tableEdits, changes), refused: [] };
     }
     const { changes, state } = took(
       this.table.edit(tableEdits, () => {
@@ -158,7 +158,9 @@ export class Host {
     );
     if (planned) this.#loaded = planned;
     this.#remember(changes, state);
-    return { actions: this.#tell(changes, state), refused: await this.#settled() };
+    const actions = outcomeTexts(tableEdits, changes);
+    this.#tell(changes, state, actions);
+    return { actions, refused: await this.#settled() };
   }
 
   /** Of what a new file says only the difference is carried out. */
@@ -178,7 +180,7 @@ export class Host {
     }
     for (const { part } of this.#running) part.configure?.(loaded.config);
     this.#remember(changes, state);
-    this.#tell(changes, state);
+    this.#tell(changes, state, changeTexts(changes));
     if (diff.changes.length > 0) {
       this.events.record({
         type: 'config.changed',
@@ -319,11 +321,9 @@ export class Host {
     return { ...after, config: after.config };
   }
 
-  #tell(changes: readonly OverlayChange[], state: OverlayState): string[] {
+  #tell(changes: readonly OverlayChange[], state: OverlayState, texts: readonly string[]): void {
     for (const { follower } of this.#running) follower.push(state, changes);
-    const texts = changeTexts(changes);
     for (const message of texts) this.events.record({ type: 'overlay.changed', message });
-    return texts;
   }
 
   #remember(changes: readonly OverlayChange[], state: OverlayState): void {

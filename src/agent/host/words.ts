@@ -1,4 +1,32 @@
 import type { OverlayChange } from '../../model/overlay.ts';
+import { overlayKey } from '../../model/overlay-items.ts';
+import type { OverlayEdit } from '../../vswitch-bridge/overlay/index.ts';
+
+/** What came of an operator's edits; nothing where the table was that way already. */
+export function outcomeTexts(edits: readonly OverlayEdit[], changes: readonly OverlayChange[]): string[] {
+  const policy = changes.some(({ kind }) => kind === 'policy');
+  const snat = changes.some(({ kind }) => kind === 'snat');
+  return [
+    ...changeTexts(changes.filter((change) => 'op' in change)),
+    ...edits.flatMap((edit) => {
+      if (edit.op === 'policy') {
+        const said = [
+          ...(edit.default === undefined ? [] : [`${edit.default} by default`]),
+          ...(edit.initiate === undefined
+            ? []
+            : [`connections from ${edit.initiate === 'both' ? 'both sides' : 'inside'}`]),
+        ];
+        return policy ? [`policy: ${said.join(', ')}`] : [];
+      }
+      if (edit.kind !== 'rule' && edit.kind !== 'snat') return [];
+      const name = edit.op === 'remove' ? edit.key : overlayKey(edit.kind, edit.item);
+      const thing = edit.kind === 'rule' ? `rule ${name}` : `source for ${name.replace('/', ' towards ')}`;
+      return (edit.kind === 'rule' ? policy : snat) ? [`${thing} ${DONE[edit.op]}`] : [];
+    }),
+  ];
+}
+
+const DONE = { add: 'added', set: 'set', remove: 'removed' } as const;
 
 /** A change in a sentence, for events and dry runs. */
 export function changeText(change: OverlayChange): string {
