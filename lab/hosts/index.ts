@@ -34,6 +34,7 @@
  *   when it isn't). Files, log and control socket are in `agent.directory`.
  * - Programs that talk for an instance start with the first exchange and stay until `down`.
  */
+import { join } from 'node:path';
 import { interfaceIndex, withNetns } from 'linux-sockets';
 import { outcome, run } from '../processes.ts';
 import { batch } from '../topology/build.ts';
@@ -176,8 +177,9 @@ export class HostLab {
       instances: this.instances
         .filter((instance) => instance.host === host.number)
         .map(({ name, network, address, interface: device }) => ({ name, network, address, interface: device })),
-      remotes,
-      control: { socket: this.agent(hostName).socket },
+      remotes: remotes.filter(({ addresses }) => addresses.length > 0),
+      control: { socket: this.agent(hostName).socket, metrics: null },
+      stateDirectory: join(this.agent(hostName).directory, 'state'),
       ...more,
     };
   }
