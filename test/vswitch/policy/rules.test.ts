@@ -189,16 +189,14 @@ test.serial(
     // One public address for both, even from one source port.
     await lab.station('public').request('listenUdp', { port: 7200, echo: true });
     const out = (from: string) =>
-      lab
-        .station(from)
-        .request<{ answered: number }>('sendUdp', {
-          to: '198.51.100.10',
-          port: 7200,
-          count: 20,
-          sourcePort: 7201,
-          wait: 1500,
-          interval: 5,
-        });
+      lab.station(from).request<{ answered: number }>('sendUdp', {
+        to: '198.51.100.10',
+        port: 7200,
+        count: 20,
+        sourcePort: 7201,
+        wait: 1500,
+        interval: 5,
+      });
     const [first, second] = await Promise.all([out('b1'), out('r1')]);
     t.is(first.answered, 20);
     t.is(second.answered, 20);

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import type { ExecutionContext } from 'ava';
 import { HostLab, type HostLabOptions } from '../../../../lab/hosts/index.ts';
 import { systemClock } from '../../../../src/model/clock.ts';
-import type { OverlayState } from '../../../../src/model/overlay.ts';
+import type { OverlayChange, OverlayState } from '../../../../src/model/overlay.ts';
 import { NetworkProjection } from '../../../../src/vswitch-bridge/slowpath/network/index.ts';
 import { PolicyProjection } from '../../../../src/vswitch-bridge/slowpath/policy/index.ts';
 import { overlayOf, quietLog } from '../../network/overlay.ts';
@@ -57,9 +57,16 @@ export class World {
   async set(policies: Policies, host?: string): Promise<void> {
     for (const each of this.hosts.values()) {
       if (host !== undefined && each.name !== host) continue;
+      const before = each.state;
       each.state = this.stateOf(each.name, policies);
-      await each.network.apply(each.state, [{ kind: 'policy' }]);
-      await each.policy.apply(each.state, [{ kind: 'policy' }]);
+      const changes: OverlayChange[] = [
+        { kind: 'policy' },
+        { kind: 'snat' },
+        ...[...before.services.values()].map((item) => ({ kind: 'service', op: 'removed', item }) as const),
+        ...[...each.state.services.values()].map((item) => ({ kind: 'service', op: 'added', item }) as const),
+      ];
+      await each.policy.apply(each.state, changes);
+      await each.network.apply(each.state, changes);
     }
   }
 

@@ -132,10 +132,12 @@ export class Conntrack {
       end: (errno) => {
         clearTimeout(timer);
         this.#current = undefined;
+        this.#socket.unref();
         resolve(errno);
       },
     };
     try {
+      this.#socket.ref();
       this.#socket.send({ data: encode(sequence) });
     } catch (error) {
       clearTimeout(timer);
