@@ -151,14 +151,16 @@ function load(
   closeAll(existing);
   attachments.detachAll([...links.ports()].map(({ ifindex }) => ifindex));
   pins.removeMaps();
-  const loaded = loadPrograms({}, sizes);
+  let loaded: Loaded | undefined;
   try {
+    loaded = loadPrograms({}, sizes);
     pins.pinMaps(loaded.tables);
+    return { loaded, adopted: false };
   } catch (error) {
-    loaded.close();
+    loaded?.close();
+    pins.remove();
     throw error;
   }
-  return { loaded, adopted: false };
 }
 
 /** Maps opened by their pins are closed with the rest. */
