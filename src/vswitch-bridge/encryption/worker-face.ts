@@ -4,7 +4,7 @@
  * The worker owns packets, sequence numbers and replay windows; the agent owns everything else. A table outlives the agent: a
  * restarted one opens it again and finds its peers in `adopted`.
  */
-import type { Address } from '../../model/address.ts';
+import type { Address, Mac } from '../../model/address.ts';
 
 /** Number of an entry. It is not used again in the life of a table. */
 export type PeerIndex = number;
@@ -103,3 +103,30 @@ export interface WorkerSettings {
   readonly plainAllowed: boolean;
   readonly hold: { readonly packets: number; readonly bytes: number; readonly lifetime: number };
 }
+
+/** The TAPs that stand in the networks' bridges, and who is behind which peer. */
+export interface WorkerNetworks {
+  /** Makes the TAP, or changes its bridge. Rejects when the kernel refuses. */
+  setNetwork(network: { readonly vni: number; readonly device: string; readonly bridge?: string }): Promise<void>;
+  removeNetwork(vni: number): Promise<void>;
+  /** Broadcasts go to the peer, and frames of this network are taken from it. */
+  addMember(vni: number, address: Address): void;
+  removeMember(vni: number, address: Address): void;
+  /** A MAC address that is not to be learned elsewhere. The peer must be in the table. */
+  setMac(vni: number, mac: Mac, address: Address): void;
+  removeMac(vni: number, mac: Mac): void;
+}
+
+/** A packet worker that runs. */
+export interface Worker extends WorkerNetworks {
+  readonly table: PeerTable;
+  /** What an earlier agent has left. */
+  readonly networks: readonly { readonly vni: number; readonly device: string }[];
+  /** Lets go of it; packets go on. */
+  detach(): void;
+  /** Ends it: TAPs and keys are gone. */
+  stop(): Promise<void>;
+}
+
+/** Finds the worker that runs, or starts one. `closed`: it has ended by itself. Rejects when it can't be had. */
+export type OpenWorker = (events: WorkerEvents, closed: () => void) => Promise<Worker>;

@@ -1,0 +1,314 @@
+/*
+ * Encryption of the overlay between hosts (document 000): the face to the agent.
+ *
+ * It is an OverlayProjection: each remote host is a peer with a machine of its own (machine/), each VXLAN network a TAP of the
+ * packet worker in the network's bridge. The worker goes on when the agent ends; the next agent finds its entries, and in each the
+ * memo from which the peer's machine goes on.
+ *
+ * Invariants
+ * - No machine is told "no keys" before the source of keys has said what there is: an agent that restarts while the controller is dead leaves
+ *   what the worker does as it is.
+ * - Octets of keys stand in the ring, and for moments in what is derived; both are zeroed.
+ */
+import type { Address } from '../../model/address.ts';
+import { Alarm, type Clock, type Instant } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
+import type { OverlayChange, OverlayProjection, OverlayState } from '../../model/overlay.ts';
+import { KeyFollowing } from './driver/key-following.ts';
+import { NetworkFollowing, type NetworkLayout } from './driver/network-following.ts';
+import { PeerDriver, type StateChange } from './driver/peer-driver.ts';
+import type { EncryptionEvent, PeerView } from './driver/view.ts';
+import { KeyRing } from './keys/ring.ts';
+import type { KeySource } from './keys/store.ts';
+import type { MachineSettings } from './machine/settings.ts';
+import type { AdoptedPeer, OpenWorker, PeerIndex, Worker, WorkerEvents } from './worker-face.ts';
+
+export interface EncryptionOptions {
+  readonly settings: MachineSettings;
+  /** How many versions are held, 1 to 16. */
+  readonly versions: number;
+  readonly source: KeySource;
+  /** Underlay address of this host. */
+  readonly local: Address;
+  /** 8 octets that name this host, the same at every start. */
+  readonly instance: Uint8Array;
+  readonly random: (octets: number) => Uint8Array;
+  readonly openWorker: OpenWorker;
+  readonly layout: NetworkLayout;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly record: (event: EncryptionEvent) => void;
+}
+
+/** How often plain text is looked for; how long the alarm lasts after the last, ms. */
+const LOOK = 500;
+const QUIET = 10_000;
+/** Between two attempts to have a worker, ms. */
+const REOPEN = 1000;
+
+export class Encryption implements OverlayProjection {
+  readonly #options: EncryptionOptions;
+  readonly #ring: KeyRing;
+  readonly #keys: KeyFollowing;
+  readonly #look: Alarm;
+  readonly #reopen: Alarm;
+  readonly #peers = new Map<Address, PeerDriver>();
+  readonly #byIndex = new Map<PeerIndex, PeerDriver>();
+  /** Until when the alarm of plain text lasts. */
+  readonly #alarms = new Map<Address, Instant>();
+  #networks: NetworkFollowing;
+  #worker: Worker | undefined;
+  #state: OverlayState | undefined;
+  #closed = false;
+  #stateChanges = 0;
+  #workerFailures = 0;
+
+  /** Rejects when no worker can be had. What the source of keys can't do now is a warning. */
+  static async open(options: EncryptionOptions, state: OverlayState): Promise<Encryption> {
+    const encryption = new Encryption(options);
+    encryption.#state = state;
+    try {
+      await encryption.#keys.start();
+      await encryption.#open();
+    } catch (error) {
+      await encryption.close({ keep: true });
+      throw error;
+    }
+    return encryption;
+  }
+
+  private constructor(options: EncryptionOptions) {
+    const { clock, source, record } = options;
+    this.#options = options;
+    this.#ring = new KeyRing(options.versions);
+    this.#networks = new NetworkFollowing(options.layout, []);
+    this.#keys = new KeyFollowing({
+      ring: this.#ring,
+      source,
+      record,
+      changed: () => {
+        for (const peer of this.#peers.values()) peer.keys();
+      },
+    });
+    this.#look = new Alarm(clock, () => this.#lookForPlainText());
+    this.#reopen = new Alarm(clock, () => void this.#openAgain());
+  }
+
+  async apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
+    this.#state = state;
+    if (changes.every(({ kind }) => kind !== 'network' && kind !== 'remote')) return;
+    for (const change of changes) {
+      // Its bridge may be another.
+      if (change.kind === 'network') this.#networks.renew(change.item.vni);
+    }
+    if (this.#worker) await this.#follow(this.#worker, state);
+  }
+
+  view(): PeerView[] {
+    return [...this.#peers.values()].map((peer) => peer.view());
+  }
+
+  counters(): Readonly<Record<string, number | Readonly<Record<string, number>>>> {
+    const views = this.view();
+    const total = (pick: (view: PeerView) => number) => views.reduce((sum, view) => sum + pick(view), 0);
+    const merged = (pick: (view: PeerView) => Readonly<Record<string, number>>) => {
+      const sums: Record<string, number> = {};
+      for (const view of views) {
+        for (const [name, count] of Object.entries(pick(view))) sums[name] = (sums[name] ?? 0) + count;
+      }
+      return sums;
+    };
+    const inState = (state: PeerView['state']) => views.filter((view) => view.state === state).length;
+    return {
+      peers: views.length,
+      valid: inState('valid'),
+      invalidNotify: inState('invalid-notify'),
+      invalid: inState('invalid'),
+      stateChanges: this.#stateChanges,
+      plainTextPeers: this.#alarms.size,
+      workerFailures: this.#workerFailures,
+      sentEncrypted: total(({ sent }) => sent.encrypted),
+      sentPlain: total(({ sent }) => sent.plain),
+      receivedEncrypted: total(({ received }) => received.encrypted),
+      receivedPlain: total(({ received }) => received.plain),
+      held: total(({ held }) => held),
+      holdDropped: total(({ holdDropped }) => holdDropped),
+      controlsSent: total(({ controls }) => controls.sent),
+      controlsReceived: total(({ controls }) => controls.received),
+      notified: merged(({ controls }) => controls.notified),
+      discarded: merged(({ controls }) => controls.discarded),
+      refused: this.#refused(),
+      keys: this.#keys.counters(),
+    };
+  }
+
+  warnings(): string[] {
+    const plain = [...this.#alarms.keys()];
+    const some = plain.length > 5 ? `${plain.slice(0, 5).join(', ')} and ${plain.length - 5} more` : plain.join(', ');
+    return [
+      ...(plain.length > 0 ? [`in plain text: what is exchanged with ${some}`] : []),
+      ...(this.#worker ? [] : ['the packet worker has ended: nothing passes until it is back']),
+      ...this.#keys.warnings(),
+    ];
+  }
+
+  /** `keep`: the worker goes on for the next agent. */
+  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    this.#closed = true;
+    this.#look.set(undefined);
+    this.#reopen.set(undefined);
+    this.#forgetPeers();
+    this.#keys.stop();
+    const worker = this.#worker;
+    this.#worker = undefined;
+    if (keep) worker?.detach();
+    else await worker?.stop();
+  }
+
+  async #open(): Promise<void> {
+    const worker = await this.#options.openWorker(this.#events, () => this.#lost());
+    if (this.#closed) {
+      worker.detach();
+      return;
+    }
+    this.#worker = worker;
+    this.#networks = new NetworkFollowing(
+      this.#options.layout,
+      worker.networks.map(({ vni }) => vni),
+    );
+    const wanted = new Set(this.#remotes().keys());
+    for (const adopted of worker.table.adopted) {
+      if (wanted.has(adopted.address)) this.#add(worker, adopted.address, adopted);
+      else worker.table.remove(adopted.peer);
+    }
+    if (this.#state) await this.#follow(worker, this.#state);
+    this.#look.set(this.#options.clock.now() + LOOK);
+  }
+
+  #lost(): void {
+    if (this.#closed) return;
+    this.#workerFailures++;
+    this.#worker = undefined;
+    this.#forgetPeers();
+    this.#options.record({
+      type: 'encryption.worker',
+      severity: 'error',
+      message: 'the packet worker has ended',
+      fields: {},
+    });
+    this.#reopen.set(this.#options.clock.now());
+  }
+
+  async #openAgain(): Promise<void> {
+    try {
+      await this.#open();
+      this.#options.record({
+        type: 'encryption.worker',
+        severity: 'info',
+        message: 'a packet worker runs again',
+        fields: {},
+      });
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'the packet worker can not be started');
+      if (!this.#closed) this.#reopen.set(this.#options.clock.now() + REOPEN);
+    }
+  }
+
+  #forgetPeers(): void {
+    for (const peer of this.#peers.values()) peer.close(false);
+    this.#peers.clear();
+    this.#byIndex.clear();
+    this.#alarms.clear();
+  }
+
+  /** VNIs by host. */
+  #remotes(): Map<Address, Set<number>> {
+    const hosts = new Map<Address, Set<number>>();
+    for (const { host, network } of this.#state?.remotes.values() ?? []) {
+      const found = this.#state?.networks.get(network);
+      if (found?.encapsulation !== 'vxlan') continue;
+      const networks = hosts.get(host) ?? new Set();
+      hosts.set(host, networks.add(found.vni));
+    }
+    return hosts;
+  }
+
+  async #follow(worker: Worker, state: OverlayState): Promise<void> {
+    const hosts = this.#remotes();
+    for (const [address, peer] of this.#peers) {
+      if (hosts.has(address)) continue;
+      this.#peers.delete(address);
+      this.#alarms.delete(address);
+      peer.close(true);
+    }
+    for (const address of hosts.keys()) if (!this.#peers.has(address)) this.#add(worker, address);
+    await this.#networks.follow(worker, state, hosts);
+  }
+
+  #add(worker: Worker, address: Address, adopted?: AdoptedPeer): void {
+    const { settings, instance, random, local, clock } = this.#options;
+    const index = adopted?.peer ?? worker.table.add(address);
+    const peer = new PeerDriver({
+      address,
+      local,
+      settings,
+      instance,
+      random,
+      memo: adopted?.memo,
+      installed: adopted?.receive ?? [],
+      table: worker.table,
+      index,
+      ring: this.#ring,
+      clock,
+      changed: (change) => this.#changed(address, change),
+    });
+    this.#peers.set(address, peer);
+    this.#byIndex.set(index, peer);
+    if (this.#keys.listed || !adopted) peer.keys();
+  }
+
+  #changed(address: Address, { from, to, event, reason, unauthenticated }: StateChange): void {
+    this.#stateChanges++;
+    this.#options.record({
+      type: 'encryption.state',
+      severity: to === 'valid' ? 'info' : 'warning',
+      message: `${address}: ${to}: ${reason}`,
+      fields: { peer: address, from, to, event, unauthenticated },
+    });
+  }
+
+  /** The alarm is raised by the first packet, and given up when there has been none for a while. */
+  #lookForPlainText(): void {
+    const { clock, record } = this.#options;
+    const now = clock.now();
+    this.#look.set(now + LOOK);
+    for (const [peer, driver] of this.#peers) {
+      const until = this.#alarms.get(peer);
+      const fields = { peer };
+      if (driver.plainTravelled()) {
+        this.#alarms.set(peer, now + QUIET);
+        if (until !== undefined) continue;
+        const message = `packets are exchanged with ${peer} in plain text`;
+        record({ type: 'encryption.plain', severity: 'error', message, fields });
+      } else if (until !== undefined && until <= now) {
+        this.#alarms.delete(peer);
+        const message = `nothing is exchanged with ${peer} in plain text any more`;
+        record({ type: 'encryption.plain', severity: 'info', message, fields });
+      }
+    }
+  }
+
+  #refused(): Readonly<Record<string, number>> {
+    const refused = this.#worker?.table.refused() ?? {};
+    return Object.fromEntries(Object.entries(refused).map(([reason, count]) => [reason, Number(count)]));
+  }
+
+  readonly #events: WorkerEvents = {
+    unreadable: (peer, spi) => this.#byIndex.get(peer)?.unreadable(spi),
+    readable: (peer, spi) => this.#byIndex.get(peer)?.readable(spi),
+    forged: (peer) => this.#byIndex.get(peer)?.forged(),
+    plain: (peer, indication) => this.#byIndex.get(peer)?.plain(indication),
+    held: (peer) => this.#byIndex.get(peer)?.held(),
+    control: (peer, datagram) => this.#byIndex.get(peer)?.control(datagram),
+  };
+}
