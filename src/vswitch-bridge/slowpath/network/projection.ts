@@ -47,11 +47,11 @@ interface JoinedPort {
   readonly ifindex: number;
 }
 
-/** Milliseconds until what others changed is put right: the first time, and while it goes on. */
-const FIRST_REPAIR = 100;
-const LONGEST_REPAIR = 5000;
-/** Without repairs for so long the next is the first again. */
-const CALM = 30_000;
+/** Milliseconds until what others changed is put right. */
+const REPAIR_DELAY = 100;
+/** With one who changes it again and again we don't race: after so many repairs, one in so many milliseconds. */
+const REPAIRS = 20;
+const REPAIR_PERIOD = 5000;
 
 export class NetworkProjection implements OverlayProjection {
   readonly #clock: Clock;
@@ -69,8 +69,9 @@ export class NetworkProjection implements OverlayProjection {
   readonly #problems = new Map<string, Problem>();
   readonly #counters = { applied: 0, reconciled: 0, written: 0, removed: 0, repairs: 0, joined: 0, refused: 0 };
   #settingProblems: readonly string[] = [];
-  #wait = FIRST_REPAIR;
-  #lastRepair: Instant = Number.NEGATIVE_INFINITY;
+  /** When the repairs that were made are forgotten: each pushes it on by a period. */
+  #repaired: Instant = Number.NEGATIVE_INFINITY;
+  #awaitsRepair = false;
   /** Something may stand otherwise than we think. */
   #doubtful = false;
   #queue: Promise<void> = Promise.resolve();
@@ -151,7 +152,9 @@ export class NetworkProjection implements OverlayProjection {
     return viewOf(this.#layout, this.#devices, [...problems, ...this.#settingProblems]);
   }
 
-  counters(): Readonly<Record<string, number>> {
+  counters(): Readonly<
+    Record<'applied' | 'reconciled' | 'written' | 'removed' | 'repairs' | 'joined' | 'refused', number>
+  > {
     return this.#counters;
   }
 
@@ -240,7 +243,7 @@ export class NetworkProjection implements OverlayProjection {
     if (this.#closed) return;
     switch (change.kind) {
       case 'link':
-        this.#linkChanged(change.before?.name, change);
+        this.#linkChanged(change);
         break;
       case 'address':
         this.#compareOne(change, (value) => readAddress(value, this.#linkOf));
@@ -270,19 +273,28 @@ export class NetworkProjection implements OverlayProjection {
     if (!now || !sameObject(now, wanted)) this.#scheduleRepair();
   }
 
-  #linkChanged(nameBefore: string | undefined, { before, after, at }: Extract<Change, { kind: 'link' }>): void {
+  #linkChanged({ before, after, at }: Extract<Change, { kind: 'link' }>): void {
     if (after) this.#devices.store(after);
     else if (before) this.#devices.forgetIndex(before.ifindex);
-    const name = after?.name ?? nameBefore ?? '';
-    const wanted = this.#layout.objects.get(`link ${name}`);
-    if (wanted) {
-      const now = after && readLink(after, this.#linkOf);
-      if (!now || now === 'foreign' || !sameObject(now, wanted)) this.#scheduleRepair();
+    const { objects, state } = this.#layout;
+    for (const name of new Set([before?.name, after?.name])) {
+      const wanted = objects.get(`link ${name}`);
+      const port = objects.get(`port ${name}`);
+      if (name === undefined || (!wanted && !port)) continue;
+      // What is told may be older than what we have done since.
+      const link = this.#writer.reread(name);
+      if (wanted) {
+        const now = link && readLink(link, this.#linkOf);
+        if (!now || now === 'foreign' || !sameObject(now, wanted)) this.#scheduleRepair();
+      }
+      if (port?.kind !== 'port') continue;
+      if (link) this.#portCame(port, link.master);
+      this.#tellPorts([name], at);
     }
-    const port = this.#layout.objects.get(`port ${name}`);
-    if (port?.kind === 'port' && after) this.#portCame(port, after.master);
-    if (before?.mtu !== after?.mtu && (port || name === this.#layout.state.underlay.device)) this.#mtuChanged();
-    if (port) this.#tellPorts([name], at);
+    const device = (after ?? before)?.name;
+    if (before?.mtu !== after?.mtu && (objects.has(`port ${device}`) || device === state.underlay.device)) {
+      this.#later(undefined);
+    }
   }
 
   #portCame(port: Extract<LayoutObject, { kind: 'port' }>, master: number): void {
@@ -291,15 +303,11 @@ export class NetworkProjection implements OverlayProjection {
     const message = this.#writer.join(port.device, port.bridge);
     if (message === undefined) this.#problems.delete(keyOf(port));
     else this.#problems.set(keyOf(port), { object: port, message });
-    if (message === undefined) {
+    if (this.#devices.byName(port.device)?.master === bridge.ifindex) {
       this.#counters.joined++;
       const entries = [...this.#standingOn(new Set([port.device]))].filter(({ kind }) => kind === 'bridge-entry');
       if (entries.length > 0) this.#later({ write: entries, remove: [] });
     }
-  }
-
-  #mtuChanged(): void {
-    this.#later(undefined);
   }
 
   /** undefined: what the facts about devices change. */
@@ -336,16 +344,15 @@ export class NetworkProjection implements OverlayProjection {
   // ------------------------------------------------------------------ repair
 
   #scheduleRepair(): void {
-    if (this.#closed) return;
-    const now = this.#clock.now();
-    if (now - this.#lastRepair > CALM) this.#wait = FIRST_REPAIR;
-    const at = Math.max(now + FIRST_REPAIR, this.#lastRepair + this.#wait);
-    this.#repair.set(at);
+    // Not put off by what goes on happening.
+    if (this.#closed || this.#awaitsRepair) return;
+    this.#awaitsRepair = true;
+    this.#repair.set(Math.max(this.#clock.now() + REPAIR_DELAY, this.#repaired - (REPAIRS - 1) * REPAIR_PERIOD));
   }
 
   #repairDue(): void {
-    this.#lastRepair = this.#clock.now();
-    this.#wait = Math.min(this.#wait * 2, LONGEST_REPAIR);
+    this.#awaitsRepair = false;
+    this.#repaired = Math.max(this.#repaired, this.#clock.now()) + REPAIR_PERIOD;
     this.#counters.repairs++;
     this.reconcile().catch((error: unknown) => {
       this.#log.warn({ err: error }, 'the layout of the networks could not be put right, it is tried again');

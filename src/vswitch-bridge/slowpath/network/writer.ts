@@ -1,5 +1,13 @@
 /** Carries differences into the kernel: devices first, one by one, then all that stands on them in few messages. */
-import { type BatchResult, type Link, NetlinkError, type Refusal, type Request, type Rtnetlink } from 'rtnetlink-ts';
+import {
+  type BatchResult,
+  type Link,
+  type LinkChange,
+  NetlinkError,
+  type Refusal,
+  type Request,
+  type Rtnetlink,
+} from 'rtnetlink-ts';
 import { bridgeLink, removeRequests, tunnelLink, writeRequests } from './encode.ts';
 import { type BridgeObject, type Difference, deviceOf, type LayoutObject, type TunnelObject } from './objects.ts';
 import { readLink, sameNature } from './read.ts';
@@ -72,20 +80,23 @@ export class Writer {
    * @returns why it did not join
    */
   join(device: string, bridge: string): string | undefined {
-    const link = this.#devices.byName(device);
     const master = this.#devices.byName(bridge);
-    if (!link || !master || link.master === master.ifindex) return undefined;
+    if (!this.#devices.byName(device) || !master) return undefined;
+    // What was told may be old: whoever made the device may have put it elsewhere in the next moment.
+    const link = this.reread(device);
+    if (!link || link.master === master.ifindex) return undefined;
     const other = link.master === 0 ? undefined : this.#devices.byIndex(link.master);
     if (other && !other.name.startsWith('plbr')) return `${device} is a port of ${other.name}: take it out there`;
     const [request] = writeRequests({ kind: 'port', device, bridge }, this.#ifindex);
     const { refused } = this.#rtnetlink.sendAndSee(request ? [request] : []);
-    this.#reread(device);
+    this.reread(device);
     return refused[0] && describe(refused[0].refusal);
   }
 
   async removeForeign(names: readonly string[]): Promise<void> {
     for (const name of names) {
-      await this.#rtnetlink.deleteLink({ name });
+      // The other end of a pair goes with it.
+      if (this.reread(name)) await this.#rtnetlink.deleteLink({ name });
       this.#devices.forget(name);
     }
   }
@@ -94,7 +105,7 @@ export class Writer {
 
   /** @returns true: it was made */
   async #writeLink(object: BridgeObject | TunnelObject): Promise<boolean> {
-    const standing = this.#reread(object.name);
+    const standing = this.reread(object.name);
     const now = standing && readLink(standing, (ifindex) => this.#devices.byIndex(ifindex));
     const change = object.kind === 'bridge' ? bridgeLink(object) : tunnelLink(object, this.#ifindex);
     if (standing && now) {
@@ -102,19 +113,35 @@ export class Writer {
         now !== 'foreign' &&
         (now.kind === 'bridge' || (object.kind === 'tunnel' && now.kind === 'tunnel' && sameNature(now, object)));
       if (keeps) {
-        const { kind: _, kindData: __, name: ___, ...settings } = change;
-        await this.#rtnetlink.setLink({ ifindex: standing.ifindex, ...settings });
-        this.#reread(object.name);
+        const { mtu, master, address } = change;
+        await this.#rtnetlink.setLink({
+          ifindex: standing.ifindex,
+          up: true,
+          ...(mtu === undefined || mtu === standing.mtu ? {} : { mtu }),
+          ...(master === undefined || master === standing.master ? {} : { master }),
+          // With its address a device loses its neighbours, also those that are to stay.
+          ...(address === undefined || address === standing.address ? {} : { address }),
+        });
+        this.reread(object.name);
         return false;
       }
       await this.#rtnetlink.deleteLink({ ifindex: standing.ifindex });
     }
-    await this.#rtnetlink.addLink(change);
-    this.#reread(object.name);
+    if (object.kind === 'bridge') await this.#addBridge(change, object.mtu);
+    else await this.#rtnetlink.addLink(change);
+    this.reread(object.name);
     return true;
   }
 
-  #reread(name: string): Link | undefined {
+  /** A bridge follows the MTU of its ports until one is set: at its making, or set to what it is, doesn't count. */
+  async #addBridge(change: LinkChange, mtu: number): Promise<void> {
+    await this.#rtnetlink.addLink({ ...change, mtu: mtu + 1 });
+    const made = this.#rtnetlink.getLinkNow({ name: change.name ?? '' });
+    if (made) await this.#rtnetlink.setLink({ ifindex: made.ifindex, mtu });
+  }
+
+  /** As it is in this turn. */
+  reread(name: string): Link | undefined {
     const link = this.#rtnetlink.getLinkNow({ name });
     if (link) this.#devices.store(link);
     else this.#devices.forget(name);
