@@ -318,6 +318,7 @@ export class EbpfFastPath implements FastPath {
       now: clock.now() * 1e6,
       lifetime: { send: send * 1e6, receive: receive * 1e6 },
       ruleName: (id) => rules.nameOf(id),
+      rateName: (index) => rules.rateNameOf(index),
     };
   }
 

@@ -31,6 +31,8 @@ export interface Reading {
   /** ns that a direction may be idle before its way is learned anew. */
   readonly lifetime: { readonly send: number; readonly receive: number };
   readonly ruleName: (id: number) => string | undefined;
+  /** The rule of a rate's index. */
+  readonly rateName: (index: number) => string | undefined;
 }
 
 const since = (now: number, then: bigint): number | undefined =>
@@ -64,7 +66,7 @@ export async function listFlows(reading: Reading, limit: number): Promise<FlowVi
     if (flows.length >= limit) break;
     const first = found.direction[0]!;
     const rule = found.rule === 0 ? undefined : reading.ruleName(found.rule);
-    const rateRule = found.rate === 0 ? undefined : reading.ruleName(found.rate_rule);
+    const rateRule = reading.rateName(found.rate.find((index) => index !== 0) ?? 0);
     flows.push({
       ...tupleOf(first),
       protocol: found.protocol,

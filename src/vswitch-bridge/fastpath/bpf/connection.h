@@ -36,7 +36,7 @@ inline_always void reopen(const struct config *config_now, struct connection *co
   connection->direction[0].exit.kind = EXIT_UNKNOWN;
   connection->direction[1].exit.kind = EXIT_UNKNOWN;
   connection->direction[1].seen = 0;
-  connection->fins = 0;
+  connection->flags = CONNECTION_OPENER_KNOWN;
   connection->verdict = VERDICT_NONE;
   enter_state(config_now, connection, STATE_OPENING, now);
 }
@@ -49,8 +49,9 @@ inline_always int advance_tcp(const struct config *config_now, struct connection
     } else if (flags & TCP_SYN) {
       if (!(flags & TCP_ACK) && connection->state != STATE_OPENING) reopen(config_now, connection, now);
     } else {
-      connection->fins |= 1u << (direction & 1);
-      enter_state(config_now, connection, connection->fins == 3 ? STATE_CLOSED : STATE_CLOSING, now);
+      connection->flags |= 1u << (direction & 1);
+      int both = (connection->flags & CONNECTION_FINS) == CONNECTION_FINS;
+      enter_state(config_now, connection, both ? STATE_CLOSED : STATE_CLOSING, now);
     }
     return 1;
   }

@@ -47,15 +47,11 @@ inline_always void refuse(struct entry *entry, struct direction *side, int reaso
   slow(entry, reason);
 }
 
-/* Judged again when the rules have changed or the way out has become known; the verdict. */
+/* Judged again when the rules have changed or a way out has become known; the verdict. */
 inline_always __u32 verdict_of(struct entry *entry, struct connection *connection) {
   struct rule_state state = current_rules();
-  if (connection->verdict == VERDICT_NONE || connection->rule_generation != state.generation) {
-    struct direction *opened = &connection->direction[0];
-    __u32 from_port = opened->origin == MARK_CLASS_INSTANCE >> 24;
-    __u32 to_port = opened->exit.kind == EXIT_DELIVER && !(opened->exit.flags & EXIT_NAT_DADDR);
-    judge(connection, &state, (from_port ? RULE_OUT : 0) | (to_port || !from_port ? RULE_IN : 0), entry->config->features);
-  }
+  if (unlikely(connection->verdict == VERDICT_NONE || connection->rule_generation != state.generation))
+    judge(connection, &state, entry->config->features);
   return connection->verdict;
 }
 
@@ -79,9 +75,8 @@ inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct foun
     count_denied(connection->rule, skb->len);
     return TC_ACT_SHOT;
   }
-  if (unlikely(connection->rate) && over_rate(connection->rate, skb->len)) {
+  if (unlikely(limited(connection, direction, skb->len))) {
     COUNT(entry, STAT_LIMITED);
-    count_limited(connection->rate_rule, skb->len);
     return TC_ACT_SHOT;
   }
   __u32 generation = READ(connection->generation);
@@ -120,12 +115,20 @@ inline_always int recall(struct entry *entry, const struct flow_key *key, struct
   return 0;
 }
 
+/* Only the side that opens sends such a packet. Of UDP the exits will tell. */
+inline_always int opens(const struct entry *entry) {
+  if (entry->key.protocol == IPPROTO_TCP) return (entry->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  return entry->key.protocol == IPPROTO_ICMP && entry->key.dport == 0;
+}
+
 inline_always int begin(struct entry *entry, struct flow_key *key, struct found *found) {
   found->slot = make(entry, key, timeout_of(entry->config, key->protocol, STATE_OPENING));
   found->direction = 0;
   found->connection = found->slot == SLOT_NONE ? NULL : connection_at(found->slot);
   COUNT(entry, found->connection ? STAT_MADE : STAT_FULL);
-  return found->connection != NULL;
+  if (!found->connection) return 0;
+  if (opens(entry)) found->connection->flags = CONNECTION_OPENER_KNOWN;
+  return 1;
 }
 
 /* The packet of `entry`, whose key is complete. `may_make`: a packet that nothing knows begins a connection. */

@@ -79,8 +79,8 @@ apart __u32 make(struct entry *entry, struct flow_key *key, __u64 lifetime) {
     connection->created = entry->now;
     connection->protocol = key->protocol;
     connection->verdict = VERDICT_NONE;
-    connection->fins = 0;
-    connection->rate = 0;
+    connection->flags = 0;
+    __builtin_memset(connection->rate, 0, sizeof(connection->rate));
     __builtin_memset(connection->rewrite, 0, sizeof(connection->rewrite));
     __builtin_memset(&connection->direction, 0, sizeof(connection->direction));
     connection->direction[0].key = *key;

@@ -202,6 +202,12 @@ enum verdict {
   VERDICT_SLOW
 };
 
+/* A FIN of direction 0, of direction 1. */
+#define CONNECTION_FINS 3u
+/* Which direction opened it is known (else 0 is taken for it, with care); it was direction 1. */
+#define CONNECTION_OPENER_KNOWN 4u
+#define CONNECTION_OPENER_SECOND 8u
+
 /* map `connections`, array; slot 0 stays empty. Directions: 0 as the first packet seen, 1 its replies. */
 struct connection {
   __u64 expires;
@@ -213,13 +219,13 @@ struct connection {
   __u8 protocol;
   /* enum verdict */
   __u8 verdict;
-  /* Bit per direction whose FIN has been seen. */
-  __u8 fins;
+  /* CONNECTION_... */
+  __u8 flags;
   __u32 rule_generation;
-  /* What decided, and what limits (index of `rates`, 0 none) with its rule. */
+  /* What decided. */
   __u32 rule;
-  __u32 rate;
-  __u32 rate_rule;
+  /* Indices of `rates`, 0 none: of direction 0 by what rules say of the sender, of the receiver; then of direction 1. */
+  __u16 rate[4];
   __u32 rewrite[6];
   struct direction direction[2];
 };
@@ -352,6 +358,9 @@ struct rate {
   __u64 cost;
   /* Nanoseconds that may be sent ahead. */
   __u64 burst;
+  /* Whose it is: index of `rule_counts`. */
+  __u32 rule;
+  __u32 zero;
 };
 
 /* `rate_clock`, array of RATES __u64: when what has been sent will have been paid (GCRA). Written by the programs. */
@@ -447,7 +456,7 @@ LAYOUT_SIZE(rule_state, 8);
 LAYOUT_SIZE(rule_mask, 20);
 LAYOUT_SIZE(rule_key, 20);
 LAYOUT_SIZE(rule, 24);
-LAYOUT_SIZE(rate, 16);
+LAYOUT_SIZE(rate, 24);
 LAYOUT_SIZE(rule_count, 32);
 
 #endif

@@ -1,5 +1,6 @@
 /* Egress of an instance's device on the host: what the slow path delivers to it. Learns, and changes nothing. */
 #include "learn.h"
+#include "opener.h"
 
 SEC("tc")
 int to_instance(struct __sk_buff *skb) {
@@ -25,7 +26,8 @@ int to_instance(struct __sk_buff *skb) {
   exit->vni = instance->vni;
   departure.reply.ingress = port;
   departure.reply.vni = instance->vni;
-  if (!learn(skb, &entry, &found, &departure)) COUNT(&entry, STAT_DOUBTED);
+  if (!learn(skb, &entry, &found, &departure)) return slow(&entry, STAT_DOUBTED);
+  learn_opener(skb, found.connection, found.direction);
   return PASS;
 }
 

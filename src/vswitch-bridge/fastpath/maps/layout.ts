@@ -105,11 +105,10 @@ export const connection = struct('connection', {
   state: u8,
   protocol: u8,
   verdict: u8,
-  fins: u8,
+  flags: u8,
   rule_generation: u32,
   rule: u32,
-  rate: u32,
-  rate_rule: u32,
+  rate: array(u16, 4),
   rewrite: array(u32, 6),
   direction: array(direction, 2),
 });
@@ -192,7 +191,7 @@ export const rule = struct('rule', {
   rate: u32,
 });
 
-export const rate = struct('rate', { cost: u64, burst: u64 });
+export const rate = struct('rate', { cost: u64, burst: u64, rule: u32, zero: u32 });
 
 export const ruleCount = struct('rule_count', {
   denied_packets: u64,

@@ -127,6 +127,11 @@ export class RuleTable {
     return undefined;
   }
 
+  rateNameOf(index: number): string | undefined {
+    for (const [name, number] of this.#rates.names()) if (number === index) return name;
+    return undefined;
+  }
+
   views(policyRules: readonly PolicyRule[]): RuleView[] {
     return policyRules.map(({ name }) => {
       const id = this.#ids.of(name);
@@ -162,7 +167,7 @@ export class RuleTable {
       const index = known ?? this.#rates.give(name);
       if (index === undefined) throw new RangeError(`more than ${RATES - 1} rules with a rate`);
       const cost = ((8_000_000_000n << COST_SHIFT) + BigInt(bits) / 2n) / BigInt(Math.max(1, Math.round(bits)));
-      rates.set(indexKey(index), rate.encode({ cost, burst: BURST }));
+      rates.set(indexKey(index), rate.encode({ cost, burst: BURST, rule: this.#idOf(name), zero: 0 }));
       if (known === undefined) rate_clock.set(indexKey(index), Buffer.alloc(8));
     }
   }
