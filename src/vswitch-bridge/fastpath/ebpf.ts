@@ -64,13 +64,13 @@ export class EbpfFastPath implements FastPath {
 
   /** The first picture: as `apply` would make it of nothing. */
   begin(): void {
-    const { adopted, attachments, instances } = this.#parts;
+    const { adopted, attachments, instances, links } = this.#parts;
     const state = this.#state;
     this.#installRules(state);
     this.#followUnderlay(state);
     for (const instance of state.instances.values()) this.#addInstance(instance.name);
     instances.removeStrangers();
-    attachments.detachStrangers();
+    attachments.detachStrangers([...links.ports()].map(({ ifindex }) => ifindex));
     // Nobody knows what has changed while nobody looked.
     if (adopted) {
       this.relearn();

@@ -29,6 +29,7 @@ export type {
   FlowDirection,
   FlowView,
   InstanceEntry,
+  KeyView,
   PeerEntry,
   ProgramCounters,
   RuleView,

@@ -1,6 +1,7 @@
 /** What stands in the maps, as people read it. */
 import type { LinkState } from '../../model/ports.ts';
 import type { Instances } from './instances.ts';
+import { listSentKeys, listToldKeys } from './keys.ts';
 import {
   CONNECTION_STATES,
   type Connection,
@@ -113,6 +114,7 @@ export async function listCache(reading: Reading, instances: Instances): Promise
     peers: known.map(({ peer }) => peerView(peer, reading.now)),
     egress,
     ingress,
+    keys: { sent: await listSentKeys(reading), told: await listToldKeys(reading) },
   };
 }
 

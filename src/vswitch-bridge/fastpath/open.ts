@@ -2,7 +2,7 @@
  * Taking up the data path: what an agent before this one has left pinned is gone on with when its layout and its sizes are
  * ours, and its network namespace is; else it is taken away and made new.
  */
-import type { BpfMap } from 'linux-sockets';
+import { type BpfMap, bpfLibrary } from 'linux-sockets';
 import { parsePrefix } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
@@ -123,11 +123,12 @@ export function removeFastPath(
   options: { netns?: string; directory?: string; devices?: Iterable<number> } = {},
 ): boolean {
   const pins = new Pins(options.directory ?? pinDirectory(options.netns));
-  const found = pins.exists();
-  const attachments = new Attachments(pins, options.netns);
-  attachments.detachAll(options.devices ?? []);
+  if (!pins.exists()) return false;
+  // Where tcx is, a look at the queues finds nothing; where it is not, what stands there is known by nothing else.
+  const inQueues = 'version' in bpfLibrary();
+  new Attachments(pins, options.netns, inQueues ? 'clsact' : 'tcx').detachAll(options.devices ?? []);
   pins.remove();
-  return found;
+  return true;
 }
 
 function load(

@@ -52,6 +52,20 @@ export interface CacheView {
   readonly egress: readonly WayView[];
   /** Ways to an instance of this host. */
   readonly ingress: readonly WayView[];
+  /** Rewrite mode: what stands for a pair of addresses on the wire. Sent to the peer, and told to it for what it sends. */
+  readonly keys: { readonly sent: readonly KeyView[]; readonly told: readonly KeyView[] };
+}
+
+export interface KeyView {
+  readonly key: number;
+  readonly peer: Address;
+  readonly vni: number;
+  readonly source: Address;
+  readonly destination: Address;
+  readonly dscp: number;
+  readonly ttl: number;
+  /** ms since it was told. */
+  readonly age: number;
 }
 
 export interface InstanceEntry {
@@ -128,6 +142,8 @@ export interface FastPathCounters {
     readonly sweeps: number;
     readonly expired: number;
     readonly stale: number;
+    /** Keys of rewrite mode that were not told again. */
+    readonly keys: number;
     readonly connections: number;
     /** ms of the longest portion of a sweep. */
     readonly longestPortion: number;

@@ -289,8 +289,21 @@ test.serial('R3.6 what has expired is removed, what was taken over by another is
     map.set(key(7), flow(7, 1));
     map.set(key(8), flow(4_000_000, 1));
   });
-  await until(() => fastPath.counters().ageing.expired + fastPath.counters().ageing.stale === 3);
-  t.like(fastPath.counters().ageing, { expired: 1, stale: 2, connections: 2 });
+  const pair = (peer: number) =>
+    layout.sentPair.encode({ peer, vni: 100, daddr: '10.200.2.2' as never, dscp: 46 << 2 });
+  box.map('peers', (map) => map.set(indexKey(3), layout.peer.encode({ address: '192.0.2.2' as never })));
+  box.map('sent_keys', (map) => {
+    map.set(pair(3), layout.sentKey.encode({ key: 17, heard: now, until: now + 3_600_000_000_000n }));
+    map.set(pair(4), layout.sentKey.encode({ key: 18, heard: now, until: now }));
+  });
+  await until(() => {
+    const { expired, stale, keys } = fastPath.counters().ageing;
+    return expired + stale + keys === 4;
+  });
+  t.like(fastPath.counters().ageing, { expired: 1, stale: 2, keys: 1, connections: 2 });
+  t.like((await fastPath.cache()).keys.sent, [
+    { key: 17, peer: '192.0.2.2', vni: 100, destination: '10.200.2.2', dscp: 46 },
+  ]);
   const left = (port: number) => box.map('flows', (map) => map.get(key(port)) !== undefined);
   t.deepEqual([5, 6, 7, 8].map(left), [true, false, false, false]);
   t.is((await fastPath.flows()).length, 2);

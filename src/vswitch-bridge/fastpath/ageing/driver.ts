@@ -1,6 +1,7 @@
 import { Alarm, type Clock } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
-import { connection, flowKey, flowValue } from '../maps/layout.ts';
+import { connection, flowKey, flowValue, sentKey, sentPair } from '../maps/layout.ts';
+import { nanoseconds } from '../maps/numbers.ts';
 import { indexKey, type Tables } from '../maps/tables.ts';
 import { fateOf, Sweep } from './sweep.ts';
 
@@ -8,11 +9,15 @@ import { fateOf, Sweep } from './sweep.ts';
 const PORTION = 3;
 const BATCH = 256;
 
+type AgedTables = Pick<Tables, 'connections' | 'flows' | 'sent_keys'>;
+
 export interface AgeingCounters {
   readonly sweeps: number;
   /** Keys removed with their connection's end, and keys whose record is another connection's now. */
   readonly expired: number;
   readonly stale: number;
+  /** Keys of rewrite mode that were not told again in time. */
+  readonly keys: number;
   /** Alive at the last look. */
   readonly connections: number;
   readonly longestPortion: number;
@@ -20,7 +25,7 @@ export interface AgeingCounters {
 
 /** Looks through all connections every `interval` ms, and removes the keys of those that are over. */
 export class Ageing {
-  readonly #tables: Pick<Tables, 'connections' | 'flows'>;
+  readonly #tables: AgedTables;
   readonly #clock: Clock;
   /** ms; another one counts from the next look on. */
   interval: number;
@@ -31,11 +36,12 @@ export class Ageing {
   #sweeps = 0;
   #expired = 0;
   #stale = 0;
+  #keys = 0;
   #connections = 0;
   #longest = 0;
   #turnBegan = 0;
 
-  constructor(tables: Pick<Tables, 'connections' | 'flows'>, clock: Clock, interval: number, log?: Log) {
+  constructor(tables: AgedTables, clock: Clock, interval: number, log?: Log) {
     this.#tables = tables;
     this.#clock = clock;
     this.interval = interval;
@@ -54,13 +60,14 @@ export class Ageing {
       sweeps: this.#sweeps,
       expired: this.#expired,
       stale: this.#stale,
+      keys: this.#keys,
       connections: this.#connections,
       longestPortion: this.#longest,
     };
   }
 
   async sweep(): Promise<void> {
-    const { connections, flows } = this.#tables;
+    const { connections, flows, sent_keys } = this.#tables;
     this.#turnBegan = this.#clock.now();
     const sweep = new Sweep(connections.maxEntries, this.#clock.now() * 1e6);
     for (const { count, keys, values } of connections.batches(BATCH)) {
@@ -74,6 +81,14 @@ export class Ageing {
       for (let index = 0; index < count; index += 1) {
         const fate = sweep.fateOf(values, index * flowValue.size);
         if (fate !== 'live') this.#remove(keys.subarray(index * flowKey.size, (index + 1) * flowKey.size));
+      }
+      await this.#breathe();
+      if (this.#closed) return;
+    }
+    for (const { count, keys, values } of sent_keys.batches(BATCH)) {
+      for (let index = 0; index < count; index += 1) {
+        const key = keys.subarray(index * sentPair.size, (index + 1) * sentPair.size);
+        if (this.#isOver(values, index * sentKey.size)) this.#removeKey(key);
       }
       await this.#breathe();
       if (this.#closed) return;
@@ -99,6 +114,16 @@ export class Ageing {
     if (fate === 'live' || !flows.delete(key)) return;
     if (fate === 'expired') this.#expired += 1;
     else this.#stale += 1;
+  }
+
+  #isOver(value: Buffer, at: number): boolean {
+    return nanoseconds(value, at + sentKey.offsets.until) <= this.#clock.now() * 1e6;
+  }
+
+  #removeKey(key: Buffer): void {
+    const { sent_keys } = this.#tables;
+    const value = sent_keys.get(key);
+    if (value && this.#isOver(value, 0) && sent_keys.delete(key)) this.#keys += 1;
   }
 
   #arm(): void {

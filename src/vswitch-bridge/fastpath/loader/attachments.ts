@@ -67,24 +67,19 @@ export class Attachments {
     if (this.#way === 'clsact') this.#inNamespace(() => detachClsact(filterAt(place)));
   }
 
-  /** Links of an agent before this one on devices that have none of ours now. */
-  detachStrangers(): void {
-    for (const { ifindex, direction } of this.#pins.links()) {
-      if (!this.#attached.has(keyOf({ ifindex, direction }))) this.detach(ifindex, direction);
+  /** What an agent before this one has put on devices that have none of ours now. @param devices of the box */
+  detachStrangers(devices: Iterable<number>): void {
+    const places: Place[] = [...this.#pins.links(), ...(this.#way === 'clsact' ? bothWays(devices) : [])];
+    for (const place of places) {
+      if (!this.#attached.has(keyOf(place))) this.detach(place.ifindex, place.direction);
     }
   }
 
   /** @param devices of the box: filters in clsact queues are found nowhere else */
   detachAll(devices: Iterable<number>): void {
-    for (const { ifindex, direction } of [...this.#attached.values(), ...this.#pins.links()]) {
-      this.detach(ifindex, direction);
-    }
-    if (this.#way !== 'clsact') return;
-    for (const ifindex of devices) {
-      for (const direction of ['ingress', 'egress'] as const) {
-        this.#inNamespace(() => detachClsact(filterAt({ ifindex, direction })));
-      }
-    }
+    const places: Place[] = [...this.#attached.values(), ...this.#pins.links()];
+    if (this.#way === 'clsact') places.push(...bothWays(devices));
+    for (const { ifindex, direction } of places) this.detach(ifindex, direction);
   }
 
   #update(program: BpfProgram, place: Place): boolean {
@@ -130,6 +125,12 @@ export class Attachments {
 }
 
 type Place = Omit<Attachment, 'by'>;
+
+const bothWays = (devices: Iterable<number>): Place[] =>
+  [...devices].flatMap((ifindex) => [
+    { ifindex, direction: 'ingress' },
+    { ifindex, direction: 'egress' },
+  ]);
 
 const keyOf = ({ ifindex, direction }: Place): string => `${ifindex} ${direction}`;
 

@@ -28,9 +28,7 @@ export function pinDirectory(netns?: string): string {
 
 function fileSystem(): string {
   const isPrivate = mountNamespace('self') !== mountNamespace('1');
-  if (isPrivate && isReachable(FIRST_PROCESS)) return FIRST_PROCESS;
-  mountBpffs(BOX);
-  return BOX;
+  return isPrivate && isReachable(FIRST_PROCESS) ? FIRST_PROCESS : BOX;
 }
 
 function isReachable(path: string): boolean {
@@ -57,8 +55,9 @@ export class Pins {
     this.directory = directory;
   }
 
-  /** @throws when the directory is not in a file system of BPF */
+  /** Mounts the box's own file system of BPF when it isn't. @throws when the directory is in none */
   make(): void {
+    if (this.directory.startsWith(`${BOX}/`)) mountBpffs(BOX);
     mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     if (!isBpffs(this.directory)) throw new Error(`${this.directory} is not in a file system of BPF (mount -t bpf)`);
   }
