@@ -117,7 +117,8 @@ export class Rack {
     ip(this.near, `addr flush dev u0`);
     ip(this.near, `addr add ${NEAR}/24 dev phy`);
     ip(this.near, 'addr add 10.200.0.1/24 dev int');
-    for (const name of ['phy', 'int']) ip(this.near, `link set ${name} up`);
+    // A switch that has to wait for a processor drops nothing before it has seen it.
+    for (const name of ['phy', 'int']) ip(this.near, `link set ${name} txqueuelen 20000 up`);
     const ports: string[] = [];
     for (let index = 0; index < this.count; index++) {
       ip(this.near, `neigh add ${innerAddress(index)} lladdr ${innerMac(index)} nud permanent dev int`);
