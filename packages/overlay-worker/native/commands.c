@@ -68,26 +68,32 @@ static int settings(struct worker* w, const struct settings* body) {
   return 0;
 }
 
+static int tap_for(struct worker* w, struct network* network) {
+  if (network->tap >= 0) return 0;
+  int tap = tap_open(network->name);
+  if (tap < 0) return tap;
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = tap};
+  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, tap, &event) < 0) {
+    int error = errno;
+    close(tap);
+    return -error;
+  }
+  network->tap = tap;
+  return 0;
+}
+
 static int network_set(struct worker* w, const struct network_set* body) {
   if (body->vni > 0xffffff || body->name[15] || body->bridge[15] || !body->name[0]) return -EINVAL;
   struct network* network = network_find(w, body->vni);
   bool fresh = !network;
   if (fresh) {
-    network = network_make(w, body->vni);
-    if (!network) return -ENOSPC;
+    if (!(network = network_make(w, body->vni))) return -ENOSPC;
     memcpy(network->name, body->name, 16);
-    network->tap = tap_open(network->name);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = network->tap};
-    int error = network->tap < 0 ? network->tap : 0;
-    if (!error && epoll_ctl(w->epoll, EPOLL_CTL_ADD, network->tap, &event) < 0) error = -errno;
-    if (error) {
-      network_remove(w, network);
-      return error;
-    }
   } else if (strcmp(network->name, body->name)) {
     return -EEXIST;
   }
-  int error = tap_configure(network->name, body->mtu, body->bridge);
+  int error = tap_for(w, network);
+  if (!error) error = tap_configure(network->name, body->mtu, body->bridge);
   if (error && fresh) network_remove(w, network);
   return error;
 }

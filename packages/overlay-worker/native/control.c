@@ -190,6 +190,11 @@ void event_peer(struct worker* w, struct peer* peer, enum event kind, uint32_t w
   event_send(w, MESSAGE_EVENT, &body, sizeof body, NULL, 0);
 }
 
+void event_network(struct worker* w, const struct network* network) {
+  struct event_body body = {EVENT_NETWORK_LOST, 0, 0, 0, network->vni};
+  event_send(w, MESSAGE_EVENT, &body, sizeof body, NULL, 0);
+}
+
 void event_packet(struct worker* w, struct peer* peer, const uint8_t* bytes, size_t length) {
   COUNT(w, peer, control_received, 1);
   if (length > CONTROL_MAX || w->connection < 0 || !token(w, peer)) {

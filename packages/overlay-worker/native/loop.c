@@ -42,7 +42,8 @@ static int udp_open(uint32_t address, uint16_t port) {
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = address};
   if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover) == 0 &&
-      setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0 && bind(fd, (struct sockaddr*)&local, sizeof local) == 0)
+      setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) == 0 && bind(fd, (struct sockaddr*)&local, sizeof local) == 0)
     return fd;
   int error = errno;
   close(fd);

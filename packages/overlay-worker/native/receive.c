@@ -172,7 +172,7 @@ void receive_socket(struct worker* w, int socket, bool plain) {
   struct mmsghdr in[RECEIVES];
   struct iovec part[RECEIVES];
   struct sockaddr_in from[RECEIVES];
-  _Alignas(struct cmsghdr) uint8_t control[RECEIVES][CMSG_SPACE(sizeof(int))];
+  _Alignas(struct cmsghdr) uint8_t control[RECEIVES][CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
   for (int i = 0; i < RECEIVES; i++) {
     part[i] = (struct iovec){w->receive[i], DATAGRAM_MAX};
     in[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
@@ -186,6 +186,12 @@ void receive_socket(struct worker* w, int socket, bool plain) {
   for (int i = 0; i < count; i++) {
     size_t length = in[i].msg_len, segment = length;
     for (struct cmsghdr* cmsg = CMSG_FIRSTHDR(&in[i].msg_hdr); cmsg; cmsg = CMSG_NXTHDR(&in[i].msg_hdr, cmsg)) {
+      if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
+        uint32_t overflow;
+        memcpy(&overflow, CMSG_DATA(cmsg), sizeof overflow);
+        COUNT(w, NULL, drop_socket_full, overflow - w->overflow[plain]);
+        w->overflow[plain] = overflow;
+      }
       if (cmsg->cmsg_level != SOL_UDP || cmsg->cmsg_type != UDP_GRO) continue;
       int size;
       memcpy(&size, CMSG_DATA(cmsg), sizeof size);

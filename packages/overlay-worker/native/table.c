@@ -137,6 +137,12 @@ void network_remove(struct worker* w, struct network* network) {
   free(network);
 }
 
+void network_lost(struct worker* w, struct network* network) {
+  close(network->tap); /* epoll forgets it */
+  network->tap = -1;
+  event_network(w, network);
+}
+
 bool member_is(const struct network* network, const struct peer* peer) {
   return network->member_bits[peer->index / 64] >> (peer->index % 64) & 1;
 }

@@ -39,6 +39,25 @@ static struct msghdr header(const struct message* m, struct iovec* part, struct 
   return header;
 }
 
+/*
+ * What the kernel refuses as a whole it may take in pieces: devices without checksum offload have no UDP_SEGMENT in older
+ * kernels, and a device whose MTU is smaller than we were told needs fragments.
+ */
+static void one_by_one(struct worker* w, int socket, const struct msghdr* whole, const struct message* m) {
+  bool pieces = m->count > 1 && (errno == EIO || errno == EINVAL || errno == EMSGSIZE);
+  if (!pieces) {
+    COUNT(w, m->peer, drop_sending, m->count);
+    return;
+  }
+  for (size_t at = 0; at < m->length; at += m->segment) {
+    size_t size = m->length - at < m->segment ? m->length - at : m->segment;
+    if (sendto(socket, m->bytes + at, size, 0, whole->msg_name, whole->msg_namelen) < 0)
+      COUNT(w, m->peer, drop_sending, 1);
+    else
+      COUNT(w, m->peer, sent_one_by_one, 1);
+  }
+}
+
 static void flush_socket(struct worker* w, bool plain) {
   struct mmsghdr out[MESSAGES];
   struct iovec part[MESSAGES];
@@ -66,8 +85,7 @@ static void flush_socket(struct worker* w, bool plain) {
       struct pollfd ready = {.fd = socket, .events = POLLOUT};
       if (poll(&ready, 1, 2) > 0) continue;
     }
-    /* An ICMP error of an earlier packet is reported here too, and costs this one. */
-    COUNT(w, of[done]->peer, drop_sending, of[done]->count);
+    one_by_one(w, socket, &out[done].msg_hdr, of[done]);
     done++;
   }
 }
@@ -240,7 +258,12 @@ void transmit_tap(struct worker* w, struct network* network) {
     struct virtio_net_hdr hdr;
     struct iovec parts[2] = {{&hdr, sizeof hdr}, {w->frame, FRAME_ROOM}};
     ssize_t length = readv(network->tap, parts, 2);
-    if (length < 0) break;
+    if (length < 0) {
+      if (errno == EAGAIN || errno == EINTR) break;
+      transmit_flush(w);
+      network_lost(w, network); /* EBADFD: somebody has deleted the device */
+      return;
+    }
     if ((size_t)length < sizeof hdr) continue;
     bytes += (size_t)length;
     transmit_frame(w, network, &hdr, w->frame, (size_t)length - sizeof hdr);

@@ -139,12 +139,12 @@ enum opened esp_unwrap(uint8_t* packet, size_t length, uint8_t** payload, size_t
 #define COUNTERS(X)                                                                                                    \
   X(sent_encrypted) X(sent_plain) X(sent_bytes) X(received_encrypted) X(received_plain) X(received_bytes)              \
   X(sent_frames) X(received_frames) X(fragmented) X(held) X(held_released) X(control_sent) X(control_received)         \
-  X(plain_unmarked) X(events_lost)                                                                                     \
+  X(plain_unmarked) X(sent_one_by_one) X(events_lost)                                                                                    \
   X(drop_unknown_peer) X(drop_truncated) X(drop_unknown_form) X(drop_control_overflow) X(drop_no_key)                  \
   X(drop_malformed) X(drop_replayed) X(drop_forged) X(drop_plain_refused) X(drop_plain_forbidden)                      \
   X(drop_no_member) X(drop_hold_full) X(drop_hold_expired) X(drop_hold_discarded) X(drop_by_mode) X(drop_sending)      \
   X(drop_cipher) X(drop_frame_malformed) X(drop_too_long) X(drop_not_vxlan) X(drop_network_unknown)                    \
-  X(drop_wrong_network) X(drop_tap)
+  X(drop_wrong_network) X(drop_tap) X(drop_socket_full)
 
 enum counter {
 #define X(name) C_##name,
@@ -226,8 +226,7 @@ struct network {
   bool used;
   uint32_t vni;
   int tap;
-  char name[16], bridge[16];
-  uint32_t mtu;
+  char name[16];
   uint32_t member_count;
   uint32_t* members; /* indices of peers */
   uint64_t member_bits[PEERS_MAX / 64];
@@ -256,6 +255,7 @@ struct worker {
   uint32_t hold_packets, hold_bytes;
   uint64_t hold_ns;
   uint32_t held; /* packets of all peers */
+  uint32_t overflow[2]; /* SO_RXQ_OVFL as last seen: ESP, plain */
   uint32_t last_number;
   struct shared* shared;
   char shared_path[128];
@@ -288,6 +288,8 @@ struct peer* peer_make(struct worker* w, uint32_t index, uint32_t number, uint32
 void peer_remove(struct worker* w, struct peer* peer);
 struct network* network_find(struct worker* w, uint32_t vni);
 struct network* network_make(struct worker* w, uint32_t vni);
+/* Its TAP is gone; the rest stays. */
+void network_lost(struct worker* w, struct network* network);
 void network_remove(struct worker* w, struct network* network);
 bool member_is(const struct network* network, const struct peer* peer);
 int member_set(struct network* network, const struct peer* peer, bool in);
@@ -319,7 +321,7 @@ void receive_socket(struct worker* w, int socket, bool plain);
 
 /* control.c */
 
-enum event { EVENT_UNREADABLE = 1, EVENT_READABLE, EVENT_FORGED, EVENT_PLAIN, EVENT_HELD };
+enum event { EVENT_UNREADABLE = 1, EVENT_READABLE, EVENT_FORGED, EVENT_PLAIN, EVENT_HELD, EVENT_NETWORK_LOST };
 
 void control_accept(struct worker* w);
 void control_readable(struct worker* w);
@@ -327,6 +329,7 @@ void control_writable(struct worker* w);
 void control_close(struct worker* w);
 /* `word`: an SPI; for EVENT_PLAIN version, fp12 and off as in the SPI of form (b). */
 void event_peer(struct worker* w, struct peer* peer, enum event kind, uint32_t word);
+void event_network(struct worker* w, const struct network* network);
 void event_packet(struct worker* w, struct peer* peer, const uint8_t* bytes, size_t length);
 
 /* loop.c */

@@ -29,7 +29,7 @@ export const COMMAND = {
 export type CommandName = keyof typeof COMMAND;
 
 export const MESSAGE = { result: 0x81, event: 0x82, packet: 0x83 } as const;
-export const EVENT = { unreadable: 1, readable: 2, forged: 3, plain: 4, held: 5 } as const;
+export const EVENT = { unreadable: 1, readable: 2, forged: 3, plain: 4, held: 5, networkLost: 6 } as const;
 export const MODE = { drop: 0, hold: 1, encrypt: 2, plain: 3 } as const;
 
 const HEADER = 12;

@@ -4,9 +4,9 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Connection, type WorkerError } from './connection.ts';
+import { Connection, WorkerError } from './connection.ts';
 import { native } from './native.ts';
-import { deviceName, type Frame, ipv4Bytes, LAYOUT_VERSION, macBytes, u32 } from './protocol.ts';
+import { deviceName, EVENT, type Frame, ipv4Bytes, LAYOUT_VERSION, MESSAGE, macBytes, u32 } from './protocol.ts';
 import { type PeerDescription, type WorkerEvents, WorkerTable } from './table.ts';
 
 export interface WorkerOptions<A extends string = string> {
@@ -31,6 +31,8 @@ export interface WorkerOptions<A extends string = string> {
   readonly events: WorkerEvents;
   /** A command that nobody waits for was refused: a fault of ours, or the worker is out of room. */
   readonly refused: (error: WorkerError) => void;
+  /** Somebody has deleted the TAP of this VNI. `setNetwork` makes it anew. */
+  readonly networkLost: (vni: number) => void;
   /** The worker has ended, or another agent took it over. Its TAPs are gone with it. */
   readonly closed: () => void;
 }
@@ -68,6 +70,7 @@ interface Hello {
   readonly networks: readonly { readonly vni: number; readonly device: string }[];
 }
 
+const ANSWER_TIMEOUT = 5000;
 const START_TIMEOUT = 10_000;
 const START_PAUSE = 10;
 
@@ -167,7 +170,7 @@ export class OverlayWorker<A extends string = string> {
     try {
       connection = await Connection.open(options.socket, {
         message: (frame) => {
-          if (worker) worker.table.dispatch(frame, options.events);
+          if (worker) worker.#dispatch(frame);
           else early.push(frame);
         },
         refused: (error) => options.refused(error),
@@ -180,13 +183,20 @@ export class OverlayWorker<A extends string = string> {
       if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
       throw error;
     }
+    const impatience = setTimeout(() => connection.close(), ANSWER_TIMEOUT);
     const hello = await connection.ask('hello', u32(LAYOUT_VERSION)).then(
       (text) => JSON.parse(text) as Hello,
-      () => undefined,
+      (error) => error as Error,
     );
+    clearTimeout(impatience);
+    // What is silent still has the ports and the devices: another beside it would get neither.
+    if (hello instanceof Error && !(hello instanceof WorkerError)) throw hello;
     const fits =
-      hello?.address === options.local && hello.port === options.port && hello.plainPort === options.plainPort;
-    if (!hello || !fits) {
+      !(hello instanceof Error) &&
+      hello.address === options.local &&
+      hello.port === options.port &&
+      hello.plainPort === options.plainPort;
+    if (!fits) {
       await connection.ask('stop').catch(() => {
         // It ends without an answer.
       });
@@ -196,7 +206,7 @@ export class OverlayWorker<A extends string = string> {
     const peers = JSON.parse(await connection.ask('peers')) as PeerDescription[];
     worker = new OverlayWorker<A>(connection, options, hello, peers, adopted);
     await worker.setUnderlayMtu(options.underlayMtu);
-    for (const frame of early) worker.table.dispatch(frame, options.events);
+    for (const frame of early) worker.#dispatch(frame);
     return worker;
   }
 
@@ -265,6 +275,14 @@ export class OverlayWorker<A extends string = string> {
   async stop(): Promise<void> {
     await this.#connection.ask('stop');
     this.#connection.close();
+  }
+
+  #dispatch(frame: Frame): void {
+    if (frame.type === MESSAGE.event && frame.body.readUInt16LE(0) === EVENT.networkLost) {
+      this.#options.networkLost(frame.body.readUInt32LE(12));
+    } else {
+      this.table.dispatch(frame, this.#options.events);
+    }
   }
 
   #membersOf(vni: number): Set<string> {

@@ -235,6 +235,38 @@ test.serial(
   },
 );
 
+test.serial('a TAP that somebody deletes is told, and made anew when asked for', async (t) => {
+  const lost: number[] = [];
+  const network = await lab(t, { overrides: { networkLost: (vni) => lost.push(vni) } });
+  const { a, b } = network;
+  encrypt(network);
+  ip('-n', a.netns, 'link', 'del', `pltn${VNI}`);
+  await until('told', () => lost[0] === VNI);
+  await a.worker.setNetwork({ vni: VNI, device: `pltn${VNI}`, bridge: 'br0' });
+  t.is((await run(a.instance, 'ping', '-c', '3', '-i', '0.1', b.address)).code, 0);
+  await a.worker.removeNetwork(VNI);
+  t.throws(() => ip('-n', a.netns, 'link', 'show', `pltn${VNI}`));
+  await t.throwsAsync(a.worker.removeNetwork(VNI), { code: 'ENOENT' });
+});
+
+test.serial(
+  'a device whose MTU is smaller than was told, and one without offloads: slower, and all arrives',
+  async (t) => {
+    const network = await lab(t);
+    const { a, b } = network;
+    encrypt(network);
+    await server(t, network);
+    ip('-n', a.netns, 'link', 'set', 'u0', 'mtu', '1280');
+    t.is(await client(network, 'tcp', b.address, String(4 << 20)), 'same');
+    t.true(a.worker.table.counters().get('sent_one_by_one')! > 100n);
+    ip('-n', a.netns, 'link', 'set', 'u0', 'mtu', '1500');
+    for (const { netns } of [a, b])
+      inside(netns, 'ethtool', '-K', 'u0', 'tx', 'off', 'rx', 'off', 'gso', 'off', 'gro', 'off');
+    t.is(await client(network, 'tcp', b.address, String(4 << 20)), 'same');
+    t.is(a.worker.table.refused().sending, undefined);
+  },
+);
+
 test.serial('a worker outlives a process that is killed, and ends when told', async (t) => {
   const network = await lab(t);
   const { a } = network;
@@ -244,7 +276,7 @@ test.serial('a worker outlives a process that is killed, and ends when told', as
     import { OverlayWorker } from ${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)};
     const nothing = () => {};
     const events = { unreadable: nothing, readable: nothing, forged: nothing, plain: nothing, held: nothing, control: nothing };
-    const worker = await OverlayWorker.open({ ...${JSON.stringify({ ...optionsOf(a), socket })}, events, refused: nothing, closed: nothing });
+    const worker = await OverlayWorker.open({ ...${JSON.stringify({ ...optionsOf(a), socket })}, events, refused: nothing, networkLost: nothing, closed: nothing });
     process.stdout.write(String(worker.pid));
     process.kill(process.pid, 'SIGKILL');
   `;

@@ -66,6 +66,7 @@ export function optionsOf(host: Pick<Host, 'socket' | 'underlay' | 'heard' | 're
     hold: { packets: 256, bytes: 512 * 1024, lifetime: 1000 },
     events: eventsInto(host.heard),
     refused: (error) => host.refused.push(error),
+    networkLost: () => {},
     closed: () => {},
   };
 }
@@ -105,11 +106,13 @@ export async function lab(t: Teardown, { overrides = {}, mtu = 1500, instanceMtu
       on('link', 'add', 'br0', 'type', 'bridge');
       on('link', 'set', 'br0', 'up');
       on('link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', host.instance);
-      on('link', 'set', 'v0', 'master', 'br0', 'up');
+      // Both ends alike: a veth drops what is longer than the other end's MTU, unless it is GSO.
+      const ours = String(instanceMtu ?? overlayMtu(mtu));
+      on('link', 'set', 'v0', 'mtu', ours, 'master', 'br0', 'up');
       inside(host.netns, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1');
       ip('-n', host.instance, 'addr', 'add', `${host.address}/24`, 'dev', 'eth0');
       ip('-n', host.instance, 'addr', 'add', `fd00::${number}/64`, 'dev', 'eth0', 'nodad');
-      ip('-n', host.instance, 'link', 'set', 'eth0', 'mtu', String(instanceMtu ?? overlayMtu(mtu)), 'up');
+      ip('-n', host.instance, 'link', 'set', 'eth0', 'mtu', ours, 'up');
       return host as unknown as Host;
     }),
   );
