@@ -1,9 +1,10 @@
 /** What leaves the overlay for the public side: its source by its destination (SNAT), and nothing without. */
 import { familyOf } from '../../../../model/address.ts';
 import type { OverlayState } from '../../../../model/overlay.ts';
+import { networkMark } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
-import { CLASS, COUNTERS, devicesOf, hex, PRIORITY } from './names.ts';
+import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY } from './names.ts';
 
 export function addLeaving(table: TableBuilder, state: OverlayState): void {
   const lines: string[] = [];
@@ -43,6 +44,8 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
   table.chain(
     'leave',
     [
+      // It has found its table; to the fast path's programs the lower bits would be a connection.
+      `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
       'iifname != @bridges accept',
       'oifname @bridges accept',
       'ct status snat accept',

@@ -111,7 +111,8 @@ export function groupDeclaration(group: RuleGroup): string {
 
 function flagTest({ set, of }: NonNullable<PolicyRule['tcpFlags']>): string {
   const word = (flags: readonly TcpFlag[]) => (flags.length === 0 ? '0x0' : flags.join(' | '));
-  return `tcp flags & (${word(of)}) == ${set.length > 1 ? `(${word(set)})` : word(set)}`;
+  const wanted = of.filter((flag) => set.includes(flag));
+  return `tcp flags & (${word(of)}) == ${wanted.length > 1 ? `(${word(wanted)})` : word(wanted)}`;
 }
 
 /** `none`: from one family to the other, which no packet does. */

@@ -8,7 +8,7 @@
  */
 import { type Address, familyOf, hostPrefix, type Prefix } from '../../../../model/address.ts';
 import type { OverlayState } from '../../../../model/overlay.ts';
-import { networkMark } from '../../network/names.ts';
+import { GENEVE_PORT, networkMark, VXLAN_PORT } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
 import { CLASS, devicesOf, hex, MARK_OURS, MARK_OURS_MASK, openerMark, PRIORITY } from './names.ts';
@@ -55,9 +55,16 @@ export function addTracking(table: TableBuilder, state: OverlayState, zones: Rea
     ],
     `type filter hook prerouting priority ${PRIORITY.zone}; policy accept;`,
   );
+  // The tunnels' outer packets: a source port for each flow inside would be an entry for each, that nobody looks at.
+  const outer = `${ipWord(familyOf(state.underlay.address))} %s ${addressLiteral(state.underlay.address)} udp dport { ${VXLAN_PORT}, ${GENEVE_PORT} } notrack`;
+  table.chain(
+    'outer_in',
+    [outer.replace('%s', 'daddr')],
+    `type filter hook prerouting priority ${PRIORITY.zone}; policy accept;`,
+  );
   table.chain(
     'zone_out',
-    ['ct zone set oifname map @zone_of'],
+    ['ct zone set oifname map @zone_of', outer.replace('%s', 'saddr')],
     `type filter hook output priority ${PRIORITY.zone}; policy accept;`,
   );
   // Addresses of a network that overlaps another say nothing by themselves: what comes back from the public side, and
