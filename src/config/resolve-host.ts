@@ -127,15 +127,13 @@ function resolveNeighbours({ proactive, poll, hold, ovs }: HostSettings['neighbo
   };
 }
 
-function resolveEncryption({
-  policy,
-  keys: { directory, etcd },
-  notifyIdle,
-}: HostSettings['encryption']): EncryptionConfig {
-  const keys = directory === undefined ? (etcd === undefined ? undefined : { etcd }) : { directory };
+function resolveEncryption({ policy, keys, notifyIdle, ...rest }: HostSettings['encryption']): EncryptionConfig {
+  const { directory, etcd, prefix } = keys;
+  const place = directory !== undefined ? { directory } : etcd && { etcd, ...(prefix === undefined ? {} : { prefix }) };
   return {
-    policy: policy ?? (keys ? 'overlap' : 'off'),
+    ...rest,
+    policy: policy ?? (place ? 'overlap' : 'off'),
     notifyIdle: milliseconds(notifyIdle),
-    ...(keys ? { keys } : {}),
+    ...(place ? { keys: place } : {}),
   };
 }

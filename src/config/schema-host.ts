@@ -163,9 +163,15 @@ const encryption = z
       .strictObject({
         directory: filePath('the directory of the keys', '/etc/peerless/keys').optional(),
         etcd: z.array(serverUrl()).min(1).optional(),
+        prefix: filePath('the prefix of the keys in etcd', '/peerless/keys/').optional(),
       })
       .prefault({})
       .meta({ description: 'Where they come from: a directory, or etcd.' }),
+    versions: integer(1, 16).default(5).meta({ description: 'How many versions of the key are held.' }),
+    plain: anyOf(['esp', 'vxlan'])
+      .default('esp')
+      .meta({ description: 'Policy available: how plain text travels; both are understood.' }),
+    port: integer(1, 65_535, 'a UDP port').default(4500).meta({ description: 'The same on all hosts.' }),
     notifyIdle: duration({ min: '1s', max: '24h' })
       .default('25m')
       .meta({ description: 'Nothing sent back for so long: a peer with another key is told by a packet of its own.' }),

@@ -228,7 +228,11 @@ export interface TunnelNeighboursConfig {
 export interface EncryptionConfig {
   readonly policy: 'off' | 'available' | 'overlap' | 'strict';
   /** Absent only while the policy is off. */
-  readonly keys?: { readonly directory: string } | { readonly etcd: readonly string[] };
+  readonly keys?: { readonly directory: string } | { readonly etcd: readonly string[]; readonly prefix?: string };
+  readonly versions: number;
+  readonly plain: 'esp' | 'vxlan';
+  /** UDP. */
+  readonly port: number;
   /** ms */
   readonly notifyIdle: number;
 }

@@ -17,6 +17,8 @@ export interface OverlayNetwork {
   readonly gateway?: Address;
   readonly encapsulation: Encapsulation;
   /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */
+  /** Its tunnel port is the packet worker's TAP, of the tunnel port's name; VXLAN alone. */
+  readonly encrypted?: true;
   readonly origin?: OverlayOrigin;
   readonly devices?: { readonly bridge: string; readonly tunnel?: string };
 }

@@ -11,10 +11,15 @@ import {
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
+import type { OverlayChange, OverlayNetwork, OverlayState } from '../../model/overlay.ts';
 import type { OverlayFault } from '../../model/overlay-items.ts';
 import type { Kernel } from '../../netlink/index.ts';
-import { type Edited, type OverlayEdit, OverlayTable } from '../../vswitch-bridge/overlay/index.ts';
+import {
+  type Edited,
+  type OverlayContent,
+  type OverlayEdit,
+  OverlayTable,
+} from '../../vswitch-bridge/overlay/index.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
 import { processCounters } from '../process-counters.ts';
 import { Follower } from './follower.ts';
@@ -78,6 +83,8 @@ export class Host {
   readonly #log: Log;
   readonly #memory: InstanceMemory;
   readonly #startedAt: Instant;
+  /** Of the start: another policy needs another. */
+  readonly #encrypts: boolean;
   #loaded: HostLoaded;
   #loadedAt: Instant;
   #running: RunningPart[] = [];
@@ -101,6 +108,7 @@ export class Host {
     this.#loadedAt = this.#startedAt;
     this.wall = new WallClock(clock);
     this.events = new EventLog(clock, this.wall, log);
+    this.#encrypts = loaded.config.encryption.policy !== 'off';
     this.table = new OverlayTable(loaded.config.underlay);
     this.#memory = InstanceMemory.in(loaded.config.stateDirectory);
   }
@@ -146,7 +154,7 @@ export class Host {
   async edit(edits: readonly HostEdit[], options: { readonly dryRun: boolean }): Promise<Outcome> {
     const fileEdits = edits.flatMap(({ file }) => file ?? []);
     const planned = fileEdits.length === 0 ? undefined : this.#plan(fileEdits);
-    const tableEdits = edits.map(({ edit }) => edit);
+    const tableEdits = edits.map(({ edit }) => prepared(edit, this.#encrypts));
     if (options.dryRun) {
       const { changes } = took(this.table.rehearse(tableEdits));
       return { actions: outcomeTexts(tableEdits, changes), refused: [] };
@@ -168,7 +176,7 @@ export class Host {
     const diff = diffConfig(this.#loaded, loaded);
     this.#loaded = loaded;
     this.#loadedAt = this.clock.now();
-    const { changes, state, dropped } = this.table.replace(loaded.config);
+    const { changes, state, dropped } = this.table.replace(contentOf(loaded.config, this.#encrypts));
     for (const { item, faults } of dropped) {
       const name = 'host' in item ? item.host : item.name;
       this.events.record({
@@ -237,7 +245,7 @@ export class Host {
 
   async #start(parts: HostParts): Promise<void> {
     const { config } = this.#loaded;
-    this.table.replace(config);
+    this.table.replace(contentOf(config, this.#encrypts));
     for (const item of this.#remembered()) {
       const edited = this.table.edit([{ op: 'add', kind: 'instance', item }]);
       if (!edited.ok) this.#log.warn({ item, faults: edited.faults }, 'a container of before has no place any more');
@@ -357,6 +365,20 @@ export class Host {
     this.#running = [];
   }
 }
+
+/** As the table has it: what the settings of encryption say of networks stands with them. */
+const contentOf = (config: HostConfig, encrypts: boolean): OverlayContent => ({
+  ...config,
+  networks: config.networks.map((network) => encrypted(network, encrypts)),
+});
+
+const prepared = (edit: OverlayEdit, encrypts: boolean): OverlayEdit =>
+  edit.op !== 'policy' && edit.op !== 'remove' && edit.kind === 'network'
+    ? { ...edit, item: encrypted(edit.item, encrypts) }
+    : edit;
+
+const encrypted = (network: OverlayNetwork, encrypts: boolean): OverlayNetwork =>
+  encrypts && network.encapsulation === 'vxlan' ? { ...network, encrypted: true } : network;
 
 export interface Outcome {
   readonly actions: readonly string[];

@@ -14,7 +14,13 @@ import { milliseconds } from '../scalars.ts';
 import type { PartlyHost } from './partly.ts';
 
 export function checkHost(settings: PartlyHost): Finding[] {
-  return [...checkOverlay(settings), ...checkFastPath(settings), ...checkNeighbours(settings), ...checkKeys(settings)];
+  return [
+    ...checkOverlay(settings),
+    ...checkFastPath(settings),
+    ...checkNeighbours(settings),
+    ...checkKeys(settings),
+    ...checkPlainTunnels(settings),
+  ];
 }
 
 /** Item by item, in the order in which they refer to each other, as at run time. */
@@ -88,6 +94,23 @@ function checkNeighbours({ neighbours }: PartlyHost): Finding[] {
       remedy: 'Lower perNeighbour or raise total.',
     },
   ];
+}
+
+/** What would leave in plain text beside what is encrypted. */
+function checkPlainTunnels({ encryption, networks }: PartlyHost): Finding[] {
+  const { policy, keys } = encryption ?? {};
+  if ((policy ?? (keys?.directory || keys?.etcd ? 'overlap' : 'off')) === 'off') return [];
+  return (networks ?? []).flatMap((network, index) =>
+    network === undefined || network.encapsulation === 'vxlan'
+      ? []
+      : [
+          {
+            path: ['networks', index, 'encapsulation'],
+            message: `${network.encapsulation} is not encrypted, and encryption is on`,
+            remedy: 'Write vxlan, which travels inside of ESP then; or switch encryption off.',
+          },
+        ],
+  );
 }
 
 function checkKeys({ encryption }: PartlyHost): Finding[] {

@@ -1,4 +1,5 @@
 import type { HostParts } from '../part.ts';
+import { openEncryption } from './encryption.ts';
 import { openFastPathPart } from './fast-path.ts';
 import { openNeighbours } from './neighbours.ts';
 import { openNetwork } from './network.ts';
@@ -8,6 +9,7 @@ import { openPolicy } from './policy.ts';
 export const HOST_PARTS: HostParts = {
   policy: openPolicy,
   network: openNetwork,
+  encryption: openEncryption,
   neighbours: openNeighbours,
   fastPath: openFastPathPart,
 };

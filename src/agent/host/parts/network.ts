@@ -6,9 +6,12 @@ import {
 } from '../../../vswitch-bridge/slowpath/network/index.ts';
 import { memoryFile } from '../../memory-store.ts';
 import type { InstanceState, OpenHostPart } from '../part.ts';
+import { endForeignWorker } from './encryption.ts';
 
 /** The slow path's bridges, tunnel ports and routes. */
-export const openNetwork: OpenHostPart = async ({ config, clock, log, state }) => {
+export const openNetwork: OpenHostPart = async (context) => {
+  const { config, clock, log, state } = context;
+  if (config.encryption.policy === 'off') await endForeignWorker(context);
   const network = await NetworkProjection.open({
     clock,
     log,

@@ -60,6 +60,12 @@ export function overheadOf(encapsulation: Encapsulation, underlay: Address): num
   return outer + inside;
 }
 
+/** As `overheadOf`, where the packet worker encrypts: UDP, ESP, IV, UDP, VXLAN, Ethernet, padding, ICV (docs/encryption.md). */
+const ENCRYPTED_OVERHEAD = 95;
+
+export const networkOverhead = ({ encapsulation, encrypted }: OverlayNetwork, underlay: Address): number =>
+  encrypted ? ENCRYPTED_OVERHEAD : overheadOf(encapsulation, underlay);
+
 /** What this agent lays out; a network that was found in the kernel is another's. */
 export const isLaidOut = (network: OverlayNetwork): boolean => network.origin !== 'kernel';
 
@@ -164,12 +170,12 @@ const unreachable = (table: number, destination: Prefix): RouteObject => ({
 
 /** What is routed on to the tunnel or to an instance must fit: the sender is told by the gateway if it doesn't. */
 function bridgeMtu(
-  { encapsulation }: OverlayNetwork,
+  network: OverlayNetwork,
   instances: readonly OverlayInstance[],
   underlay: OverlayUnderlay,
   facts: Facts,
 ): number {
-  let mtu = (facts.mtuOf(underlay.device) ?? DEFAULT_MTU) - overheadOf(encapsulation, underlay.address);
+  let mtu = (facts.mtuOf(underlay.device) ?? DEFAULT_MTU) - networkOverhead(network, underlay.address);
   for (const { interface: device } of instances) mtu = Math.min(mtu, facts.mtuOf(device) ?? mtu);
   return Math.max(mtu, LEAST_MTU);
 }
@@ -185,6 +191,8 @@ function tunnelObjects(
   const bridge = bridgeName(vni);
   const type = DEVICE_TYPE[encapsulation];
   const objects: LayoutObject[] = [];
+  // The packet worker makes its TAP itself, and knows who is behind which host.
+  if (network.encrypted) return [];
   if (encapsulation === 'vxlan') {
     const name = tunnelName(vni);
     objects.push({ kind: 'tunnel', name, type, bridge, vni, local, mtu: TUNNEL_MTU });

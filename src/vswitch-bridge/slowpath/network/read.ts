@@ -33,7 +33,8 @@ export function readLink(link: Link, linkOf: LinkOf): BridgeObject | TunnelObjec
   if (!isOurTunnel(name)) return undefined;
   const bridge = link.master === 0 ? undefined : linkOf(link.master)?.name;
   const nature = tunnelNature(link);
-  if (!nature) return 'foreign';
+  // A TAP is the packet worker's.
+  if (!nature) return link.kind === 'tun' ? undefined : 'foreign';
   return { kind: 'tunnel', name, ...(bridge === undefined ? {} : { bridge }), ...nature, mtu };
 }
 

@@ -1,6 +1,6 @@
 /** The layout as an operator reads it. */
 import type { Address } from '../../../model/address.ts';
-import { overheadOf } from './desired.ts';
+import { networkOverhead } from './desired.ts';
 import type { Layout } from './layout.ts';
 import { bridgeName } from './names.ts';
 import type { Devices } from './writer.ts';
@@ -41,12 +41,12 @@ export function viewOf(layout: Layout, devices: Devices, problems: readonly stri
   const { state, domains, objects } = layout;
   const tunnels = [...objects.values()].filter((object) => object.kind === 'tunnel');
   const networks = layout.networks.map((network): NetworkView => {
-    const { name, vni, encapsulation } = network;
+    const { name, vni } = network;
     const bridge = bridgeName(vni);
     const table = layout.tableOf(network);
     const overlaps = domains.isolated.get(name);
     const underlayMtu = devices.byName(state.underlay.device)?.mtu ?? 1500;
-    const tunnelMtu = underlayMtu - overheadOf(encapsulation, state.underlay.address);
+    const tunnelMtu = underlayMtu - networkOverhead(network, state.underlay.address);
     const master = devices.byName(bridge)?.ifindex;
     const instances = [...state.instances.values()]
       .filter((instance) => instance.network === name && instance.origin !== 'kernel')

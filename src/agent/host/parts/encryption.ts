@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { OverlayWorker } from 'overlay-worker';
+import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
+import type { Address } from '../../../model/address.ts';
+import { DEFAULT_SETTINGS, Encryption, keySource, type OpenWorker } from '../../../vswitch-bridge/encryption/index.ts';
+import { bridgeName, routerMac, tunnelName } from '../../../vswitch-bridge/slowpath/network/index.ts';
+import { memoryFile } from '../../memory-store.ts';
+import type { HostPartContext, OpenHostPart } from '../part.ts';
+
+/** VXLAN's own port: plain text in its form comes there. */
+const PLAIN_PORT = 4789;
+const USUAL_MTU = 1500;
+/** What waits for a key in the worker, all peers together, and how long each packet (ms). */
+const HOLD = { packets: 4096, bytes: 8 << 20, lifetime: 1000 };
+
+/** What leaves for other hosts is encrypted by a process beside the agent, which goes on without it. */
+export const openEncryption: OpenHostPart = async (context) => {
+  const { config, clock, log, record } = context;
+  const { policy, keys, versions, notifyIdle } = config.encryption;
+  if (policy === 'off' || !keys) return undefined;
+  let encryption: Encryption | undefined;
+  const networkLost = (vni: number): void => {
+    log.error({ vni }, 'somebody has deleted the device of an encrypted network: it is made anew');
+    const state = context.state();
+    const item = [...state.networks.values()].find((network) => network.vni === vni);
+    if (!item) return;
+    encryption
+      ?.apply(state, [{ kind: 'network', op: 'added', item }])
+      .catch((error: unknown) => log.error({ err: error, vni }, 'the device of an encrypted network can not be made'));
+  };
+  encryption = await Encryption.open(
+    {
+      settings: { ...DEFAULT_SETTINGS, policy, notifyIdle },
+      versions,
+      source: keySource(keys, clock),
+      local: config.underlay.address,
+      instance: instanceId(config.stateDirectory),
+      random: (octets) => randomBytes(octets),
+      openWorker: workerOpener(context, networkLost),
+      layout: { device: (vni) => tunnelName(vni), bridge: bridgeName, routerMac },
+      clock,
+      log,
+      record,
+    },
+    context.state(),
+  );
+  return {
+    apply: (state, changes) => encryption.apply(state, changes),
+    counters: () => encryption.counters(),
+    warnings: () => encryption.warnings(),
+    detail: () => {
+      const { peers = 0, valid = 0 } = encryption.counters() as { peers?: number; valid?: number };
+      return { policy, peers, valid };
+    },
+    views: { peers: () => encryption.view() },
+    stats: () => encryption.counters(),
+    close: (options) => encryption.close(options),
+  };
+};
+
+const socketOf = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
+  join(dirname(socket), 'overlay-worker.sock');
+
+function workerOpener({ config, kernel, log }: HostPartContext, networkLost: (vni: number) => void): OpenWorker {
+  return async (events, closed) => {
+    mkdirSync(dirname(config.control.socket), { recursive: true });
+    return await OverlayWorker.open<Address>({
+      ...settingsOf(config.encryption),
+      socket: socketOf(config),
+      local: config.underlay.address,
+      underlayMtu: kernel.port(config.underlay.device)?.mtu ?? USUAL_MTU,
+      events,
+      refused: (error) => log.warn({ err: error }, 'the packet worker refused a command'),
+      networkLost,
+      closed,
+    });
+  };
+}
+
+const settingsOf = ({ policy, plain, port }: EncryptionConfig) => ({
+  port,
+  plainPort: policy === 'available' ? PLAIN_PORT : 0,
+  plainForm: plain,
+  plainAllowed: policy === 'available',
+  hold: HOLD,
+});
+
+/** 8 octets that name this host, the same at every start. */
+function instanceId(stateDirectory: string): Uint8Array {
+  const file = memoryFile(join(stateDirectory, 'instance-id'), { synced: true });
+  const known = file.read()?.trim();
+  if (known !== undefined && /^[0-9a-f]{16}$/.test(known)) return Buffer.from(known, 'hex');
+  const fresh = randomBytes(8);
+  file.write(`${fresh.toString('hex')}\n`);
+  return fresh;
+}
+
+/** One that an agent with encryption has left behind would hold the tunnels' names. */
+export async function endForeignWorker({ config, kernel, log }: HostPartContext): Promise<void> {
+  const socket = socketOf(config);
+  if (!existsSync(socket)) return;
+  const nothing = (): void => undefined;
+  try {
+    const worker = await OverlayWorker.open<Address>({
+      ...settingsOf(config.encryption),
+      socket,
+      local: config.underlay.address,
+      underlayMtu: kernel.port(config.underlay.device)?.mtu ?? USUAL_MTU,
+      events: {
+        unreadable: nothing,
+        readable: nothing,
+        forged: nothing,
+        plain: nothing,
+        held: nothing,
+        control: nothing,
+      },
+      refused: nothing,
+      networkLost: nothing,
+      closed: nothing,
+    });
+    await worker.stop();
+  } catch (error) {
+    log.warn({ err: error }, 'the packet worker of an agent before this one could not be ended');
+  }
+  rmSync(socket, { force: true });
+}
