@@ -11,6 +11,7 @@
 
 /* How often a host is told of keys that mean nothing. */
 #define COMPLAINT_INTERVAL (SECOND / 100)
+#define COMPLAINT_LENGTH 128u
 
 /* The VXLAN header that the packet would have come with, in front of it; 0: no room. */
 apart int wrap(struct __sk_buff *skb, struct entry *entry, struct restored *pair) {
@@ -65,11 +66,13 @@ apart int complain(struct __sk_buff *skb, struct entry *entry, struct peer *peer
   if (entry->now - peer->rewrite[PEER_COMPLAINED] < COMPLAINT_INTERVAL) return TC_ACT_SHOT;
   peer->rewrite[PEER_COMPLAINED] = entry->now;
   struct restored nobody = {};
+  /* Whatever is left of it is no frame; but a sum that hardware would complete stays in it. */
+  if (skb->len > COMPLAINT_LENGTH && bpf_skb_change_tail(skb, COMPLAINT_LENGTH, 0)) return TC_ACT_SHOT;
   entry->host = peer->address;
-  entry->length = IPV4;
+  entry->length = skb->len - ETHERNET;
   entry->tos = 0;
   struct control control = {.kind = CONTROL_UNKNOWN, .field = entry->config->key_field, .epoch = own_epoch(entry->config)};
-  if (bpf_skb_change_tail(skb, ETHERNET + IPV4, 0) || !wrap(skb, entry, &nobody)) return TC_ACT_SHOT;
+  if (!wrap(skb, entry, &nobody)) return TC_ACT_SHOT;
   return answer(skb, entry->config, &control);
 }
 
@@ -98,7 +101,6 @@ apart int rewrite_receive(struct __sk_buff *skb, struct entry *entry) {
   __u32 index = peer_index(host, 0);
   struct peer *peer = peer_at(index);
   if (index >= PEERS || !peer || !known(peer, entry->now)) return REWRITE_NOT_FOR_ME;
-  COUNT(entry, STAT_PACKETS);
   if (fragment) {
     COUNT(entry, REWRITE_FRAGMENT);
     return TC_ACT_SHOT;

@@ -6,13 +6,16 @@ import { BpfLink, type BpfProgram, interfaceIndex, withNetns } from 'linux-socke
 import { HostLab, type LabInstance, type LabNetwork } from '../../../../lab/hosts/index.ts';
 import { run } from '../../../../lab/processes.ts';
 import { type Mac, parseAddress } from '../../../../src/model/address.ts';
+import type { OverlayNetwork, PolicyRule } from '../../../../src/model/overlay.ts';
 import { type Loaded, loadPrograms } from '../../../../src/vswitch-bridge/fastpath/loader/objects.ts';
 import * as layout from '../../../../src/vswitch-bridge/fastpath/maps/layout.ts';
 import { indexKey, sumOverCpus } from '../../../../src/vswitch-bridge/fastpath/maps/tables.ts';
+import { compileRules } from '../../../../src/vswitch-bridge/fastpath/rules/compile.ts';
+import { RuleTable } from '../../../../src/vswitch-bridge/fastpath/rules/table.ts';
 
 export const BLUE: LabNetwork = { name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' };
 /** The same subnet again. */
-export const RED: LabNetwork = { ...BLUE, name: 'red', vni: 200, gateway: undefined };
+export const RED: LabNetwork = { name: 'red', vni: 200, subnet: BLUE.subnet };
 export const SERVICE = '10.201.0.10';
 
 const MS = 1_000_000n;
@@ -20,7 +23,7 @@ const SECOND = 1000n * MS;
 
 export const SETTINGS = {
   layout: layout.LAYOUT_VERSION,
-  mode: layout.MODE.tunnel,
+  mode: layout.MODE.tunnel as number,
   features: 3,
   key_field: 0,
   vxlan_port: 4789,
@@ -40,18 +43,21 @@ export const SETTINGS = {
 /** By the names of `layout.h`; what is 0 is absent. */
 export type Counts = Readonly<Record<string, number>>;
 
-const NAMES = [...layout.STATISTICS, ...layout.SLOW_REASONS] as readonly string[];
+const REWRITE_NAMES = layout.REWRITE_STATISTICS.map((name) => `rewrite ${name}`);
+const NAMES: readonly string[] = [...layout.STATISTICS, ...layout.SLOW_REASONS, ...REWRITE_NAMES];
 
 export class FastHost {
   readonly name: string;
   readonly #lab: HostLab;
   readonly loaded: Loaded;
+  readonly table: RuleTable;
   readonly #links: BpfLink[] = [];
 
   constructor(lab: HostLab, name: string) {
     this.#lab = lab;
     this.name = name;
     this.loaded = loadPrograms({}, { connections: 8192, flows: 32_768 });
+    this.table = new RuleTable(this.loaded.tables);
   }
 
   settings(more: Partial<typeof SETTINGS> = {}): void {
@@ -68,10 +74,11 @@ export class FastHost {
     this.loaded.tables.config.set(indexKey(0), bytes);
   }
 
-  rules(state: { generation: number; masks: number; default_verdict: number }): void {
-    const bytes = Buffer.alloc(layout.ruleState.size);
-    layout.ruleState.write(bytes, 0, { set: 0, zero: 0, ...state });
-    this.loaded.tables.rule_state.set(indexKey(0), bytes);
+  /** In force when this returns, as the agent would do it. */
+  rules(rules: readonly PolicyRule[], fallback: 'allow' | 'deny' = 'allow'): void {
+    const networks = new Map(this.#lab.networks.map((network) => [network.name, network as unknown as OverlayNetwork]));
+    const policy = { default: fallback, initiate: 'both', rules } as const;
+    this.table.install(rules, compileRules(policy, networks));
   }
 
   attach(): void {
@@ -96,7 +103,33 @@ export class FastHost {
 
   counts(program: layout.ProgramName): Counts {
     const sums = sumOverCpus(this.loaded.tables.statistics, layout.PROGRAMS.indexOf(program));
-    return Object.fromEntries(sums.map((sum, at) => [NAMES[at] ?? `rewrite ${at}`, sum]));
+    return Object.fromEntries(sums.map((sum, at) => [NAMES[at]!, sum]));
+  }
+
+  /** Connections, with their slots. */
+  records(): { slot: number; connection: layout.Connection }[] {
+    const { connections } = this.loaded.tables;
+    const found = [];
+    for (let slot = 1; slot < connections.maxEntries; slot += 1) {
+      const connection = layout.connection.decode(connections.get(indexKey(slot))!, 0);
+      if (connection.state !== 0) found.push({ slot, connection });
+    }
+    return found;
+  }
+
+  peers(): (layout.Peer & { index: number })[] {
+    const { peers } = this.loaded.tables;
+    const all = Array.from({ length: peers.maxEntries }, (_, index) => ({
+      index,
+      ...layout.peer.decode(peers.get(indexKey(index))!, 0),
+    }));
+    return all.filter(({ address }) => address !== '0.0.0.0');
+  }
+
+  /** As if it had ended: its slot is free, its keys lead nowhere. */
+  forget({ slot, connection }: { slot: number; connection: layout.Connection }): void {
+    const bytes = layout.connection.encode({ ...connection, state: 0, generation: connection.generation + 1 });
+    this.loaded.tables.connections.set(indexKey(slot), bytes);
   }
 
   /** Programs whose maps are read by nobody else. */
@@ -141,7 +174,7 @@ export async function makeGround(
       await laySlowPath(lab, host);
       hosts[host] = new FastHost(lab, host);
       hosts[host].settings();
-      hosts[host].rules({ generation: 1, masks: 0, default_verdict: 1 });
+      hosts[host].rules([]);
       hosts[host].attach();
     }
   } catch (error) {
@@ -151,7 +184,7 @@ export async function makeGround(
   return { lab, hosts, close };
 }
 
-async function laySlowPath(lab: HostLab, name: string): Promise<void> {
+export async function laySlowPath(lab: HostLab, name: string): Promise<void> {
   const host = lab.host(name);
   const others = lab.hosts.filter((other) => other.name !== name);
   const octets = host.address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
@@ -206,7 +239,11 @@ function policyOf(lab: HostLab, own: string): string {
     }`;
 }
 
-/** By its path: npm's folder has another program of that name. It opens its input by name, which a socket pair has none of. */
-export function nft(lab: HostLab, host: string, text: string): Promise<string> {
-  return run(lab.inside(host, ['sh', '-c', 'cat | /usr/sbin/nft -f -']), `${text}\n`);
+/**
+ * `where`: a host, an instance, or `fabric`. By its path: npm's folder has another program of that name. It opens its input
+ * by name, which a socket pair has none of.
+ */
+export function nft(lab: HostLab, where: string, text: string): Promise<string> {
+  const netns = where === 'fabric' ? lab.fabric : lab.netnsOf(where);
+  return run(['nsenter', `--net=/run/netns/${netns}`, 'sh', '-c', 'cat | /usr/sbin/nft -f -'], `${text}\n`);
 }
