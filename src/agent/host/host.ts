@@ -254,7 +254,12 @@ export class Host {
     for (const name of PART_NAMES) {
       const open = parts[name];
       if (!open) continue;
+      const before = this.clock.now();
       const part = await this.#open(name, open);
+      this.#log.debug(
+        { part: name, ms: Math.round(this.clock.now() - before), asked: part !== undefined },
+        'part opened',
+      );
       if (part) this.#running.push({ name, part, follower: this.#follower(name, part) });
     }
     this.events.record({
