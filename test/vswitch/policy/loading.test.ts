@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { OverlayState } from '../../../src/model/overlay.ts';
-import { NftError, PolicyProjection } from '../../../src/vswitch-bridge/slowpath/policy/index.ts';
+import { missingFeatures, NftError, PolicyProjection } from '../../../src/vswitch-bridge/slowpath/policy/index.ts';
 import { quietLog } from '../network/overlay.ts';
 import { instance, network, rule, service, state } from './support/state.ts';
 import { until, World } from './support/world.ts';
@@ -101,6 +101,16 @@ test.serial('a refused load changes nothing, tells what nft said, and the next o
   t.regex(nft(netns, 'list', 'ruleset'), /table inet peerless/);
   await policy.close({ keep: false });
 });
+
+test.serial(
+  'R1.6: what the kernel lacks can be asked for; this one has all, and nothing is left of the question',
+  async (t) => {
+    const netns = namespace(t);
+    t.deepEqual(await missingFeatures({ netns }), []);
+    t.is(nft(netns, 'list', 'ruleset').trim(), '');
+    t.deepEqual(await missingFeatures({ netns: 'no-such-namespace' }).then((missing) => missing.length > 0), true);
+  },
+);
 
 test.serial('changes that come while one is loaded are one load afterwards, of the newest', async (t) => {
   const netns = namespace(t);

@@ -168,6 +168,20 @@ test.serial(
     t.true(there.received > 50, `${there.received} reached the other`);
     t.true(answered >= 295, `${answered}`);
     t.true(world.host('h1').policy.counters()['conntrack.ended']! >= 1);
+    // TCP: the client is told, and need not wait for a backend that is gone.
+    const tcpBackend = (backend: string) => ({ services: [service('web', 'blue', `${VIP}:80`, [backend])] });
+    for (const name of ['c2', 'c3']) await lab.station(name).request('listenTcp', { port: 8081 });
+    await world.set(tcpBackend('10.200.1.3:8081'));
+    const long = lab
+      .station('c1')
+      .request<{ outcome: string }>('sendTcp', { to: VIP, port: 80, bytes: 4_000_000_000, patience: 15_000 });
+    const { policy } = world.host('h1');
+    const before = policy.counters()['conntrack.ended']!;
+    await sleep(500);
+    await world.set(tcpBackend('10.200.2.2:8081'));
+    t.is((await long).outcome, 'failed');
+    t.is(policy.counters()['conntrack.ended'], before + 1);
+    for (const name of ['c2', 'c3']) await lab.station(name).request('closeTcp', { port: 8081 });
   },
 );
 

@@ -20,6 +20,8 @@ import { LoadedRuleset } from './loaded.ts';
 import { NftError } from './nft.ts';
 import { CLASS, renderRuleset, type ServiceWeights, serviceKey, unusableInterfaces } from './ruleset/index.ts';
 
+export { missingFeatures } from './features.ts';
+export { removePolicy, standsPolicy } from './leftovers.ts';
 export { NftError } from './nft.ts';
 
 export interface PolicyOptions {

@@ -33,6 +33,11 @@ export async function load(text: string, options: NftOptions): Promise<void> {
   await run(['-f', '-'], 'refused the ruleset', text, options);
 }
 
+/** As `load`, and nothing is loaded. Rejects with NftError. */
+export async function check(text: string, options: NftOptions): Promise<void> {
+  await run(['-c', '-f', '-'], 'refused the ruleset', text, options);
+}
+
 /** `nft -j ARGS`, parsed; undefined when what was asked for is not there. Rejects with NftError. */
 export async function list(args: readonly string[], options: NftOptions): Promise<NftListing | undefined> {
   try {

@@ -23,6 +23,10 @@ import {
 import { groupCondition, groupDeclaration, groupKey, groupRules, type RuleGroup, type Side } from './rule-groups.ts';
 import { SHARED_ZONE } from './zones.ts';
 
+/** Neighbour discovery without redirects, and who listens to which group. */
+const UNTRACKED =
+  'nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report';
+
 /** In the comment of an element, and in the name of a counter: which rule it counts for. */
 export const ruleCounter = (rule: PolicyRule): string => `rule_${digest(rule.name)}`;
 
@@ -78,8 +82,8 @@ export function addAcl(table: TableBuilder, state: OverlayState, zones: Readonly
   table.chain(
     'judge',
     [
-      // Neighbour discovery is what keeps IPv6 alive; the kernel tracks none of it.
-      'iifname @bridges icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept',
+      // What keeps IPv6 alive; the kernel tracks none of it.
+      `iifname @bridges icmpv6 type { ${UNTRACKED} } accept`,
       `iifname @bridges ct state invalid ${table.counter(COUNTERS.invalid)} drop`,
       `iifname @bridges ct state untracked ${table.counter(COUNTERS.untracked)} drop`,
       // Errors about a connection that is let through, e.g. "fragmentation needed", which path MTU discovery lives on.

@@ -41,12 +41,17 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
     }
   }
   table.chain('sources', lines, `type nat hook postrouting priority ${PRIORITY.snat}; policy accept;`);
+  // Who laid out a network before us has seen to its sources too.
+  const laidOut = table.set('set', 'need_source', 'type ifname;');
+  for (const each of state.networks.values()) {
+    if (each.origin !== 'kernel') laidOut.set(interfaceLiteral(devicesOf(state, each).bridge), '');
+  }
   table.chain(
     'leave',
     [
       // It has found its table; to the fast path's programs the lower bits would be a connection.
       `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
-      'iifname != @bridges accept',
+      'iifname != @need_source accept',
       'oifname @bridges accept',
       'ct status snat accept',
       // The answer to what the public side opened goes back as it was asked.

@@ -7,13 +7,15 @@ export interface NetworkDevices {
   readonly bridge: string;
   /** Ports of the bridge that lead to other hosts. */
   readonly tunnels: readonly string[];
-  /** Tunnels without Ethernet inside: no bridge has them as a port. */
+  /** Tunnels that the host routes into: no bridge has them as a port. */
   readonly routed: readonly string[];
 }
 
 export function devicesOf(state: Pick<OverlayState, 'remotes'>, network: OverlayNetwork): NetworkDevices {
   const { vni, encapsulation, devices } = network;
-  if (devices) return { bridge: devices.bridge, tunnels: devices.tunnel ? [devices.tunnel] : [], routed: [] };
+  // Of another's layout nobody knows whether it bridges into its tunnel or routes (as flannel does).
+  const foreign = devices?.tunnel === undefined ? [] : [devices.tunnel];
+  if (devices) return { bridge: devices.bridge, tunnels: foreign, routed: foreign };
   const bridge = bridgeName(vni);
   if (encapsulation === 'vxlan') return { bridge, tunnels: [tunnelName(vni)], routed: [] };
   const each = [...state.remotes.values()]
