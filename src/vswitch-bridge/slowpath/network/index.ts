@@ -15,14 +15,16 @@
  * - Policy and fast path come after it in the order of projections: bridges and ports stand when they are called.
  * - `memory` is a small file of the agent's state directory (SysctlMemory): what settings were before us.
  * - `peerless cleanup` of a host: `findLayout`, `removeLayout`, and `new Sysctls(undefined, memory).putBack()`.
- * - `findKernelOverlay` reads the networks of another (flannel, a hand-made bridge): its results have the origin `kernel`
- *   and are left alone by this projection.
+ * - `findKernelOverlay` reads the networks of another (flannel, a hand-made bridge), `KernelOverlayWatch` follows them: they
+ *   have the origin `kernel`, and this projection leaves networks, instances and remotes of that origin alone.
  * - What nftables must add (it is the policy's): ARP for gateways and services never crosses a tunnel port; packets from
  *   the underlay whose connection belongs to a network of `LayoutView.networks[].overlaps` get the mark
  *   `networkMark(vni)` before they are routed, and so do packets from its bridge that are for the host itself (hook
  *   input), whose answers take it over by fwmark_reflect.
  */
 export { type Domains, domainsOf } from './domains.ts';
+export { findKernelOverlay, type KernelOverlay } from './kernel-overlay.ts';
+export { type KernelOverlayOptions, KernelOverlayWatch } from './kernel-overlay-watch.ts';
 export { findLayout, type LayoutLeftovers, removeLayout } from './leftovers.ts';
 export { bridgeName, isOurBridge, isOurTunnel, LAYOUT_PROTOCOL, networkMark, routerMac, tunnelName } from './names.ts';
 export { NetworkProjection, type NetworkProjectionOptions, type PortEvent } from './projection.ts';

@@ -222,6 +222,8 @@ export class NetworkProjection implements OverlayProjection {
 
   #setNamespace(): void {
     const { networks, domains } = this.#layout;
+    // With none of our own nothing of the namespace is ours to change.
+    if (networks.length === 0) return;
     this.#settingProblems = [
       ...this.#sysctls.set(this.#sysctls.reversePathFilters((name) => isOurBridge(name) || isOurTunnel(name))),
       ...this.#sysctls.set(namespaceSettings(networks, domains.ambiguous.size > 0)),

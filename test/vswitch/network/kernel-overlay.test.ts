@@ -1,0 +1,215 @@
+/** Networks that somebody else has laid out are read as they are, and left so. */
+import { execFileSync } from 'node:child_process';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { Rtnetlink } from 'rtnetlink-ts';
+import { HostLab } from '../../../lab/hosts/index.ts';
+import { waitUntil } from '../../../lab/processes.ts';
+import type { Prefix } from '../../../src/model/address.ts';
+import { addressBytes, ipv4FromNumber, makePrefix, prefixAddress, prefixContains } from '../../../src/model/address.ts';
+import { systemClock } from '../../../src/model/clock.ts';
+import {
+  findKernelOverlay,
+  type KernelOverlay,
+  KernelOverlayWatch,
+  NetworkProjection,
+} from '../../../src/vswitch-bridge/slowpath/network/index.ts';
+import { coveringPrefix } from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
+import { overlay, quietLog } from './overlay.ts';
+
+let made = 0;
+const named = (): string => `nvk${process.pid}x${made++}`;
+
+const picture = (netns: string): string =>
+  ['link', 'address', 'route show table all', 'rule', 'neigh']
+    .map((what) => execFileSync('ip', ['-n', netns, '-o', ...what.split(' ')], { encoding: 'utf8' }))
+    .map((text) =>
+      text
+        .replaceAll(/(REACHABLE|STALE|DELAY|PROBE)/g, 'KNOWN')
+        .replaceAll(/valid_lft.*|qlen.*|state (UP|UNKNOWN)/g, ''),
+    )
+    .join('\n');
+
+/** As flannel lays it out: a bridge with the host's share of the network, one vxlan device, a route to each other host. */
+async function flannel(t: ExecutionContext): Promise<HostLab> {
+  const subnetOf = (host: number): string => `10.244.${host}.0/24`;
+  const lab = await HostLab.up({
+    name: named(),
+    networks: [1, 2].map((host) => ({
+      name: `pods${host}`,
+      vni: host,
+      subnet: subnetOf(host),
+      gateway: `10.244.${host}.1`,
+    })),
+    instances: [
+      { name: 'p1', host: 1, network: 'pods1', address: '10.244.1.5' },
+      { name: 'p2', host: 1, network: 'pods1', address: '10.244.1.6' },
+      { name: 'p3', host: 2, network: 'pods2', address: '10.244.2.5' },
+    ],
+  });
+  t.teardown(() => lab.down());
+  const mac = (host: number): string => `0a:f1:00:00:00:0${host}`;
+  for (const { name, number, address, netns } of lab.hosts) {
+    const other = 3 - number;
+    await lab.ip(
+      name,
+      'link add cni0 type bridge',
+      'link set cni0 up',
+      `address add 10.244.${number}.1/24 dev cni0`,
+      ...lab.instances.filter((each) => each.host === number).map((each) => `link set ${each.interface} master cni0`),
+      `link add flannel.1 address ${mac(number)} type vxlan id 1 local ${address} dev eth0 nolearning dstport 8472`,
+      'link set flannel.1 up',
+      `address add 10.244.${number}.0/32 dev flannel.1`,
+      `neigh add 10.244.${other}.0 lladdr ${mac(other)} dev flannel.1 nud permanent`,
+      `route add ${subnetOf(other)} via 10.244.${other}.0 dev flannel.1 onlink`,
+    );
+    execFileSync('bridge', [
+      '-n',
+      netns,
+      'fdb',
+      'add',
+      mac(other),
+      'dev',
+      'flannel.1',
+      'dst',
+      `10.20.1.${other}`,
+      'self',
+      'permanent',
+    ]);
+    execFileSync('ip', ['netns', 'exec', netns, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']);
+  }
+  return lab;
+}
+
+test.serial(
+  'R1.1: flannel’s network is read as one network, its instances and remotes, and goes on as it was',
+  async (t) => {
+    const lab = await flannel(t);
+    const { netns } = lab.host('h1');
+    const seen: KernelOverlay[] = [];
+    const watch = await KernelOverlayWatch.open({
+      clock: systemClock,
+      log: quietLog(),
+      netns,
+      onChange: (now) => seen.push(now),
+    });
+    t.teardown(() => watch.close());
+    t.like(watch.overlay.networks, [
+      {
+        name: 'flannel.1',
+        vni: 1,
+        subnet: '10.244.0.0/22',
+        gateway: '10.244.1.1',
+        encapsulation: 'vxlan',
+        origin: 'kernel',
+        devices: { bridge: 'cni0', tunnel: 'flannel.1' },
+      },
+    ] as never);
+    t.deepEqual(watch.overlay.remotes as unknown, [
+      { host: '10.20.1.2', network: 'flannel.1', addresses: ['10.244.2.0/24'], origin: 'kernel' },
+    ]);
+    t.deepEqual([...watch.overlay.silent].sort(), ['veth-p1', 'veth-p2']);
+    t.is(await lab.ping('p1', '10.244.2.5', 2), 2);
+    t.true(await waitUntil(() => watch.overlay.instances.length === 1, 10_000));
+    const { mac, interface: device } = lab.instance('p1');
+    t.deepEqual(watch.overlay.instances as unknown, [
+      { name: device, network: 'flannel.1', address: '10.244.1.5', mac, interface: device, origin: 'kernel' },
+    ]);
+    t.is(seen.length > 0, true);
+    // Taken over, and left alone.
+    const before = picture(netns);
+    const { networks, instances, remotes } = watch.overlay;
+    const state = overlay({ networks, instances, remotes });
+    const projection = await NetworkProjection.open({ clock: systemClock, log: quietLog(), netns, state });
+    t.teardown(() => projection.close());
+    t.deepEqual(projection.view().problems, []);
+    t.is(picture(netns), before);
+    t.is(await lab.ping('p1', '10.244.2.5', 2), 2);
+    await projection.close({ purge: true });
+    t.is(picture(netns), before);
+  },
+);
+
+test.serial(
+  'a hand-made bridge with a tunnel in it: remotes from its forwarding database, with what was learned of them',
+  async (t) => {
+    const lab = await HostLab.up({
+      name: named(),
+      networks: [{ name: 'hand', vni: 9, subnet: '10.9.0.0/16', gateway: '10.9.0.1' }],
+      instances: [
+        { name: 'x1', host: 1, network: 'hand', address: '10.9.1.2' },
+        { name: 'x2', host: 2, network: 'hand', address: '10.9.2.2' },
+      ],
+    });
+    t.teardown(() => lab.down());
+    for (const { name, number, address, netns } of lab.hosts) {
+      await lab.ip(
+        name,
+        'link add br-hand type bridge',
+        'link set br-hand up',
+        `link add vx9 type vxlan id 9 local ${address} dstport 4789`,
+        'link set vx9 master br-hand',
+        'link set vx9 up',
+        `link set veth-x${number} master br-hand`,
+        ...(number === 1 ? ['address add 10.9.0.1/16 dev br-hand'] : []),
+      );
+      execFileSync('bridge', [
+        '-n',
+        netns,
+        'fdb',
+        'append',
+        '00:00:00:00:00:00',
+        'dev',
+        'vx9',
+        'dst',
+        `10.20.1.${3 - number}`,
+        'self',
+        'permanent',
+      ]);
+    }
+    const rtnetlink = Rtnetlink.open({ netns: lab.host('h1').netns });
+    t.teardown(() => rtnetlink.close());
+    const before = await findKernelOverlay(rtnetlink);
+    t.like(before.networks[0], {
+      name: 'vx9',
+      vni: 9,
+      subnet: '10.9.0.0/16' as Prefix,
+      devices: { bridge: 'br-hand', tunnel: 'vx9' },
+    });
+    t.deepEqual(
+      before.remotes.map(({ host, addresses }) => `${host} ${addresses}`),
+      ['10.20.1.2 '],
+    );
+    t.is(await lab.ping('h1', '10.9.2.2', 1), 1);
+    t.is(await lab.ping('h1', '10.9.1.2', 1), 1);
+    const after = await findKernelOverlay(rtnetlink);
+    t.deepEqual(
+      after.remotes.map(({ host, addresses }) => `${host} ${addresses}`),
+      ['10.20.1.2 10.9.2.2/32'],
+    );
+    t.deepEqual(
+      after.instances.map(({ name, address }) => `${name} ${address}`),
+      ['veth-x1 10.9.1.2'],
+    );
+  },
+);
+
+test('what covers prefixes holds each, and half of it does not', (t) => {
+  const prefix = fc
+    .tuple(fc.nat(0xffff_ffff), fc.integer({ min: 8, max: 32 }))
+    .map(([value, length]) => makePrefix(addressBytes(ipv4FromNumber(value)), length));
+  fc.assert(
+    fc.property(fc.array(prefix, { minLength: 1, maxLength: 5 }), (prefixes) => {
+      const whole = coveringPrefix(prefixes)!;
+      const length = Number(whole.split('/')[1]);
+      t.true(
+        prefixes.every((each) => prefixContains(whole, prefixAddress(each)) && Number(each.split('/')[1]) >= length),
+      );
+      if (length === 32 || prefixes.some((each) => each === whole)) return;
+      const half = makePrefix(addressBytes(prefixAddress(prefixes[0]!)), length + 1);
+      t.false(prefixes.every((each) => prefixContains(half, prefixAddress(each))));
+    }),
+  );
+  t.is(coveringPrefix([]), undefined);
+  t.is(coveringPrefix(['10.0.0.0/8', '2001:db8::/32'] as Prefix[]), undefined);
+});
