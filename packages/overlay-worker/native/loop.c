@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,9 @@ int worker_run(const struct options* options, const char** what) {
   if (!w || !buffers(w)) return fail(what, "calloc", -ENOMEM);
   /* Keys are in this memory: no core dump, no tracing by others. */
   prctl(PR_SET_DUMPABLE, 0);
+  /* An agent with real-time priority starts us; a busy data path with it would leave no processor to the agent. */
+  struct sched_param ordinary = {0};
+  sched_setscheduler(0, SCHED_OTHER, &ordinary);
   w->address = options->address;
   w->port = options->port;
   w->plain_port = options->plain_port;
@@ -138,8 +142,11 @@ int worker_run(const struct options* options, const char** what) {
   coalesce_reset(w->coalescer);
   if ((w->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return fail(what, "epoll_create1", -errno);
   if ((w->udp = udp_open(w->address, w->port)) < 0) return fail(what, "the ESP port", w->udp);
-  if (w->plain_port && (w->plain = udp_open(w->address, w->plain_port)) < 0)
-    return fail(what, "the plain VXLAN port", w->plain);
+  if (w->plain_port && (w->plain = udp_open(w->address, w->plain_port)) < 0) {
+    /* A kernel tunnel has it. Without this port everything but form (c) works, and the agent is told. */
+    if (w->plain != -EADDRINUSE) return fail(what, "the plain VXLAN port", w->plain);
+    w->plain = -1;
+  }
   snprintf(w->shared_path, sizeof w->shared_path, "%s.counters", options->socket);
   int mapped = shared_open(w, w->shared_path);
   if (mapped < 0) return fail(what, "the file of counters", mapped);
@@ -164,6 +171,9 @@ int worker_run(const struct options* options, const char** what) {
   for (uint32_t i = 0; i < PEERS_MAX; i++)
     if (w->peers[i].used) peer_remove(w, &w->peers[i]);
   while (w->network_count) network_remove(w, w->networks[0]);
-  control_close(w);
+  close(w->udp);
+  if (w->plain >= 0) close(w->plain);
+  close(w->listener);
+  control_close(w); /* last: then ports and devices are free, and the agent knows it */
   return 0; /* the process ends now; the rest of the memory ends with it */
 }

@@ -35,8 +35,8 @@ static void put_address(struct reply* reply, const char* name, uint32_t address)
 }
 
 void describe_worker(const struct worker* w, struct reply* reply) {
-  put(reply, "{\"layout\":%d,\"pid\":%d,\"port\":%u,\"plainPort\":%u,\"shared\":\"%s\",\"sharedLength\":%zu,\"places\":%d,\"lastNumber\":%u,",
-      LAYOUT_VERSION, (int)getpid(), w->port, w->plain >= 0 ? w->plain_port : 0, w->shared_path, sizeof *w->shared,
+  put(reply, "{\"layout\":%d,\"pid\":%d,\"port\":%u,\"plainPort\":%u,\"plainBound\":%s,\"shared\":\"%s\",\"sharedLength\":%zu,\"places\":%d,\"lastNumber\":%u,",
+      LAYOUT_VERSION, (int)getpid(), w->port, w->plain_port, w->plain >= 0 ? "true" : "false", w->shared_path, sizeof *w->shared,
       PEERS_MAX, w->last_number);
   put_address(reply, "address", w->address);
   put(reply, ",\"counters\":[");

@@ -17,6 +17,7 @@ export class WorkerError extends Error {
   }
 }
 
+const FINISH_TIMEOUT = 5000;
 const CLOSED = 'the connection to the overlay worker has closed';
 
 interface Waiting {
@@ -29,6 +30,7 @@ export interface ConnectionEvents {
   message(frame: Frame): void;
   /** Nobody waits for this command's answer. */
   refused(error: WorkerError): void;
+  /** By the other end. */
   closed(): void;
 }
 
@@ -39,19 +41,27 @@ export class Connection {
   readonly #events: ConnectionEvents;
   #lastId = 0;
   #closed = false;
+  #finishing = false;
+  readonly #whenEnded: Promise<void>;
+  readonly #ended: () => void;
 
   private constructor(socket: Socket, events: ConnectionEvents) {
     this.#socket = socket;
     this.#events = events;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#whenEnded = promise;
+    this.#ended = resolve;
     socket.on('data', (chunk) => this.#data(chunk));
     // 'close' follows and says what is to be said.
     socket.on('error', () => {});
     socket.on('close', () => {
+      const expected = this.#closed || this.#finishing;
       this.#closed = true;
+      this.#ended();
       const error = new Error(CLOSED);
       for (const waiting of this.#waiting.values()) waiting.reject(error);
       this.#waiting.clear();
-      events.closed();
+      if (!expected) events.closed();
     });
   }
 
@@ -89,6 +99,16 @@ export class Connection {
         if (error instanceof WorkerError) this.#events.refused(error);
       },
     });
+  }
+
+  /** Tells the worker to end, and waits until it has: it closes the connection last. */
+  async finish(): Promise<void> {
+    if (this.#closed) return;
+    this.#finishing = true;
+    this.tell('stop');
+    const impatience = setTimeout(() => this.close(), FINISH_TIMEOUT);
+    await this.#whenEnded;
+    clearTimeout(impatience);
   }
 
   close(): void {

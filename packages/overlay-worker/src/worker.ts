@@ -16,7 +16,7 @@ export interface WorkerOptions<A extends string = string> {
   readonly local: A;
   /** UDP port of ours and of all peers. */
   readonly port: number;
-  /** 0: plain VXLAN is neither sent nor received. A kernel tunnel of this namespace may own 4789. */
+  /** 0: plain VXLAN is neither sent nor received. See `plainBound`. */
   readonly plainPort: number;
   readonly underlayMtu: number;
   readonly plainForm: 'esp' | 'vxlan';
@@ -61,6 +61,7 @@ interface Hello {
   readonly pid: number;
   readonly port: number;
   readonly plainPort: number;
+  readonly plainBound: boolean;
   readonly address: string;
   readonly shared: string;
   readonly sharedLength: number;
@@ -82,6 +83,8 @@ export class OverlayWorker<A extends string = string> {
   readonly pid: number;
   /** It ran before this process did. */
   readonly adopted: boolean;
+  /** False: `plainPort` is 0 or another's (a kernel tunnel's); plain VXLAN is neither sent nor received. */
+  readonly plainBound: boolean;
   /** VNIs and devices that an earlier agent has left. */
   readonly networks: Hello['networks'];
   readonly #connection: Connection;
@@ -102,6 +105,7 @@ export class OverlayWorker<A extends string = string> {
     this.pid = hello.pid;
     this.networks = hello.networks;
     this.adopted = adopted;
+    this.plainBound = hello.plainBound;
     for (const { vni } of hello.networks) this.#made.add(vni);
     for (const { address, networks } of peers) for (const vni of networks) this.#membersOf(vni).add(address);
     const shared = new BigUint64Array(native.map(hello.shared, hello.sharedLength));
@@ -197,10 +201,7 @@ export class OverlayWorker<A extends string = string> {
       hello.port === options.port &&
       hello.plainPort === options.plainPort;
     if (!fits) {
-      await connection.ask('stop').catch(() => {
-        // It ends without an answer.
-      });
-      connection.close();
+      await connection.finish();
       return undefined;
     }
     const peers = JSON.parse(await connection.ask('peers')) as PeerDescription[];
@@ -271,10 +272,9 @@ export class OverlayWorker<A extends string = string> {
     this.#connection.close();
   }
 
-  /** Ends the worker: TAPs and keys are gone. */
+  /** Ends the worker: when this resolves, TAPs, ports and keys are gone. */
   async stop(): Promise<void> {
-    await this.#connection.ask('stop');
-    this.#connection.close();
+    await this.#connection.finish();
   }
 
   #dispatch(frame: Frame): void {

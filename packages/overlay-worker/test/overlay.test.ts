@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { OverlayWorker, overlayMtu } from '../src/index.ts';
@@ -266,6 +267,26 @@ test.serial(
     t.is(a.worker.table.refused().sending, undefined);
   },
 );
+
+test.serial('a kernel tunnel that has the VXLAN port: all but plain VXLAN works, and it is told', async (t) => {
+  const network = await lab(t);
+  const { a } = network;
+  t.true(a.worker.plainBound);
+  await a.worker.stop();
+  ip('-n', a.netns, 'link', 'add', 'x0', 'type', 'vxlan', 'id', '7', 'dstport', '4789', 'local', a.underlay);
+  ip('-n', a.netns, 'link', 'set', 'x0', 'up');
+  const through = ['ip', 'netns', 'exec', a.netns];
+  const worker = await OverlayWorker.open({ ...optionsOf(a), through });
+  t.false(worker.plainBound);
+  worker.detach();
+  const again = await OverlayWorker.open({ ...optionsOf(a), through: ['/bin/false'] });
+  t.is(again.pid, worker.pid);
+  await again.stop();
+  t.false(existsSync(a.socket));
+  await t.throwsAsync(OverlayWorker.open({ ...optionsOf(a), plainForm: 'vxlan', through }), { code: 'ENOTCONN' });
+  const left = await OverlayWorker.open({ ...optionsOf(a), through });
+  await left.stop();
+});
 
 test.serial('a worker outlives a process that is killed, and ends when told', async (t) => {
   const network = await lab(t);
