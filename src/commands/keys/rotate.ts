@@ -17,15 +17,15 @@ export default class KeysRotate extends KeysCommand {
     '<%= config.bin %> <%= command.id %> --keep 4 --cycle 8',
   ];
   static override flags = {
-    keep: Flags.integer({ description: 'versions that stay, the new one among them', default: 3, min: 1, max: 16 }),
-    cycle: Flags.integer({ description: 'the highest version number', default: 5, min: 1, max: 255 }),
+    keep: Flags.integer({ description: 'versions that stay, the new one among them', default: 3 }),
+    cycle: Flags.integer({ description: 'the highest version number', default: 5 }),
   };
 
   override async run(): Promise<Rotated> {
     const { flags } = await this.parse(KeysRotate);
     const { cycle, keep } = flags;
-    if (keep > cycle) {
-      throw new CommandFailure(EXIT.usage, `--keep ${keep} is more than the versions of --cycle ${cycle}`);
+    if (!(keep >= 1 && keep <= cycle && cycle <= 255)) {
+      throw new CommandFailure(EXIT.usage, `--keep ${keep} --cycle ${cycle}: 1 <= keep <= cycle <= 255`);
     }
     const controller = this.controller(flags);
     const { rotated, view } = await this.attempt(flags, async () => {
