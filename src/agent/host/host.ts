@@ -317,9 +317,15 @@ export class Host {
     });
   }
 
+  /** A container that went while no agent ran took its interface with it; its DEL found nobody to tell. */
   #remembered() {
     try {
-      return this.#memory.load();
+      const remembered = this.#memory.load();
+      const gone = remembered.filter(({ interface: device }) => this.kernel.port(device) === undefined);
+      if (gone.length > 0) {
+        this.#log.info({ instances: gone.map(({ name }) => name) }, 'containers that went while no agent ran');
+      }
+      return remembered.filter((instance) => !gone.includes(instance));
     } catch (error) {
       this.#log.warn({ err: error }, 'containers of before are not known');
       return [];
