@@ -1,20 +1,31 @@
 import { Flags } from '@oclif/core';
+import type { HostLeftovers } from '../agent/cleanup/host.ts';
 import type { Leftovers } from '../agent/cleanup/index.ts';
 import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 import { configFlag, configuredSocketFlag } from '../cli/file-flags.ts';
+import type { HostConfig, TorConfig } from '../config/index.ts';
 
 interface CleanedUp {
   readonly dryRun: boolean;
-  readonly found: Leftovers;
+  readonly found: Leftovers | HostLeftovers;
   /** What is there afterwards; in a dry run what is there. */
-  readonly left: Leftovers;
+  readonly left: Leftovers | HostLeftovers;
+}
+
+/** What is to be undone, by role, and its words. */
+interface Work<Found extends { readonly problems: readonly string[] }> {
+  find(): Promise<Found>;
+  clean(purge: boolean): Promise<Found>;
+  sentences(found: Found, purge: boolean): string[];
+  close?(): void;
 }
 
 export default class Cleanup extends BaseCommand {
   static override summary = 'Undo what an agent left behind that died and will not be started again.';
   static override description =
     `Opens the ports that it had shut, and removes its host routes, learned routes, unreachable routes, the rules and
-routes for shadows, the repair path, neighbour entries, the waiting room, and what it set on ports. For the day after a crash, and before the package is removed;
+routes for shadows, the repair path, neighbour entries, the waiting room, and what it set on ports; of a host its bridges, tunnels, routes, rules and programs.
+For the day after a crash, and before the package is removed;
 an agent that is stopped does this itself, and one that is started again goes on where the last one was.
 
 Refuses while an agent answers. Holds and drains are remembered for the next start, unless --purge takes the state files too.
@@ -44,16 +55,15 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
       );
     }
     const { config } = loaded;
-    if (config.role !== 'tor')
+    if (config.role === 'gateway') {
       throw new CommandFailure(
         EXIT.usage,
-        `${flags.config}: this undoes what the agent of a switch left, and the role is ${config.role}`,
-        config.role === 'host'
-          ? 'What a host left goes by itself when its agent is started and stopped once more.'
-          : config.mode === 'observer'
-            ? 'An observer puts nothing into the kernel: there is nothing to undo.'
-            : `What a gateway left in the kernel goes by: ${[1, 2].map((more) => `ip nexthop flush proto ${config.kernel.protocol + more}`).join('; ')}`,
+        `${flags.config}: this undoes what the agent of a switch or host left, and the role is ${config.role}`,
+        config.mode === 'observer'
+          ? 'An observer puts nothing into the kernel: there is nothing to undo.'
+          : `What a gateway left in the kernel goes by: ${[1, 2].map((more) => `ip nexthop flush proto ${config.kernel.protocol + more}`).join('; ')}`,
       );
+    }
     const dryRun = flags['dry-run'];
     const { answers } = await import('../agent/control/server.ts');
     const socket = flags.socket ?? config.control.socket;
@@ -64,35 +74,56 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
         'Stop it first (systemctl stop peerless); it withdraws its routes by itself then.',
       );
     }
-    const { Cleanup: Work } = await import('../agent/cleanup/index.ts');
-    const { makeLogger } = await import('../agent/logging.ts');
-    const work = await Work.open(config, makeLogger('error'));
-    try {
-      const found = await work.find();
-      const left = dryRun ? found : await work.clean(flags.purge);
-      this.#tell(found, left, dryRun, flags.purge);
-      if (!dryRun && isLeft(left, flags.purge)) this.endWith(EXIT.no);
-      return { dryRun, found, left };
-    } finally {
-      work.close();
-    }
+    return config.role === 'host'
+      ? this.#do(await hostWork(config), dryRun, flags.purge)
+      : this.#do(await switchWork(config), dryRun, flags.purge);
   }
 
-  #tell(found: Leftovers, left: Leftovers, dryRun: boolean, purge: boolean): void {
-    const was = sentences(found, purge);
-    if (was.length === 0) this.log('Nothing of an agent is here.');
-    for (const line of was) this.log(`${dryRun ? 'would be undone' : 'found'}: ${line}`);
-    if (dryRun) return;
-    for (const line of sentences(left, purge)) this.log(`STILL THERE: ${line}`);
-    for (const problem of left.problems) this.logToStderr(`peerless: ${problem}`);
+  async #do<Found extends Leftovers | HostLeftovers>(
+    work: Work<Found>,
+    dryRun: boolean,
+    purge: boolean,
+  ): Promise<CleanedUp> {
+    try {
+      const found = await work.find();
+      const was = work.sentences(found, purge);
+      if (was.length === 0) this.log('Nothing of an agent is here.');
+      for (const line of was) this.log(`${dryRun ? 'would be undone' : 'found'}: ${line}`);
+      if (dryRun) return { dryRun, found, left: found };
+      const left = await work.clean(purge);
+      const still = work.sentences(left, purge);
+      for (const line of still) this.log(`STILL THERE: ${line}`);
+      for (const problem of left.problems) this.logToStderr(`peerless: ${problem}`);
+      if (still.length + left.problems.length > 0) this.endWith(EXIT.no);
+      return { dryRun, found, left };
+    } finally {
+      work.close?.();
+    }
   }
 }
 
-const isLeft = (left: Leftovers, purge: boolean): boolean => sentences(left, purge).length + left.problems.length > 0;
+async function switchWork(config: TorConfig): Promise<Work<Leftovers>> {
+  const { Cleanup: Undoing } = await import('../agent/cleanup/index.ts');
+  const { makeLogger } = await import('../agent/logging.ts');
+  const undoing = await Undoing.open(config, makeLogger('error'));
+  return {
+    find: () => undoing.find(),
+    clean: (purge) => undoing.clean(purge),
+    sentences,
+    close: () => undoing.close(),
+  };
+}
+
+async function hostWork(config: HostConfig): Promise<Work<HostLeftovers>> {
+  const { HostCleanup } = await import('../agent/cleanup/host.ts');
+  const undoing = new HostCleanup(config);
+  return { find: () => undoing.find(), clean: (purge) => undoing.clean(purge), sentences: hostSentences };
+}
+
+const counted = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}`]);
+const named = (names: readonly string[], what: string) => (names.length === 0 ? [] : [`${what} ${names.join(' ')}`]);
 
 function sentences(found: Leftovers, purge: boolean): string[] {
-  const counted = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}`]);
-  const named = (names: readonly string[], what: string) => (names.length === 0 ? [] : [`${what} ${names.join(' ')}`]);
   return [
     ...named(found.ports, 'shut:'),
     ...counted(found.hostRoutes, 'host routes'),
@@ -104,6 +135,19 @@ function sentences(found: Leftovers, purge: boolean): string[] {
     ...counted(found.neighbours, 'neighbour entries'),
     ...(found.waitingRoom ? ['the waiting room (plhold0, plhold1)'] : []),
     ...named(found.silenced, 'silenced by a storm:'),
+    ...(purge ? named(found.files, 'state files:') : []),
+  ];
+}
+
+function hostSentences(found: HostLeftovers, purge: boolean): string[] {
+  return [
+    ...named(found.devices, 'devices:'),
+    ...counted(found.routes, 'routes'),
+    ...counted(found.rules, 'routing rules'),
+    ...(found.ruleset ? ['the ruleset (nft table peerless)'] : []),
+    ...(found.fastPath ? ['the programs of the fast path'] : []),
+    ...(found.worker ? ['the packet worker'] : []),
+    ...named(found.settings, 'settings:'),
     ...(purge ? named(found.files, 'state files:') : []),
   ];
 }

@@ -170,11 +170,35 @@ test.serial('R1.6 R3.6 a dead agent: packets and rules go on; the next one takes
 
 test.serial('an agent that is stopped leaves a clean kernel', async (t) => {
   await lab.agent('h1').stop();
+  await isClean(t);
+});
+
+test.serial('what an agent left that died and is not started again is undone by cleanup', async (t) => {
+  const agent = lab.agent('h1');
+  await agent.start();
+  const refused = await agent.cli(['cleanup', '--config', agent.configFile]);
+  t.is(refused.code, 1);
+  t.regex(refused.stderr, /an agent answers on/);
+  await agent.kill();
+  t.regex(
+    await say(t, 'h1', 'cleanup', '--config', agent.configFile, '--dry-run'),
+    /would be undone: devices: plbr100/,
+  );
+  t.like(await lab.udp('c1', 'c2', { port: 7000, count: 5, wait: 2000 }), { answered: 5 });
+  t.regex(
+    await say(t, 'h1', 'cleanup', '--config', agent.configFile, '--purge'),
+    /found: the programs of the fast path/,
+  );
+  t.regex(await say(t, 'h1', 'cleanup', '--config', agent.configFile), /Nothing of an agent is here/);
+  await isClean(t);
+});
+
+async function isClean(t: ExecutionContext): Promise<void> {
   const inside = async (...command: string[]) => (await outcome(lab.inside('h1', command))).stdout;
-  t.notRegex(await inside('ip', 'link'), /plbr|pltn/);
+  t.notRegex(await inside('ip', 'link'), /plbr|pltn|plnbh/);
   t.notRegex(await inside('ip', 'rule'), /202\d\d/);
   t.is(await inside('nft', 'list', 'ruleset'), '');
   t.notRegex(await inside('bpftool', 'net', 'show'), /tcx|clsact/);
   t.is(await settingsOf('h1'), settings, lab.agent('h1').log);
   t.regex(await inside('ip', '-o', 'link', 'show', 'veth-c1'), /veth-c1/, "the instance's own device stays");
-});
+}

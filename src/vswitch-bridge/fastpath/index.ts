@@ -19,7 +19,7 @@
  * bpf/ has the programs (bpf/layout.h what they share with us), maps/ the same in TypeScript, loader/ puts them into the
  * kernel and finds them again, rules/ compiles the policy, ageing/ removes what is over.
  */
-export { type FastPathOptions, type LinkFacts, openFastPath, removeFastPath } from './open.ts';
+export { type FastPathOptions, type LinkFacts, openFastPath, removeFastPath, standsFastPath } from './open.ts';
 export type {
   CacheView,
   FastPath,

@@ -118,6 +118,10 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
   }
 }
 
+/** Something of a fast path is pinned, whether an agent runs or not. */
+export const standsFastPath = (options: { netns?: string; directory?: string } = {}): boolean =>
+  new Pins(options.directory ?? pinDirectory(options.netns)).exists();
+
 /** Takes all of a fast path from the kernel when no agent runs. Whether there was any. */
 export function removeFastPath(
   options: { netns?: string; directory?: string; devices?: Iterable<number> } = {},

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { OverlayWorker } from 'overlay-worker';
 import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
 import type { Address } from '../../../model/address.ts';
 import { DEFAULT_SETTINGS, Encryption, keySource, type OpenWorker } from '../../../vswitch-bridge/encryption/index.ts';
@@ -60,15 +59,17 @@ export const openEncryption: OpenHostPart = async (context) => {
   };
 };
 
-const socketOf = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
+export const workerSocket = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
   join(dirname(socket), 'overlay-worker.sock');
 
 function workerOpener({ config, kernel, log }: HostPartContext, networkLost: (vni: number) => void): OpenWorker {
   return async (events, closed) => {
+    // Its native part is loaded where something is encrypted, and nowhere else.
+    const { OverlayWorker } = await import('overlay-worker');
     mkdirSync(dirname(config.control.socket), { recursive: true });
     return await OverlayWorker.open<Address>({
       ...settingsOf(config.encryption),
-      socket: socketOf(config),
+      socket: workerSocket(config),
       local: config.underlay.address,
       underlayMtu: kernel.port(config.underlay.device)?.mtu ?? USUAL_MTU,
       events,
@@ -98,31 +99,37 @@ function instanceId(stateDirectory: string): Uint8Array {
 }
 
 /** One that an agent with encryption has left behind would hold the tunnels' names. */
-export async function endForeignWorker({ config, kernel, log }: HostPartContext): Promise<void> {
-  const socket = socketOf(config);
-  if (!existsSync(socket)) return;
-  const nothing = (): void => undefined;
+export async function endForeignWorker({ config, log }: HostPartContext): Promise<void> {
   try {
-    const worker = await OverlayWorker.open<Address>({
-      ...settingsOf(config.encryption),
-      socket,
-      local: config.underlay.address,
-      underlayMtu: kernel.port(config.underlay.device)?.mtu ?? USUAL_MTU,
-      events: {
-        unreadable: nothing,
-        readable: nothing,
-        forged: nothing,
-        plain: nothing,
-        held: nothing,
-        control: nothing,
-      },
-      refused: nothing,
-      networkLost: nothing,
-      closed: nothing,
-    });
-    await worker.stop();
+    await endWorker(config);
   } catch (error) {
     log.warn({ err: error }, 'the packet worker of an agent before this one could not be ended');
   }
+}
+
+/** Nothing is done where there is none. Rejects when it does not end. */
+export async function endWorker(config: HostConfig): Promise<void> {
+  const socket = workerSocket(config);
+  if (!existsSync(socket)) return;
+  const { OverlayWorker } = await import('overlay-worker');
+  const nothing = (): void => undefined;
+  const worker = await OverlayWorker.open<Address>({
+    ...settingsOf(config.encryption),
+    socket,
+    local: config.underlay.address,
+    underlayMtu: USUAL_MTU,
+    events: {
+      unreadable: nothing,
+      readable: nothing,
+      forged: nothing,
+      plain: nothing,
+      held: nothing,
+      control: nothing,
+    },
+    refused: nothing,
+    networkLost: nothing,
+    closed: nothing,
+  });
+  await worker.stop();
   rmSync(socket, { force: true });
 }

@@ -1,0 +1,115 @@
+/**
+ * What an agent of a host left that died and will not be started again: the slow path's devices, routes and rules, the
+ * ruleset, the fast path's programs, the packet worker, what it set in the namespace. Everything is known by its names and
+ * marks, so it is found without the memory of the agent that made it; settings alone need that memory to be put back.
+ */
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Rtnetlink } from 'rtnetlink-ts';
+import type { HostConfig } from '../../config/index.ts';
+import { removeFastPath, standsFastPath } from '../../vswitch-bridge/fastpath/index.ts';
+import { findLayout, removeLayout, Sysctls } from '../../vswitch-bridge/slowpath/network/index.ts';
+import { removePolicy, standsPolicy } from '../../vswitch-bridge/slowpath/policy/index.ts';
+import { endWorker, workerSocket } from '../host/parts/encryption.ts';
+import { settingsMemory } from '../host/parts/network.ts';
+
+export interface HostLeftovers {
+  /** Bridges and tunnel ports. */
+  readonly devices: readonly string[];
+  readonly routes: number;
+  readonly rules: number;
+  /** Of nftables. */
+  readonly ruleset: boolean;
+  readonly fastPath: boolean;
+  /** The packet worker of the encryption. */
+  readonly worker: boolean;
+  /** Settings of the namespace that are not as they were. */
+  readonly settings: readonly string[];
+  /** In the state directory. */
+  readonly files: readonly string[];
+  readonly problems: readonly string[];
+}
+
+/** Where packets wait for a tunnel neighbour: a pair of devices. */
+const doorsOf = async (rtnetlink: Rtnetlink): Promise<string[]> =>
+  (await rtnetlink.dumpLinks()).map(({ name }) => name).filter((name) => /^plnbh[01]$/.test(name));
+
+const OUR_FILES = /^(instances|sysctls|policy)\.json(\.new)?$|^instance-id(\.new)?$/;
+
+export class HostCleanup {
+  readonly #config: HostConfig;
+  readonly #problems: string[] = [];
+
+  constructor(config: HostConfig) {
+    this.#config = config;
+  }
+
+  async find(): Promise<HostLeftovers> {
+    const layout = await this.#withRtnetlink(findLayout);
+    const doors = await this.#withRtnetlink(doorsOf);
+    return {
+      devices: [...(layout?.devices ?? []), ...(doors ?? [])],
+      routes: layout?.routes ?? 0,
+      rules: layout?.rules ?? 0,
+      ruleset: (await this.#attempt(() => standsPolicy())) ?? false,
+      fastPath: standsFastPath(),
+      worker: existsSync(workerSocket(this.#config)),
+      settings: Object.keys(settingsMemory(this.#config.stateDirectory).read()),
+      files: this.#files(),
+      problems: [...new Set(this.#problems)],
+    };
+  }
+
+  /** `purge`: the files of the state directory too. What carries packets past the rules goes before the rules. */
+  async clean(purge: boolean): Promise<HostLeftovers> {
+    await this.#withRtnetlink(async (rtnetlink) => {
+      const links = await rtnetlink.dumpLinks();
+      removeFastPath({ devices: links.map(({ ifindex }) => ifindex) });
+    });
+    await this.#attempt(() => endWorker(this.#config));
+    await this.#withRtnetlink(removeLayout);
+    await this.#withRtnetlink(async (rtnetlink) => {
+      // Of a pair both go with one.
+      for (const name of (await doorsOf(rtnetlink)).slice(0, 1)) await rtnetlink.deleteLink({ name });
+    });
+    await this.#attempt(() => removePolicy());
+    await this.#attempt(async () => {
+      const settings = new Sysctls(undefined, settingsMemory(this.#config.stateDirectory));
+      this.#problems.push(...settings.putBack());
+    });
+    if (purge) for (const file of this.#files()) await this.#attempt(async () => rmSync(file, { force: true }));
+    return this.find();
+  }
+
+  async #withRtnetlink<T>(work: (rtnetlink: Rtnetlink) => Promise<T>): Promise<T | undefined> {
+    return this.#attempt(async () => {
+      const rtnetlink = Rtnetlink.open();
+      try {
+        return await work(rtnetlink);
+      } finally {
+        rtnetlink.close();
+      }
+    });
+  }
+
+  #files(): string[] {
+    const { stateDirectory } = this.#config;
+    try {
+      return readdirSync(stateDirectory)
+        .filter((name) => OUR_FILES.test(name))
+        .map((name) => join(stateDirectory, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#problems.push((error as Error).message);
+      return [];
+    }
+  }
+
+  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#problems.push((error as Error).message);
+      return undefined;
+    }
+  }
+}
