@@ -269,7 +269,8 @@ function routeGet(destination: string, lookup: RouteLookup): Request {
         protocol: 0,
         scope: 0,
         type: 0,
-        flags: lookup.match ? RTM_F.FIB_MATCH | RTM_F.LOOKUP_TABLE : RTM_F.LOOKUP_TABLE,
+        // IPv6 always tells the table, and refuses to be asked.
+        flags: (lookup.match ? RTM_F.FIB_MATCH : 0) | (family === AF.INET ? RTM_F.LOOKUP_TABLE : 0),
         ...(lookup.iif === undefined ? {} : { inputIfindex: lookup.iif }),
         ...(lookup.mark === undefined ? {} : { mark: lookup.mark }),
         nextHops: lookup.oif === undefined ? [] : [{ ifindex: lookup.oif }],

@@ -188,6 +188,9 @@ test.serial('routes with one, several and no next hops, next-hop objects, look-u
 
     t.true(['10.0.0.2', '10.0.0.3'].includes((await rtnetlink.getRoute('10.1.2.3'))!.nextHops[0]!.gateway!));
     t.is((await rtnetlink.getRoute('10.1.2.3', { match: true }))!.destination, '10.1.0.0/16');
+    t.true(['10.0.0.2', '10.0.0.3'].includes(rtnetlink.getRouteNow('10.1.2.3')!.nextHops[0]!.gateway!));
+    t.is(rtnetlink.getRouteNow('192.0.2.9'), undefined);
+    t.like(await rtnetlink.getRoute('fd00::77'), { family: AF.INET6, nextHops: [{ ifindex }] });
     await t.throwsAsync(rtnetlink.getRoute('192.0.2.9'), { instanceOf: NetlinkError, code: 'ENETUNREACH' });
 
     await rtnetlink.setNextHop({ id: 5, family: AF.INET, protocol: 201, gateway: '10.0.0.2', ifindex });

@@ -4,7 +4,17 @@
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { AF, ETH_P, LinuxSocket, PACKET, SOCK, SOL, withNetns } from 'linux-sockets';
+import {
+  AF,
+  ETH_P,
+  type IncomingMessage,
+  LinuxSocket,
+  PACKET,
+  SOCK,
+  SOL,
+  SystemCallError,
+  withNetns,
+} from 'linux-sockets';
 import { type Address, formatAddress, type Mac, parseMac } from '../../../src/model/address.ts';
 import { answer, arpRequestIn } from './frames.ts';
 import type { OvsSwitch } from './ovs-switch.ts';
@@ -31,6 +41,8 @@ export class Rack {
   readonly arrivals: Arrival[] = [];
   /** ms; undefined: nobody answers. */
   arpDelay: number | undefined = 0;
+  /** Of the remotes, those that don't answer. */
+  readonly silent = new Set<Address>();
   /** ARP requests for the remotes, by address; unicast ones apart. */
   readonly questions: { readonly target: Address; readonly unicast: boolean }[] = [];
   #mac: Mac;
@@ -143,6 +155,14 @@ export class Rack {
     for (let index = 0; index < this.count; index++) this.send(index, packets, octets);
   }
 
+  /** To an inner address that is none of the remotes' own. */
+  sendTo(address: string, packets: number, octets = 1_200): void {
+    const data = Buffer.alloc(octets);
+    for (let count = 0; count < packets; count++) {
+      this.#sender.send({ data, to: { family: 'ipv4', address, port: PORT } });
+    }
+  }
+
   send(index: number, packets = 1, octets = 1_200): void {
     const data = Buffer.alloc(octets);
     for (let count = 0; count < packets; count++) {
@@ -196,7 +216,7 @@ export class Rack {
   }
 
   #readWire(): void {
-    for (let batch = this.#wire.receiveBatch(); batch.length > 0; batch = this.#wire.receiveBatch()) {
+    for (let batch = received(this.#wire); batch.length > 0; batch = received(this.#wire)) {
       for (const { data } of batch) {
         // Ethernet 14, IPv4 20 (protocol at 23, destination at 30), UDP 8, VXLAN 8, Ethernet 14, IPv4 20, UDP 8.
         if (data.length < 96 || data[23] !== 17 || data.readUInt16BE(84 - 8 + 2) === 0) continue;
@@ -212,12 +232,12 @@ export class Rack {
   }
 
   #readArp(): void {
-    for (let batch = this.#arp.receiveBatch(); batch.length > 0; batch = this.#arp.receiveBatch()) {
+    for (let batch = received(this.#arp); batch.length > 0; batch = received(this.#arp)) {
       for (const { data } of batch) {
         const request = arpRequestIn(data);
         if (!request || request.senderAddress !== NEAR) continue;
         this.questions.push({ target: request.targetAddress, unicast: (data[0]! & 1) === 0 });
-        if (this.arpDelay === undefined) continue;
+        if (this.arpDelay === undefined || this.silent.has(request.targetAddress)) continue;
         const timer = setTimeout(() => {
           this.#timers.delete(timer);
           this.#arp.send({ data: answer(this.#mac, request.targetAddress, request.senderMac, NEAR) });
@@ -252,6 +272,16 @@ export function packetSocket(netns: string, name: string, protocol: number, buff
   const ifindex = Number(/^(\d+):/.exec(ip(netns, `link show ${name}`))![1]);
   socket.bind({ family: 'packet', ifindex, protocol });
   return socket;
+}
+
+/** A link that goes down is told once, as an error. */
+function received(socket: LinuxSocket): IncomingMessage[] {
+  try {
+    return socket.receiveBatch();
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'ENETDOWN') return [];
+    throw error;
+  }
 }
 
 /** Until it holds; the runner's own limit ends a wait in vain. */
