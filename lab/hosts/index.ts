@@ -161,15 +161,15 @@ export class HostLab {
   configuration(hostName: string, more: object = {}): object {
     const host = this.host(hostName);
     const others = this.hosts.filter(({ name }) => name !== hostName);
-    const remotes = others.flatMap((other) =>
-      this.networks.map(({ name }) => ({
-        host: other.address,
-        network: name,
-        addresses: this.instances
-          .filter((instance) => instance.host === other.number && instance.network === name)
-          .map(({ address }) => `${address}/32`),
-      })),
-    );
+    const behind = (other: PlannedHost, network: string): string[] =>
+      this.instances
+        .filter((instance) => instance.host === other.number && instance.network === network)
+        .map(({ address }) => `${address}/32`);
+    const remotes = others
+      .flatMap((other) =>
+        this.networks.map(({ name }) => ({ host: other.address, network: name, addresses: behind(other, name) })),
+      )
+      .filter(({ addresses }) => addresses.length > 0);
     return {
       role: 'host',
       underlay: { address: host.address, device: host.device },
