@@ -34,11 +34,11 @@ inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, struct 
   if (exit->kind == EXIT_TUNNEL ? exit->generation != generation_of_peer(exit->target) : exit->generation != generation_of_port(exit->target))
     return exit->kind == EXIT_TUNNEL ? SLOW_PEER_CHANGED : SLOW_PORT_CHANGED;
   if (entry->ttl <= exit->ttl_drop) return SLOW_TTL;
-  if (entry->restored) return side->host == entry->host ? 0 : SLOW_PEER_CHANGED;
+  if (entry->restored) return side->host == entry->host ? 0 : SLOW_HOST;
   if (!entry->encapsulated) return 0;
   if (ecn_after(entry->outer_tos, entry->tos) < 0) return SLOW_ECN;
   if (skb->gso_size && entry->key.protocol == IPPROTO_UDP) return SLOW_SEGMENTED_UDP;
-  return side->host == entry->host ? 0 : SLOW_PEER_CHANGED;
+  return side->host == entry->host ? 0 : SLOW_HOST;
 }
 
 /* What the way out stood on has gone: it is learned anew. */
@@ -96,7 +96,8 @@ inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct foun
     else
       action = hit(skb, entry, connection, direction, &exit);
   }
-  side->host = entry->host;
+  /* It may have moved, but only to a host that we send to ourselves. */
+  if (unlikely(side->host != entry->host) && (!side->host || peer_index(entry->host, 0) < PEERS)) side->host = entry->host;
   side->seen = 1;
   side->last_seen = entry->now;
   side->packets++;

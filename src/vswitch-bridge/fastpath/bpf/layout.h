@@ -398,6 +398,7 @@ enum statistic {
   SLOW_TRUNCATED,
   SLOW_VLAN,
   SLOW_UNKNOWN_PORT,
+  /* The host's own, or of a connection whose packets came from another host until now. */
   SLOW_HOST,
   SLOW_STATE,
   SLOW_NO_EXIT,
