@@ -65,6 +65,8 @@ export class PolicyProjection implements OverlayProjection {
   readonly #health: HealthChecks;
   readonly #hairpins: HairpinPorts;
   #state: OverlayState | undefined;
+  /** The state that the kernel holds, with `#weights`. */
+  #rendered: OverlayState | undefined;
   #weights: ServiceWeights = new Map();
   #presence: Presence = NOBODY;
   #loads: ServiceLoads | undefined;
@@ -111,6 +113,7 @@ export class PolicyProjection implements OverlayProjection {
   /** After somebody else may have touched our tables. Rejects with NftError. */
   async reconcile(): Promise<void> {
     await this.#loaded.look();
+    this.#rendered = undefined;
     if (this.#state) await this.#load();
   }
 
@@ -229,13 +232,17 @@ export class PolicyProjection implements OverlayProjection {
     const alive: Parameters<typeof weigh>[1]['alive'] = (service, backend) =>
       this.#health.isAlive(service, backend) !== false;
     const weights = weigh(state, { alive, loads: this.#loads, expected: this.#expected }, this.#weights);
+    // A count that has changed no share.
+    if (state === this.#rendered && [...weights].every(([key, each]) => this.#weights.get(key) === each)) return;
     try {
       await this.#loaded.change(renderRuleset(state, weights));
     } catch (error) {
       this.#refusal = error instanceof NftError ? error.said : String(error);
+      this.#rendered = undefined;
       throw error;
     }
     this.#refusal = undefined;
+    this.#rendered = state;
     this.#weights = weights;
     this.#planKeep();
     const presence = presenceOf(state, weights);

@@ -7,7 +7,7 @@
 import type { Address, Family } from '../../../../model/address.ts';
 import { familyOf } from '../../../../model/address.ts';
 import type { OverlayNetwork, OverlayState, PolicyRule } from '../../../../model/overlay.ts';
-import type { TableBuilder } from './document.ts';
+import type { NftSet, TableBuilder } from './document.ts';
 import { addressLiteral, digest, disjointRanges, interfaceLiteral, ipWord, prefixLiteral } from './literals.ts';
 import {
   CLASS,
@@ -38,11 +38,8 @@ export interface Verdicts {
 
 export function addAcl(table: TableBuilder, state: OverlayState, zones: ReadonlyMap<string, number>): void {
   const { policy, networks } = state;
-  const groups = groupRules(
-    policy.rules.filter(({ action }) => action !== undefined),
-    'acl',
-  );
-  for (const group of groups) addGroup(table, group);
+  const { groups, sets } = groupsOf(policy.rules);
+  for (const set of sets) table.adopt(set);
   const chains = new ChainsOfSides(table, state, groups);
   const opened = table.set('map', 'opened_by_instance', 'type ifname : mark;');
   const tunnelled = table.set('map', 'came_by_tunnel', 'type ifname : mark;');
@@ -174,10 +171,31 @@ class ChainsOfSides {
 
 const verdictOf = (rule: PolicyRule): string => (rule.action === 'deny' ? 'drop' : 'return');
 
-function addGroup(table: TableBuilder, group: RuleGroup): void {
-  if (groupKey(group, false) === undefined) return;
-  const elements = table.set('map', group.name, groupDeclaration(group));
+interface Grouped {
+  readonly groups: readonly RuleGroup[];
+  readonly sets: readonly NftSet[];
+}
+
+/** Instances come and go all day while the rules stay the same list. */
+const grouped = new WeakMap<readonly PolicyRule[], Grouped>();
+
+function groupsOf(rules: readonly PolicyRule[]): Grouped {
+  const known = grouped.get(rules);
+  if (known) return known;
+  const groups = groupRules(
+    rules.filter(({ action }) => action !== undefined),
+    'acl',
+  );
+  const sets = groups.filter((group) => groupKey(group, false) !== undefined).map(setOf);
+  const result = { groups, sets };
+  grouped.set(rules, result);
+  return result;
+}
+
+function setOf(group: RuleGroup): NftSet {
+  const elements = new Map<string, string>();
   for (const [key, rule] of group.elements) elements.set(key, ` comment "${ruleCounter(rule)}" : ${verdictOf(rule)}`);
+  return { kind: 'map', name: group.name, declaration: groupDeclaration(group), elements };
 }
 
 function groupLine(table: TableBuilder, group: RuleGroup, reply: boolean): string {
