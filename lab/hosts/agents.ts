@@ -1,5 +1,5 @@
 /** The agents of the hosts: their configuration files, and processes that may be killed and started again. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import {
@@ -22,6 +22,12 @@ const BPFFS = '/sys/fs/bpf';
 async function haveBpffs(): Promise<void> {
   const mounted = readFileSync('/proc/self/mounts', 'utf8').split('\n');
   if (!mounted.some((line) => line.split(' ')[1] === BPFFS)) await run(['mount', '-t', 'bpf', 'bpf', BPFFS]);
+}
+
+/** What a killed agent has left pinned; its directory is named after the namespace's inode. */
+export function removePins(netns: string): void {
+  const place = `/run/netns/${netns}`;
+  if (existsSync(place)) rmSync(join(BPFFS, `peerless-${statSync(place).ino}`), { recursive: true, force: true });
 }
 
 export class HostAgent {

@@ -38,7 +38,7 @@ import { join } from 'node:path';
 import { interfaceIndex, withNetns } from 'linux-sockets';
 import { outcome, run } from '../processes.ts';
 import { batch } from '../topology/build.ts';
-import { HostAgent } from './agents.ts';
+import { HostAgent, removePins } from './agents.ts';
 import { buildFabric, buildInstance, makeNamespace, removeNamespaces } from './build.ts';
 import {
   fabricOf,
@@ -113,6 +113,7 @@ export class HostLab {
   async down(): Promise<void> {
     for (const agent of this.#agents.values()) await agent.kill();
     for (const station of this.#stations.values()) await station.stop();
+    for (const { netns } of this.hosts) removePins(netns);
     await removeNamespaces(this.name);
     for (const agent of this.#agents.values()) agent.forget();
   }
