@@ -7,7 +7,8 @@ import { type KeyId, keyText, NO_KEY, shorten } from '../codec/identity.ts';
 import { parseSpi } from '../codec/spi.ts';
 import type { KeyRing } from '../keys/ring.ts';
 import type { Flow, NotificationTrigger, PeerEffect, PeerEvent, Reception, SendChoice } from '../machine/events.ts';
-import { PeerMachine, type PeerOptions } from '../machine/peer.ts';
+import { PeerMachine } from '../machine/peer.ts';
+import type { PeerOptions } from '../machine/settings.ts';
 import type { Indication, PeerIndex, PeerTable, SendState } from '../worker-face.ts';
 import type { PeerView } from './view.ts';
 

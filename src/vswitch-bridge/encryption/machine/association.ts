@@ -42,6 +42,8 @@ export class Association {
   #heard = 0n;
   #known = false;
   #challenge: Uint8Array | undefined;
+  /** The last who answered without a common key. */
+  #stranger: { readonly salt: Uint8Array; readonly counter: bigint } | undefined;
 
   constructor(salt: Uint8Array, random: Random) {
     this.salt = salt;
@@ -74,12 +76,8 @@ export class Association {
 
   receive(packet: ControlPacket, trust: Exclude<Trust, 'forged'>): Standing {
     const answered = sameOctets(packet.response, this.#challenge);
-    if (trust === 'unauthenticated') {
-      if (!answered) return 'unproved';
-      this.#challenge = undefined;
-      return 'answered';
-    }
-    if (this.#life && sameOctets(packet.salt, this.#life.salt) && sameOctets(packet.instance, this.#life.instance)) {
+    if (trust === 'unauthenticated') return this.#unauthenticated(packet, answered);
+    if (this.#isLife(packet)) {
       if (packet.counter <= this.#heard) return 'replayed';
       if (answered) this.#challenge = undefined;
       this.#take(packet);
@@ -90,6 +88,21 @@ export class Association {
     this.#life = { salt: packet.salt, instance: packet.instance };
     this.#take(packet);
     return 'adopted';
+  }
+
+  /** What was said before the versions met may arrive after it: the counter tells, of the adopted life or of its own. */
+  #unauthenticated(packet: ControlPacket, answered: boolean): Standing {
+    const { salt, counter } = packet;
+    if (this.#isLife(packet) && counter <= this.#heard) return 'replayed';
+    if (!answered) return 'unproved';
+    if (sameOctets(this.#stranger?.salt, salt) && counter <= this.#stranger!.counter) return 'replayed';
+    this.#stranger = { salt, counter };
+    this.#challenge = undefined;
+    return 'answered';
+  }
+
+  #isLife({ salt, instance }: PeerLife): boolean {
+    return sameOctets(salt, this.#life?.salt) && sameOctets(instance, this.#life?.instance);
   }
 
   #take(packet: ControlPacket): void {

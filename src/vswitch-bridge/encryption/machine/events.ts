@@ -1,7 +1,7 @@
 /** What a peer's machine is told and what it wants done. */
 import type { Instant } from '../../../model/clock.ts';
 import type { ControlPacket, PeerState, Trust } from '../codec/control.ts';
-import { type KeyId, type ShortKeyId, sameKey } from '../codec/identity.ts';
+import { type KeyId, type ShortKeyId, sameKey, sameShort } from '../codec/identity.ts';
 import type { PeerLife } from './association.ts';
 import type { TableEvent } from './table.ts';
 
@@ -84,4 +84,10 @@ export function sameChoice(a: SendChoice | undefined, b: SendChoice): boolean {
     return a.off === b.off && (sameKey(a.newest, b.newest) || (!a.newest && !b.newest));
   }
   return true;
+}
+
+/** Whether its newest is this version. */
+export function saysShort(said: Said, key: ShortKeyId): boolean {
+  const newest = said.held[0];
+  return newest ? sameShort(newest, key) : key.version === 0;
 }

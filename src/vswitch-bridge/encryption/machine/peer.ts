@@ -22,7 +22,7 @@ import {
   sameShort,
   shortText,
 } from '../codec/identity.ts';
-import { Association, type PeerLife, type Random } from './association.ts';
+import { Association, type PeerLife } from './association.ts';
 import {
   type Flow,
   type NotificationTrigger,
@@ -33,25 +33,15 @@ import {
   type SendChoice,
   sameChoice,
   sameReception,
+  saysShort,
 } from './events.ts';
 import { readMemo, writeMemo } from './memo.ts';
-import type { MachineSettings } from './settings.ts';
-import { type Content, Speech } from './speech.ts';
+import type { MachineSettings, PeerOptions } from './settings.ts';
+import { type Content, Speech, URGENT_RETRY } from './speech.ts';
 import { TABLE, type TableEvent } from './table.ts';
 
-/** While data is lost or waits, the peer is told at least so often, ms. */
-const URGENT_RETRY = 250;
 /** Data was sent within so many ms: there is a flow. */
 const BUSY = 1000;
-
-export interface PeerOptions {
-  readonly settings: MachineSettings;
-  /** 8 octets: who we are. */
-  readonly instance: Uint8Array;
-  readonly random: Random;
-  /** Of an earlier agent, beside the same worker. */
-  readonly memo?: Uint8Array | undefined;
-}
 
 export class PeerMachine {
   readonly #settings: MachineSettings;
@@ -237,7 +227,7 @@ export class PeerMachine {
   #trigger(flow: Flow, now: Instant): void {
     if (this.#carry) return;
     if (this.#speech.saying(this.#content)) {
-      this.#speech.hurry(now, URGENT_RETRY);
+      this.#speech.say(this.#content, now);
       return;
     }
     const { oneWayAfter, flowMemory, carryWithin, policy } = this.#settings;
@@ -262,8 +252,9 @@ export class PeerMachine {
     const said = this.#said;
     const believed = said !== undefined && !this.#agreed && saysShort(said, key);
     const what = `a plain packet tells ${shortText(key)}${off ? ', encryption off' : ''}`;
-    if (!equal && this.#state === 'valid' && !believed) this.#step('doubt', what, now);
-    else if (equal) this.#step(off ? 'off-equal' : 'plain-equal', what, now);
+    if (equal) this.#step(off ? 'off-equal' : 'plain-equal', what, now);
+    else if (this.#state === 'valid' && !(believed && (said.authenticated || this.#allow(now))))
+      this.#step('doubt', what, now);
     else this.#step(off ? 'off-differs' : 'plain-differs', what, now, !said?.authenticated);
   }
 
@@ -277,6 +268,8 @@ export class PeerMachine {
       this.#effects.push({ type: 'discard', reason: standing });
       // An answer asks as well.
       if (!packet.reply) this.#speech.say(this.#content, now);
+    } else if (standing === 'answered' && this.#said?.authenticated && !this.#allow(now)) {
+      this.#effects.push({ type: 'discard', reason: 'rate-limited' });
     } else {
       this.#speech.heard(packet, standing);
       this.#said = { held: packet.held, authenticated: standing !== 'answered' };
@@ -285,6 +278,14 @@ export class PeerMachine {
     if (!packet.reply) return;
     const answer = this.#speech.answer(packet, standing, this.#content, now);
     this.#effects.push(answer ? { type: 'control', packet: answer } : { type: 'discard', reason: 'rate-limited' });
+  }
+
+  /** Whether what nobody authenticates may contradict what was authenticated. */
+  #allow(now: Instant): boolean {
+    const last = this.#unauthenticatedAt;
+    if (last !== undefined && now - last < this.#settings.unauthenticatedInterval) return false;
+    this.#unauthenticatedAt = now;
+    return true;
   }
 
   #understand(packet: ControlPacket, now: Instant): void {
@@ -300,14 +301,6 @@ export class PeerMachine {
   #step(event: TableEvent, reason: string, now: Instant, unauthenticated = false): void {
     const from = this.#state;
     const { actions, to } = TABLE[from][event];
-    if (unauthenticated && to !== from) {
-      const last = this.#unauthenticatedAt;
-      if (last !== undefined && now - last < this.#settings.unauthenticatedInterval) {
-        this.#effects.push({ type: 'discard', reason: 'rate-limited' });
-        return;
-      }
-      this.#unauthenticatedAt = now;
-    }
     this.#state = to;
     if (to !== from) {
       this.#effects.push({ type: 'state', from, to, event, reason, unauthenticated });
@@ -399,9 +392,4 @@ export class PeerMachine {
     if (this.#state !== 'valid' || !key || !life || !ready) return { mode: 'hold' };
     return { mode: 'encrypt', key, life };
   }
-}
-
-function saysShort(said: Said, key: ShortKeyId): boolean {
-  const newest = said.held[0];
-  return newest ? sameShort(newest, key) : key.version === 0;
 }

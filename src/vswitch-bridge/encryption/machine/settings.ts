@@ -1,3 +1,5 @@
+import type { Random } from './association.ts';
+
 export type Policy = 'available' | 'overlap' | 'strict';
 
 /** Durations in ms. */
@@ -37,3 +39,12 @@ export const DEFAULT_SETTINGS: MachineSettings = {
   unauthenticatedInterval: 1000,
   answersPerSecond: 20,
 };
+
+export interface PeerOptions {
+  readonly settings: MachineSettings;
+  /** 8 octets: who we are. */
+  readonly instance: Uint8Array;
+  readonly random: Random;
+  /** Of an earlier agent, beside the same worker. */
+  readonly memo?: Uint8Array | undefined;
+}

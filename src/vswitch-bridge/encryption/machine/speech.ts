@@ -9,6 +9,9 @@ import type { Association, Standing } from './association.ts';
 import { Allowance, Retry } from './pacing.ts';
 import type { MachineSettings } from './settings.ts';
 
+/** While data is lost or waits, the peer is told at least so often, ms. */
+export const URGENT_RETRY = 250;
+
 /** What a dedicated packet says beside salts and counters. */
 export interface Content {
   readonly state: PeerState;
@@ -43,8 +46,12 @@ export class Speech {
     return this.#retry.at;
   }
 
+  /** At once; what is being said already, within `URGENT_RETRY` again: there is a packet that shows that it is needed. */
   say(content: Content, now: Instant): void {
-    if (this.saying(content)) return;
+    if (this.saying(content)) {
+      this.#retry.hurry(now, URGENT_RETRY);
+      return;
+    }
     this.#fresh = true;
     this.#retry.begin(now);
   }
