@@ -10,11 +10,11 @@ import { type Box, sysctl } from './doctor-box.ts';
  * What a host of VMs or containers needs of its kernel and its tools. What can only be known by trying is tried in a
  * network namespace that lives as long as the question.
  */
-export function hostBox(config: HostConfig, box: Box): Diagnosis[] {
+export async function hostBox(config: HostConfig, box: Box): Promise<Diagnosis[]> {
   return [
     ...underlay(config, box),
     ...devices(config),
-    ...filtering(config),
+    ...(await filtering(config)),
     ...fastPath(config),
     ...sizes(config, box),
     ...overlaps(config),
@@ -63,7 +63,7 @@ function underlay({ underlay: { address, device } }: HostConfig, box: Box): Diag
 // ------------------------------------------------------------------ what the kernel has
 
 /** In a network namespace of its own: whether it worked, and what was said. */
-function attempt(command: readonly string[], input?: string): { readonly ok: boolean; readonly said: string } {
+function attempt(command: readonly string[]): { readonly ok: boolean; readonly said: string } {
   const { status, stderr, error } = spawnSync('unshare', ['-n', ...command], {
     encoding: 'utf8',
     input,
@@ -95,30 +95,18 @@ function devices({ networks }: HostConfig): Diagnosis[] {
   });
 }
 
-/** One table with what the rulesets use. */
-const RULESET = `table inet pltry {
-  chain raw { type filter hook prerouting priority raw; policy accept; ct zone set 7; }
-  chain test { type filter hook prerouting priority 0; policy accept; ct original ip saddr 192.0.2.1 meta mark set 0x70000000; limit rate over 100 kbytes/second drop; }
-  chain to { type nat hook prerouting priority dstnat; policy accept; }
-  chain from { type nat hook postrouting priority srcnat; policy accept; }
-}
-table bridge pltry {
-  chain class { type filter hook prerouting priority -300; policy accept; meta mark set 0x71000000; }
-}
-`;
-
-function filtering({ services }: HostConfig): Diagnosis[] {
-  const found: Diagnosis[] = [];
-  const nft = attempt(['nft', '-f', '-'], RULESET);
-  found.push(
-    nft.ok
+async function filtering({ services }: HostConfig): Promise<Diagnosis[]> {
+  const { missingFeatures } = await import('../vswitch-bridge/slowpath/policy/index.ts');
+  const missing = await missingFeatures();
+  const found: Diagnosis[] = [
+    missing.length === 0
       ? fine('policy', 'nftables with connection tracking, zones and translation')
       : wrong(
           'policy',
-          `nftables can't hold our rules: ${nft.said}`,
-          'apt-get install nftables; the kernel needs nf_tables, nf_conntrack with zones, nft_ct, nft_nat and nft_limit.',
+          `missing: ${missing.join(', ')}`,
+          'apt-get install nftables, load the modules, or run a kernel that has them.',
         ),
-  );
+  ];
   const bridged = attempt(['sh', '-c', 'test -e /proc/sys/net/bridge/bridge-nf-call-iptables']);
   found.push(
     bridged.ok

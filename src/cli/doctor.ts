@@ -48,7 +48,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         ...repairPath(tor, box),
       );
     if (config?.role === 'gateway') found.push(...gatewayBox(config, box));
-    if (config?.role === 'host') found.push(...hostBox(config, box));
+    if (config?.role === 'host') found.push(...(await hostBox(config, box)));
     else found.push(...addresses(loaded, box));
   }
   const socket = options.socket ?? config?.control.socket;

@@ -29,7 +29,7 @@ export type PartDiff = 'same' | 'added' | 'removed' | 'changed';
 /** Sections that are read once, at the start, secrets included. */
 const AT_START = [
   ...['role', 'routerId', 'ports', 'kernel', 'control', 'stateDirectory', 'mode', 'shadow'],
-  ...['underlay', 'fastPath', 'neighbours', 'encryption'],
+  ...['underlay', 'adopt', 'fastPath', 'neighbours', 'encryption'],
 ];
 
 export function diffConfig(before: Loaded, after: Loaded): ConfigDiff {

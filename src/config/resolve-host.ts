@@ -34,6 +34,7 @@ export function resolveHost(settings: HostSettings): HostConfig {
     policy: { ...settings.policy, rules: settings.policy.rules.map(resolveRule) },
     services: settings.services.map(resolveService),
     snat: settings.snat.map(resolveSnat),
+    adopt: settings.adopt,
     fastPath: resolveFastPath(settings.fastPath),
     neighbours: resolveNeighbours(settings.neighbours),
     encryption: resolveEncryption(settings.encryption),

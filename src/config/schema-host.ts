@@ -188,6 +188,10 @@ export const hostSchema = z
     policy,
     services: z.array(serviceSchema).default([]),
     snat: z.array(snatSchema).default([]),
+    adopt: z.boolean().default(false).meta({
+      description:
+        'Networks that another program has laid out in this kernel (flannel, a script) are taken as they are.',
+    }),
     fastPath,
     neighbours,
     encryption,

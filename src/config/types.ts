@@ -246,6 +246,8 @@ export interface HostConfig extends ProcessConfig {
   readonly policy: OverlayPolicy;
   readonly services: readonly OverlayService[];
   readonly snat: readonly OverlaySnat[];
+  /** What another has laid out in this kernel belongs to the overlay. */
+  readonly adopt: boolean;
   readonly fastPath: FastPathConfig;
   readonly neighbours: TunnelNeighboursConfig;
   readonly encryption: EncryptionConfig;

@@ -1,5 +1,5 @@
 import type { Address, Prefix } from './address.ts';
-import { ipv4ToNumber, prefixAddress, prefixContains, prefixLength } from './address.ts';
+import { familyOf, ipv4ToNumber, prefixAddress, prefixContains, prefixLength } from './address.ts';
 import type {
   OverlayInstance,
   OverlayNetwork,
@@ -74,7 +74,8 @@ export function insideSubnet(key: string, address: Address, subnet: Prefix): Ove
     return [unfit(key, `${address} is outside the network's subnet ${subnet}`, 'Correct the address or the subnet.')];
   }
   const length = prefixLength(subnet);
-  if (length > 30) return [];
+  // RFC 3021: two addresses, and both are hosts. IPv6 has no broadcast.
+  if (familyOf(subnet) === 6 || length > 30) return [];
   const first = ipv4ToNumber(prefixAddress(subnet));
   const last = first + 2 ** (32 - length) - 1;
   const number = ipv4ToNumber(address);

@@ -67,6 +67,9 @@ test('R1.1 R3.2 the configuration of a host, as the design fixed it, is taken', 
     policy: 'overlap',
     keys: { directory: '/etc/peerless/keys' },
     notifyIdle: 1_500_000,
+    versions: 5,
+    plain: 'esp',
+    port: 4500,
   });
 });
 

@@ -13,7 +13,8 @@ import { ControlError, type ControlRequest, type ControlServer } from '../contro
 import { serveProcess } from '../control/serving.ts';
 import type { HostChangeResult } from '../host-api.ts';
 import { VERSION } from '../version.ts';
-import { EditRefused, type Host, type HostEdit } from './host.ts';
+import { EditRefused, type HostEdit } from './edits.ts';
+import type { Host } from './host.ts';
 import { hostStatus, instanceViews, networkViews, policyView, ruleViews, serviceViews } from './views.ts';
 
 /** Hangs the host role on the control socket; `host-api.ts` says what each path takes and answers. */
@@ -113,11 +114,24 @@ function remove(host: Host, kind: OverlayKind, { parameters, query }: ControlReq
   const name = parameters.name!;
   const key = parameters.network === undefined ? name : `${parameters.network}/${parseAddress(name) ?? name}`;
   const was = kind === 'instance' ? host.table.state.instances.get(key) : undefined;
+  const kept = kind === 'network' || kind === 'instance' || kind === 'remote' ? originOf(host, kind, key) : undefined;
+  if (kept === 'kernel') {
+    throw new ControlError(
+      409,
+      `${kind} ${key} was laid out by another in this kernel`,
+      'remove it there, or set adopt: false',
+    );
+  }
   const edit = { op: 'remove', kind, key } as const;
   const rehearsed = host.table.rehearse([edit]);
   if (!rehearsed.ok) refuse(rehearsed.faults[0]!.reason, rehearsed.faults[0]!.message, rehearsed.faults[0]!.remedy);
   return change(host, [was?.origin === 'cni' ? { edit } : { edit, file: edit }], query);
 }
+
+const TABLES = { network: 'networks', instance: 'instances', remote: 'remotes' } as const;
+
+const originOf = (host: Host, kind: keyof typeof TABLES, key: string) =>
+  host.table.state[TABLES[kind]].get(key)?.origin;
 
 function setPolicy(host: Host, { query, body }: ControlRequest): Promise<HostChangeResult> {
   const read = readPolicy(body);

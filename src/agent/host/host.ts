@@ -11,28 +11,17 @@ import {
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { OverlayChange, OverlayNetwork, OverlayState } from '../../model/overlay.ts';
-import type { OverlayFault } from '../../model/overlay-items.ts';
+import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
 import type { Kernel } from '../../netlink/index.ts';
-import {
-  type Edited,
-  type OverlayContent,
-  type OverlayEdit,
-  OverlayTable,
-} from '../../vswitch-bridge/overlay/index.ts';
+import { OverlayTable } from '../../vswitch-bridge/overlay/index.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
 import { processCounters } from '../process-counters.ts';
+import { adopt, type FindOverlays, type FoundOverlay, type FoundOverlays } from './adoption.ts';
+import { flat } from './counters.ts';
+import { contentOf, EditRefused, type HostEdit, type Outcome, prepared, took } from './edits.ts';
 import { Follower } from './follower.ts';
 import { InstanceMemory } from './memory.ts';
-import {
-  type CounterTree,
-  DISPENSABLE,
-  type HostPart,
-  type HostParts,
-  PART_NAMES,
-  PART_TITLES,
-  type PartName,
-} from './part.ts';
+import { DISPENSABLE, type HostPart, type HostParts, PART_NAMES, PART_TITLES, type PartName } from './part.ts';
 import { changeTexts, outcomeTexts } from './words.ts';
 
 export type HostLoaded = Loaded & { readonly config: HostConfig };
@@ -44,30 +33,14 @@ export interface HostOptions {
   /** Closed by `stop`. */
   readonly kernel: Kernel;
   readonly parts: HostParts;
+  /** Used where the configuration asks for it. */
+  readonly find: FindOverlays;
 }
 
 export interface RunningPart {
   readonly name: PartName;
   readonly part: HostPart;
   readonly follower: Follower;
-}
-
-/** A change of the overlay: what the table is to do, and what the file is to say; without `file` it is kept elsewhere. */
-export interface HostEdit {
-  readonly edit: OverlayEdit;
-  readonly file?: OverlayFileEdit;
-}
-
-/** The operator's answer to what can't be done. */
-export class EditRefused extends Error {
-  readonly reason: OverlayFault['reason'] | 'file';
-  readonly remedy: string | undefined;
-
-  constructor(reason: OverlayFault['reason'] | 'file', message: string, remedy?: string) {
-    super(message);
-    this.reason = reason;
-    this.remedy = remedy;
-  }
 }
 
 /**
@@ -88,6 +61,7 @@ export class Host {
   #loaded: HostLoaded;
   #loadedAt: Instant;
   #running: RunningPart[] = [];
+  #found: FoundOverlays | undefined;
   /** Parts that could not be had: why. */
   readonly #missing = new Map<PartName, string>();
   /** The CNI's instances can't be written down. */
@@ -95,7 +69,7 @@ export class Host {
 
   static async start(options: HostOptions): Promise<Host> {
     const host = new Host(options);
-    await host.#start(options.parts);
+    await host.#start(options);
     return host;
   }
 
@@ -243,12 +217,16 @@ export class Host {
     await this.#close(true);
   }
 
-  async #start(parts: HostParts): Promise<void> {
+  async #start({ parts, find }: HostOptions): Promise<void> {
     const { config } = this.#loaded;
     this.table.replace(contentOf(config, this.#encrypts));
     for (const item of this.#remembered()) {
       const edited = this.table.edit([{ op: 'add', kind: 'instance', item }]);
       if (!edited.ok) this.#log.warn({ item, faults: edited.faults }, 'a container of before has no place any more');
+    }
+    if (config.adopt) {
+      this.#found = await find((overlay) => this.#adopt(overlay));
+      adopt(this.table, this.#found.overlay, this.#log);
     }
     const { state } = this.table;
     for (const name of PART_NAMES) {
@@ -318,6 +296,12 @@ export class Host {
   }
 
   /** A container that went while no agent ran took its interface with it; its DEL found nobody to tell. */
+  #adopt(overlay: FoundOverlay): void {
+    for (const { changes, state } of adopt(this.table, overlay, this.#log)) {
+      this.#tell(changes, state, changeTexts(changes));
+    }
+  }
+
   #remembered() {
     try {
       const remembered = this.#memory.load();
@@ -364,6 +348,7 @@ export class Host {
   }
 
   async #close(keep: boolean): Promise<void> {
+    this.#found?.close();
     // The other way round: what carries packets past the rules goes before the rules.
     for (const { name, part, follower } of this.#running.toReversed()) {
       try {
@@ -375,40 +360,4 @@ export class Host {
     }
     this.#running = [];
   }
-}
-
-/** As the table has it: what the settings of encryption say of networks stands with them. */
-const contentOf = (config: HostConfig, encrypts: boolean): OverlayContent => ({
-  ...config,
-  networks: config.networks.map((network) => encrypted(network, encrypts)),
-});
-
-const prepared = (edit: OverlayEdit, encrypts: boolean): OverlayEdit =>
-  edit.op !== 'policy' && edit.op !== 'remove' && edit.kind === 'network'
-    ? { ...edit, item: encrypted(edit.item, encrypts) }
-    : edit;
-
-const encrypted = (network: OverlayNetwork, encrypts: boolean): OverlayNetwork =>
-  encrypts && network.encapsulation === 'vxlan' ? { ...network, encrypted: true } : network;
-
-export interface Outcome {
-  readonly actions: readonly string[];
-  readonly refused: readonly string[];
-}
-
-function took(edited: Edited): Edited & { readonly ok: true } {
-  if (edited.ok) return edited;
-  const fault = edited.faults[0]!;
-  const { key, at } = fault;
-  const place = key === '' ? '' : `${key}${at === undefined ? '' : `[${at}]`}: `;
-  throw new EditRefused(fault.reason, `${place}${fault.message}`, fault.remedy);
-}
-
-function flat(tree: CounterTree, prefix = ''): Record<string, number> {
-  const counters: Record<string, number> = {};
-  for (const [name, value] of Object.entries(tree)) {
-    if (typeof value === 'number') counters[prefix + name] = value;
-    else Object.assign(counters, flat(value, `${prefix}${name}.`));
-  }
-  return counters;
 }

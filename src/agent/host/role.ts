@@ -1,8 +1,10 @@
 import type { HostConfig } from '../../config/index.ts';
 import { systemClock } from '../../model/clock.ts';
 import { Kernel } from '../../netlink/index.ts';
+import { KernelOverlayWatch } from '../../vswitch-bridge/slowpath/network/index.ts';
 import type { ControlServer } from '../control/server.ts';
 import type { Role, RoleOptions } from '../role.ts';
+import type { FindOverlays } from './adoption.ts';
 import { reload, serveHost } from './control.ts';
 import { Host, type HostLoaded } from './host.ts';
 import { HOST_PARTS } from './parts/index.ts';
@@ -14,7 +16,8 @@ export class HostRole implements Role {
   static async start({ loaded, log }: RoleOptions<HostConfig>): Promise<HostRole> {
     const kernel = await Kernel.open({ clock: systemClock, log });
     try {
-      return new HostRole(await Host.start({ loaded, clock: systemClock, log, kernel, parts: HOST_PARTS }));
+      const find: FindOverlays = (onChange) => KernelOverlayWatch.open({ clock: systemClock, log, onChange });
+      return new HostRole(await Host.start({ loaded, clock: systemClock, log, kernel, parts: HOST_PARTS, find }));
     } catch (error) {
       kernel.close();
       throw error;

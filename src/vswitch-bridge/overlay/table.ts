@@ -62,9 +62,9 @@ export interface OverlayContent {
 export interface Replaced {
   readonly changes: readonly OverlayChange[];
   readonly state: OverlayState;
-  /** Instances and remotes from the CNI plugin or the kernel for which there is no place any more. */
+  /** What came from the CNI plugin or the kernel and has no place any more. */
   readonly dropped: readonly {
-    readonly item: OverlayInstance | OverlayRemote;
+    readonly item: OverlayNetwork | OverlayInstance | OverlayRemote;
     readonly faults: readonly OverlayFault[];
   }[];
 }
@@ -149,10 +149,10 @@ export class OverlayTable {
     fill('service', content.services);
     fill('rule', content.policy.rules);
     fill('snat', content.snat);
-    const dropped: { item: OverlayInstance | OverlayRemote; faults: readonly OverlayFault[] }[] = [];
-    for (const kind of ['instance', 'remote'] as const) {
+    const dropped: { item: OverlayNetwork | OverlayInstance | OverlayRemote; faults: readonly OverlayFault[] }[] = [];
+    for (const kind of ['network', 'instance', 'remote'] as const) {
       for (const item of this.#register.items[kind].values()) {
-        if (item.origin === 'configuration' || item.origin === 'control') continue;
+        if (item.origin !== 'cni' && item.origin !== 'kernel') continue;
         if (register.items[kind].has(overlayKey(kind, item))) continue;
         const faults = register.check(kind, item as never);
         if (faults.length === 0) register.put(kind, item as never);

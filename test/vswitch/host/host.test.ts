@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { ControlServer } from '../../../src/agent/control/server.ts';
+import type { FoundOverlay } from '../../../src/agent/host/adoption.ts';
 import { serveHost } from '../../../src/agent/host/control.ts';
 import { Host, type HostLoaded } from '../../../src/agent/host/host.ts';
 import type { HostPart, HostPartContext, HostParts, PartName } from '../../../src/agent/host/part.ts';
@@ -10,6 +11,7 @@ import { changeTexts } from '../../../src/agent/host/words.ts';
 import { AgentClient } from '../../../src/cli/client.ts';
 import { CommandFailure } from '../../../src/cli/errors.ts';
 import { formatProblem, loadConfig } from '../../../src/config/index.ts';
+import type { Address, Prefix } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { OverlayChange, OverlayState } from '../../../src/model/overlay.ts';
 import type { Kernel } from '../../../src/netlink/index.ts';
@@ -53,17 +55,25 @@ class Recorder implements HostPart {
   }
 }
 
+const NOTHING: FoundOverlay = { networks: [], instances: [], remotes: [] };
+
 interface Stand {
   readonly host: Host;
   readonly client: AgentClient;
   readonly told: string[];
   readonly parts: Map<PartName, Recorder>;
   readonly file: string;
+  readonly found: { readonly overlay: FoundOverlay; tell: (overlay: FoundOverlay) => void };
 }
 
 async function stand(
   t: ExecutionContext,
-  options: { readonly failing?: PartName; readonly folder?: string; readonly text?: string } = {},
+  options: {
+    readonly failing?: PartName;
+    readonly folder?: string;
+    readonly text?: string;
+    readonly found?: FoundOverlay;
+  } = {},
 ): Promise<Stand> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'peerless-host-'));
   const file = join(folder, 'peerless.yaml');
@@ -77,8 +87,9 @@ async function stand(
     return part;
   };
   const all: HostParts = { network: opener('network'), fastPath: opener('fastPath'), policy: opener('policy') };
+  const found: Stand['found'] = { overlay: options.found ?? NOTHING, tell: () => undefined };
   const kernel = {
-    port: () => undefined,
+    port: (name: string) => (name.startsWith('veth') ? { name, carrier: true } : undefined),
     counters: () => ({}),
     close: () => undefined,
     onChange: () => () => undefined,
@@ -89,6 +100,10 @@ async function stand(
     log: quiet,
     kernel: kernel as unknown as Kernel,
     parts: all,
+    find: async (onChange) => {
+      found.tell = onChange;
+      return { overlay: found.overlay, close: () => undefined };
+    },
   });
   const server = new ControlServer();
   serveHost(server, host);
@@ -98,7 +113,7 @@ async function stand(
     await server.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  return { host, client: new AgentClient(socket), told, parts, file };
+  return { host, client: new AgentClient(socket), told, parts, file, found };
 }
 
 function load(file: string): HostLoaded {
@@ -297,4 +312,53 @@ test('listings say what there is, in the words of the file', async (t) => {
     actions: ['source for blue towards 0.0.0.0/0 removed'],
   });
   t.like(await client.get('/v1/host'), { networks: 1, rules: 1, policy: { default: 'allow' } });
+});
+
+const POD = {
+  name: 'veth1',
+  network: 'flannel.1',
+  address: '10.244.1.5' as Address,
+  interface: 'veth1',
+  origin: 'kernel',
+} as const;
+const FLANNEL: FoundOverlay = {
+  networks: [
+    {
+      name: 'flannel.1',
+      vni: 1,
+      subnet: '10.244.0.0/16' as Prefix,
+      encapsulation: 'vxlan',
+      origin: 'kernel',
+      devices: { bridge: 'cni0', tunnel: 'flannel.1' },
+    },
+  ],
+  instances: [POD],
+  remotes: [
+    { host: '10.20.1.2' as Address, network: 'flannel.1', addresses: ['10.244.2.0/24' as Prefix], origin: 'kernel' },
+  ],
+};
+
+test('R1.1 networks that another has laid out are taken as they are, follow the kernel, and are in no file', async (t) => {
+  const { host, told, found, client, file } = await stand(t, { text: `${FILE}adopt: true\n`, found: FLANNEL });
+  t.deepEqual(told.splice(0)[0], 'policy opened with 2 instances');
+  const second = { ...POD, name: 'veth2', interface: 'veth2', address: '10.244.1.6' as Address };
+  // Beside it one that the configuration has another meaning for.
+  const clash = { ...POD, name: 'c1', interface: 'veth3', address: '10.244.1.7' as Address };
+  found.tell({ ...FLANNEL, instances: [second, clash] });
+  await Promise.all(host.parts.map(({ follower }) => follower.settled()));
+  t.deepEqual(
+    told.splice(0).filter((text) => text.startsWith('network')),
+    [
+      'network: instance veth1 (10.244.1.5 in flannel.1, veth1) removed',
+      'network: instance veth2 (10.244.1.6 in flannel.1, veth2) added',
+    ],
+  );
+  await client.send('POST', '/v1/reload');
+  t.is(host.table.state.instances.get('veth2')?.origin, 'kernel');
+  t.is(host.table.state.instances.get('c1')?.network, 'blue');
+  const error = await t.throwsAsync<CommandFailure>(client.send('DELETE', '/v1/host/instances/veth2'));
+  t.regex(error?.message ?? '', /was laid out by another/);
+  t.false(readFileSync(file, 'utf8').includes('flannel'));
+  found.tell(NOTHING);
+  t.is(host.table.state.networks.size, 1);
 });

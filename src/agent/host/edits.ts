@@ -1,0 +1,49 @@
+import type { HostConfig, OverlayFileEdit } from '../../config/index.ts';
+import type { OverlayNetwork } from '../../model/overlay.ts';
+import type { OverlayFault } from '../../model/overlay-items.ts';
+import type { Edited, OverlayContent, OverlayEdit } from '../../vswitch-bridge/overlay/index.ts';
+
+/** A change of the overlay: what the table is to do, and what the file is to say; without `file` it is kept elsewhere. */
+export interface HostEdit {
+  readonly edit: OverlayEdit;
+  readonly file?: OverlayFileEdit;
+}
+
+/** The operator's answer to what can't be done. */
+export class EditRefused extends Error {
+  readonly reason: OverlayFault['reason'] | 'file';
+  readonly remedy: string | undefined;
+
+  constructor(reason: OverlayFault['reason'] | 'file', message: string, remedy?: string) {
+    super(message);
+    this.reason = reason;
+    this.remedy = remedy;
+  }
+}
+
+export interface Outcome {
+  readonly actions: readonly string[];
+  readonly refused: readonly string[];
+}
+
+export function took(edited: Edited): Edited & { readonly ok: true } {
+  if (edited.ok) return edited;
+  const fault = edited.faults[0]!;
+  const { key, at } = fault;
+  const place = key === '' ? '' : `${key}${at === undefined ? '' : `[${at}]`}: `;
+  throw new EditRefused(fault.reason, `${place}${fault.message}`, fault.remedy);
+}
+
+/** As the table has it: what the settings of encryption say of networks stands with them. */
+export const contentOf = (config: HostConfig, encrypts: boolean): OverlayContent => ({
+  ...config,
+  networks: config.networks.map((network) => encrypted(network, encrypts)),
+});
+
+export const prepared = (edit: OverlayEdit, encrypts: boolean): OverlayEdit =>
+  edit.op !== 'policy' && edit.op !== 'remove' && edit.kind === 'network'
+    ? { ...edit, item: encrypted(edit.item, encrypts) }
+    : edit;
+
+const encrypted = (network: OverlayNetwork, encrypts: boolean): OverlayNetwork =>
+  encrypts && network.encapsulation === 'vxlan' ? { ...network, encrypted: true } : network;
