@@ -13,6 +13,9 @@ const USAGE = `usage: ./run demo [--runs N] [--gateway frr|bird] [--protocol osp
   --protocol P    only this protocol (default: ospf, then bgp)
   --compare frr   also with today's practice as the switches: FRR, a redistributor, a link-tracking script
   --json          the results as JSON on standard output
+
+  ./run demo --host   containers of overlay hosts behind the switches (--host --help)
+  ./run demo --all    the same encrypted, with rotating keys and a drain
 `;
 
 const NAME = 'demo';
@@ -75,13 +78,18 @@ async function main(): Promise<number> {
   return results.every(passed) ? 0 : 1;
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const usage = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
-    process.stderr.write(usage ? `${(error as Error).message}\n${USAGE}` : `demo: ${(error as Error).stack}\n`);
-    process.exitCode = usage ? 2 : 1;
-  },
-);
+if (process.argv.includes('--host') || process.argv.includes('--all')) await import('./overlay/demo.ts');
+else await runMain();
+
+function runMain(): Promise<void> {
+  return main().then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      const usage = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+      process.stderr.write(usage ? `${(error as Error).message}\n${USAGE}` : `demo: ${(error as Error).stack}\n`);
+      process.exitCode = usage ? 2 : 1;
+    },
+  );
+}

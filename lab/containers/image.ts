@@ -5,16 +5,23 @@ import { join } from 'node:path';
 import { run } from '../processes.ts';
 import { CONTAINERFILE, PODMAN, ULIMITS } from './podman.ts';
 
-/** @returns the image's name */
-export async function ensureImage(onProgress: (message: string) => void): Promise<string> {
+/** Debian alone. @returns the image's name */
+export async function ensureBase(onProgress: (message: string) => void): Promise<string> {
   const { mirror, codename } = await debian();
   const base = `localhost/peerless-lab-base:${codename}`;
-  const image = `localhost/peerless-lab:${codename}`;
-  if (await exists(image)) return image;
   if (!(await exists(base))) {
     onProgress(`building the container base (Debian ${codename})`);
     await bootstrap(base, mirror, codename);
   }
+  return base;
+}
+
+/** @returns the image's name */
+export async function ensureImage(onProgress: (message: string) => void): Promise<string> {
+  const { codename } = await debian();
+  const image = `localhost/peerless-lab:${codename}`;
+  if (await exists(image)) return image;
+  const base = await ensureBase(onProgress);
   onProgress('building the container image (FRR)');
   const directory = await mkdtemp(join(tmpdir(), 'peerless-lab-'));
   try {
