@@ -16,9 +16,9 @@ export interface OverlayNetwork {
   /** The bridge's own address on every host; absent: nothing is routed out of this network. */
   readonly gateway?: Address;
   readonly encapsulation: Encapsulation;
-  /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */
   /** Its tunnel port is the packet worker's TAP, of the tunnel port's name; VXLAN alone. */
   readonly encrypted?: true;
+  /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */
   readonly origin?: OverlayOrigin;
   readonly devices?: { readonly bridge: string; readonly tunnel?: string };
 }

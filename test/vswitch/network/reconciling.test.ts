@@ -336,3 +336,63 @@ test.serial(
     t.deepEqual(box.memory.read(), {});
   },
 );
+
+test.serial(
+  'an encrypted network’s tunnel port is the worker’s TAP: it takes packets of every size, and its hosts’ MACs are theirs',
+  async (t) => {
+    const box = new Box(t);
+    const blue = { ...BLUE, encrypted: true } as const;
+    const remotes = [remote('10.20.1.2', 'blue', '10.200.2.0/24')];
+    // A kernel tunnel of the time before it was encrypted makes way.
+    const before = await box.open(t, overlay({ networks: [BLUE], remotes }));
+    await before.close();
+    const projection = await box.open(t, overlay({ networks: [blue], remotes }));
+    t.false((await box.standing()).includes('link pltn100'));
+    box.ip('tuntap add dev pltn100 mode tap', 'link set pltn100 mtu 1406 master plbr100 up');
+    const stands = ['bridge-entry pltn100 0e:50:0a:14:01:02', 'port pltn100'];
+    await eventually(t, 'it joins', async () => {
+      const standing = await box.standing();
+      return stands.every((key) => standing.includes(key)) && box.ip('link show pltn100').includes('mtu 65450');
+    });
+    // The worker that is started anew makes it anew.
+    box.ip('link del pltn100', 'tuntap add dev pltn100 mode tap', 'link set pltn100 up');
+    await eventually(
+      t,
+      'again',
+      async () => box.master('pltn100') === 'plbr100' && (await box.standing()).includes(stands[0]!),
+    );
+    t.deepEqual(projection.view().problems, []);
+    await projection.close({ purge: true });
+    t.is(box.master('pltn100'), undefined);
+  },
+);
+
+test.serial(
+  'a host that gets another underlay address has other tunnels and another router MAC, and IPv6 networks beside',
+  async (t) => {
+    const box = new Box(t);
+    const six = network('six', 600, 'fd00:600::/64', 'fd00:600::1');
+    const parts: Parts = {
+      networks: [BLUE, six],
+      remotes: [remote('10.20.1.2', 'blue', '10.200.2.0/24'), remote('10.20.1.2', 'six', 'fd00:600::2:0/112')],
+    };
+    const projection = await box.open(t, overlay(parts));
+    t.deepEqual(projection.view().problems, []);
+    t.true((await box.standing()).includes('neighbour plbr600 fe80::e50:a14:102'));
+    t.is(box.sysctl('ipv6/conf/plbr600/disable_ipv6'), '0');
+    box.ip('address add 10.20.1.9/24 dev eth0');
+    await projection.apply(overlay({ ...parts, underlay: '10.20.1.9' }), []);
+    t.deepEqual(projection.view().problems, []);
+    t.regex(
+      execFileSync('ip', ['-n', box.netns, '-d', 'link', 'show', 'pltn100'], { encoding: 'utf8' }),
+      /local 10.20.1.9/,
+    );
+    t.regex(box.ip('link show plbr100'), /0e:50:0a:14:01:09/);
+    // A new MAC takes a bridge's neighbours with it: they are put back.
+    await eventually(
+      t,
+      'complete',
+      async () => (await box.standing()).filter((key) => key.startsWith('neighbour')).length === 2,
+    );
+  },
+);

@@ -191,8 +191,15 @@ function tunnelObjects(
   const bridge = bridgeName(vni);
   const type = DEVICE_TYPE[encapsulation];
   const objects: LayoutObject[] = [];
-  // The packet worker makes its TAP itself, and knows who is behind which host.
-  if (network.encrypted) return [];
+  if (network.encrypted) {
+    // The packet worker makes its TAP itself, and knows who is behind which host.
+    const device = tunnelName(vni);
+    objects.push({ kind: 'port', device, bridge, mtu: TUNNEL_MTU });
+    if (isRouted(network)) {
+      for (const { host } of remotes) objects.push({ kind: 'bridge-entry', device, mac: routerMac(host) });
+    }
+    return objects;
+  }
   if (encapsulation === 'vxlan') {
     const name = tunnelName(vni);
     objects.push({ kind: 'tunnel', name, type, bridge, vni, local, mtu: TUNNEL_MTU });

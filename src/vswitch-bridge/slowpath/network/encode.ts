@@ -71,7 +71,9 @@ export function writeRequests(object: LayoutObject, ifindex: Ifindex): readonly 
     case 'port': {
       const port = ifindex(object.device);
       const master = ifindex(object.bridge);
-      return port === undefined || master === undefined ? [] : [requests.setLink({ ifindex: port, master, up: true })];
+      const { mtu } = object;
+      if (port === undefined || master === undefined) return [];
+      return [requests.setLink({ ifindex: port, master, up: true, ...(mtu === undefined ? {} : { mtu }) })];
     }
     case 'rule':
       return [requests.addRule(ruleOf(object))];

@@ -27,11 +27,13 @@ export interface TunnelObject {
   readonly mtu: number;
 }
 
-/** An instance's device in its bridge. */
+/** A device that another makes, in a bridge: an instance's, or the packet worker's TAP. */
 export interface PortObject {
   readonly kind: 'port';
   readonly device: string;
   readonly bridge: string;
+  /** Absent: its own affair. */
+  readonly mtu?: number;
 }
 
 export interface AddressObject {

@@ -6,7 +6,7 @@
  * each time when it goes on. An instance's device joins its bridge in the turn in which it is heard of. What the kernel
  * refused is shown in `view` and tried again with the next change or repair.
  */
-import { type Change, Rtnetlink, Subscription } from 'rtnetlink-ts';
+import { type Change, type Link, Rtnetlink, Subscription } from 'rtnetlink-ts';
 import { Alarm, type Clock, type Instant } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { OverlayChange, OverlayProjection, OverlayState } from '../../../model/overlay.ts';
@@ -14,7 +14,15 @@ import { DeviceTable } from './device-table.ts';
 import { Layout } from './layout.ts';
 import { removeLayout } from './leftovers.ts';
 import { isOurBridge, isOurTunnel } from './names.ts';
-import { type Difference, deviceOf, difference, keyOf, type LayoutObject, sameObject } from './objects.ts';
+import {
+  type Difference,
+  deviceOf,
+  difference,
+  keyOf,
+  type LayoutObject,
+  type PortObject,
+  sameObject,
+} from './objects.ts';
 import { type LinkOf, readAddress, readLink, readNeighbour, readRoute, readRule, readStanding } from './read.ts';
 import { deviceSettings, namespaceSettings } from './settings.ts';
 import { type SysctlMemory, Sysctls, volatileMemory } from './sysctls.ts';
@@ -290,7 +298,7 @@ export class NetworkProjection implements OverlayProjection {
         if (!now || now === 'foreign' || !sameObject(now, wanted)) this.#scheduleRepair();
       }
       if (port?.kind !== 'port') continue;
-      if (link) this.#portCame(port, link.master);
+      if (link) this.#portCame(port, link, before?.master);
       this.#tellPorts([name], at);
     }
     const device = (after ?? before)?.name;
@@ -299,17 +307,19 @@ export class NetworkProjection implements OverlayProjection {
     }
   }
 
-  #portCame(port: Extract<LayoutObject, { kind: 'port' }>, master: number): void {
+  #portCame(port: PortObject, link: Link, masterBefore: number | undefined): void {
     const bridge = this.#devices.byName(port.bridge);
-    if (!bridge || bridge.ifindex === master) return;
-    const message = this.#writer.join(port.device, port.bridge);
-    if (message === undefined) this.#problems.delete(keyOf(port));
-    else this.#problems.set(keyOf(port), { object: port, message });
-    if (this.#devices.byName(port.device)?.master === bridge.ifindex) {
-      this.#counters.joined++;
-      const entries = [...this.#standingOn(new Set([port.device]))].filter(({ kind }) => kind === 'bridge-entry');
-      if (entries.length > 0) this.#later({ write: entries, remove: [] });
+    const wrong = bridge && (link.master !== bridge.ifindex || (port.mtu ?? link.mtu) !== link.mtu);
+    if (!wrong && link.master === masterBefore) return;
+    const message = wrong ? this.#writer.join(port) : undefined;
+    if (message !== undefined) {
+      this.#problems.set(keyOf(port), { object: port, message });
+      return;
     }
+    this.#problems.delete(keyOf(port));
+    if (wrong) this.#counters.joined++;
+    const entries = [...this.#standingOn(new Set([port.device]))].filter(({ kind }) => kind === 'bridge-entry');
+    if (entries.length > 0) this.#later({ write: entries, remove: [] });
   }
 
   /** undefined: what the facts about devices change. */

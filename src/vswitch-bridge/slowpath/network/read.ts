@@ -64,8 +64,10 @@ export const sameNature = (one: TunnelObject, other: TunnelObject): boolean =>
 
 export function readPort(link: Link, linkOf: LinkOf): LayoutObject | undefined {
   const bridge = link.master === 0 ? undefined : linkOf(link.master)?.name;
-  if (bridge === undefined || !isOurBridge(bridge) || isOurTunnel(link.name)) return undefined;
-  return { kind: 'port', device: link.name, bridge };
+  if (bridge === undefined || !isOurBridge(bridge)) return undefined;
+  const port = { kind: 'port', device: link.name, bridge } as const;
+  if (!isOurTunnel(link.name)) return port;
+  return link.kind === 'tun' ? { ...port, mtu: link.mtu } : undefined;
 }
 
 export function readAddress(value: InterfaceAddress, linkOf: LinkOf): LayoutObject | undefined {

@@ -9,7 +9,14 @@ import {
   type Rtnetlink,
 } from 'rtnetlink-ts';
 import { bridgeLink, removeRequests, tunnelLink, writeRequests } from './encode.ts';
-import { type BridgeObject, type Difference, deviceOf, type LayoutObject, type TunnelObject } from './objects.ts';
+import {
+  type BridgeObject,
+  type Difference,
+  deviceOf,
+  type LayoutObject,
+  type PortObject,
+  type TunnelObject,
+} from './objects.ts';
 import { readLink, sameNature } from './read.ts';
 
 export interface Problem {
@@ -66,7 +73,7 @@ export class Writer {
     const rest = write.filter(({ kind }) => kind !== 'bridge' && kind !== 'tunnel');
     const all = made.size === 0 ? rest : [...new Set([...rest, ...notIn(rest, standingOn(made))])];
     for (const object of all) {
-      const problem = object.kind === 'port' ? this.join(object.device, object.bridge) : undefined;
+      const problem = object.kind === 'port' ? this.join(object) : undefined;
       if (problem !== undefined) problems.push({ object, message: problem });
     }
     problems.push(...(await this.#send(all, (object) => this.#write(object), new Set(['EEXIST']))));
@@ -75,19 +82,20 @@ export class Writer {
   }
 
   /**
-   * Puts an instance's device into its bridge, in this turn. A device that is not there comes later; one that is in a
+   * Puts another's device into its bridge, in this turn. A device that is not there comes later; one that is in a
    * bridge that is not ours stays there.
    * @returns why it did not join
    */
-  join(device: string, bridge: string): string | undefined {
+  join(port: PortObject): string | undefined {
+    const { device, bridge, mtu } = port;
     const master = this.#devices.byName(bridge);
     if (!this.#devices.byName(device) || !master) return undefined;
     // What was told may be old: whoever made the device may have put it elsewhere in the next moment.
     const link = this.reread(device);
-    if (!link || link.master === master.ifindex) return undefined;
+    if (!link || (link.master === master.ifindex && (mtu ?? link.mtu) === link.mtu)) return undefined;
     const other = link.master === 0 ? undefined : this.#devices.byIndex(link.master);
     if (other && !other.name.startsWith('plbr')) return `${device} is a port of ${other.name}: take it out there`;
-    const [request] = writeRequests({ kind: 'port', device, bridge }, this.#ifindex);
+    const [request] = writeRequests(port, this.#ifindex);
     const { refused } = this.#rtnetlink.sendAndSee(request ? [request] : []);
     this.reread(device);
     return refused[0] && describe(refused[0].refusal);
