@@ -66,7 +66,6 @@ function underlay({ underlay: { address, device } }: HostConfig, box: Box): Diag
 function attempt(command: readonly string[]): { readonly ok: boolean; readonly said: string } {
   const { status, stderr, error } = spawnSync('unshare', ['-n', ...command], {
     encoding: 'utf8',
-    input,
     timeout: 5000,
   });
   return { ok: status === 0, said: (error?.message ?? stderr ?? '').trim().split('\n')[0] ?? '' };

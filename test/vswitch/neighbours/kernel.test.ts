@@ -259,6 +259,32 @@ test.serial(
   },
 );
 
+test.serial(
+  'R2.3 R2.6 a device whose remote comes with the packet (external): tunnels stand in routes, packets wait',
+  async (t) => {
+    await play(t, { count: 2, proactive: false }, async ({ rack, neighbours }) => {
+      rack.arpDelay = 100;
+      ip(rack.near, 'link add vx type vxlan external dstport 4789');
+      ip(rack.near, 'addr add 10.203.0.1/24 dev vx');
+      ip(rack.near, 'link set vx up');
+      for (let index = 0; index < 2; index++) {
+        const to = `10.200.0.${10 + index}`;
+        ip(rack.near, `route add ${to}/32 encap ip id 7 dst ${remoteAddress(index)} dev vx src 10.203.0.1`);
+        ip(rack.near, `neigh add ${to} lladdr 02:00:00:00:01:${10 + index} nud permanent dev vx`);
+      }
+      await eventually(() => neighbours.view().length === 2);
+      rack.burst(100);
+      await eventually(() => rack.arrivals.length === 200);
+      t.deepEqual(rack.outcome(), { lost: 0, inOrder: true });
+      t.is(neighbours.counters().hold!.held, 200);
+      ip(rack.near, 'route del 10.200.0.11/32');
+      await eventually(() => neighbours.view().length === 1);
+      ip(rack.near, 'link del vx');
+      await eventually(() => neighbours.view().length === 0);
+    });
+  },
+);
+
 test.serial('an agent that leaves takes its program, its interfaces and its setting of lo along', async (t) => {
   const rack = await Rack.open(1);
   try {

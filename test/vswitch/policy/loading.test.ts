@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { systemClock } from '../../../src/model/clock.ts';
-import type { OverlayState } from '../../../src/model/overlay.ts';
+import type { OverlayService, OverlayState } from '../../../src/model/overlay.ts';
 import { missingFeatures, NftError, PolicyProjection } from '../../../src/vswitch-bridge/slowpath/policy/index.ts';
 import { quietLog } from '../network/overlay.ts';
-import { instance, network, rule, service, state } from './support/state.ts';
-import { until, World } from './support/world.ts';
+import { address, instance, network, rule, service, state } from './support/state.ts';
+import { sleep, until, World } from './support/world.ts';
 
 const BLUE = network('blue', 100, '10.200.0.0/16', '10.200.0.1');
 let made = 0;
@@ -95,10 +95,16 @@ test.serial('a refused load changes nothing, tells what nft said, and the next o
   t.is(nft(netns, 'list', 'ruleset'), before);
   await policy.apply(state({ ...SMALL, services: [] }), []);
   t.deepEqual(policy.warnings(), []);
-  // Somebody flushes all: a look puts it back.
+  // Somebody flushes all: it is seen, and put back.
   nft(netns, 'flush', 'ruleset');
-  await policy.reconcile();
+  await until('it is loaded again', () => policy.counters()['loads.whole'] === 2);
   t.regex(nft(netns, 'list', 'ruleset'), /table inet peerless/);
+  nft(netns, 'delete', 'table', 'bridge', 'peerless');
+  await until('it is whole again', () => policy.counters()['loads.whole'] === 3);
+  // What others do beside us is not our affair.
+  nft(netns, 'add', 'table', 'inet', 'beside');
+  await sleep(600);
+  t.is(policy.counters()['loads.whole'], 3);
   await policy.close({ keep: false });
 });
 
@@ -143,10 +149,30 @@ test.serial('R1.2 R3.7: ten thousand rules load, change and are listed; the kern
       action: index % 3 ? 'deny' : 'allow',
     }),
   );
+  // Both families of everything else too.
+  const six: OverlayService = {
+    ...service('six', 'six', '10.200.255.10:80', []),
+    address: address('fd00:6::ffff'),
+    backends: [
+      { address: address('fd00:6::2'), port: 80 },
+      { address: address('fd00:6::3'), port: 80 },
+    ],
+    healthCheck: { interval: 60_000, timeout: 1000, retries: 3 },
+  };
+  const parts = {
+    networks: [BLUE, network('six', 600, 'fd00:6::/64', 'fd00:6::1')],
+    instances: [...SMALL.instances, instance('s2', 'six', 'fd00:6::2')],
+    services: [...SMALL.services, six],
+    snat: [
+      ['blue', '0.0.0.0/0', '10.20.1.1'],
+      ['six', '::/0', '2001:db8::1'],
+      ['six', '2001:db8:1::/48', '2001:db8::2'],
+    ] as [string, string, string][],
+  };
   const started = performance.now();
-  await policy.apply(state({ ...SMALL, policy: { rules } }), []);
+  await policy.apply(state({ ...parts, policy: { initiate: 'inside', rules } }), []);
   const loaded = performance.now();
-  await policy.apply(state({ ...SMALL, policy: { rules: rules.slice(1) } }), []);
+  await policy.apply(state({ ...parts, policy: { initiate: 'inside', rules: rules.slice(1) } }), []);
   const changed = performance.now();
   await policy.refresh();
   t.log(

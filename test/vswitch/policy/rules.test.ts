@@ -1,6 +1,7 @@
 /** Rules on the real kernel: who gets through, on one host and on two. */
+import { execFileSync } from 'node:child_process';
 import test from 'ava';
-import { rule } from './support/state.ts';
+import { rule, service } from './support/state.ts';
 import { until, World } from './support/world.ts';
 
 const BLUE = { name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' };
@@ -115,6 +116,26 @@ test.serial('R1.2 R1.6 R3.7 R3.8: deny list, allow list, specificity, flags, dir
   t.is(await world.tcp('g3', 'c2'), 'timeout');
   t.is(await world.tcp('c1', 'public'), 'done');
 
+  // From the public side: routed to the host.
+  await world.set({});
+  const { fabric } = lab;
+  execFileSync('ip', ['-n', fabric, 'route', 'add', '10.200.0.0/16', 'via', '10.20.1.1']);
+  t.is(await world.tcp('public', 'c1'), 'done');
+  t.is(await world.tcp('public', 'c1', 7003), 'done');
+  const fence = rule({
+    name: 'fence',
+    direction: 'in',
+    from: '198.51.100.0/24',
+    protocol: 'tcp',
+    ports: [7001],
+    action: 'deny',
+  });
+  await world.set({ policy: { rules: [fence] } });
+  t.is(await world.tcp('public', 'c1', 7001), 'timeout');
+  t.is(await world.tcp('public', 'c1', 7003), 'done');
+  await world.set({ policy: { initiate: 'inside' } });
+  t.is(await world.tcp('public', 'c1', 7003), 'timeout');
+
   await world.set({});
   for (const [from, to] of everywhere) t.is(await world.tcp(from, to), 'done', `${from} ${to}`);
   t.deepEqual(world.host('h1').said, []);
@@ -204,5 +225,18 @@ test.serial(
     t.is(from.length, 2, 'the kernel gave one of them another port');
     t.true(from.every((each) => each.startsWith('10.20.1.1:')));
     for (const name of ['b1', 'r1', 'r3']) t.is(await lab.ping(name, '10.200.0.1', 2), 2, name);
+    // One service address in both: each finds its own backend.
+    const services = ['blue', 'red'].map((of) =>
+      service('web', of, '10.200.255.10:80', ['10.200.1.3:8080'], { protocol: 'udp' }),
+    );
+    await world.set({ services, snat });
+    for (const name of ['b2', 'r2']) await lab.station(name).request('listenUdp', { port: 8080, echo: true });
+    for (const name of ['b1', 'r1']) {
+      const sent = { to: '10.200.255.10', port: 80, count: 10, sourcePort: 8000, wait: 1000 };
+      t.like(await lab.station(name).request('sendUdp', sent), { answered: 10 }, name);
+    }
+    for (const name of ['b2', 'r2']) {
+      t.like(await lab.station(name).request('receiptOf', { port: 8080, close: true }), { received: 10 }, name);
+    }
   },
 );

@@ -97,6 +97,6 @@ export const state = (parts: StateParts = {}): OverlayState => ({
   instances: new Map((parts.instances ?? []).map((each) => [each.name, each])),
   remotes: new Map((parts.remotes ?? []).map((each) => [`${each.network}/${each.host}`, each])),
   policy: { default: 'allow', initiate: 'both', rules: [], ...parts.policy },
-  services: new Map((parts.services ?? []).map((each) => [each.name, each])),
+  services: new Map((parts.services ?? []).map((each) => [`${each.network}/${each.name}`, each])),
   snat: (parts.snat ?? []).map(([of, to, source]) => ({ network: of, to: prefix(to), address: address(source) })),
 });
