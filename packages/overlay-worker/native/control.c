@@ -174,18 +174,21 @@ static bool token(struct worker* w, struct peer* peer) {
 }
 
 void event_peer(struct worker* w, struct peer* peer, enum event kind, uint32_t word) {
-  for (int i = 0; i < REPORTS; i++) {
+  /* A queue that began to fill is told always: it happens once until it is empty, and nothing else would tell. */
+  for (int i = 0; i < REPORTS && kind != EVENT_HELD; i++) {
     const struct report* report = &peer->report[i];
     if (report->kind == kind && report->word == word && w->now_ns - report->at_ns < REPORT_AGAIN_NS) return;
   }
   /* What changes with every packet is an attacker's: as many as there is memory for, then none until it is old. */
   struct report* oldest = &peer->report[peer->next_report % REPORTS];
-  if (oldest->kind && w->now_ns - oldest->at_ns < REPORT_LEAST_NS) {
+  if (kind != EVENT_HELD && oldest->kind && w->now_ns - oldest->at_ns < REPORT_LEAST_NS) {
     COUNT(w, peer, events_lost, 1);
     return;
   }
-  peer->next_report++;
-  *oldest = (struct report){w->now_ns, (uint32_t)kind, word};
+  if (kind != EVENT_HELD) {
+    peer->next_report++;
+    *oldest = (struct report){w->now_ns, (uint32_t)kind, word};
+  }
   struct event_body body = {(uint16_t)kind, 0, peer->index, peer->number, word};
   event_send(w, MESSAGE_EVENT, &body, sizeof body, NULL, 0);
 }

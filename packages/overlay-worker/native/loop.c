@@ -61,7 +61,7 @@ static int listener_open(const char* path) {
   int result = bind(fd, (struct sockaddr*)&local, sizeof local);
   int error = errno;
   umask(mask);
-  if (result == 0 && listen(fd, 4) == 0) return fd;
+  if (result == 0 && listen(fd, 16) == 0) return fd;
   if (result == 0) error = errno;
   close(fd);
   return -error;

@@ -1,10 +1,28 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
 import { LinuxSocket } from 'linux-sockets';
+import { OverlayWorker } from '../src/index.ts';
+import { COMMAND, frame as frameOfControl, u32 } from '../src/protocol.ts';
 import { closed, innerOf, seal, wrap } from './esp.ts';
 import { frameOf } from './frames.ts';
-import { encrypt, type Host, ip, KEY_A, type Lab, lab, plain, run, SPI_A, SPI_B, until, VNI } from './support.ts';
+import {
+  encrypt,
+  type Host,
+  ip,
+  KEY_A,
+  type Lab,
+  lab,
+  optionsOf,
+  plain,
+  run,
+  SPI_A,
+  SPI_B,
+  until,
+  VNI,
+} from './support.ts';
 
 /** A sender of raw datagrams in a host's namespace, from its underlay address or another. */
 function attacker(t: ExecutionContext, from: Host, address = from.underlay) {
@@ -150,6 +168,30 @@ test.serial('control packets go up and out word for word, and a flood of them is
   for (let number = 0; number < 500; number++) send(b, hello);
   await until('bounded', () => (b.worker.table.refused()['control-overflow'] ?? 0n) > 200n);
   t.true(b.heard.filter(({ kind }) => kind === 'control').length < 300);
+});
+
+test.serial('noise on the control socket is refused or ends the connection, never the worker', async (t) => {
+  const { a } = await lab(t);
+  const types = fc.constantFrom(...Object.values(COMMAND).filter((type) => type !== COMMAND.stop), 0, 0x81, 0xffff);
+  const body = fc.uint8Array({ maxLength: 80 });
+  const known = fc.constantFrom(u32(0, 1), u32(0, 0), u32(100), u32(4096, 1), u32(0xffffffff, 1));
+  const messages = fc.sample(fc.tuple(types, known, body), 2000);
+  for (let at = 0; at < messages.length; at += 100) {
+    const socket = connect(a.socket);
+    // The worker may close while we still write.
+    socket.on('error', () => {});
+    socket.resume();
+    for (const [type, first, rest] of messages.slice(at, at + 100))
+      socket.write(frameOfControl(type, 1, [first, rest]));
+    if (at % 300 === 0) socket.write(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    const closing = new Promise((resolve) => socket.once('close', resolve));
+    socket.end();
+    await closing;
+  }
+  const again = await OverlayWorker.open({ ...optionsOf(a), through: ['/bin/false'] });
+  t.is(again.pid, a.worker.pid);
+  t.true(Array.isArray(await again.peers()));
+  await again.stop();
 });
 
 test.serial('an event comes at once when it is new, and again only when its slot is armed again', async (t) => {

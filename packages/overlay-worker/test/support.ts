@@ -71,6 +71,14 @@ export function optionsOf(host: Pick<Host, 'socket' | 'underlay' | 'heard' | 're
   };
 }
 
+function end(pid: number): void {
+  try {
+    process.kill(pid);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 export interface LabOptions {
   readonly overrides?: Partial<WorkerOptions>;
   /** Of the underlay (1500). */
@@ -123,7 +131,11 @@ export async function lab(t: Teardown, { overrides = {}, mtu = 1500, instanceMtu
     ip('-n', host.netns, 'link', 'set', 'u0', 'mtu', String(mtu), 'up');
     const through = ['ip', 'netns', 'exec', host.netns];
     host.worker = await OverlayWorker.open({ ...optionsOf(host), underlayMtu: mtu, through, ...overrides });
-    t.teardown(() => host.worker.stop().catch(() => {}));
+    const { pid } = host.worker;
+    t.teardown(async () => {
+      await host.worker.stop();
+      end(pid); // a test may have let go of it
+    });
     await host.worker.setNetwork({
       vni: VNI,
       device: `pltn${VNI}`,
