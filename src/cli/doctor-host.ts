@@ -125,11 +125,16 @@ async function filtering({ services }: HostConfig): Promise<Diagnosis[]> {
 /** The first kernel with tcx links. */
 const TCX = [6, 6] as const;
 
-function fastPath({ fastPath: { mode }, neighbours }: HostConfig): Diagnosis[] {
+function fastPath({ fastPath: { mode }, neighbours, encryption: { policy } }: HostConfig): Diagnosis[] {
   const why =
     mode === 'off' ? (neighbours.hold.enabled ? 'packets that wait for a neighbour' : undefined) : 'the fast path';
   if (why === undefined) return [];
   const found: Diagnosis[] = [];
+  if (mode !== 'off' && policy !== 'off') {
+    found.push(
+      fine('fast path', 'between instances of this host: what leaves for others is encrypted, and takes the slow path'),
+    );
+  }
   const say = (ok: boolean, has: string, lacks: string, remedy: string) =>
     found.push(
       ok ? fine('eBPF', has) : warning('eBPF', `${lacks}: no ${why}; everything goes by the slow path`, remedy),
