@@ -11,6 +11,7 @@ import { countedFrom } from '../../../src/vswitch-bridge/slowpath/policy/counted
 import { departed, presenceOf } from '../../../src/vswitch-bridge/slowpath/policy/departures.ts';
 import { HealthMachine } from '../../../src/vswitch-bridge/slowpath/policy/health/machine/index.ts';
 import { openerMark, ruleCounter } from '../../../src/vswitch-bridge/slowpath/policy/ruleset/index.ts';
+import { generationsOf } from '../../../src/vswitch-bridge/slowpath/policy/table-watch.ts';
 import { address, instance, network, rule, service, state } from './support/state.ts';
 
 const CHECK = { interval: 1000, timeout: 300, retries: 3, silence: 'dead' } as const;
@@ -171,6 +172,26 @@ test("a connection is read from the kernel's message; a spoilt one is told, neve
   );
   t.true(decodeConnection(bytes, 0, 12) instanceof Malformed);
   t.is(encodeDump(7, { mark: { value: 0x70000000, mask: 0xf0000000 }, status: 32 }).length, 20 + 4 * 8);
+});
+
+test("who changed a ruleset is read from the kernel's notification; a spoilt one is no generation", (t) => {
+  const bytes = Buffer.alloc(36);
+  bytes.writeUInt32LE(36, 0);
+  bytes.writeUInt16LE(0x0a0f, 4);
+  bytes.writeUInt16LE(8, 20);
+  bytes.writeUInt16LE(1, 22);
+  bytes.writeUInt16LE(8, 28);
+  bytes.writeUInt16LE(2, 30);
+  bytes.writeUInt32BE(4711, 32);
+  t.deepEqual(generationsOf(bytes), [4711]);
+  t.deepEqual(generationsOf(Buffer.concat([bytes, bytes])), [4711, 4711]);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(35), fc.nat(255)), { maxLength: 6 }), fc.nat(36), (changes, end) => {
+      const spoilt = Buffer.from(bytes.subarray(0, end));
+      for (const [at, value] of changes) if (at < end) spoilt[at] = value;
+      t.true(generationsOf(spoilt).length <= 1);
+    }),
+  );
 });
 
 test('R3.8: only the connections of who went are ended', (t) => {

@@ -17,8 +17,9 @@ import { departed, NOBODY, type Presence, presenceOf } from './departures.ts';
 import { HairpinPorts } from './hairpin-ports.ts';
 import { HealthChecks } from './health/index.ts';
 import { LoadedRuleset } from './loaded.ts';
-import { NftError } from './nft.ts';
+import { isOurRun, NftError } from './nft.ts';
 import { CLASS, renderRuleset, type ServiceWeights, serviceKey, unusableInterfaces } from './ruleset/index.ts';
+import { TableWatch } from './table-watch.ts';
 
 export { missingFeatures } from './features.ts';
 export { removePolicy, standsPolicy } from './leftovers.ts';
@@ -53,6 +54,8 @@ const COUNT_INTERVAL = 1000;
 const COUNT_SHARE = 20;
 /** A listing is not older than this when it is asked for again. */
 const LISTING_AGE = 1000;
+/** Another's reload is more than one transaction. */
+const CALM = 300;
 /** Changes of a moment are kept in the file once. */
 const KEEP_DELAY = 2000;
 
@@ -75,6 +78,8 @@ export class PolicyProjection implements OverlayProjection {
   #waiting: Promise<void> | undefined;
   #counting: Timer | undefined;
   #keeping: Timer | undefined;
+  #looking: Timer | undefined;
+  #watch: TableWatch | undefined;
   #counted: Counted = { rules: new Map(), reasons: new Map() };
   #countedAt = Number.NEGATIVE_INFINITY;
   #listing: Promise<void> | undefined;
@@ -86,7 +91,9 @@ export class PolicyProjection implements OverlayProjection {
     const loaded = await LoadedRuleset.open(options);
     const conntrack = Conntrack.open(options);
     try {
-      return new PolicyProjection(options, loaded, conntrack, await HairpinPorts.open(options));
+      const policy = new PolicyProjection(options, loaded, conntrack, await HairpinPorts.open(options));
+      policy.#follow();
+      return policy;
     } catch (error) {
       conntrack.close();
       throw error;
@@ -201,12 +208,38 @@ export class PolicyProjection implements OverlayProjection {
     this.#closed = true;
     this.#counting?.cancel();
     this.#keeping?.cancel();
+    this.#looking?.cancel();
+    this.#watch?.close();
     this.#health.close();
     await this.#running?.catch(() => undefined);
     await this.#hairpins.close({ keep });
     this.#conntrack.close();
     if (keep) await this.#loaded.keep();
     else await this.#loaded.remove();
+  }
+
+  #follow(): void {
+    const { clock, log, netns } = this.#options;
+    this.#watch = new TableWatch({
+      netns,
+      isOurs: isOurRun,
+      changed: () => {
+        this.#looking ??= clock.schedule(clock.now() + CALM, () => {
+          this.#looking = undefined;
+          this.#restore().catch((error: unknown) => {
+            log.error({ error }, 'the ruleset could not be looked at after another has changed something');
+          });
+        });
+      },
+    });
+  }
+
+  /** Only what somebody took away as a whole: a table that was changed by hand is the operator's doing. */
+  async #restore(): Promise<void> {
+    if (this.#closed || !this.#state || this.#running) return;
+    if (await this.#loaded.stands()) return;
+    this.#options.log.warn({}, 'somebody has removed our ruleset: it is loaded again');
+    await this.reconcile();
   }
 
   /** One load at a time, and one that waits, which takes the newest state. */

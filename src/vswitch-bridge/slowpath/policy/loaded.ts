@@ -47,6 +47,11 @@ export class LoadedRuleset {
     this.#stranger = this.#ruleset ? undefined : stamp;
   }
 
+  /** The kernel holds what was loaded last. Rejects with NftError. */
+  async stands(): Promise<boolean> {
+    return this.#ruleset !== undefined && (await this.#stamp()) === stampOf(this.#ruleset);
+  }
+
   /** Rejects with NftError; then the kernel holds what it held. */
   async change(to: Ruleset): Promise<void> {
     const stamp = stampOf(to);
@@ -102,12 +107,16 @@ export class LoadedRuleset {
   }
 
   async #stamp(): Promise<string | undefined> {
-    const listing = await list(['list', 'chains', 'inet'], this.#options);
-    for (const { chain } of listing ?? []) {
-      const { table, name } = (chain ?? {}) as { table?: string; name?: string };
-      if (table === TABLE && name?.startsWith('stamp_')) return name;
+    let stamp: string | undefined;
+    let bridge = false;
+    for (const { chain } of (await list(['list', 'chains'], this.#options)) ?? []) {
+      const { family, table, name } = (chain ?? {}) as { family?: string; table?: string; name?: string };
+      if (table !== TABLE) continue;
+      if (family === 'bridge') bridge = true;
+      else if (name?.startsWith('stamp_')) stamp = name;
     }
-    return undefined;
+    // Both tables or none: half of the rules is nobody's wish.
+    return bridge ? stamp : undefined;
   }
 
   #kept(): Ruleset | undefined {

@@ -12,6 +12,12 @@ const KEPT_WORDS = 4096;
 /** A listing of ten thousand rules is 3 MB. */
 const LONGEST_LISTING = 256 * 1024 * 1024;
 
+/** Of our latest runs: notifications of what they did come a little later. */
+const RECENT = 32;
+const recent: number[] = [];
+
+export const isOurRun = (pid: number): boolean => recent.includes(pid);
+
 export class NftError extends Error {
   /** nft's own words, shortened. */
   readonly said: string;
@@ -58,6 +64,7 @@ function run(args: readonly string[], what: string, input: string, { netns }: Nf
   const [program, ...rest] = place === undefined ? ['nft', ...args] : ['nsenter', `--net=${place}`, 'nft', ...args];
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const child = spawn(program!, rest, { stdio: ['pipe', 'pipe', 'pipe'], env: SYSTEM, timeout: PATIENCE });
+  if (child.pid !== undefined && recent.push(child.pid) > RECENT) recent.shift();
   const out: Buffer[] = [];
   let length = 0;
   let said = '';

@@ -72,7 +72,7 @@ export class World {
 
   /** Opens, sends a little, and tells how it went. */
   async tcp(from: string, to: string, port = 7001, by?: string): Promise<string> {
-    return (await this.lab.tcp(from, to, { port, bytes: 10_000, patience: 700 }, by)).outcome;
+    return (await this.lab.tcp(from, to, { port, bytes: 10_000, patience: 500 }, by)).outcome;
   }
 
   /** How many of ten came back. */
