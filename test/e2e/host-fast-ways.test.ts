@@ -110,7 +110,7 @@ for (const [what, to, by, port] of WAYS) {
       last = after;
       const [hit, slow] = [after.hit - before.hit, after.slow - before.slow];
       // A handshake and two ends at each program on the way are conntrack's.
-      t.true(slow <= 16 + hit / 99, `${hit} fast, ${slow} slow`);
+      t.true(slow <= 32 + hit / 99, `${hit} fast, ${slow} slow`);
       t.true(hit > 200, `${hit} fast, ${slow} slow`);
       t.is(to === 'public' ? 20 : await lab.ping('c1', by, 20, ['-s', '1000']), 20);
     },
