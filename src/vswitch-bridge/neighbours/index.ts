@@ -18,7 +18,9 @@ import { type Address, parseAddress, parseMac } from '../../model/address.ts';
 import { Alarm, type Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayProjection, OverlayState } from '../../model/overlay.ts';
+import { followEncapsulations } from './driver/encapsulations.ts';
 import { KernelSink } from './driver/kernel-sink.ts';
+import { movedBy, usable } from './driver/moves.ts';
 import { Questions } from './driver/questions.ts';
 import type { NeighbourSink } from './driver/sink.ts';
 import { followKernelTunnels } from './driver/tunnels.ts';
@@ -137,9 +139,8 @@ export class TunnelNeighbours implements OverlayProjection {
     for (const change of changes) {
       if (change.kind !== 'remote') continue;
       const { network, host } = change.item;
-      const tunnel = `overlay ${network}/${host}`;
-      if (state.remotes.has(`${network}/${host}`)) this.#play({ kind: 'tunnel-added', tunnel, remote: host });
-      else this.#play({ kind: 'tunnel-removed', tunnel });
+      const there = state.remotes.has(`${network}/${host}`);
+      this.#tunnel(`overlay ${network}/${host}`, there ? host : undefined);
     }
   }
 
@@ -201,10 +202,10 @@ export class TunnelNeighbours implements OverlayProjection {
       address: (ifindex, mac, remote) => this.#holder?.setAddress(ifindex, mac, remote),
       flood: (ifindex, remotes) => this.#holder?.setFlood(ifindex, remotes),
       remote: (device, remote, present) => {
-        const tunnel = `${device.kind} ${device.name} ${remote}`;
-        this.#play(present ? { kind: 'tunnel-added', tunnel, remote } : { kind: 'tunnel-removed', tunnel });
+        this.#tunnel(`${device.kind} ${device.name} ${remote}`, present ? remote : undefined);
       },
     });
+    followEncapsulations(this.#subscription, (tunnel, remote) => this.#tunnel(tunnel, remote));
     if (!ovs) return;
     this.#ovs = new OvsNeighbours({
       socket: ovs.socket,
@@ -213,8 +214,7 @@ export class TunnelNeighbours implements OverlayProjection {
       log,
       rtnetlink: this.#rtnetlink,
       hold: hold.enabled ? hold : undefined,
-      onTunnel: (tunnel, remote) =>
-        this.#play(remote ? { kind: 'tunnel-added', tunnel, remote } : { kind: 'tunnel-removed', tunnel }),
+      onTunnel: (tunnel, remote) => this.#tunnel(tunnel, remote),
       onDemand: (address) => this.#demandNeighbour(address),
       onAnswer: (answer) => this.#play({ kind: 'heard', ...answer }),
       linkOf: (which) => (typeof which === 'number' ? this.#link(which) : this.#linkNamed(which)),
@@ -243,6 +243,13 @@ export class TunnelNeighbours implements OverlayProjection {
         "first packets can't be held on this machine; neighbours are kept all the same",
       );
     }
+  }
+
+  #tunnel(tunnel: string, remote: Address | undefined): void {
+    const before = this.#table.remoteOf(tunnel);
+    this.#play(remote ? { kind: 'tunnel-added', tunnel, remote } : { kind: 'tunnel-removed', tunnel });
+    if (remote && remote !== before) this.#holder?.setRemote(remote, true);
+    if (before && !this.#table.has(before)) this.#holder?.setRemote(before, false);
   }
 
   #play(event: TransportEvent): void {
@@ -328,22 +335,9 @@ export class TunnelNeighbours implements OverlayProjection {
 
   #linkChanged(before: Link | undefined, after: Link): void {
     if (before && this.#questions.has(after.ifindex) && before.address !== after.address) this.#open(after.ifindex);
-    const interfaces = this.#table.interfaces();
-    if (interfaces.has(after.ifindex) && before && differs(before, after)) {
-      this.#play({ kind: 'link', ifindex: after.ifindex, up: usable(after) });
-    }
-    // A member of a team or bridge: the way out may be another one now.
     const bridge = this.#ovs?.bridgeOf(after.name);
-    const switched = bridge === undefined ? 0 : (this.#linkNamed(bridge)?.ifindex ?? 0);
-    for (const master of new Set([before?.master ?? 0, after.master, switched])) {
-      if (
-        master !== 0 &&
-        interfaces.has(master) &&
-        (!before || differs(before, after) || before.master !== after.master)
-      ) {
-        this.underlayChanged(master);
-      }
-    }
+    const switched = bridge === undefined ? undefined : this.#linkNamed(bridge)?.ifindex;
+    for (const ifindex of movedBy(before, after, this.#table.interfaces(), switched)) this.underlayChanged(ifindex);
   }
 
   #open(ifindex: number): void {
@@ -380,13 +374,4 @@ export class TunnelNeighbours implements OverlayProjection {
     for (const link of this.#subscription.table('link').values()) if (link.name === name) return link;
     return undefined;
   }
-}
-
-const usable = (link: Link): boolean => link.up && link.carrier !== false;
-
-/** Carrier, state or MAC; of a bond, who of its members is active. */
-function differs(before: Link, after: Link): boolean {
-  if (before.up !== after.up || before.carrier !== after.carrier || before.address !== after.address) return true;
-  if (after.kind !== 'bond' || !before.kindData || !after.kindData) return false;
-  return Buffer.compare(before.kindData, after.kindData) !== 0;
 }

@@ -75,28 +75,39 @@ struct {
 	__type(value, __u64);
 } hold_released SEC(".maps");
 
-static __always_inline __u32 slot_of_packet(struct __sk_buff *skb)
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HOLD_KEYS);
+	__type(key, __u32);
+	__type(value, struct hold_key);
+} hold_keys SEC(".maps");
+
+static __always_inline __u32 slot_of_packet(struct __sk_buff *skb, struct hold_header *header)
 {
 	struct bpf_tunnel_key key = {};
 	struct hold_remote_key remote = {};
 	__u32 *slot;
 
+	/* The helper speaks of packets that came in: the destination of one that leaves is "local" to it. */
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6) == 0) {
 		remote.kind = HOLD_IPV6;
-		__builtin_memcpy(remote.remote, key.remote_ipv6, 16);
+		__builtin_memcpy(remote.remote, key.local_ipv6, 16);
 	} else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) == 0) {
-		__u32 address = bpf_htonl(key.remote_ipv4);
+		__u32 address = bpf_htonl(key.local_ipv4);
 
 		remote.kind = HOLD_IPV4;
 		__builtin_memcpy(remote.remote, &address, 4);
 	} else {
 		return 0;
 	}
+	header->tunnel = key.tunnel_id;
+	header->ttl = key.tunnel_ttl;
+	header->tos = key.tunnel_tos;
 	slot = bpf_map_lookup_elem(&hold_remotes, &remote);
 	return slot ? *slot : 0;
 }
 
-static __always_inline __u32 slot_of(struct __sk_buff *skb)
+static __always_inline __u32 slot_of(struct __sk_buff *skb, struct hold_header *header)
 {
 	struct hold_fdb_key key = {};
 	struct hold_device *device;
@@ -107,7 +118,7 @@ static __always_inline __u32 slot_of(struct __sk_buff *skb)
 	if (!device)
 		return 0;
 	if (device->external)
-		return slot_of_packet(skb);
+		return slot_of_packet(skb, header);
 	key.ifindex = ifindex;
 	if (bpf_skb_load_bytes(skb, 0, key.mac, sizeof(key.mac)))
 		return 0;
@@ -137,6 +148,39 @@ static __always_inline int missing(struct __sk_buff *skb, struct hold_slot *slot
 	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NO_NEIGH;
 }
 
+/* A frame that the agent sends carries no tunnel's parameters any more. */
+static __always_inline int released_frame(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex, index = skb->mark;
+	struct bpf_tunnel_key tunnel = {};
+	struct hold_device *device;
+	struct hold_key *key;
+	__u64 flags = BPF_F_ZERO_CSUM_TX;
+
+	device = bpf_map_lookup_elem(&hold_devices, &ifindex);
+	if (!device || !device->external)
+		return TC_ACT_UNSPEC;
+	key = bpf_map_lookup_elem(&hold_keys, &index);
+	if (!key)
+		return TC_ACT_SHOT;
+	tunnel.tunnel_id = key->tunnel;
+	tunnel.tunnel_ttl = key->ttl;
+	tunnel.tunnel_tos = key->tos;
+	if (key->kind == HOLD_IPV6) {
+		__builtin_memcpy(tunnel.remote_ipv6, key->remote, 16);
+		flags = BPF_F_TUNINFO_IPV6;
+	} else {
+		__u32 address;
+
+		__builtin_memcpy(&address, key->remote, 4);
+		tunnel.remote_ipv4 = bpf_ntohl(address);
+	}
+	skb->mark = key->mark;
+	if (bpf_skb_set_tunnel_key(skb, &tunnel, sizeof(tunnel), flags))
+		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}
+
 SEC("tc")
 int peerless_hold(struct __sk_buff *skb)
 {
@@ -148,11 +192,11 @@ int peerless_hold(struct __sk_buff *skb)
 
 	if (skb->priority == HOLD_RELEASED) {
 		skb->priority = 0;
-		return TC_ACT_UNSPEC;
+		return released_frame(skb);
 	}
 	if (skb->vlan_present)
 		return TC_ACT_UNSPEC;
-	index = slot_of(skb);
+	index = slot_of(skb, &header);
 	if (!index)
 		return TC_ACT_UNSPEC;
 	slot = bpf_map_lookup_elem(&hold_slots, &index);

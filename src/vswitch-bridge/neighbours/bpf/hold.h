@@ -9,6 +9,7 @@
 #define HOLD_SLOTS 4096
 #define HOLD_DEVICES 4096
 #define HOLD_FDB 65536
+#define HOLD_KEYS 4096
 
 /* Of the frames that the agent sends back into the tunnel: skb->priority, "PLNH". */
 #define HOLD_RELEASED 0x504c4e48
@@ -65,6 +66,21 @@ struct hold_header {
 	__u32 ifindex;
 	__u32 mark;
 	__u32 sequence;		/* of the slot, low 32 bits */
+	__u32 tunnel;		/* of a device that is external: what came with the packet */
+	__u8 ttl;
+	__u8 tos;
+	__u16 unused_too;
 } __attribute__((packed));
+
+/* What is given back to a frame that is sent back into an external device; its mark is the index. */
+struct hold_key {
+	__u32 kind;
+	__u32 tunnel;
+	__u8 remote[16];
+	__u32 mark;
+	__u8 ttl;
+	__u8 tos;
+	__u16 unused;
+};
 
 #endif

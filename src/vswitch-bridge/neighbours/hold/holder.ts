@@ -17,7 +17,7 @@ import { Alarm, type Clock } from '../../../model/clock.ts';
 import type { TunnelDevice } from '../driver/tunnels.ts';
 import { HoldBuffer, type HoldCounters, type HoldOptions } from './buffer.ts';
 import { Door, letLoopbackForward } from './door.ts';
-import { type HeldFrame, SLOTS } from './layout.ts';
+import { type HeldFrame, KEYS, SLOTS } from './layout.ts';
 import { type Attachment, HoldProgram } from './program.ts';
 import { type Slot, Slots } from './slots.ts';
 
@@ -55,7 +55,11 @@ export class Holder {
   readonly #buffer: HoldBuffer<number, HeldFrame>;
   readonly #slots = new Slots(SLOTS);
   readonly #devices = new Map<number, Device>();
+  /** All remote addresses; with a slot while a device takes its remote from the packet. */
+  readonly #remotes = new Map<Address, Slot | undefined>();
   readonly #alarm: Alarm;
+  /** Parameters of external tunnels, by what they are; their places in the program's array. */
+  readonly #keys = new Map<string, number>();
   readonly #unsettled = new Map<number, { readonly received: bigint; readonly at: number }>();
   readonly #restoreLoopback: () => void;
   #door!: Door;
@@ -93,6 +97,7 @@ export class Holder {
       const attachment = this.#program.attach(device.ifindex);
       this.#devices.set(device.ifindex, { device, attachment, addresses: new Map(), flood: [], rest: undefined });
       this.#program.setDevice(device.ifindex, 0, device.external);
+      if (device.external) this.#reviewRemotes();
     } catch (error) {
       this.#options.onProblem('packets of a tunnel device are not held', { device: device.name, error });
     }
@@ -109,6 +114,16 @@ export class Holder {
       this.#giveBack(slot);
     }
     if (known.rest) this.#giveBack(known.rest);
+    if (known.device.external) this.#reviewRemotes();
+  }
+
+  /** A remote address of any tunnel came or went. */
+  setRemote(remote: Address, present: boolean): void {
+    if (present === this.#remotes.has(remote)) return;
+    const slot = this.#remotes.get(remote);
+    if (present) this.#remotes.set(remote, this.#hasExternal() ? this.#slotFor(remote, undefined) : undefined);
+    else this.#remotes.delete(remote);
+    if (slot) this.#giveBack(slot);
   }
 
   setAddress(ifindex: number, mac: Mac, remote: Address | undefined): void {
@@ -183,6 +198,19 @@ export class Holder {
     await this.#door.close();
   }
 
+  #hasExternal(): boolean {
+    return [...this.#devices.values()].some(({ device }) => device.external);
+  }
+
+  #reviewRemotes(): void {
+    const wanted = this.#hasExternal();
+    for (const [remote, slot] of this.#remotes) {
+      if ((slot !== undefined) === wanted) continue;
+      this.#remotes.set(remote, wanted ? this.#slotFor(remote, undefined) : undefined);
+      if (slot) this.#giveBack(slot);
+    }
+  }
+
   #slotFor(remote: Address, local: Address | undefined): Slot | undefined {
     const fits = local?.includes(':') === remote.includes(':') ? local : undefined;
     const taken = this.#slots.take(remote, fits);
@@ -205,8 +233,8 @@ export class Holder {
   #giveBack(slot: Slot): void {
     if (!this.#slots.giveBack(slot)) return;
     // What waits there can still go where the device sends it now.
-    for (const frame of this.#buffer.release(slot.index)) if (!this.#door.send(frame)) this.#buffer.unsent();
-    this.#program.clearSlot(slot.index, slot.remote);
+    for (const frame of this.#buffer.release(slot.index)) if (!this.#send(slot, frame)) this.#buffer.unsent();
+    this.#program.clearSlot(slot.index, slot.local === undefined ? slot.remote : undefined);
     this.#unsettled.delete(slot.index);
   }
 
@@ -238,9 +266,24 @@ export class Holder {
 
   #release(slot: Slot): void {
     if (this.#buffer.waitingAt(slot.index) === 0) return;
-    for (const frame of this.#buffer.release(slot.index)) if (!this.#door.send(frame)) this.#buffer.unsent();
+    for (const frame of this.#buffer.release(slot.index)) if (!this.#send(slot, frame)) this.#buffer.unsent();
     this.#left(slot);
     this.#arm();
+  }
+
+  #send({ remote }: Slot, frame: HeldFrame): boolean {
+    if (remote === undefined || !this.#devices.get(frame.ifindex)?.device.external) return this.#door.send(frame);
+    const { id, ttl, tos } = frame.tunnel;
+    const name = `${remote} ${id} ${ttl} ${tos} ${frame.mark}`;
+    let key = this.#keys.get(name);
+    if (key === undefined) {
+      // Few: of remotes that were missing. When they are used up they are given out anew; none is in use now.
+      if (this.#keys.size === KEYS) this.#keys.clear();
+      key = this.#keys.size;
+      this.#keys.set(name, key);
+      this.#program.setKey(key, remote, frame.tunnel, frame.mark);
+    }
+    return this.#door.send({ ...frame, mark: key });
   }
 
   /** Nothing of it waits here: the program may let its frames pass when none is on the way to us. */
@@ -286,7 +329,7 @@ export class Holder {
       if (!slot) continue;
       // Those of the list that have answered get their copy; the device makes it.
       const known = this.#devices.get(slot.flood ?? 0)?.flood.some((remote) => this.#options.resolved(remote));
-      if (slot.flood !== undefined && known) for (const frame of packets) this.#door.send(frame);
+      if (slot.flood !== undefined && known) for (const frame of packets) this.#send(slot, frame);
       if (left === 0) this.#left(slot);
       else if (slot.remote !== undefined) this.#options.onDemand(slot.remote);
     }

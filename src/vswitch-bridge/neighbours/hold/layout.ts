@@ -2,11 +2,12 @@
 import { type Address, addressBytes, type Mac, macBytes } from '../../../model/address.ts';
 
 export const SLOTS = 4096;
+export const KEYS = 4096;
 /** skb->priority of what is sent back into a tunnel device. */
 export const RELEASED_PRIORITY = 0x504c4e48;
 export const HOLD_ETHERTYPE = 0x88b5;
 /** struct hold_header. */
-export const HEADER = 32;
+export const HEADER = 40;
 /** struct virtio_net_hdr. */
 export const VNET = 10;
 
@@ -71,11 +72,32 @@ export function counterValue(count: bigint): Buffer {
   return bytes;
 }
 
+/** Of a frame on its way into an external device. */
+export interface TunnelParameters {
+  /** VNI or key. */
+  readonly id: number;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+export function keyValue(remote: Address, { id, ttl, tos }: TunnelParameters, mark: number): Buffer {
+  const bytes = Buffer.alloc(32);
+  const octets = addressBytes(remote);
+  bytes.writeUInt32LE(octets.length === 4 ? KIND.ipv4 : KIND.ipv6, 0);
+  bytes.writeUInt32LE(id, 4);
+  bytes.set(octets, 8);
+  bytes.writeUInt32LE(mark, 24);
+  bytes[28] = ttl;
+  bytes[29] = tos;
+  return bytes;
+}
+
 export interface HeldFrame {
   readonly slot: number;
   /** Of the tunnel device that it was on its way into. */
   readonly ifindex: number;
   readonly mark: number;
+  readonly tunnel: TunnelParameters;
   /** With its struct virtio_net_hdr before it, as a packet socket takes it. */
   readonly frame: Buffer;
 }
@@ -88,6 +110,7 @@ export function parseHeld(message: Buffer): HeldFrame | undefined {
     slot: message.readUInt32LE(at),
     ifindex: message.readUInt32LE(at + 4),
     mark: message.readUInt32LE(at + 8),
+    tunnel: { id: message.readUInt32LE(at + 16), ttl: message[at + 20]!, tos: message[at + 21]! },
   };
   // The virtio header counts from the frame's first octet, which was the header's.
   const headerLength = message.readUInt16LE(2);

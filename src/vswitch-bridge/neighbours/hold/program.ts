@@ -9,10 +9,12 @@ import {
   fdbKey,
   floodSlot,
   indexKey,
+  keyValue,
   noSlot,
   remoteKey,
   remoteSlot,
   settingsValue,
+  type TunnelParameters,
 } from './layout.ts';
 
 /** Beside the code that was built; sources find what the build made. */
@@ -36,6 +38,7 @@ export class HoldProgram {
   readonly #slots: BpfMap;
   readonly #held: BpfMap;
   readonly #released: BpfMap;
+  readonly #keys: BpfMap;
 
   /** @throws BpfError: no libbpf, or the kernel refused the program */
   constructor(netns: string | undefined) {
@@ -50,6 +53,7 @@ export class HoldProgram {
       this.#slots = this.#object.map('hold_slots');
       this.#held = this.#object.map('hold_held');
       this.#released = this.#object.map('hold_released');
+      this.#keys = this.#object.map('hold_keys');
     } catch (error) {
       this.#object.close();
       throw error;
@@ -93,7 +97,8 @@ export class HoldProgram {
 
   setRemoteSlot(slot: number, remote: Address, local: Address | undefined): void {
     this.#slots.set(indexKey(slot), remoteSlot(remote, local));
-    this.#remotes.set(remoteKey(remote), indexKey(slot));
+    // Of devices that take the remote from the packet; these have no end of their own.
+    if (local === undefined) this.#remotes.set(remoteKey(remote), indexKey(slot));
   }
 
   setFloodSlot(slot: number, wait: boolean): void {
@@ -112,6 +117,11 @@ export class HoldProgram {
 
   setReleased(slot: number, count: bigint): void {
     this.#released.set(indexKey(slot), counterValue(count));
+  }
+
+  /** What frames with this mark are given when they are sent back into an external device. */
+  setKey(index: number, remote: Address, tunnel: TunnelParameters, mark: number): void {
+    this.#keys.set(indexKey(index), keyValue(remote, tunnel, mark));
   }
 
   close(): void {

@@ -89,6 +89,14 @@ export class TransportTable {
     return this.#remotes.keys();
   }
 
+  has(remote: Address): boolean {
+    return this.#remotes.has(remote);
+  }
+
+  remoteOf(tunnel: string): Address | undefined {
+    return this.#remoteOfTunnel.get(tunnel);
+  }
+
   /** Where packets for `remote` go; undefined: no tunnel has it, or there is no way. */
   neighbourOf(
     remote: Address,
