@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Connection, WorkerError } from './connection.ts';
+import { Connection, type ConnectionEvents, WorkerError } from './connection.ts';
 import { native } from './native.ts';
 import { deviceName, EVENT, type Frame, ipv4Bytes, LAYOUT_VERSION, MESSAGE, macBytes, u32 } from './protocol.ts';
 import { type PeerDescription, type WorkerEvents, WorkerTable } from './table.ts';
@@ -78,6 +78,19 @@ const START_PAUSE = 10;
 /** Largest inner IP packet that leaves encrypted in one piece: outer IPv4 and UDP, ESP, IV, ICV, UDP, VXLAN, Ethernet. */
 export const overlayMtu = (underlayMtu: number): number => ((underlayMtu - 28 - 32) & ~3) - 2 - 16 - 14;
 
+/** undefined: no worker listens there. */
+async function found(socket: string, events: ConnectionEvents): Promise<Connection | undefined> {
+  try {
+    return await Connection.open(socket, events);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
+    throw error;
+  }
+}
+
+const nothing = (): void => undefined;
+
 export class OverlayWorker<A extends string = string> {
   readonly table: WorkerTable<A>;
   readonly pid: number;
@@ -115,8 +128,8 @@ export class OverlayWorker<A extends string = string> {
   /** @throws WorkerError, or an Error that says what the worker said when it could not start */
   static async open<A extends string = string>(options: WorkerOptions<A>): Promise<OverlayWorker<A>> {
     ipv4Bytes(options.local);
-    const found = await OverlayWorker.#attach(options, true);
-    if (found) return found;
+    const running = await OverlayWorker.#attach(options, true);
+    if (running) return running;
     let failure = '';
     const program = fileURLToPath(
       new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url),
@@ -163,6 +176,13 @@ export class OverlayWorker<A extends string = string> {
     }
   }
 
+  /** Ends the worker that listens there, whatever it was told; starts none. False: there was none. */
+  static async end(socket: string): Promise<boolean> {
+    const connection = await found(socket, { message: nothing, refused: nothing, closed: nothing });
+    await connection?.finish();
+    return connection !== undefined;
+  }
+
   /** undefined: nobody listens there, or what did was of another layout or address and has been told to end. */
   static async #attach<A extends string>(
     options: WorkerOptions<A>,
@@ -170,23 +190,17 @@ export class OverlayWorker<A extends string = string> {
   ): Promise<OverlayWorker<A> | undefined> {
     let worker: OverlayWorker<A> | undefined;
     const early: Frame[] = [];
-    let connection: Connection;
-    try {
-      connection = await Connection.open(options.socket, {
-        message: (frame) => {
-          if (worker) worker.#dispatch(frame);
-          else early.push(frame);
-        },
-        refused: (error) => options.refused(error),
-        closed: () => {
-          if (worker) options.closed();
-        },
-      });
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
-      throw error;
-    }
+    const connection = await found(options.socket, {
+      message: (frame) => {
+        if (worker) worker.#dispatch(frame);
+        else early.push(frame);
+      },
+      refused: (error) => options.refused(error),
+      closed: () => {
+        if (worker) options.closed();
+      },
+    });
+    if (!connection) return undefined;
     const impatience = setTimeout(() => connection.close(), ANSWER_TIMEOUT);
     const hello = await connection.ask('hello', u32(LAYOUT_VERSION)).then(
       (text) => JSON.parse(text) as Hello,
