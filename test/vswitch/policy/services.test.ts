@@ -212,3 +212,39 @@ test.serial(
     t.is(await asSeen('c1'), '10.20.1.1');
   },
 );
+
+for (const offloads of [true, false]) {
+  test.serial(
+    `R1.2: payloads come unchanged through a service and a source, segmented or not, offloads ${offloads ? 'on' : 'off'}`,
+    async (t) => {
+      const world = await World.up(t, { offloads, networks: [BLUE, GREEN], instances: INSTANCES });
+      const { lab } = world;
+      const snat = [['blue', '0.0.0.0/0', '10.20.1.1']] as [string, string, string][];
+      for (const backend of ['c2', 'c3', 'c1']) {
+        const to = lab.addressOf(backend);
+        const services = [
+          service('udp', 'blue', `${VIP}:80`, [`${to}:7500`], { protocol: 'udp' }),
+          service('tcp', 'blue', `${VIP}:80`, [`${to}:7501`]),
+        ];
+        await world.set({ services, snat });
+        for (const from of ['c1', 'g1']) {
+          const station = lab.station(from);
+          await lab.station(backend).request('listenUdp', { port: 7500, echo: true });
+          const segments = { to: VIP, port: 80, count: 128, size: 1000, segment: 32, interval: 5, wait: 2000 };
+          t.like(await station.request('sendUdp', segments), { answered: 128 }, `${from} ${backend}`);
+          t.like(
+            await lab.station(backend).request('receiptOf', { port: 7500, close: true }),
+            { received: 128, corrupted: 0 },
+            `${from} ${backend}`,
+          );
+          await lab.station(backend).request('listenTcp', { port: 7501 });
+          t.like(await station.request('sendTcp', { to: VIP, port: 80, bytes: 3_000_000 }), { outcome: 'done' });
+          await lab.station(backend).request('closeTcp', { port: 7501 });
+        }
+      }
+      const out = { port: 7600, count: 128, size: 1000, segment: 32, interval: 5, wait: 2000 };
+      t.like(await lab.udp('c1', 'public', out), { lost: 0, answered: 128, corrupted: 0 });
+      t.is((await lab.tcp('c1', 'public', { port: 7601, bytes: 3_000_000 })).outcome, 'done');
+    },
+  );
+}
