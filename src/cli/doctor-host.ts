@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { HostConfig } from '../config/index.ts';
-import { prefixAddress, prefixContains, prefixLength } from '../model/address.ts';
-import type { Encapsulation, OverlayNetwork } from '../model/overlay.ts';
+import { overlapping } from '../model/overlaps.ts';
+import type { Encapsulation } from '../model/overlay.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { type Box, sysctl } from './doctor-box.ts';
 
@@ -194,26 +194,20 @@ function sizes({ underlay: { device }, networks, instances }: HostConfig, box: B
   return found.length > 0 ? found : [fine('MTU', `the underlay carries what the instances send (${device} ${mtu})`)];
 }
 
-function overlaps({ networks }: HostConfig): Diagnosis[] {
-  const found: Diagnosis[] = [];
-  for (const [index, one] of networks.entries()) {
-    for (const other of networks.slice(index + 1)) {
-      if (!share(one, other)) continue;
-      found.push(
-        warning(
-          'networks',
-          `${one.name} (${one.subnet}) and ${other.name} (${other.subnet}) have addresses in common: neither is routed to any other network`,
-          'Nothing, if they are strangers to each other; otherwise give them subnets of their own.',
-        ),
-      );
-    }
-  }
-  return found;
-}
+/** More are of the same kind. */
+const TOLD = 10;
 
-function share({ subnet: a }: OverlayNetwork, { subnet: b }: OverlayNetwork): boolean {
-  const [wider, narrower] = prefixLength(a) <= prefixLength(b) ? [a, b] : [b, a];
-  return prefixContains(wider, prefixAddress(narrower));
+function overlaps({ networks }: HostConfig): Diagnosis[] {
+  const subnets = new Map(networks.map(({ name, subnet }) => [name, subnet]));
+  return [...overlapping(networks)]
+    .slice(0, TOLD)
+    .map(([name, others]) =>
+      warning(
+        'networks',
+        `${name} (${subnets.get(name)}) has addresses in common with ${others.slice(0, TOLD).join(', ')}: it is routed to no other network`,
+        'Nothing, if they are strangers to each other; otherwise give them subnets of their own.',
+      ),
+    );
 }
 
 /** Entries of the kernel's tables beside what the overlay needs. */

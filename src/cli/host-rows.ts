@@ -1,3 +1,4 @@
+import type { PeerView } from '../vswitch-bridge/encryption/index.ts';
 import type { CacheView, FlowView, PeerEntry, WayView } from '../vswitch-bridge/fastpath/types.ts';
 import type { TunnelNeighbourView } from '../vswitch-bridge/neighbours/index.ts';
 import type { Column } from './table.ts';
@@ -9,13 +10,7 @@ export type CacheRows = CacheView;
 export type WayRow = WayView;
 export type FlowRow = FlowView;
 
-/** One peer of the encryption. */
-export interface PeerRow {
-  readonly address: string;
-  readonly state: string;
-  readonly reason?: string;
-  readonly [key: string]: unknown;
-}
+export type PeerRow = PeerView;
 
 const seconds = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : (ms / 1000).toFixed(1));
 
@@ -72,5 +67,13 @@ export const FLOW_COLUMNS: readonly Column<FlowRow>[] = [
 export const PEER_STATE_COLUMNS: readonly Column<PeerRow>[] = [
   { header: 'PEER', value: (row) => row.address },
   { header: 'STATE', value: (row) => row.state },
+  { header: 'FOR', value: (row) => seconds(row.age), align: 'right' },
+  { header: 'SENDING', value: (row) => row.sending },
+  { header: 'KEY', value: (row) => row.version },
+  { header: 'OURS', value: (row) => row.ours.join(' ') },
+  { header: 'THEIRS', value: (row) => row.theirs.join(' ') },
+  { header: 'ENCRYPTED', value: (row) => row.sent.encrypted + row.received.encrypted, align: 'right' },
+  { header: 'PLAIN', value: (row) => row.sent.plain + row.received.plain, align: 'right' },
+  { header: 'HELD', value: (row) => row.held, align: 'right' },
   { header: 'WHY', value: (row) => row.reason },
 ];

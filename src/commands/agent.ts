@@ -7,8 +7,9 @@ export default class Agent extends BaseCommand {
   static override enableJsonFlag = false;
   static override summary = 'Run the agent in the foreground.';
   static override description =
-    `The agent learns the hosts behind the ports of this switch, announces them upstream, and shuts the ports
-of a port-link group when its uplinks are gone.
+    `By the role of its configuration. On a switch (tor) it learns the hosts behind its ports, announces them upstream, and shuts
+the ports of a port-link group when its uplinks are gone. Upstream (gateway) it keeps the map of where each host is. On a host
+of VMs or containers (host) it carries their virtual networks.
 
 SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly, SIGUSR2 leaves everything as it is for the next agent to
 go on with (peerless restart). It tells systemd (Type=notify) when it is ready.`;

@@ -24,7 +24,7 @@ export interface HostPart extends OverlayProjection {
   /** For `peerless host stats`. */
   stats?(): unknown;
   /** By name of the network or instance: what the kernel has of it. */
-  networks?(): ReadonlyMap<string, { readonly mtu: number; readonly overlaps: readonly string[] }>;
+  networks?(): ReadonlyMap<string, { readonly mtu: number }>;
   instances?(): ReadonlyMap<string, InstanceState>;
   /** By `network/service`: how its backends are. */
   backends?(): ReadonlyMap<string, readonly BackendView[]>;

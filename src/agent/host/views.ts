@@ -1,12 +1,7 @@
 import { formatRate, protocolName } from '../../config/index.ts';
-import { type Prefix, prefixAddress, prefixContains, prefixLength } from '../../model/address.ts';
-import {
-  bySpecificity,
-  type OverlayNetwork,
-  type OverlayState,
-  type PolicyRule,
-  type PortRange,
-} from '../../model/overlay.ts';
+import { type Prefix, prefixAddress } from '../../model/address.ts';
+import { overlapping } from '../../model/overlaps.ts';
+import { bySpecificity, type PolicyRule, type PortRange } from '../../model/overlay.ts';
 import type {
   HostStatusView,
   InstanceView,
@@ -26,28 +21,23 @@ const USUAL_MTU = 1500;
 export function networkViews(host: Host): NetworkView[] {
   const { state } = host.table;
   const mtu = host.kernel.port(state.underlay.device)?.mtu ?? USUAL_MTU;
-  const count = (items: ReadonlyMap<string, { readonly network: string }>, name: string) =>
-    [...items.values()].filter(({ network }) => network === name).length;
+  const instances = countsOf(state.instances.values());
+  const remotes = countsOf(state.remotes.values());
+  const common = overlapping(state.networks.values());
   const known = new Map(host.parts.flatMap(({ part }) => [...(part.networks?.() ?? [])]));
   return [...state.networks.values()].map((network) => ({
     ...network,
     mtu: known.get(network.name)?.mtu ?? mtu - OVERHEAD[network.encapsulation],
-    instances: count(state.instances, network.name),
-    remotes: count(state.remotes, network.name),
-    overlaps: known.get(network.name)?.overlaps ?? overlapping(network, state),
+    instances: instances.get(network.name) ?? 0,
+    remotes: remotes.get(network.name) ?? 0,
+    overlaps: common.get(network.name) ?? [],
   }));
 }
 
-/** Other networks with addresses of this one. */
-export function overlapping({ name, subnet }: OverlayNetwork, { networks }: Pick<OverlayState, 'networks'>): string[] {
-  return [...networks.values()]
-    .filter((other) => other.name !== name && overlaps(subnet, other.subnet))
-    .map((other) => other.name);
-}
-
-function overlaps(a: Prefix, b: Prefix): boolean {
-  const [wider, narrower] = prefixLength(a) <= prefixLength(b) ? [a, b] : [b, a];
-  return prefixContains(wider, prefixAddress(narrower));
+function countsOf(items: Iterable<{ readonly network: string }>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { network } of items) counts.set(network, (counts.get(network) ?? 0) + 1);
+  return counts;
 }
 
 export function instanceViews(host: Host): InstanceView[] {

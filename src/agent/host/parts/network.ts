@@ -33,15 +33,7 @@ export const openNetwork: OpenHostPart = async (context) => {
         ...(large.length === 0 ? [] : [`packets of these are too large for the tunnels: ${some(large)}`]),
       ];
     },
-    networks: () =>
-      new Map(
-        network
-          .view()
-          .networks.map(({ name, tunnelMtu, overlaps }) => [
-            name,
-            { mtu: tunnelMtu, overlaps: overlaps === undefined ? [] : [overlaps] },
-          ]),
-      ),
+    networks: () => new Map(network.view().networks.map(({ name, tunnelMtu }) => [name, { mtu: tunnelMtu }])),
     instances: () =>
       new Map(
         network
