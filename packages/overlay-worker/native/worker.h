@@ -139,7 +139,7 @@ enum opened esp_unwrap(uint8_t* packet, size_t length, uint8_t** payload, size_t
 #define COUNTERS(X)                                                                                                    \
   X(sent_encrypted) X(sent_plain) X(sent_bytes) X(received_encrypted) X(received_plain) X(received_bytes)              \
   X(sent_frames) X(received_frames) X(fragmented) X(held) X(held_released) X(control_sent) X(control_received)         \
-  X(plain_unmarked) X(sent_one_by_one) X(events_lost)                                                                                    \
+  X(plain_unmarked) X(sent_one_by_one) X(events_lost)                                                                  \
   X(drop_unknown_peer) X(drop_truncated) X(drop_unknown_form) X(drop_control_overflow) X(drop_no_key)                  \
   X(drop_malformed) X(drop_replayed) X(drop_forged) X(drop_plain_refused) X(drop_plain_forbidden)                      \
   X(drop_no_member) X(drop_hold_full) X(drop_hold_expired) X(drop_hold_discarded) X(drop_by_mode) X(drop_sending)      \
@@ -223,7 +223,6 @@ struct fdb_entry {
 #define FDB_MAX 65536
 
 struct network {
-  bool used;
   uint32_t vni;
   int tap;
   char name[16];
@@ -238,7 +237,7 @@ struct message {
   struct peer* peer;
   uint8_t* bytes;
   size_t length, segment, count;
-  bool closed, plain, alone;
+  bool closed, plain;
 };
 
 #define MESSAGES 32
