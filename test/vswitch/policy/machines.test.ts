@@ -223,7 +223,7 @@ test('R3.8: only the connections of who went are ended', (t) => {
 
 test('counters: elements and named counters of one rule are summed', (t) => {
   const one = rule({ name: 'one', action: 'deny' });
-  const cap = rule({ name: 'cap', rate: 1000 });
+  const cap = rule({ name: 'cap', rate: 1000, action: 'allow' });
   const count = (packets: number) => ({ packets, bytes: packets * 100 });
   const { rules, reasons } = countedFrom(
     [one, cap],
@@ -232,6 +232,7 @@ test('counters: elements and named counters of one rule are summed', (t) => {
       { counter: { name: 'invalid', ...count(3) } },
       { counter: { name: ruleCounter(one), ...count(1) } },
       { counter: { name: `over_${ruleCounter(cap)}`, ...count(9) } },
+      { counter: { name: ruleCounter(cap), ...count(77) } },
       {
         map: {
           name: 'acl',

@@ -9,7 +9,7 @@ export interface Count {
 }
 
 export interface Counted {
-  /** By the name of the rule: what matched it; of a rule with a rate alone, what was over it. */
+  /** By the name of the rule: what it has stopped, and what was over its rate. What an `allow` lets through is not told: the fast path carries most of it. */
   readonly rules: ReadonlyMap<string, Count>;
   readonly reasons: ReadonlyMap<string, Count>;
 }
@@ -45,7 +45,12 @@ export function countedFrom(rules: readonly PolicyRule[], listing: NftListing): 
   const found = new Map<string, Count>();
   for (const rule of rules) {
     const name = ruleCounter(rule);
-    found.set(rule.name, byName.get(name) ?? byName.get(OVER + name) ?? { packets: 0, bytes: 0 });
+    const denied = rule.action === 'deny' ? byName.get(name) : undefined;
+    const over = byName.get(OVER + name);
+    found.set(rule.name, {
+      packets: (denied?.packets ?? 0) + (over?.packets ?? 0),
+      bytes: (denied?.bytes ?? 0) + (over?.bytes ?? 0),
+    });
   }
   const reasons = new Map([...byName].filter(([name]) => !name.startsWith('rule_') && !name.startsWith(OVER)));
   return { rules: found, reasons };
