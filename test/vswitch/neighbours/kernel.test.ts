@@ -1,12 +1,14 @@
 /** Against the kernel, in namespaces: the table's sinks, the underlay's events, the layout that the host role makes. */
 import { execFile, execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { AF, LinuxSocket, SOCK, SOL } from 'linux-sockets';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
 import { type NeighbourChange, TunnelNeighbours } from '../../../src/vswitch-bridge/neighbours/index.ts';
-import { eventually, ip, macOf, pause, Rack, remoteAddress } from './rack.ts';
+import { eventually, innerAddress, innerMac, ip, macOf, pause, Rack, remoteAddress } from './rack.ts';
 
 const logOf = (t: ExecutionContext): Log => ({
   debug: () => undefined,
@@ -284,6 +286,41 @@ test.serial(
     });
   },
 );
+
+test.serial('R2.3 a segment train that waited arrives as the datagrams that it was made of', async (t) => {
+  const UDP_SEGMENT = 103;
+  await play(t, { count: 1, proactive: false }, async ({ rack, neighbours }) => {
+    rack.arpDelay = 100;
+    rack.addTunnels();
+    await eventually(() => neighbours.view().length === 1);
+    ip(rack.far, 'link add vx type vxlan id 7 local 10.20.1.10 dstport 4789');
+    ip(rack.far, `link set vx address ${innerMac(0)}`);
+    ip(rack.far, `addr add ${innerAddress(0)}/24 dev vx`);
+    ip(rack.far, 'link set vx up');
+    const open = (netns: string) => LinuxSocket.open({ family: AF.INET, type: SOCK.DGRAM, protocol: 0, netns });
+    const receiver = open(rack.far);
+    const sender = open(rack.near);
+    try {
+      receiver.setBuffer('receive', 8 << 20);
+      receiver.bind({ family: 'ipv4', address: innerAddress(0), port: 6_000 });
+      sender.setOption(SOL.UDP, UDP_SEGMENT, 1_000);
+      const sent = randomBytes(40_500);
+      sender.send({ data: sent, to: { family: 'ipv4', address: innerAddress(0), port: 6_000 } });
+      const got: Buffer[] = [];
+      await eventually(() => {
+        got.push(...receiver.receiveBatch().map(({ data }) => data));
+        return got.length >= 41;
+      });
+      t.true(Buffer.concat(got).equals(sent));
+      // One frame for the program and for us.
+      t.is(neighbours.counters().hold!.held, 1);
+      t.is(neighbours.counters().hold!.sent, 1);
+    } finally {
+      receiver.close();
+      sender.close();
+    }
+  });
+});
 
 test.serial('an agent that leaves takes its program, its interfaces and its setting of lo along', async (t) => {
   const rack = await Rack.open(1);

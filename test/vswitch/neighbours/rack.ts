@@ -30,7 +30,7 @@ export interface Arrival {
 
 export const remoteAddress = (index: number) => `10.20.1.${10 + index}` as Address;
 export const innerAddress = (index: number) => `10.200.0.${10 + index}`;
-const innerMac = (index: number) => `02:00:00:00:01:${(10 + index).toString(16).padStart(2, '0')}`;
+export const innerMac = (index: number) => `02:00:00:00:01:${(10 + index).toString(16).padStart(2, '0')}`;
 const NEAR = '10.20.1.1' as Address;
 const PORT = 5001;
 
