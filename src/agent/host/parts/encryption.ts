@@ -112,24 +112,6 @@ export async function endWorker(config: HostConfig): Promise<void> {
   const socket = workerSocket(config);
   if (!existsSync(socket)) return;
   const { OverlayWorker } = await import('overlay-worker');
-  const nothing = (): void => undefined;
-  const worker = await OverlayWorker.open<Address>({
-    ...settingsOf(config.encryption),
-    socket,
-    local: config.underlay.address,
-    underlayMtu: USUAL_MTU,
-    events: {
-      unreadable: nothing,
-      readable: nothing,
-      forged: nothing,
-      plain: nothing,
-      held: nothing,
-      control: nothing,
-    },
-    refused: nothing,
-    networkLost: nothing,
-    closed: nothing,
-  });
-  await worker.stop();
+  await OverlayWorker.end(socket);
   rmSync(socket, { force: true });
 }
