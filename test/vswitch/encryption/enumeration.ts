@@ -71,7 +71,7 @@ class Model {
     { state: VALID, own: 0, said: UNHEARD, open: false },
     { state: VALID, own: 0, said: UNHEARD, open: false },
   ];
-  /** Kept by the network: number × 2 + direction (0: from the first end). */
+  /** Kept by the network, the oldest first: number × 2 + direction (0: from the first end); 0 behind the last. */
   readonly kept: number[];
   readonly policy: Policy;
 
@@ -84,8 +84,7 @@ class Model {
     let code = 0;
     for (const { state, own, said, open } of this.ends)
       code = code * ENDS + ((state * 3 + own) * 4 + said) * 2 + (open ? 1 : 0);
-    const kept = [...this.kept].sort((a, b) => a - b);
-    for (const slot of kept) code = code * SLOT + slot;
+    for (const slot of this.kept) code = code * SLOT + slot;
     return code;
   }
 
@@ -107,6 +106,19 @@ class Model {
       end.state = (bits - end.own) / 3;
     }
     return this;
+  }
+
+  take(index: number): void {
+    this.kept.splice(index, 1);
+    this.kept.push(0);
+  }
+
+  /** A newer counter has been heard: older dedicated packets of this end will be refused. */
+  forgetControls(who: number, before: number): void {
+    for (let index = before - 1; index >= 0; index--) {
+      const slot = this.kept[index]!;
+      if (slot !== 0 && slot % 2 === who && ITEMS[slot >> 1]?.kind === 'control') this.take(index);
+    }
   }
 
   rotate(who: number, own: number): void {
@@ -220,10 +232,11 @@ function expand(model: Model, code: number, found: (code: number) => void): void
   for (let index = 0; index < model.kept.length; index++) {
     const slot = model.decode(code).kept[index]!;
     const item = ITEMS[slot >> 1];
-    if (!item) continue;
+    if (!item) break;
     const to = 1 - (slot % 2);
-    model.kept[index] = 0;
+    model.take(index);
     found(model.encode());
+    if (item.kind === 'control') model.forgetControls(1 - to, index);
     arrive(model, to, item, found);
     // A packet that arrives twice; of dedicated ones the second is known by its counter, of encrypted ones by the window.
     if (item.kind !== 'plain') continue;
@@ -241,15 +254,8 @@ function send(model: Model, code: number, who: number, item: Item, found: (code:
     found(model.encode());
   }
   model.decode(code);
-  if (item.kind === 'control') forgetControls(model, who);
+  if (item.kind === 'control') model.forgetControls(who, model.kept.length);
   arrive(model, 1 - who, item, found);
-}
-
-/** A newer counter has been heard: older dedicated packets of this end will be refused. */
-function forgetControls(model: Model, who: number): void {
-  for (const [index, slot] of model.kept.entries()) {
-    if (slot % 2 === who && ITEMS[slot >> 1]?.kind === 'control') model.kept[index] = 0;
-  }
 }
 
 /** With every fate of the answer. */
@@ -264,7 +270,7 @@ function arrive(model: Model, to: number, item: Item, found: (code: number) => v
     found(model.encode());
   }
   model.decode(code);
-  forgetControls(model, to);
+  model.forgetControls(to, model.kept.length);
   model.deliver(1 - to, answer);
   found(model.encode());
 }
@@ -274,10 +280,9 @@ const MOST_ROUNDS = 6;
 /** Nothing is lost any more: rounds until both are valid and stay so. */
 function settle(model: Model, code: number, flows: readonly number[]): number {
   model.decode(code);
-  for (const [index, slot] of [...model.kept.entries()]) {
-    const item = ITEMS[slot >> 1];
-    model.kept[index] = 0;
-    if (item) model.deliver(1 - (slot % 2), item);
+  for (let slot = model.kept[0]!; slot !== 0; slot = model.kept[0]!) {
+    model.take(0);
+    model.deliver(1 - (slot % 2), ITEMS[slot >> 1]!);
   }
   for (let round = 0; round <= MOST_ROUNDS; round++) {
     if (model.agreed && !model.ends[0].open && !model.ends[1].open) return round;
