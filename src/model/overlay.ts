@@ -165,13 +165,10 @@ export function bySpecificity(rules: readonly PolicyRule[]): readonly PolicyRule
     (rule) => (rule.action === 'deny' ? 0 : 1),
   ];
   return rules
-    .map((rule, index) => ({ rule, index }))
+    .map((rule, index) => ({ rule, index, ranks: criteria.map((criterion) => criterion(rule)) }))
     .sort((a, b) => {
-      for (const criterion of criteria) {
-        const difference = criterion(a.rule) - criterion(b.rule);
-        if (difference !== 0) return difference;
-      }
-      return a.index - b.index;
+      const at = a.ranks.findIndex((rank, place) => rank !== b.ranks[place]);
+      return at < 0 ? a.index - b.index : a.ranks[at]! - b.ranks[at]!;
     })
     .map(({ rule }) => rule);
 }

@@ -49,7 +49,7 @@ const PORT_MASK = PORTS - 1;
 
 export class EbpfFastPath implements FastPath {
   readonly #parts: EbpfParts;
-  #settings: FastPathSettings;
+  readonly #settings: FastPathSettings;
   #state: OverlayState;
   #underlay: { readonly device: string; readonly ifindex: number } | undefined;
   #underlayProblem: string | undefined;
@@ -111,16 +111,6 @@ export class EbpfFastPath implements FastPath {
     this.#parts.instances.retryProblems();
     if (this.#underlayProblem !== undefined) attempt(() => this.#followUnderlay(state));
     if (errors.length > 0) throw new AggregateError(errors, errors.map((error) => (error as Error).message).join('; '));
-  }
-
-  configure(settings: FastPathSettings): void {
-    const before = this.#settings;
-    this.#settings = settings;
-    this.#parts.ageing.interval = settings.checkInterval;
-    this.#followUnderlay(this.#state);
-    // What a connection is known by, and what a packet looks like on the wire: nothing of the old kind is to be sent.
-    const same = before.mode === settings.mode && before.keyField === settings.keyField;
-    if (!same || before.features.join() !== settings.features.join()) this.relearn();
   }
 
   underlayChanged(hosts?: readonly Address[]): void {

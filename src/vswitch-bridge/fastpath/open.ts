@@ -3,7 +3,7 @@
  * ours, and its network namespace is; else it is taken away and made new.
  */
 import { type BpfMap, bpfLibrary } from 'linux-sockets';
-import { parsePrefix } from '../../model/address.ts';
+import { type Address, parsePrefix } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { OverlayState } from '../../model/overlay.ts';
@@ -65,7 +65,7 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
   const attachments = new Attachments(pins, netns, options.attach);
   // Two keys a connection, and some room for those that are stale.
   const sizes: Sizes = { connections, flows: (connections * 5) / 2 };
-  const { loaded, adopted } = load(pins, attachments, links, sizes, log);
+  const { loaded, adopted } = load(pins, attachments, sizes, options);
   const invalidated: Record<string, number> = {};
   const forgetPort = (ifindex: number) => {
     raise(loaded.tables.port_generation, ifindex & (PORTS - 1));
@@ -138,12 +138,12 @@ export function removeFastPath(
 function load(
   pins: Pins,
   attachments: Attachments,
-  links: LinkState,
   sizes: Sizes,
-  log: Log | undefined,
+  { links, log, state }: FastPathOptions,
 ): { loaded: Loaded; adopted: boolean } {
+  const { address } = state.underlay;
   const existing = pins.openMaps();
-  const unfit = Object.keys(existing).length === 0 ? 'there is none' : whyUnfit(existing, pins, sizes);
+  const unfit = Object.keys(existing).length === 0 ? 'there is none' : whyUnfit(existing, pins, sizes, address);
   if (unfit === undefined) {
     try {
       return { loaded: withTables(loadPrograms(existing, sizes), existing), adopted: true };
@@ -183,15 +183,17 @@ function closeAll(maps: Partial<Tables>): void {
   for (const map of Object.values(maps)) (map as BpfMap).close();
 }
 
-function whyUnfit(existing: Partial<Tables>, pins: Pins, sizes: Sizes): string | undefined {
+function whyUnfit(existing: Partial<Tables>, pins: Pins, sizes: Sizes, address: Address): string | undefined {
   const missing = MAP_NAMES.find((name) => !existing[name]);
   if (missing) return `the map ${missing} is missing`;
   if (existing.config!.valueSize !== config.size) return 'its layout is another';
-  const { layout } = readIndex(existing.config!, 0, config);
+  const { layout, underlay_address } = readIndex(existing.config!, 0, config);
   if (layout !== LAYOUT_VERSION) return `its layout is version ${layout}, not ${LAYOUT_VERSION}`;
   for (const [name, entries] of Object.entries(sizes)) {
     const map = existing[name as keyof Tables];
     if (map?.maxEntries !== entries) return `${name} has ${map?.maxEntries} entries, not ${entries}`;
   }
+  // Peers have been met under that address, and know it.
+  if (underlay_address !== address) return `the tunnels' source was ${underlay_address}`;
   return pins.isOrphaned() ? 'its devices are gone' : undefined;
 }

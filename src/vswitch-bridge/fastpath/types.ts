@@ -21,8 +21,6 @@ export interface FastPathSettings {
  * holds at that moment, in no order; they give the event loop back between portions.
  */
 export interface FastPath extends OverlayProjection {
-  /** Other settings than those that it was opened with. @throws when the kernel refuses */
-  configure(settings: FastPathSettings): void;
   /**
    * The ways over the underlay to these hosts (to every one, when absent) may have changed: a route, a next hop, the
    * device. Nothing is sent by what was known before once this has returned; the first packets after it take the slow path.

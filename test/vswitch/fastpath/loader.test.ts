@@ -119,11 +119,23 @@ test.serial('R3.6 another layout, other sizes or missing maps are not gone on wi
     ['layout', () => box.map('config', (map) => map.set(indexKey(0), layout.config.encode({ layout: 99 }))), {}],
     ['map', () => execFileSync('rm', [`${box.directory}/map-peers`]), {}],
     ['size', () => undefined, { connections: 2048 }],
+    ['address', () => undefined, { state: { ...state, underlay: { device: 'u0', address: '192.0.2.9' as never } } }],
   ];
+  let open = await box.open(state);
   for (const [what, run, options] of spoil) {
-    const first = await box.open(state);
     box.map('rate_clock', (map) => map.set(indexKey(7), Buffer.alloc(8, 7)));
-    await first.close({ keep: true });
+    await open.close({ keep: true });
+    run();
+    open = await box.open(state, options);
+    t.false(open.status().adopted, what);
+    t.deepEqual(
+      box.map('rate_clock', (map) => map.get(indexKey(7))),
+      Buffer.alloc(8),
+      what,
+    );
+    t.is(box.programs('u0'), 2, what);
+  }
+});
     run();
     const second = await box.open(state, options);
     t.false(second.status().adopted, what);

@@ -27,8 +27,7 @@ export interface AgeingCounters {
 export class Ageing {
   readonly #tables: AgedTables;
   readonly #clock: Clock;
-  /** ms; another one counts from the next look on. */
-  interval: number;
+  readonly #interval: number;
   readonly #log: Log | undefined;
   readonly #alarm: Alarm;
   #closed = false;
@@ -44,7 +43,7 @@ export class Ageing {
   constructor(tables: AgedTables, clock: Clock, interval: number, log?: Log) {
     this.#tables = tables;
     this.#clock = clock;
-    this.interval = interval;
+    this.#interval = interval;
     this.#log = log;
     this.#alarm = new Alarm(clock, () => {
       this.#running = this.sweep().catch((error) => {
@@ -127,7 +126,7 @@ export class Ageing {
   }
 
   #arm(): void {
-    if (!this.#closed) this.#alarm.set(this.#clock.now() + this.interval);
+    if (!this.#closed) this.#alarm.set(this.#clock.now() + this.#interval);
   }
 
   async #breathe(): Promise<void> {
