@@ -26,7 +26,7 @@ import {
   type RuleObject,
 } from '../../../src/vswitch-bridge/slowpath/network/objects.ts';
 import { readNeighbour, readRoute, readRule } from '../../../src/vswitch-bridge/slowpath/network/read.ts';
-import { instance, MAC, network, overlay, remote } from './overlay.ts';
+import { instance, MAC, network, overlay, type Parts, remote } from './overlay.ts';
 
 const MTUS: Readonly<Record<string, number>> = { eth0: 1500, 'veth-small': 1300 };
 const facts = { mtuOf: (device: string) => MTUS[device] };
@@ -49,7 +49,7 @@ test('R1.1: a network is a bridge, a tunnel port and its instances’ devices; r
     sorted(byKey(objectsOf(state))),
     sorted(
       byKey([
-        { kind: 'bridge', name: bridge, mac: MAC('0e:50:0a:14:01:01'), mtu: 1450 },
+        { kind: 'bridge', name: bridge, mac: MAC('0e:50:0a:14:01:01'), mtu: 65_450 },
         {
           kind: 'tunnel',
           name: 'pltn100',
@@ -74,6 +74,7 @@ test('R1.1: a network is a bridge, a tunnel port and its instances’ devices; r
           metric: 50,
           device: bridge,
           via: '10.20.1.2' as Address,
+          mtu: 1450,
         },
         { kind: 'rule', family: 4, priority: 20_202, table, output: bridge },
         { kind: 'rule', family: 4, priority: 20_203, table, input: 'lo', source: '10.200.0.1/32' as Prefix },
@@ -121,12 +122,12 @@ test('of a prefix that two hosts have the lower has it; what is outside of the s
   );
 });
 
-test('what is routed must fit into the tunnel and into the smallest instance', (t) => {
-  const mtuOf = (...instances: ReturnType<typeof instance>[]) =>
-    ofKind(overlay({ networks: [BLUE], instances }), 'bridge')[0]!.mtu;
-  t.is(mtuOf(), 1450);
-  t.is(mtuOf(instance('small', 'blue', '10.200.1.2')), 1300);
-  t.is(ofKind(overlay({ underlay: '2001:db8::1', networks: [BLUE] }), 'bridge')[0]!.mtu, 1430);
+test('what is routed must fit into the tunnel, or into the smallest instance', (t) => {
+  const mtusOf = (parts: Parts) => ofKind(overlay({ networks: [BLUE], ...parts }), 'route').map(({ mtu }) => mtu);
+  const remotes = [remote('10.20.1.2', 'blue', '10.200.2.0/24')];
+  t.deepEqual(mtusOf({ remotes }), [undefined, 1450]);
+  t.deepEqual(mtusOf({ remotes, underlay: '2001:db8::1' }), [undefined, 1430]);
+  t.deepEqual(mtusOf({ remotes, instances: [instance('small', 'blue', '10.200.1.2')] }), [1300, 1450]);
 });
 
 test('R2.6: kinds of tunnels that know one other end have a port for each host, of their own names', (t) => {

@@ -1,8 +1,10 @@
 /** The layout of two hosts on the real kernel, and what passes through it. */
 import test, { type ExecutionContext } from 'ava';
 import { HostLab, type HostLabOptions } from '../../../lab/hosts/index.ts';
-import type { NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
-import { layOut } from './overlay.ts';
+import { waitUntil } from '../../../lab/processes.ts';
+import { systemClock } from '../../../src/model/clock.ts';
+import { NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
+import { layOut, overlay, overlayOf, quietLog } from './overlay.ts';
 
 let made = 0;
 
@@ -123,13 +125,14 @@ for (const offloads of [true, false]) {
         instances: [
           { name: 'b1', host: 1, network: 'blue', address: '10.200.1.2' },
           { name: 'b2', host: 2, network: 'blue', address: '10.200.2.2' },
+          { name: 'b3', host: 1, network: 'blue', address: '10.200.1.3' },
           { name: 'g2', host: 2, network: 'green', address: '10.201.2.2' },
         ],
       });
       const [view] = projections.get('h1')!.view().networks;
       t.is(view!.tunnelMtu, 1450);
       t.like(view!.instances[0], { state: 'joined', mtu: 1500, oversize: true });
-      for (const to of ['b2', 'g2']) {
+      for (const to of ['b2', 'b3', 'g2']) {
         t.like(await lab.tcp('b1', to, { port: 7001, bytes: 2_000_000 }), { outcome: 'done' }, to);
         const address = lab.addressOf(to);
         // DF: the sender learns what fits. Without DF: it arrives, in pieces on the way.
@@ -140,3 +143,34 @@ for (const offloads of [true, false]) {
     },
   );
 }
+
+test.serial(
+  'R1.6: flows go on while the agent is away and when it is back; a lost interface joins again by itself',
+  async (t) => {
+    const { lab, projections } = await inLab(t, {
+      networks: [BLUE],
+      instances: [
+        { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' },
+        { name: 'c2', host: 2, network: 'blue', address: '10.200.2.2' },
+      ],
+    });
+    t.is(await lab.ping('c1', '10.200.2.2', 1), 1);
+    const flow = lab.udp('c1', 'c2', { port: 7000, count: 600, interval: 2, wait: 3000 });
+    await projections.get('h1')!.close();
+    const { netns } = lab.host('h1');
+    const state = overlay(overlayOf(lab, 'h1'));
+    projections.set('h1', await NetworkProjection.open({ clock: systemClock, log: quietLog(), netns, state }));
+    t.like(await flow, { sent: 600, lost: 0, answered: 600 });
+
+    // The instance's pair is deleted and made anew, as when a container is started again.
+    await lab.removeInstance('c1');
+    await lab.addInstance({ name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' });
+    t.true(await waitUntil(async () => (await lab.ping('c1', '10.200.2.2', 1)) === 1, 15_000));
+    await lab.ip('h2', 'link set eth0 down');
+    t.is(await lab.ping('c1', '10.200.2.2', 1), 0);
+    await lab.ip('h2', 'link set eth0 up');
+    t.true(await waitUntil(async () => (await lab.ping('c1', '10.200.2.2', 1)) === 1, 15_000));
+    t.like(await lab.tcp('c1', 'c2', { port: 7001, bytes: 3_000_000 }), { outcome: 'done' });
+    for (const projection of projections.values()) t.deepEqual(projection.view().problems, []);
+  },
+);

@@ -123,7 +123,7 @@ export async function layOut(lab: HostLab): Promise<Map<string, NetworkProjectio
   return projections;
 }
 
-/** In place of the policy's ruleset: ARP of gateways stays on its host, and answers of gateways find back. */
+/** In place of the policy's ruleset: ARP of gateways stays on its host, answers of gateways find back, and connections are tracked. */
 export function gatewayRules(netns: string, state: OverlayState): void {
   const networks = [...state.networks.values()].filter(({ gateway }) => gateway !== undefined);
   const gateways = [...new Set(networks.map(({ gateway }) => gateway))].join(', ');
@@ -138,6 +138,7 @@ export function gatewayRules(netns: string, state: OverlayState): void {
       chain output { type filter hook output priority 0; ${both('oifname')} }
     }
     table inet stand-in {
+      chain tracked { type filter hook prerouting priority -150; ct state invalid drop; }
       chain input {
         type filter hook input priority -150;
         ${networks.map(({ vni }) => `iifname "plbr${vni}" meta mark set ${networkMark(vni)}`).join('\n')}

@@ -21,13 +21,13 @@ import type {
 import { type Domains, overlaps } from './domains.ts';
 import {
   bridgeName,
+  LAYOUT_MTU,
   networkMark,
   nextHopOf,
   ownTable,
   PRIORITY,
   routerMac,
   SHARED_TABLE,
-  TUNNEL_MTU,
   tunnelName,
 } from './names.ts';
 import type { LayoutObject, RouteObject, RuleObject } from './objects.ts';
@@ -99,7 +99,7 @@ export function networkObjects(
       kind: 'bridge',
       name: bridge,
       mac: routerMac(underlay.address),
-      mtu: bridgeMtu(network, instances, underlay, facts),
+      mtu: LAYOUT_MTU,
     },
   ];
   for (const instance of instances) {
@@ -117,7 +117,8 @@ export function networkObjects(
   objects.push(...tunnelObjects(network, others, underlay));
   if (isRouted(network)) {
     const table = tableOf(network, domains);
-    objects.push(...routesOf(network, instances, others, table));
+    const mtu = { tunnel: tunnelMtu(network, underlay, facts), instance: instanceMtu(instances, facts) };
+    objects.push(...routesOf(network, instances, others, table, mtu));
     objects.push(...rulesOf(network, [network.gateway, ...addresses], table, domains));
   }
   return objects;
@@ -168,16 +169,14 @@ const unreachable = (table: number, destination: Prefix): RouteObject => ({
   metric: METRIC.unreachable,
 });
 
-/** What is routed on to the tunnel or to an instance must fit: the sender is told by the gateway if it doesn't. */
-function bridgeMtu(
-  network: OverlayNetwork,
-  instances: readonly OverlayInstance[],
-  underlay: OverlayUnderlay,
-  facts: Facts,
-): number {
-  let mtu = (facts.mtuOf(underlay.device) ?? DEFAULT_MTU) - networkOverhead(network, underlay.address);
-  for (const { interface: device } of instances) mtu = Math.min(mtu, facts.mtuOf(device) ?? mtu);
-  return Math.max(mtu, LEAST_MTU);
+/** Of what is routed to other hosts: the gateway tells the sender of what is larger. */
+export const tunnelMtu = (network: OverlayNetwork, { address, device }: OverlayUnderlay, facts: Facts): number =>
+  Math.max((facts.mtuOf(device) ?? DEFAULT_MTU) - networkOverhead(network, address), LEAST_MTU);
+
+/** What is routed to an instance of this host must fit into the smallest. */
+function instanceMtu(instances: readonly OverlayInstance[], facts: Facts): number | undefined {
+  const known = instances.flatMap(({ interface: device }) => facts.mtuOf(device) ?? []);
+  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 const DEVICE_TYPE = { vxlan: 'vxlan', geneve: 'geneve', gre: 'gretap', ipip: 'ipip' } as const;
@@ -194,7 +193,7 @@ function tunnelObjects(
   if (network.encrypted) {
     // The packet worker makes its TAP itself, and knows who is behind which host.
     const device = tunnelName(vni);
-    objects.push({ kind: 'port', device, bridge, mtu: TUNNEL_MTU });
+    objects.push({ kind: 'port', device, bridge, mtu: LAYOUT_MTU });
     if (isRouted(network)) {
       for (const { host } of remotes) objects.push({ kind: 'bridge-entry', device, mac: routerMac(host) });
     }
@@ -202,7 +201,7 @@ function tunnelObjects(
   }
   if (encapsulation === 'vxlan') {
     const name = tunnelName(vni);
-    objects.push({ kind: 'tunnel', name, type, bridge, vni, local, mtu: TUNNEL_MTU });
+    objects.push({ kind: 'tunnel', name, type, bridge, vni, local, mtu: LAYOUT_MTU });
     for (const { host } of remotes) {
       objects.push({ kind: 'tunnel-entry', device: name, mac: EVERY_MAC, to: host });
       if (isRouted(network)) {
@@ -223,7 +222,7 @@ function tunnelObjects(
       vni,
       ...(type === 'geneve' ? {} : { local }),
       remote: host,
-      mtu: TUNNEL_MTU,
+      mtu: LAYOUT_MTU,
     });
     if (ethernet && isRouted(network)) objects.push({ kind: 'bridge-entry', device: name, mac: routerMac(host) });
   }
@@ -236,10 +235,12 @@ function routesOf(
   instances: readonly OverlayInstance[],
   remotes: readonly OverlayRemote[],
   table: number,
+  mtu: { readonly tunnel: number; readonly instance: number | undefined },
 ): LayoutObject[] {
   const device = bridgeName(vni);
+  const local = { device, ...(mtu.instance === undefined ? {} : { mtu: mtu.instance }) };
   const family = familyOf(subnet);
-  const objects: LayoutObject[] = [{ kind: 'route', table, destination: subnet, metric: METRIC.subnet, device }];
+  const objects: LayoutObject[] = [{ kind: 'route', table, destination: subnet, metric: METRIC.subnet, ...local }];
   const here = new Set(instances.map(({ address }) => hostPrefix(address)));
   const claimed = new Set<Prefix>();
   for (const { host, addresses } of remotes) {
@@ -251,7 +252,7 @@ function routesOf(
       claimed.add(destination);
       needed = true;
       const way = encapsulation === 'ipip' ? { device: tunnelName(vni, host) } : { device, via };
-      objects.push({ kind: 'route', table, destination, metric: METRIC.remote, ...way });
+      objects.push({ kind: 'route', table, destination, metric: METRIC.remote, ...way, mtu: mtu.tunnel });
     }
     if (needed && encapsulation !== 'ipip') {
       objects.push({ kind: 'neighbour', device, address: via, mac: routerMac(host) });
@@ -261,7 +262,7 @@ function routesOf(
   const wide = [...claimed].filter((prefix) => prefixLength(prefix) < (family === 4 ? 32 : 128));
   for (const { address } of instances) {
     if (!wide.some((prefix) => prefixContains(prefix, address))) continue;
-    objects.push({ kind: 'route', table, destination: hostPrefix(address), metric: METRIC.remote, device });
+    objects.push({ kind: 'route', table, destination: hostPrefix(address), metric: METRIC.remote, ...local });
   }
   return objects;
 }

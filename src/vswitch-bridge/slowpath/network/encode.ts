@@ -149,7 +149,7 @@ function onDevice(object: OnDevice, ifindexOf: Ifindex): { write: Request; remov
   }
 }
 
-function routeOf({ table, destination, metric, device, via }: RouteObject, ifindex: number): Route {
+function routeOf({ table, destination, metric, device, via, mtu }: RouteObject, ifindex: number): Route {
   const hop: RouteNextHop | undefined =
     device === undefined
       ? undefined
@@ -160,6 +160,7 @@ function routeOf({ table, destination, metric, device, via }: RouteObject, ifind
     metric,
     protocol: LAYOUT_PROTOCOL,
     ...(hop ? {} : { type: RTN.UNREACHABLE }),
+    ...(mtu === undefined ? {} : { mtu }),
     nextHops: hop ? [hop] : [],
   });
 }

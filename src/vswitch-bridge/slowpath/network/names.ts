@@ -15,10 +15,12 @@ export const LAYOUT_PROTOCOL = 206;
 export const VXLAN_PORT = 4789;
 export const GENEVE_PORT = 6081;
 /**
- * Tunnel ports take packets of every size: what the tunnel itself then can't carry in one piece it answers with
- * "fragmentation needed" (DF) or sends in pieces. A smaller device would drop them without a word.
+ * Of bridges and tunnel ports: they take packets of every size. What a tunnel then can't carry in one piece it answers
+ * with "fragmentation needed" (DF) or sends in pieces; a smaller tunnel port would drop it without a word. And a bridge
+ * that is smaller than its ports drops the fragments that conntrack has put together (br_nf_ip_fragment). What is routed
+ * keeps to the MTU of its route.
  */
-export const TUNNEL_MTU = 65_450;
+export const LAYOUT_MTU = 65_450;
 
 /** Of the networks whose subnets overlap no other's. */
 export const SHARED_TABLE = 20_200;

@@ -73,6 +73,8 @@ export interface RouteObject {
   /** Absent: unreachable. */
   readonly device?: string;
   readonly via?: Address;
+  /** Largest packet that is sent by it; absent: the device's. */
+  readonly mtu?: number;
 }
 
 export interface RuleObject {

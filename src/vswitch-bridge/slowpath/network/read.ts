@@ -101,14 +101,19 @@ export function readNeighbour(entry: Neighbour, linkOf: LinkOf): LayoutObject | 
 export function readRoute(route: Route, linkOf: LinkOf): LayoutObject | undefined {
   const destination = parsePrefix(route.destination);
   if (route.protocol !== LAYOUT_PROTOCOL || !destination) return undefined;
-  const { table, metric = 0, nextHops, type } = route;
+  const { table, metric = 0, nextHops, type, mtu } = route;
   const [hop] = nextHops;
   const base = { kind: 'route', table, destination, metric } as const;
   if (type === RTN.UNREACHABLE) return base;
   const device = hop?.ifindex === undefined ? undefined : linkOf(hop.ifindex)?.name;
   const via = hop?.gateway === undefined ? undefined : parseAddress(hop.gateway);
   // Without a device it must not be taken for one that is unreachable on purpose.
-  return { ...base, device: nextHops.length === 1 ? (device ?? '?') : '?', ...(via === undefined ? {} : { via }) };
+  return {
+    ...base,
+    device: nextHops.length === 1 ? (device ?? '?') : '?',
+    ...(via === undefined ? {} : { via }),
+    ...(mtu === undefined ? {} : { mtu }),
+  };
 }
 
 export function readRule(rule: Rule): LayoutObject | undefined {

@@ -1,6 +1,6 @@
 /** The layout as an operator reads it. */
 import type { Address } from '../../../model/address.ts';
-import { networkOverhead } from './desired.ts';
+import { tunnelMtu } from './desired.ts';
 import type { Layout } from './layout.ts';
 import { bridgeName } from './names.ts';
 import type { Devices } from './writer.ts';
@@ -45,8 +45,7 @@ export function viewOf(layout: Layout, devices: Devices, problems: readonly stri
     const bridge = bridgeName(vni);
     const table = layout.tableOf(network);
     const overlaps = domains.isolated.get(name);
-    const underlayMtu = devices.byName(state.underlay.device)?.mtu ?? 1500;
-    const tunnelMtu = underlayMtu - networkOverhead(network, state.underlay.address);
+    const mtu = tunnelMtu(network, state.underlay, { mtuOf: (device) => devices.byName(device)?.mtu });
     const master = devices.byName(bridge)?.ifindex;
     const instances = [...state.instances.values()]
       .filter((instance) => instance.network === name && instance.origin !== 'kernel')
@@ -55,7 +54,7 @@ export function viewOf(layout: Layout, devices: Devices, problems: readonly stri
         const base = { name: instance.name, device: instance.interface };
         if (!link) return { ...base, state: 'waiting' };
         const where = link.master !== master ? 'elsewhere' : link.up ? 'joined' : 'down';
-        const oversize = link.mtu > tunnelMtu ? ({ oversize: true } as const) : {};
+        const oversize = link.mtu > mtu ? ({ oversize: true } as const) : {};
         return { ...base, state: where, ifindex: link.ifindex, mtu: link.mtu, ...oversize };
       });
     return {
@@ -65,7 +64,7 @@ export function viewOf(layout: Layout, devices: Devices, problems: readonly stri
       tunnels: tunnels.filter((tunnel) => tunnel.vni === vni).map((tunnel) => tunnel.name),
       ...(table === undefined ? {} : { table }),
       ...(overlaps === undefined ? {} : { overlaps }),
-      tunnelMtu,
+      tunnelMtu: mtu,
       instances,
     };
   });
