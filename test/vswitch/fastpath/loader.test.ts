@@ -136,19 +136,6 @@ test.serial('R3.6 another layout, other sizes or missing maps are not gone on wi
     t.is(box.programs('u0'), 2, what);
   }
 });
-    run();
-    const second = await box.open(state, options);
-    t.false(second.status().adopted, what);
-    t.deepEqual(
-      box.map('rate_clock', (map) => map.get(indexKey(7))),
-      Buffer.alloc(8),
-      what,
-    );
-    t.is(box.programs('u0'), 2, what);
-    await second.close({ keep: false });
-    t.false(existsSync(box.directory));
-  }
-});
 
 test.serial('R1.6 R3.6 closed for good, or removed after a death, nothing is left in the kernel', async (t) => {
   const box = await Box.make(t);
