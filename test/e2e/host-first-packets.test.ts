@@ -3,11 +3,11 @@
  * octets to each. The kernel alone keeps some and drops the rest; without that, these tests would prove nothing.
  */
 import test, { type ExecutionContext } from 'ava';
+import { OvsSwitch } from '../../lab/tunnels/ovs-switch.ts';
+import { eventually, pause, Rack, remoteAddress } from '../../lab/tunnels/rack.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import type { Log } from '../../src/model/log.ts';
 import { TunnelNeighbours } from '../../src/vswitch-bridge/neighbours/index.ts';
-import { OvsSwitch } from '../vswitch/neighbours/ovs-switch.ts';
-import { eventually, pause, Rack, remoteAddress } from '../vswitch/neighbours/rack.ts';
 
 const REMOTES = 20;
 const PACKETS = 200;

@@ -4,11 +4,20 @@ import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { AF, LinuxSocket, SOCK, SOL } from 'linux-sockets';
+import {
+  eventually,
+  innerAddress,
+  innerMac,
+  ip,
+  macOf,
+  pause,
+  Rack,
+  remoteAddress,
+} from '../../../lab/tunnels/rack.ts';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
 import { type NeighbourChange, TunnelNeighbours } from '../../../src/vswitch-bridge/neighbours/index.ts';
-import { eventually, innerAddress, innerMac, ip, macOf, pause, Rack, remoteAddress } from './rack.ts';
 
 const logOf = (t: ExecutionContext): Log => ({
   debug: () => undefined,

@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import fc from 'fast-check';
+import { OvsSwitch } from '../../../lab/tunnels/ovs-switch.ts';
+import { eventually, Rack, remoteAddress } from '../../../lab/tunnels/rack.ts';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
 import { TunnelNeighbours } from '../../../src/vswitch-bridge/neighbours/index.ts';
 import { JsonSplitter } from '../../../src/vswitch-bridge/neighbours/ovs/json-rpc.ts';
 import { encode } from '../../../src/vswitch-bridge/neighbours/ovs/openflow.ts';
-import { OvsSwitch } from './ovs-switch.ts';
-import { eventually, Rack, remoteAddress } from './rack.ts';
 
 test('objects of JSON-RPC are found however the stream is cut', (t) => {
   fc.assert(

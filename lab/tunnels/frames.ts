@@ -1,4 +1,4 @@
-import type { Address, Mac } from '../../../src/model/address.ts';
+import type { Address, Mac } from '../../src/model/address.ts';
 import {
   ARP_LENGTH,
   type ArpPacket,
@@ -8,7 +8,7 @@ import {
   encodeArp,
   ethertypeOf,
   makeFrame,
-} from '../../../src/netlink/frames/index.ts';
+} from '../../src/netlink/frames/index.ts';
 
 /** The ARP request in a frame; undefined: there is none. */
 export function arpRequestIn(frame: Uint8Array): ArpPacket | undefined {

@@ -15,7 +15,7 @@ import {
   SystemCallError,
   withNetns,
 } from 'linux-sockets';
-import { type Address, formatAddress, type Mac, parseMac } from '../../../src/model/address.ts';
+import { type Address, formatAddress, type Mac, parseMac } from '../../src/model/address.ts';
 import { answer, arpRequestIn } from './frames.ts';
 import type { OvsSwitch } from './ovs-switch.ts';
 
