@@ -2,12 +2,13 @@
  * Two agents with stores of keys of their own, real packets through real workers, and what is on the wire between the hosts: the
  * document's example, a rotation under load, an agent that is killed.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { HostLab } from '../../lab/hosts/index.ts';
+import { HostLab, PUBLIC } from '../../lab/hosts/index.ts';
 import { waitUntil } from '../../lab/processes.ts';
 import { decodeControl } from '../../src/vswitch-bridge/encryption/codec/control.ts';
 import { parseSpi } from '../../src/vswitch-bridge/encryption/codec/spi.ts';
@@ -44,7 +45,8 @@ class EncryptedPair {
     this.#file = file;
   }
 
-  static async up(t: ExecutionContext, policy: string, plain = 'esp'): Promise<EncryptedPair> {
+  /** @param keys another place than the hosts' own directories; the first key must be there */
+  static async up(t: ExecutionContext, policy: string, plain = 'esp', keys?: (lab: HostLab) => Promise<object>) {
     t.timeout(180_000);
     const lab = await HostLab.up({
       name: `hen${process.pid}x${serial++}`,
@@ -66,10 +68,11 @@ class EncryptedPair {
     t.teardown(() => void capture.kill('SIGKILL'));
     await new Promise((resolve) => capture.stderr.once('data', resolve));
     const pair = new EncryptedPair(t, lab, file);
+    const shared = await keys?.(lab);
     for (const name of ['h1', 'h2'] as const) {
       await pair.#keys(name).create();
       await pair.only(name, 1);
-      const keys = { directory: pair.#keys(name).path };
+      const keys = shared ?? { directory: pair.#keys(name).path };
       lab
         .agent(name)
         .configure(lab.configuration(name, { encryption: { policy, plain, keys }, fastPath: { mode: 'off' } }));
@@ -258,5 +261,70 @@ test.serial(
     const forms = new Set(wire.filter(isData).map(({ what }) => what));
     t.deepEqual([...forms].sort(), ['encrypted V1', 'encrypted V2', 'encrypted V3']);
     t.deepEqual((await pair.peer('h2')).refused, {});
+  },
+);
+
+/** Ten minutes for a soak: PEERLESS_ROTATIONS=600. */
+const ROTATIONS = Number(process.env.PEERLESS_ROTATIONS ?? 8);
+
+test.serial(
+  'R0.1 R0.8 overlap: a rotation every second by etcd, which is killed and comes back: no packet is lost',
+  async (t) => {
+    const url = `http://${PUBLIC.address}:2379`;
+    const data = mkdtempSync(join(tmpdir(), 'peerless-etcd-'));
+    t.teardown(() => rmSync(data, { recursive: true }));
+    let etcd: ChildProcess | undefined;
+    const start = (lab: HostLab) => {
+      const urls = [
+        '--listen-client-urls',
+        url,
+        '--advertise-client-urls',
+        url,
+        '--listen-peer-urls',
+        'http://127.0.0.1:2380',
+      ];
+      const [command, ...parameters] = lab.inside('public', [
+        'etcd',
+        '--data-dir',
+        data,
+        '--log-level',
+        'error',
+        ...urls,
+      ]);
+      etcd = spawn(command!, parameters, { stdio: 'ignore' });
+    };
+    const kill = async () => {
+      const ended = new Promise((resolve) => etcd?.once('exit', resolve));
+      etcd?.kill('SIGKILL');
+      await ended;
+    };
+    const keys = (...words: string[]) => pair.lab.agent('h1').cli(['keys', ...words, '--etcd', url]);
+    const pair = await EncryptedPair.up(t, 'overlap', 'esp', async (lab) => {
+      await lab.ip('public', 'link set lo up');
+      start(lab);
+      t.teardown(kill);
+      const first = async () => (await lab.agent('h1').cli(['keys', 'init', '--etcd', url])).code === 0;
+      t.true(await waitUntil(first, 20_000, 200), 'etcd has the first key');
+      return { etcd: [url] };
+    });
+    t.timeout(180_000 + ROTATIONS * 4000);
+    const flow = pair.flow('c1', ROTATIONS * 250, 4, true);
+    for (let rotation = 0; rotation < ROTATIONS; rotation++) {
+      const next = new Promise((resolve) => setTimeout(resolve, 1000));
+      const dead = rotation % 20 === Math.min(3, ROTATIONS >> 1);
+      if (dead) await kill();
+      else t.is((await keys('rotate')).code, 0);
+      await next;
+      if (!dead) continue;
+      start(pair.lab);
+      t.true(await waitUntil(async () => (await keys('list')).code === 0, 20_000, 200));
+    }
+    const { sent, lost, duplicates, answered } = await flow;
+    t.deepEqual({ lost, duplicates, unanswered: sent - answered }, { lost: 0, duplicates: 0, unanswered: 0 });
+    await pair.until('valid', 'valid');
+    t.deepEqual((await pair.peer('h1')).refused, {});
+    t.deepEqual((await pair.peer('h2')).refused, {});
+    const forms = new Set((await pair.wire()).filter(isData).map(({ what }) => what));
+    t.true(forms.size >= 3 && [...forms].every((form) => form.startsWith('encrypted')), [...forms].join());
   },
 );
