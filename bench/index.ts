@@ -5,8 +5,10 @@
 import { parseArgs } from 'node:util';
 import { codec } from './codec.ts';
 import { failover } from './failover.ts';
+import { firstPackets } from './first-packets.ts';
 import { learn } from './learn.ts';
 import type { BenchOptions } from './options.ts';
+import { overlay } from './overlay/index.ts';
 import { type Report, ratioOf, renderReport } from './report.ts';
 import { endurance } from './scale/endurance.ts';
 import { uplink } from './scale/uplink.ts';
@@ -26,6 +28,8 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report
   'failover-ospf': (options) => failover('ospf', options),
   'uplink-bgp': (options) => uplink('bgp', options),
   'uplink-ospf': (options) => uplink('ospf', options),
+  overlay,
+  'first-packets': firstPackets,
   endurance,
 };
 
