@@ -115,11 +115,12 @@ test.serial(
 test.serial('R3.6 another layout, other sizes or missing maps are not gone on with', async (t) => {
   const box = await Box.make(t);
   const state = stateOf([]);
+  const moved = { ...state, underlay: { device: 'u0', address: '192.0.2.9' as never } };
   const spoil: [string, () => void, object][] = [
     ['layout', () => box.map('config', (map) => map.set(indexKey(0), layout.config.encode({ layout: 99 }))), {}],
     ['map', () => execFileSync('rm', [`${box.directory}/map-peers`]), {}],
-    ['size', () => undefined, { connections: 2048 }],
-    ['address', () => undefined, { state: { ...state, underlay: { device: 'u0', address: '192.0.2.9' as never } } }],
+    ['address', () => undefined, { state: moved }],
+    ['size', () => undefined, { state: moved, connections: 2048 }],
   ];
   let open = await box.open(state);
   for (const [what, run, options] of spoil) {
