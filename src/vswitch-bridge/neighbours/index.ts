@@ -31,7 +31,10 @@ import type { NeighbourChange, NeighbourView, TransportEffect, TransportEvent } 
 import { OvsNeighbours } from './ovs/index.ts';
 
 export type { NeighbourSink } from './driver/sink.ts';
+export { DOOR } from './hold/door.ts';
 export type { NeighbourChange, NeighbourState, Resolution } from './machine/types.ts';
+
+export { findOvsLeftovers, type OvsLeftovers, removeOvsLeftovers } from './ovs/leftovers.ts';
 
 export interface TunnelNeighboursOptions {
   readonly netns?: string;

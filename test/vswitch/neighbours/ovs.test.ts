@@ -1,12 +1,16 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import test from 'ava';
 import fc from 'fast-check';
 import { OvsSwitch } from '../../../lab/tunnels/ovs-switch.ts';
-import { eventually, Rack, remoteAddress } from '../../../lab/tunnels/rack.ts';
+import { eventually, pause, Rack, remoteAddress } from '../../../lab/tunnels/rack.ts';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
-import { TunnelNeighbours } from '../../../src/vswitch-bridge/neighbours/index.ts';
+import {
+  findOvsLeftovers,
+  removeOvsLeftovers,
+  TunnelNeighbours,
+} from '../../../src/vswitch-bridge/neighbours/index.ts';
 import { JsonSplitter } from '../../../src/vswitch-bridge/neighbours/ovs/json-rpc.ts';
 import { encode } from '../../../src/vswitch-bridge/neighbours/ovs/openflow.ts';
 
@@ -61,6 +65,17 @@ test('flows of OpenFlow 1.3 to the bit', (t) => {
   const nd = encode.add(9, { match: { kind: 'answers', address: '2001:db8::2' as Address }, output: 1 });
   t.true(nd.toString('hex').includes(['80003a0188', '80003e10', '20010db8000000000000000000000002'].join('')));
 });
+
+const SOURCES = new URL('../../../src/', import.meta.url);
+const AGENT = `
+  const { TunnelNeighbours } = await import('${SOURCES}vswitch-bridge/neighbours/index.ts');
+  const { systemClock } = await import('${SOURCES}model/clock.ts');
+  const say = (fields, message) => console.error(message, fields);
+  const log = { debug: say, info: say, warn: say, error: say };
+  const hold = { enabled: true, lifetime: 1000, perNeighbour: 256, total: 8192 };
+  const [socket, netns] = process.argv.slice(1);
+  await TunnelNeighbours.open({ netns, clock: systemClock, log, proactive: true, poll: 5000, hold, ovs: { socket } });
+`;
 
 const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
@@ -118,3 +133,34 @@ test.serial(
     }
   },
 );
+
+test.serial('R2.6 what a killed agent left in Open vSwitch is found and removed', async (t) => {
+  t.timeout(60_000);
+  const rack = await Rack.open(2);
+  rack.arpDelay = undefined;
+  const ovs = await OvsSwitch.start(rack.near);
+  const agent = spawn(process.execPath, [
+    '--conditions=source',
+    '--input-type=module',
+    '-e',
+    AGENT,
+    ovs.socket,
+    rack.near,
+  ]);
+  agent.stderr.on('data', (text) => t.log(String(text)));
+  try {
+    await rack.addOvsTunnels(ovs);
+    let found = await findOvsLeftovers(ovs.socket);
+    for (; found.placeholders < 2; found = await findOvsLeftovers(ovs.socket)) await pause(50);
+    agent.kill('SIGKILL');
+    t.is(found.ports.length, 1);
+    t.regex(await ovs.flows('phy'), /0x504c4e48/);
+    await removeOvsLeftovers(ovs.socket);
+    t.deepEqual(await findOvsLeftovers(ovs.socket), { ports: [], placeholders: 0 });
+    t.notRegex(await ovs.flows('phy'), /0x504c4e48/);
+  } finally {
+    agent.kill('SIGKILL');
+    await ovs.stop();
+    await rack.close();
+  }
+});
