@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { BpfObject } from 'linux-sockets';
 import { objectPath } from '../../../src/vswitch-bridge/fastpath/loader/objects.ts';
@@ -29,6 +30,21 @@ for (const program of layout.PROGRAMS) {
   });
 }
 
+test('counters have the names, in the order, of the programs', (t) => {
+  const header = readFileSync(new URL('../../../src/vswitch-bridge/fastpath/bpf/layout.h', import.meta.url), 'utf8');
+  const body = /enum statistic \{([^}]*)\}/.exec(header)![1]!.replaceAll(/\/\*[^*]*\*\//g, '');
+  const names = [...body.matchAll(/[A-Z_]+/g)].map(([name]) => name).filter((name) => name !== 'STAT_COUNT');
+  const ours = [
+    ...layout.STATISTICS.map((name) => `STAT_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`)}`),
+    ...layout.SLOW_REASONS.map((name) => `SLOW_${name}`),
+    ...layout.REWRITE_STATISTICS.map((name) => `REWRITE_${name === 'unknown-key' ? 'unknown' : name}`),
+  ];
+  t.deepEqual(
+    ours.map((name) => name.toUpperCase().replaceAll('-', '_')),
+    names,
+  );
+});
+
 test('what numbers stand for is the same on both sides', (t) => {
   using object = BpfObject.open(objectPath('nic_ingress'));
   const shapes = new Map(object.shapes().map((shape) => [shape.name, shape]));
@@ -37,6 +53,11 @@ test('what numbers stand for is the same on both sides', (t) => {
   t.is(shapes.get('rule_masks')?.maxEntries, layout.RULE_SETS * layout.RULE_MASKS);
   t.is(shapes.get('rates')?.maxEntries, layout.RATES);
   t.is(shapes.get('rule_counts')?.maxEntries, layout.RULE_IDS);
+  t.is(shapes.get('restored')?.maxEntries, layout.PEERS * layout.KEYS_A_PEER);
+  t.is(
+    shapes.get('statistics')?.valueSize,
+    8 * (layout.STATISTICS.length + layout.SLOW_REASONS.length + layout.REWRITE_STATISTICS.length),
+  );
   t.is(shapes.get('rules')?.keySize, layout.ruleKey.size);
   t.is(shapes.get('rules')?.valueSize, layout.rule.size);
 });
