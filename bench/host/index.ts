@@ -10,16 +10,16 @@ type Figures = Record<'tcp' | 'udp' | 'cpu' | 'rtt', Record<Kind, number[]>>;
 
 const nothing = (): Record<Kind, number[]> => ({ bare: [], plain: [], slow: [], tunnel: [], rewrite: [] });
 
-export async function overlay({ runs = RUNS, onProgress }: BenchOptions): Promise<Report> {
+export async function host({ runs = RUNS, onProgress }: BenchOptions): Promise<Report> {
   const figures: Figures = { tcp: nothing(), udp: nothing(), cpu: nothing(), rtt: nothing() };
   const grounds: Ground[] = [];
   try {
     for (const kind of KINDS) {
-      onProgress(`overlay: making ${kind}`);
+      onProgress(`host: making ${kind}`);
       grounds.push(await makeGround(kind));
     }
     for (let round = 0; round <= runs; round++) {
-      onProgress(`overlay: round ${round} of ${runs}${round === 0 ? ', not counted' : ''}`);
+      onProgress(`host: round ${round} of ${runs}${round === 0 ? ', not counted' : ''}`);
       for (const ground of grounds) await measure(ground, round === 0 ? undefined : figures);
     }
   } finally {
@@ -31,9 +31,9 @@ export async function overlay({ runs = RUNS, onProgress }: BenchOptions): Promis
       ...row(`${what}, ${kind}`, unit, figures[of][kind], figures[of].plain, 'plain'),
     ]);
   return {
-    name: 'overlay',
+    name: 'host',
     measures: 'packets from an instance on one host to one on another; each kind in turn, in every round',
-    command: './run bench overlay',
+    command: './run bench host',
     rows: [
       ...rows('TCP, one stream', 'Gbit/s', 'tcp'),
       ...rows('UDP of 64 octets', 'packets/s', 'udp'),
