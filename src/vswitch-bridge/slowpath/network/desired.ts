@@ -153,11 +153,13 @@ export function betweenObjects({ networks, services }: OverlayState, domains: Do
   for (const family of families) {
     objects.push({ kind: 'rule', family, priority: PRIORITY.shared, table: SHARED_TABLE, notInput: 'lo' });
   }
-  if (families.size > 0) for (const { subnet } of isolated) objects.push(unreachable(SHARED_TABLE, subnet));
-  for (const network of isolated) {
-    for (const { subnet } of all) {
-      if (!overlaps(subnet, network.subnet)) objects.push(unreachable(ownTable(network.vni), subnet));
-    }
+  const subnets = new Set(all.map(({ subnet }) => subnet));
+  const apart = new Set(isolated.map(({ subnet }) => subnet));
+  // Of many networks of equal subnets each is compared with one.
+  const others = new Map([...apart].map((own) => [own, [...subnets].filter((subnet) => !overlaps(subnet, own))]));
+  if (families.size > 0) for (const subnet of apart) objects.push(unreachable(SHARED_TABLE, subnet));
+  for (const { vni, subnet: own } of isolated) {
+    for (const subnet of others.get(own)!) objects.push(unreachable(ownTable(vni), subnet));
   }
   return objects;
 }

@@ -16,6 +16,7 @@ export class Layout {
   readonly #objects = new Map<string, LayoutObject>();
   /** By their devices. */
   #instances: ReadonlyMap<string, string> = new Map();
+  #bridges: ReadonlyMap<string, OverlayNetwork> = new Map();
   #state: OverlayState;
   #domains: Domains;
 
@@ -48,7 +49,7 @@ export class Layout {
   }
 
   networkOfBridge(bridge: string): OverlayNetwork | undefined {
-    return this.networks.find(({ vni }) => bridgeName(vni) === bridge);
+    return this.#bridges.get(bridge);
   }
 
   tableOf(network: OverlayNetwork): number | undefined {
@@ -66,13 +67,28 @@ export class Layout {
     const moved = address !== state.underlay.address || device !== state.underlay.device;
     this.#state = state;
     const touched = new Set<string>();
-    let all = moved;
     for (const change of changes) {
-      // A network or a service's address that comes or goes may change who overlaps whom.
-      if (change.kind === 'network' || change.kind === 'service') all = true;
+      if (change.kind === 'network') touched.add(change.item.name);
+      else if (change.kind === 'service') touched.add(change.item.network);
       else if (change.kind === 'instance' || change.kind === 'remote') touched.add(change.item.network);
     }
-    return this.#recompute(all ? undefined : touched);
+    if (moved) return this.#recompute(undefined);
+    if (changes.some(({ kind }) => kind === 'network' || kind === 'service')) {
+      const concerned = this.#redivide();
+      if (concerned === undefined) return this.#recompute(undefined);
+      for (const name of concerned) touched.add(name);
+    }
+    return this.#recompute(touched);
+  }
+
+  /** A network or an address that comes or goes may change who overlaps whom. @returns those; undefined: perhaps all */
+  #redivide(): string[] | undefined {
+    const before = this.#domains;
+    const after = domainsOf(this.networks, this.#state.services.values());
+    this.#domains = after;
+    if (!sameSet(before.ambiguous, after.ambiguous)) return undefined;
+    const moved = this.networks.filter(({ name }) => before.shared.has(name) !== after.shared.has(name));
+    return [BETWEEN, ...moved.map(({ name }) => name)];
   }
 
   /** The facts about devices are others now. */
@@ -83,6 +99,7 @@ export class Layout {
   #recompute(touched: ReadonlySet<string> | undefined): Difference {
     const { networks, underlay } = this.#state;
     const laidOut = this.networks;
+    this.#bridges = new Map(laidOut.map((network) => [bridgeName(network.vni), network]));
     this.#instances = new Map([...this.#state.instances.values()].map((each) => [each.interface, each.name]));
     const names = touched ?? new Set([BETWEEN, ...this.#parts.keys(), ...laidOut.map(({ name }) => name)]);
     if (!touched) this.#domains = domainsOf(laidOut, this.#state.services.values());
@@ -106,3 +123,6 @@ export class Layout {
     return difference(before, after);
   }
 }
+
+const sameSet = <T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean =>
+  one.size === other.size && [...one].every((each) => other.has(each));

@@ -2,6 +2,7 @@
 import type { Rtnetlink } from 'rtnetlink-ts';
 import { removeRequests } from './encode.ts';
 import { byKey, difference, type LayoutObject } from './objects.ts';
+import { sendPaced } from './pacing.ts';
 import { readStanding } from './read.ts';
 
 export interface LayoutLeftovers {
@@ -33,6 +34,9 @@ export async function removeLayout(rtnetlink: Rtnetlink): Promise<void> {
   const kinds: ReadonlySet<LayoutObject['kind']> = new Set(['rule', 'route', 'tunnel', 'bridge']);
   const ours = byKey([...objects.values()].filter(({ kind }) => kinds.has(kind)));
   const { remove } = difference(ours, new Map());
-  await rtnetlink.batchPaced(remove.flatMap((object) => removeRequests(object, (name) => numbers.get(name))));
+  await sendPaced(
+    rtnetlink,
+    remove.flatMap((object) => removeRequests(object, (name) => numbers.get(name))),
+  );
   for (const name of foreign) await rtnetlink.deleteLink({ name });
 }

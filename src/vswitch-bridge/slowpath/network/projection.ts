@@ -100,6 +100,8 @@ export class NetworkProjection implements OverlayProjection {
       });
       const projection = new NetworkProjection(options, rtnetlink, subscription);
       await projection.reconcile();
+      // Adopted devices have settings that may have been lost.
+      for (const object of projection.#layout.objects.values()) projection.#setDevice(object);
       return projection;
     } catch (error) {
       subscription?.close();
@@ -194,8 +196,6 @@ export class NetworkProjection implements OverlayProjection {
     this.#problems.clear();
     this.#doubtful = false;
     await this.#perform(difference(standing.objects, this.#layout.objects));
-    // Adopted devices have settings that may have been lost.
-    for (const object of this.#layout.objects.values()) this.#setDevice(object);
   }
 
   async #perform(change: Difference): Promise<void> {

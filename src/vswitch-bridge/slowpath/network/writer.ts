@@ -1,13 +1,5 @@
 /** Carries differences into the kernel: devices first, one by one, then all that stands on them in few messages. */
-import {
-  type BatchResult,
-  type Link,
-  type LinkChange,
-  NetlinkError,
-  type Refusal,
-  type Request,
-  type Rtnetlink,
-} from 'rtnetlink-ts';
+import { type Link, type LinkChange, NetlinkError, type Refusal, type Request, type Rtnetlink } from 'rtnetlink-ts';
 import { bridgeLink, removeRequests, tunnelLink, writeRequests } from './encode.ts';
 import {
   type BridgeObject,
@@ -17,6 +9,7 @@ import {
   type PortObject,
   type TunnelObject,
 } from './objects.ts';
+import { nextTurn, sendPaced } from './pacing.ts';
 import { readLink, sameNature } from './read.ts';
 
 export interface Problem {
@@ -62,6 +55,7 @@ export class Writer {
     const made = new Set<string>();
     for (const object of write) {
       if (object.kind !== 'bridge' && object.kind !== 'tunnel') continue;
+      await nextTurn();
       try {
         if (await this.#writeLink(object)) made.add(object.name);
         this.#onDevice(object);
@@ -187,7 +181,7 @@ export class Writer {
       }
     }
     if (batch.length === 0) return [];
-    const { refused }: BatchResult = await this.#rtnetlink.batchPaced(batch);
+    const { refused } = await sendPaced(this.#rtnetlink, batch);
     return refused
       .filter(({ refusal }) => !forgiven.has(refusal.code))
       .map(({ index, refusal }) => ({ object: owners[index]!, message: describe(refusal) }));
