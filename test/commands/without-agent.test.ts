@@ -53,10 +53,10 @@ test('config schema prints the schema that is shipped', async (t) => {
 });
 
 test('agent refuses a wrong configuration with exit code 2 and all problems', async (t) => {
-  const file = yaml(t, RIGHT.replace('role: tor', 'role: host'));
+  const file = yaml(t, RIGHT.replace('role: tor', 'role: leaf'));
   const { code, err } = await run(['agent', '--config', file]);
   t.is(code, 2);
-  t.regex(err, /the configuration is wrong:\n.*peerless\.yaml:1:7: role: role host is not in this build/);
+  t.regex(err, /the configuration is wrong:\n.*peerless\.yaml:1:7: role: "leaf" is not a role/);
 });
 
 const COMMANDS = readdirSync(join(ROOT, 'src/commands'), { recursive: true, encoding: 'utf8' })

@@ -84,10 +84,9 @@ test.serial('R1.1 R1.2 R3.4 the firm configuration runs: every part follows, and
 
 test.serial('every listing answers, as text and as JSON', async (t) => {
   for (const listing of ['networks', 'instances', 'remotes', 'services', 'rules', 'policy', 'snat']) {
-    t.true((await say(t, 'h1', 'host', listing)).length > 0, listing);
-    t.is(await say(t, 'h1', 'host', listing, 'list'), await say(t, 'h1', 'host', listing), listing);
-    await ask(t, 'h1', 'host', listing);
+    t.regex(await say(t, 'h1', 'host', listing, 'list'), /\S/, listing);
   }
+  t.like(await ask(t, 'h1', 'host', 'instances'), [{ name: 'c1', state: 'up', origin: 'configuration' }]);
   const neighbours = await ask<{ address: string; mac?: string }[]>(t, 'h1', 'host', 'neighbours');
   t.true(neighbours.some(({ address, mac }) => address === '10.20.1.2' && mac === lab.host('h2').mac));
   const flows = await ask<{ destination: string; state: string }[]>(t, 'h1', 'host', 'flows');
