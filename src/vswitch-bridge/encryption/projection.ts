@@ -239,7 +239,7 @@ export class Encryption implements OverlayProjection {
       if (hosts.has(address)) continue;
       this.#peers.delete(address);
       this.#alarms.delete(address);
-      peer.close(true);
+      this.#forget(peer);
     }
     for (const address of hosts.keys()) if (!this.#peers.has(address)) this.#add(worker, address);
     await this.#networks.follow(worker, state, hosts);
@@ -261,10 +261,23 @@ export class Encryption implements OverlayProjection {
       ring: this.#ring,
       clock,
       changed: (change) => this.#changed(address, change),
+      renew: () => this.#renew(worker, address),
     });
     this.#peers.set(address, peer);
     this.#byIndex.set(index, peer);
     if (this.#keys.listed || !adopted) peer.keys();
+  }
+
+  #forget(peer: PeerDriver): void {
+    this.#byIndex.delete(peer.index);
+    peer.close(true);
+  }
+
+  #renew(worker: Worker, address: Address): void {
+    const peer = this.#peers.get(address);
+    if (peer) this.#forget(peer);
+    this.#add(worker, address);
+    this.#networks.join(worker, address);
   }
 
   #changed(address: Address, { from, to, event, reason, unauthenticated }: StateChange): void {

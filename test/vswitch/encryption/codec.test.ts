@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import test from 'ava';
 import fc from 'fast-check';
+import * as byThePage from '../../../packages/overlay-worker/test/esp.ts';
 import type { Address } from '../../../src/model/address.ts';
 import {
   type ControlPacket,
@@ -97,6 +98,19 @@ test('R0.2 an encrypted packet comes back as it was sent, and under no other key
       t.true('error' in open(bytes.subarray(0, where % bytes.length), key));
     }),
     { numRuns: 300 },
+  );
+});
+
+test("the reference makes the octets that the worker's tests make by the page alone", (t) => {
+  fc.assert(
+    fc.property(shortId, octets(36), sequence, inner, (id, key, number, packet) => {
+      const spi = encryptedSpi(id, 0x5e);
+      const written = byThePage.closed(byThePage.innerOf(packet.vni, Buffer.from(packet.frame)));
+      const ours = seal(spi, key, number, { ...packet, sourcePort: 50_000 });
+      t.deepEqual(ours, byThePage.seal(spi, Buffer.from(key), number, written));
+      const plain = encodePlainEsp({ ...id, off: true }, number, { ...packet, sourcePort: 50_000 });
+      t.deepEqual(plain, byThePage.wrap(plainSpi(id, true), Number(number & 0xffffffffn), written));
+    }),
   );
 });
 

@@ -292,6 +292,33 @@ test('R0.8 the agent restarts while the controller is dead: packets go on, nothi
   t.deepEqual(states(pair), ['valid', 'valid']);
 });
 
+test('a version that goes and comes back with the very same octets: other salts, and no recording is accepted', async (t) => {
+  const pair = await bothAtV1('overlap');
+  const { a, b } = pair;
+  a.keys.issue(2);
+  b.keys.issue(2);
+  pair.run(50);
+  pair.flow(() => a, 0, 10);
+  pair.run(200);
+  const recorded = pair.capture.filter((one) => text(one) === 'encrypted V2');
+  t.is(recorded.length, 10);
+  // B's file was open to others for a moment.
+  b.keys.only(1);
+  pair.run(50);
+  b.keys.issue(2);
+  pair.run(100);
+  t.deepEqual(states(pair), ['valid', 'valid']);
+  const got = pair.got(b).length;
+  for (const one of recorded) b.worker.receive(one);
+  t.is(pair.got(b).length, got);
+  pair.flow(() => a, 100, 10);
+  pair.flow(() => b, 100, 10);
+  pair.run(200);
+  t.is(pair.got(b).length, got + 10);
+  t.is(pair.got(a).length, 10);
+  t.is(data(pair, a).at(-1), 'encrypted V2');
+});
+
 test('the worker dies: another is opened, the peers agree on new salts, and no old packet is accepted', async (t) => {
   const pair = await bothAtV1('overlap');
   const { a, b } = pair;

@@ -52,6 +52,15 @@ export class NetworkFollowing {
     }
   }
 
+  /** The peer has another entry in the worker's table. */
+  join(worker: WorkerNetworks, address: Address): void {
+    for (const [vni, members] of this.#made) {
+      if (!members.has(address)) continue;
+      worker.addMember(vni, address);
+      worker.setMac(vni, this.#layout.routerMac(address), address);
+    }
+  }
+
   #members(worker: WorkerNetworks, vni: number, hosts: ReadonlyMap<Address, ReadonlySet<number>>): void {
     const { routerMac } = this.#layout;
     const members = this.#made.get(vni) ?? new Set();

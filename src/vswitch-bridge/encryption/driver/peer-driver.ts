@@ -3,9 +3,10 @@ import type { Address } from '../../../model/address.ts';
 import { Alarm, type Clock, type Instant } from '../../../model/clock.ts';
 import { type ControlPacket, decodeControl, encodeControl, judgeControl, type PeerState } from '../codec/control.ts';
 import { type End, trafficKey } from '../codec/derivation.ts';
-import { type KeyId, keyText, NO_KEY, shorten } from '../codec/identity.ts';
+import { type KeyId, keyText, NO_KEY, sameKey, shorten } from '../codec/identity.ts';
 import { parseSpi } from '../codec/spi.ts';
 import type { KeyRing } from '../keys/ring.ts';
+import type { PeerLife } from '../machine/association.ts';
 import type { Flow, NotificationTrigger, PeerEffect, PeerEvent, Reception, SendChoice } from '../machine/events.ts';
 import { PeerMachine } from '../machine/peer.ts';
 import type { PeerOptions } from '../machine/settings.ts';
@@ -24,6 +25,8 @@ export interface PeerDriverOptions extends PeerOptions {
   readonly ring: KeyRing;
   readonly clock: Clock;
   readonly changed: (change: StateChange) => void;
+  /** Another entry, with other salts, is to take this one's place. */
+  readonly renew: () => void;
 }
 
 interface LastChange {
@@ -37,7 +40,12 @@ export class PeerDriver {
   readonly #machine: PeerMachine;
   readonly #alarm: Alarm;
   /** SPI → version. */
-  readonly #slots = new Map<number, KeyId>();
+  #slots: ReadonlyMap<number, KeyId> = new Map();
+  #slotLife: PeerLife | undefined;
+  /** Slots of the present life that are no more. */
+  readonly #retired = new Set<number>();
+  /** The very same key has come back after it had gone: only other salts make it usable. */
+  #spent = false;
   readonly #adopted: Set<number>;
   readonly #notified: Partial<Record<NotificationTrigger, number>> = {};
   readonly #discarded: Record<string, number> = {};
@@ -64,6 +72,10 @@ export class PeerDriver {
 
   get state(): PeerState {
     return this.#machine.state;
+  }
+
+  get index(): PeerIndex {
+    return this.#options.index;
   }
 
   /** Our keys have changed. */
@@ -163,6 +175,7 @@ export class PeerDriver {
     for (const effect of effects) this.#perform(effect);
     if (effects.length > 0) this.#options.table.setMemo(this.#options.index, this.#machine.memo());
     this.#alarm.set(this.#machine.nextDeadline());
+    if (this.#spent) this.#options.renew();
   }
 
   #perform(effect: PeerEffect): void {
@@ -221,16 +234,31 @@ export class PeerDriver {
     const { table, index } = this.#options;
     const wanted = new Map<number, KeyId>();
     for (const id of life ? keys : []) {
+      const known = life === this.#slotLife ? [...this.#slots].find(([, own]) => sameKey(own, id)) : undefined;
+      if (known) {
+        wanted.set(known[0], id);
+        continue;
+      }
       const { ours, theirs } = this.#ends(life!);
       this.#withKey(id, theirs, ours, (spi, key) => {
+        // A replay window must not begin anew under the same key.
+        if (this.#retired.has(spi) && life === this.#slotLife) {
+          this.#spent = true;
+          return;
+        }
         wanted.set(spi, id);
-        if (!this.#slots.has(spi) && !this.#adopted.has(spi)) table.addReceive(index, spi, key);
+        if (!this.#adopted.has(spi)) table.addReceive(index, spi, key);
       });
     }
-    for (const spi of [...this.#slots.keys(), ...this.#adopted]) if (!wanted.has(spi)) table.removeReceive(index, spi);
+    if (life !== this.#slotLife) this.#retired.clear();
+    for (const spi of [...this.#slots.keys(), ...this.#adopted]) {
+      if (wanted.has(spi)) continue;
+      table.removeReceive(index, spi);
+      this.#retired.add(spi);
+    }
     this.#adopted.clear();
-    this.#slots.clear();
-    for (const [spi, id] of wanted) this.#slots.set(spi, id);
+    this.#slots = wanted;
+    this.#slotLife = life;
   }
 
   #ends(life: { readonly salt: Uint8Array; readonly instance: Uint8Array }): {
