@@ -28,7 +28,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report
   'failover-ospf': (options) => failover('ospf', options),
   'uplink-bgp': (options) => uplink('bgp', options),
   'uplink-ospf': (options) => uplink('ospf', options),
-  overlay,
+  host,
   'first-packets': firstPackets,
   endurance,
 };
