@@ -134,6 +134,21 @@ test.serial(
   },
 );
 
+test.serial(
+  'R1.2, R3.8: what the slow path lets through no more ends in the fast path too, though nobody told it',
+  async (t) => {
+    const sourcePort = await opened();
+    h1.settings({ slow_interval: 200n * MS, slow_idle: 0n, slow_force: 200n * MS });
+    await nft(ground.lab, 'h1', `add rule ip ground judge udp sport ${sourcePort} drop`);
+    const during = await added(h1, 'from_instance', () => send({ count: 2000, sourcePort, wait: 0 }));
+    t.true(during.hit! > 0 && during.aged! >= 1, JSON.stringify(during));
+    const after = await added(h1, 'from_instance', () => send({ count: 50, sourcePort, wait: 0 }));
+    t.is(after.hit, 0);
+    await nft(ground.lab, 'h1', 'flush chain ip ground judge');
+    t.is((await send({ count: 50, sourcePort })).answered, 50);
+  },
+);
+
 test.serial('R1.3: without the port in the feature set everything goes on', async (t) => {
   for (const host of [h1, h2]) host.settings({ features: 1 });
   const sourcePort = await opened();

@@ -30,6 +30,8 @@ inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, struct 
   if (exit->kind == EXIT_UNKNOWN) return SLOW_NO_EXIT;
   if (exit->exits_generation != exits_generation()) return SLOW_AGED;
   if (idle > lifetime) return SLOW_AGED;
+  /* The last packet that went the slow way has not come to an exit: it is not let through any more. */
+  if (unlikely(exit->learned < side->last_slow) && (since > SECOND || since > entry->config->slow_interval)) return SLOW_AGED;
   if (!entry->restored && since > entry->config->slow_interval && (idle > entry->config->slow_idle || since > entry->config->slow_force)) return SLOW_KEEPALIVE;
   if (exit->kind == EXIT_TUNNEL ? exit->generation != generation_of_peer(exit->target) : exit->generation != generation_of_port(exit->target))
     return exit->kind == EXIT_TUNNEL ? SLOW_PEER_CHANGED : SLOW_PORT_CHANGED;

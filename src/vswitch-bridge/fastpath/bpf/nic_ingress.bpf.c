@@ -39,6 +39,15 @@ inline_always int receive(struct __sk_buff *skb, struct entry *entry) {
   return action != REWRITE_NOT_FOR_ME ? action : slow(entry, SLOW_OTHER_PROTOCOL);
 }
 
+/* Through the packet's scratch space and back: the verifier forgets which way the packet came, and goes on once in place of thrice. */
+inline_always void forget_way(struct __sk_buff *skb, struct entry *entry) {
+  skb->cb[0] = entry->mark_class | entry->encapsulated << 1 | entry->restored;
+  __u32 way = READ(skb->cb[0]);
+  entry->mark_class = way & MARK_CLASS_MASK;
+  entry->encapsulated = way >> 1 & 1;
+  entry->restored = way & 1;
+}
+
 SEC("tc")
 int nic_ingress(struct __sk_buff *skb) {
   struct entry entry = {.config = configuration(), .statistics = statistics_of(PROGRAM_NIC_INGRESS)};
@@ -49,7 +58,10 @@ int nic_ingress(struct __sk_buff *skb) {
   entry.key.ingress = skb->ifindex;
   int action = receive(skb, &entry);
   /* Without a tunnel only a connection that waits for it makes a packet ours. */
-  if (action == GO_ON) action = enter(skb, &entry, entry.encapsulated);
+  if (action == GO_ON) {
+    forget_way(skb, &entry);
+    action = enter(skb, &entry, entry.encapsulated);
+  }
   return action == PASS && entry.restored ? rewrite_slow(skb, &entry) : action;
 }
 

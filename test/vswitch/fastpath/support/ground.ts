@@ -230,6 +230,7 @@ function policyOf(lab: HostLab, own: string): string {
       chain towards { type filter hook postrouting priority 0; oifname "pltn100" arp daddr ip 10.200.0.1 drop; }
     }
     table ip ground {
+      chain judge { type filter hook prerouting priority -150; }
       chain services {
         type nat hook prerouting priority -100;
         ip daddr ${SERVICE} tcp dport 80 dnat to ${backend}:8080
