@@ -8,6 +8,9 @@ import { connect, createServer } from 'node:net';
 import { LinuxSocket } from 'linux-sockets';
 
 const PORT = 7000;
+const UNDER_WAY = 100;
+/** Milliseconds until what has not come is counted as lost. */
+const PATIENCE = 15_000;
 const [mode, address = '', first = '0', second = '0'] = process.argv.slice(2);
 const v6 = address.includes(':');
 
@@ -86,10 +89,13 @@ function udp(count: number, size: number): void {
   });
   let next = 0;
   const pace = setInterval(() => {
-    for (let burst = 0; burst < 16 && next < count; burst++) socket.send(datagram(next++, size), PORT, address);
+    // No more under way than the echo's socket has room for, however late its turn comes.
+    for (let burst = 0; burst < 16 && next < count && next - seen.size < UNDER_WAY; burst++) {
+      socket.send(datagram(next++, size), PORT, address);
+    }
     if (next === count) clearInterval(pace);
   }, 5);
-  setTimeout(() => finish(seen, wrong), 8000);
+  setTimeout(() => finish(seen, wrong), PATIENCE);
 }
 
 /** One sendmsg with UDP_SEGMENT carries all datagrams of a burst (SOL_UDP 17, UDP_SEGMENT 103). */
@@ -111,11 +117,12 @@ function segments(count: number, size: number): void {
   let next = 0;
   const pace = setInterval(() => {
     const burst: Buffer[] = [];
+    if (next - seen.size > UNDER_WAY) return;
     while (burst.length < Math.min(most, 40) && next < count) burst.push(datagram(next++, size));
     socket.send({ data: Buffer.concat(burst) });
     if (next === count) clearInterval(pace);
   }, 20);
-  setTimeout(() => finish(seen, wrong), 8000);
+  setTimeout(() => finish(seen, wrong), PATIENCE);
 }
 
 if (mode === 'serve') serve();
