@@ -20,8 +20,9 @@ import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayProjection, OverlayState } from '../../model/overlay.ts';
 import { followEncapsulations } from './driver/encapsulations.ts';
 import { KernelSink } from './driver/kernel-sink.ts';
-import { movedBy, usable } from './driver/moves.ts';
+import { hasNoNeighbours, movedBy, usable } from './driver/moves.ts';
 import { Questions } from './driver/questions.ts';
+import { Seldom } from './driver/seldom.ts';
 import type { NeighbourSink } from './driver/sink.ts';
 import { followKernelTunnels } from './driver/tunnels.ts';
 import { Ways } from './driver/ways.ts';
@@ -65,6 +66,7 @@ export interface TunnelNeighbourView extends NeighbourView {
 export class TunnelNeighbours implements OverlayProjection {
   readonly #options: TunnelNeighboursOptions;
   readonly #clock: Clock;
+  readonly #seldom: Seldom;
   readonly #table: TransportTable;
   readonly #subscription: Subscription;
   readonly #rtnetlink: Rtnetlink;
@@ -74,6 +76,8 @@ export class TunnelNeighbours implements OverlayProjection {
   readonly #alarm: Alarm;
   readonly #sinks: NeighbourSink[] = [];
   readonly #sources = new Map<string, Address>();
+  /** Remotes that are reached through an interface without MACs. */
+  readonly #direct = new Set<Address>();
   /** Of each neighbour, which difference was the last: an older one that waited is not written over it. */
   readonly #latest = new Map<string, NeighbourChange>();
   readonly #count = { changes: 0, sinkFailures: 0 };
@@ -103,6 +107,7 @@ export class TunnelNeighbours implements OverlayProjection {
   private constructor(options: TunnelNeighboursOptions, subscription: Subscription) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#seldom = new Seldom(options.log, options.clock);
     this.#table = new TransportTable({ proactive: options.proactive, poll: options.poll });
     this.#subscription = subscription;
     this.#rtnetlink = Rtnetlink.open({ netns: options.netns });
@@ -114,7 +119,7 @@ export class TunnelNeighbours implements OverlayProjection {
     this.#kernel = new KernelSink({
       rtnetlink: this.#rtnetlink,
       permanent: (ifindex, address) => this.#isPermanent(ifindex, address),
-      onRefusal: (code) => options.log.warn({ code }, 'the kernel refused a tunnel neighbour'),
+      onRefusal: (code) => this.#seldom.warn({ code }, 'the kernel refused a tunnel neighbour'),
     });
     // Links before routes: a header that went stale is dropped before its route is looked at.
     subscription.onChange((change) => this.#changed(change));
@@ -123,7 +128,11 @@ export class TunnelNeighbours implements OverlayProjection {
       rtnetlink: this.#rtnetlink,
       source: options.source,
       remotes: () => this.#table.remotes,
-      onWay: (remote, way) => {
+      onWay: (remote, found) => {
+        const direct = found !== undefined && hasNoNeighbours(this.#link(found.ifindex));
+        if (direct) this.#direct.add(remote);
+        else this.#direct.delete(remote);
+        const way = direct ? undefined : found;
         if (way) this.#open(way.ifindex);
         if (way?.source) this.#sources.set(neighbourKey(way.ifindex, way.address), way.source);
         this.#play({ kind: 'route', remote, hop: way });
@@ -167,7 +176,7 @@ export class TunnelNeighbours implements OverlayProjection {
 
   /** Remote addresses of tunnels to which no route leads. */
   unroutable(): readonly Address[] {
-    return this.#table.unroutable();
+    return this.#table.unroutable().filter((remote) => !this.#direct.has(remote));
   }
 
   /** By part: `hold`, `ovs` and `ovsHold` are absent where that part is off. */
@@ -218,7 +227,10 @@ export class TunnelNeighbours implements OverlayProjection {
       rtnetlink: this.#rtnetlink,
       hold: hold.enabled ? hold : undefined,
       onTunnel: (tunnel, remote) => this.#tunnel(tunnel, remote),
-      onDemand: (address) => this.#demandNeighbour(address),
+      onDemand: (address, ifindex) => {
+        const remote = this.#table.remoteVia({ address, ifindex });
+        if (remote) this.#play({ kind: 'demand', remote });
+      },
       onAnswer: (answer) => this.#play({ kind: 'heard', ...answer }),
       linkOf: (which) => (typeof which === 'number' ? this.#link(which) : this.#linkNamed(which)),
       hopOf: (remote) => this.#table.neighbourOf(remote),
@@ -236,7 +248,10 @@ export class TunnelNeighbours implements OverlayProjection {
         clock: this.#clock,
         onDemand: (remote) => this.#play({ kind: 'demand', remote }),
         neighbourOf: (remote) => this.#table.neighbourOf(remote)?.address ?? remote,
-        resolved: (remote) => this.#table.neighbourOf(remote)?.mac !== undefined,
+        resolved: (remote) => {
+          const neighbour = this.#table.neighbourOf(remote);
+          return neighbour === undefined || neighbour.mac !== undefined;
+        },
         pending: (remote) => this.#table.pending(remote),
         onProblem: (problem, fields) => this.#options.log.warn(fields, problem),
       });
@@ -252,12 +267,18 @@ export class TunnelNeighbours implements OverlayProjection {
     const before = this.#table.remoteOf(tunnel);
     this.#play(remote ? { kind: 'tunnel-added', tunnel, remote } : { kind: 'tunnel-removed', tunnel });
     if (remote && remote !== before) this.#holder?.setRemote(remote, true);
-    if (before && !this.#table.has(before)) this.#holder?.setRemote(before, false);
+    if (!before || this.#table.has(before)) return;
+    this.#direct.delete(before);
+    this.#holder?.setRemote(before, false);
   }
 
   #play(event: TransportEvent): void {
     if (this.#closed) return;
-    for (const effect of this.#table.handle(event, this.#clock.now())) this.#do(effect);
+    const effects = this.#table.handle(event, this.#clock.now());
+    // Of what is heard on the wire most concerns nobody here.
+    if (effects.length === 0 && (event.kind === 'kernel' || event.kind === 'demand')) return;
+    if (effects.length === 0 && event.kind === 'heard' && !event.weak) return;
+    for (const effect of effects) this.#do(effect);
     this.#holder?.reviewFloods();
     if (!this.#closed) this.#alarm.set(this.#table.nextDeadline());
   }
@@ -309,14 +330,7 @@ export class TunnelNeighbours implements OverlayProjection {
 
   #sinkFailed(sink: NeighbourSink, error: unknown): void {
     this.#count.sinkFailures++;
-    this.#options.log.warn({ sink: sink.name, error }, 'a table of tunnel neighbours was not written');
-  }
-
-  /** A packet of Open vSwitch waits: it knows the next hop, not the remote. */
-  #demandNeighbour(address: Address): void {
-    const neighbour = this.#table.view(this.#clock.now()).find((view) => view.address === address);
-    const [remote] = neighbour?.remotes ?? [];
-    if (remote) this.#play({ kind: 'demand', remote });
+    this.#seldom.warn({ sink: sink.name, error }, `a table of tunnel neighbours was not written: ${sink.name}`);
   }
 
   #changed(change: Change): void {

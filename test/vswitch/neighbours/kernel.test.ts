@@ -331,6 +331,22 @@ test.serial('R2.3 a segment train that waited arrives as the datagrams that it w
   });
 });
 
+test.serial('R2.3 a way without MACs: nothing waits for what nobody will ever tell', async (t) => {
+  await play(t, { count: 1 }, async ({ rack, neighbours }) => {
+    rack.addTunnels();
+    ip(rack.near, 'tuntap add dev line mode tun');
+    ip(rack.near, 'link set line up');
+    ip(rack.near, `route add ${remoteAddress(0)}/32 dev line`);
+    await eventually(() => neighbours.view().length === 0);
+    t.deepEqual(neighbours.unroutable(), []);
+    rack.burst(20);
+    await pause(100);
+    const { expired, waiting, held, sent } = neighbours.counters().hold!;
+    t.deepEqual({ expired, waiting }, { expired: 0, waiting: 0 });
+    t.is(held, sent);
+  });
+});
+
 test.serial('an agent that leaves takes its program, its interfaces and its setting of lo along', async (t) => {
   const rack = await Rack.open(1);
   try {

@@ -1,4 +1,10 @@
-import type { Link } from 'rtnetlink-ts';
+import { IFF, type Link } from 'rtnetlink-ts';
+
+const IFF_NOARP = 0x80;
+
+/** A tunnel or a line: the kernel needs no MAC there. */
+export const hasNoNeighbours = (link: Link | undefined): boolean =>
+  link !== undefined && (link.flags & (IFF_NOARP | IFF.LOOPBACK)) !== 0;
 
 export const usable = (link: Link): boolean => link.up && link.carrier !== false;
 

@@ -33,7 +33,7 @@ export interface HolderOptions extends HoldOptions {
   onDemand(remote: Address): void;
   /** Whose bound the packets for `remote` share. */
   neighbourOf(remote: Address): string;
-  /** Its MAC is known. */
+  /** Its MAC is known, or nothing is to be known: there is no way, or one without MACs. */
   resolved(remote: Address): boolean;
   /** Nobody knows yet whether it will answer. */
   pending(remote: Address): boolean;
@@ -253,8 +253,11 @@ export class Holder {
       this.#buffer.take(slot.index, neighbour, held, held.frame.length, now);
     }
     for (const slot of places) {
-      if (slot.remote !== undefined) this.#options.onDemand(slot.remote);
-      else {
+      if (slot.remote !== undefined) {
+        this.#options.onDemand(slot.remote);
+        // What the kernel still lacks then, it makes when it sees the frame.
+        if (this.#options.resolved(slot.remote)) this.#release(slot);
+      } else {
         for (const remote of this.#pendingOf(slot)) this.#options.onDemand(remote);
         this.#reviewFlood(slot);
         if (!slot.waits) this.#release(slot);

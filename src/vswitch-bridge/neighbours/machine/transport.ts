@@ -97,6 +97,12 @@ export class TransportTable {
     return this.#remoteOfTunnel.get(tunnel);
   }
 
+  /** One of the remotes that this next hop leads to. */
+  remoteVia(hop: NextHop): Address | undefined {
+    const [remote] = this.#neighbours.get(keyOf(hop))?.remotes ?? [];
+    return remote;
+  }
+
   /** Where packets for `remote` go; undefined: no tunnel has it, or there is no way. */
   neighbourOf(
     remote: Address,

@@ -12,6 +12,7 @@ import type { Address, Mac } from '../../../model/address.ts';
 import { Alarm, type Clock, type Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { Answer } from '../driver/questions.ts';
+import { Seldom } from '../driver/seldom.ts';
 import type { NeighbourSink } from '../driver/sink.ts';
 import { HoldBuffer, type HoldOptions } from '../hold/buffer.ts';
 import type { NeighbourChange } from '../machine/types.ts';
@@ -30,7 +31,7 @@ export interface OvsOptions {
   /** `remote` undefined: the tunnel went. */
   onTunnel(tunnel: string, remote: Address | undefined): void;
   /** Packets wait for this next hop. */
-  onDemand(address: Address): void;
+  onDemand(address: Address, ifindex: number): void;
   onAnswer(answer: Answer): void;
   linkOf(which: string | number): Link | undefined;
   hopOf(
@@ -64,6 +65,7 @@ interface Entry {
 export class OvsNeighbours implements NeighbourSink {
   readonly name = 'ovs';
   readonly #options: OvsOptions;
+  readonly #seldom: Seldom;
   readonly #buffer: HoldBuffer<number, Buffer> | undefined;
   readonly #alarm: Alarm;
   readonly #count = { written: 0, placeholders: 0, flushed: 0, refused: 0, connections: 0 };
@@ -80,6 +82,7 @@ export class OvsNeighbours implements NeighbourSink {
 
   constructor(options: OvsOptions) {
     this.#options = options;
+    this.#seldom = new Seldom(options.log, options.clock);
     this.#buffer = options.hold && new HoldBuffer(options.hold);
     this.#alarm = new Alarm(options.clock, () => this.#expire());
   }
@@ -323,7 +326,7 @@ export class OvsNeighbours implements NeighbourSink {
     for (const entry of concerned) {
       // The switch goes on for some milliseconds with what it had worked out.
       if (entry.mac !== undefined) this.#report(this.#drain(entry));
-      else this.#options.onDemand(entry.address);
+      else this.#options.onDemand(entry.address, entry.ifindex);
     }
     this.#alarm.set(buffer.nextDeadline());
   }
@@ -350,7 +353,7 @@ export class OvsNeighbours implements NeighbourSink {
     this.#buffer!.expire(this.#options.clock.now());
     for (const place of this.#buffer!.places()) {
       const entry = this.#byNumber.get(place);
-      if (entry?.mac === undefined && entry) this.#options.onDemand(entry.address);
+      if (entry?.mac === undefined && entry) this.#options.onDemand(entry.address, entry.ifindex);
     }
     this.#alarm.set(this.#buffer!.nextDeadline());
   }
@@ -372,7 +375,7 @@ export class OvsNeighbours implements NeighbourSink {
   }
 
   #report(done: Promise<void>): void {
-    done.catch((error: unknown) => this.#options.log.warn({ error }, 'Open vSwitch refused a tunnel neighbour'));
+    done.catch((error: unknown) => this.#seldom.warn({ error }, 'Open vSwitch refused a tunnel neighbour'));
   }
 }
 
