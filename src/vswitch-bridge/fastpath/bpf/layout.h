@@ -10,6 +10,9 @@
 
 #include <linux/types.h>
 
+/* A size that user space counts on. */
+#define LAYOUT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
+
 #define LAYOUT_VERSION 1
 
 /* skb->mark: tag | class | slot << 1 | direction. nft looks at MARK_TAG_MASK | MARK_CLASS_MASK only. */
@@ -249,130 +252,6 @@ struct peer {
   __u64 rewrite[8];
 };
 
-/* What a rewritten packet has lost, besides ports. On the stack alone. */
-struct pair {
-  __u32 vni;
-  __be32 saddr;
-  __be32 daddr;
-  __u8 dscp;
-  __u8 ttl;
-  /* Destination and source, of the frame in the tunnel. */
-  __u8 ethernet[12];
-};
-
-/* map `restored`, array of PEERS * KEYS_A_PEER, index peer * KEYS_A_PEER + key: what a key of ours means (receiver). */
-struct restored {
-  /* The only sender; 0: free. */
-  __be32 host;
-  __u32 vni;
-  __be32 saddr;
-  __be32 daddr;
-  __u8 dscp;
-  __u8 ttl;
-  __u8 ethernet[12];
-  __u8 zero[2];
-  /* When it was last told. */
-  __u64 told;
-};
-
-/* map `sent_keys`, LRU hash: keys that were told to us (sender). */
-struct sent_pair {
-  /* Index of `peers`. */
-  __u32 peer;
-  __u32 vni;
-  __be32 saddr;
-  __be32 daddr;
-  __u8 dscp;
-  __u8 ttl;
-  __u16 zero;
-};
-
-struct sent_key {
-  __u32 key;
-  /* The peer's, and ours shifted by 8. */
-  __u32 epochs;
-  __u64 heard;
-  __u64 until;
-  /* From then on one packet goes by the tunnel, so that the key is told again. */
-  __u64 renew;
-};
-
-/* map `rule_state`, array of 1; eight bytes, so that one write changes it as a whole. */
-struct rule_state {
-  /* Any change: verdicts of older ones are judged again. */
-  __u32 generation;
-  /* Which half of `rule_masks`, and `set` of the keys. */
-  __u8 set;
-  __u8 masks;
-  /* enum verdict where no rule matches. */
-  __u8 default_verdict;
-  __u8 zero;
-};
-
-#define RULE_OUT 1u
-#define RULE_IN 2u
-
-/* map `rule_masks`, array of RULE_SETS * RULE_MASKS, index set * RULE_MASKS + i. All ones: the field is compared. */
-struct rule_mask {
-  __be32 saddr;
-  __be32 daddr;
-  __be16 sport;
-  __be16 dport;
-  __u32 vni;
-  __u8 protocol;
-  /* RULE_OUT | RULE_IN: which packets it judges. */
-  __u8 directions;
-  /* Of the flags in `flags_of` exactly those in `flags_set`; 0: any. Bits as in the TCP header. */
-  __u8 flags_of;
-  __u8 flags_set;
-};
-
-/* map `rules`, hash: the tuple of the packet that opened the connection, masked. */
-struct rule_key {
-  __be32 saddr;
-  __be32 daddr;
-  __be16 sport;
-  __be16 dport;
-  __u32 vni;
-  __u8 protocol;
-  __u8 set;
-  __u8 mask;
-  __u8 zero;
-};
-
-/* Lower priority decides; 0 in `verdict` or `rate`: it says nothing on that. */
-struct rule {
-  __u32 priority;
-  __u32 id;
-  /* enum verdict */
-  __u32 verdict;
-  __u32 rate_priority;
-  __u32 rate_id;
-  /* Index of `rates`, from 1. */
-  __u32 rate;
-};
-
-/* map `rates`, array of RATES: index from 1; written by the agent. */
-struct rate {
-  /* Nanoseconds a byte, times 2^20. */
-  __u64 cost;
-  /* Nanoseconds that may be sent ahead. */
-  __u64 burst;
-  /* Whose it is: index of `rule_counts`. */
-  __u32 rule;
-  __u32 zero;
-};
-
-/* `rate_clock`, array of RATES __u64: when what has been sent will have been paid (GCRA). Written by the programs. */
-
-/* map `rule_counts`, per-CPU array of RULE_IDS. */
-struct rule_count {
-  __u64 denied_packets;
-  __u64 denied_bytes;
-  __u64 limited_packets;
-  __u64 limited_bytes;
-};
-
 enum program { PROGRAM_FROM_INSTANCE, PROGRAM_TO_INSTANCE, PROGRAM_NIC_INGRESS, PROGRAM_NIC_EGRESS, PROGRAM_COUNT };
 
 enum statistic {
@@ -440,7 +319,6 @@ struct statistics {
   __u64 count[STAT_COUNT];
 };
 
-#define LAYOUT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
 LAYOUT_SIZE(config, 264);
 LAYOUT_SIZE(generations, 8);
 LAYOUT_SIZE(instance, 16);
@@ -450,14 +328,8 @@ LAYOUT_SIZE(exit, 64);
 LAYOUT_SIZE(direction, 128);
 LAYOUT_SIZE(connection, 320);
 LAYOUT_SIZE(peer, 120);
-LAYOUT_SIZE(restored, 40);
-LAYOUT_SIZE(sent_pair, 20);
-LAYOUT_SIZE(sent_key, 32);
-LAYOUT_SIZE(rule_state, 8);
-LAYOUT_SIZE(rule_mask, 20);
-LAYOUT_SIZE(rule_key, 20);
-LAYOUT_SIZE(rule, 24);
-LAYOUT_SIZE(rate, 24);
-LAYOUT_SIZE(rule_count, 32);
+
+#include "layout_rewrite.h"
+#include "layout_rules.h"
 
 #endif
