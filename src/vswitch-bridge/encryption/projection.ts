@@ -43,6 +43,8 @@ export interface EncryptionOptions {
 /** How often plain text is looked for; how long the alarm lasts after the last, ms. */
 const LOOK = 500;
 const QUIET = 10_000;
+/** An agreement takes two round trips, ms. */
+const SETTLED = 5000;
 /** Between two attempts to have a worker, ms. */
 const REOPEN = 1000;
 
@@ -144,10 +146,10 @@ export class Encryption implements OverlayProjection {
 
   warnings(): string[] {
     const plain = [...this.#alarms.keys()];
-    const some = plain.length > 5 ? `${plain.slice(0, 5).join(', ')} and ${plain.length - 5} more` : plain.join(', ');
     return [
-      ...(plain.length > 0 ? [`in plain text: what is exchanged with ${some}`] : []),
+      ...(plain.length > 0 ? [`in plain text: what is exchanged with ${some(plain)}`] : []),
       ...(this.#worker ? [] : ['the packet worker has ended: nothing passes until it is back']),
+      ...this.#stuck(),
       ...this.#keys.warnings(),
     ];
   }
@@ -311,6 +313,17 @@ export class Encryption implements OverlayProjection {
     }
   }
 
+  /** Peers to which nothing may be sent for longer than an agreement takes. */
+  #stuck(): string[] {
+    const held = this.view().filter(({ sending, age }) => sending === 'hold' && age > SETTLED);
+    const unheard = held.filter(({ state }) => state === 'valid').map(({ address }) => address);
+    const apart = held.filter(({ state }) => state !== 'valid').map(({ address }) => address);
+    return [
+      ...(unheard.length > 0 ? [`nothing passes: no hello is answered by ${some(unheard)}`] : []),
+      ...(apart.length > 0 ? [`nothing passes: other keys than ours are held by ${some(apart)}`] : []),
+    ];
+  }
+
   #refused(): Readonly<Record<string, number>> {
     const refused = this.#worker?.table.refused() ?? {};
     return Object.fromEntries(Object.entries(refused).map(([reason, count]) => [reason, Number(count)]));
@@ -325,3 +338,6 @@ export class Encryption implements OverlayProjection {
     control: (peer, datagram) => this.#byIndex.get(peer)?.control(datagram),
   };
 }
+
+const some = (addresses: readonly Address[]): string =>
+  addresses.length > 5 ? `${addresses.slice(0, 5).join(', ')} and ${addresses.length - 5} more` : addresses.join(', ');

@@ -216,6 +216,25 @@ test('R0.5 nothing sent back for longer than the threshold: the notification is 
   t.true(clock.now() - before > pair.settings.notifyIdle);
 });
 
+test('the operator is told of whom nothing reaches, and why', async (t) => {
+  const pair = await bothAtV1('strict');
+  const { a, b } = pair;
+  t.deepEqual(a.encryption.warnings(), []);
+  b.keys.only(2);
+  pair.send(a, 1);
+  pair.run(6000);
+  t.deepEqual(a.encryption.warnings(), [`nothing passes: other keys than ours are held by ${B}`]);
+  a.keys.only(2);
+  pair.run(100);
+  t.deepEqual(a.encryption.warnings(), []);
+  pair.network = () => [];
+  a.worker.die();
+  pair.run(10);
+  await new Promise((resolve) => setImmediate(resolve));
+  pair.run(6000);
+  t.deepEqual(a.encryption.warnings(), [`nothing passes: no hello is answered by ${B}`]);
+});
+
 test('R0.4 an end that holds no key any more: plain with version 0 in available, held elsewhere', async (t) => {
   const pair = await bothAtV1('available');
   const { a, b } = pair;
