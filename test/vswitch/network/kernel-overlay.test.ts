@@ -2,19 +2,13 @@
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { Rtnetlink } from 'rtnetlink-ts';
 import { HostLab } from '../../../lab/hosts/index.ts';
 import { waitUntil } from '../../../lab/processes.ts';
 import type { Prefix } from '../../../src/model/address.ts';
 import { addressBytes, ipv4FromNumber, makePrefix, prefixAddress, prefixContains } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
-import {
-  findKernelOverlay,
-  type KernelOverlay,
-  KernelOverlayWatch,
-  NetworkProjection,
-} from '../../../src/vswitch-bridge/slowpath/network/index.ts';
-import { coveringPrefix } from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
+import { KernelOverlayWatch, NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
+import { coveringPrefix, type KernelOverlay } from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
 import { overlay, quietLog } from './overlay.ts';
 
 let made = 0;
@@ -167,9 +161,18 @@ test.serial(
         'permanent',
       ]);
     }
-    const rtnetlink = Rtnetlink.open({ netns: lab.host('h1').netns });
-    t.teardown(() => rtnetlink.close());
-    const before = await findKernelOverlay(rtnetlink);
+    const read = async (): Promise<KernelOverlay> => {
+      const { netns } = lab.host('h1');
+      const watch = await KernelOverlayWatch.open({
+        clock: systemClock,
+        log: quietLog(),
+        netns,
+        onChange: () => undefined,
+      });
+      watch.close();
+      return watch.overlay;
+    };
+    const before = await read();
     t.like(before.networks[0], {
       name: 'vx9',
       vni: 9,
@@ -182,7 +185,7 @@ test.serial(
     );
     t.is(await lab.ping('h1', '10.9.2.2', 1), 1);
     t.is(await lab.ping('h1', '10.9.1.2', 1), 1);
-    const after = await findKernelOverlay(rtnetlink);
+    const after = await read();
     t.deepEqual(
       after.remotes.map(({ host, addresses }) => `${host} ${addresses}`),
       ['10.20.1.2 10.9.2.2/32'],

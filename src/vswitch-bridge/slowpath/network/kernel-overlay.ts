@@ -7,17 +7,7 @@
  * alone, routes lead into it through next hops whose MAC the forwarding database sends to a host; the bridge that holds
  * the instances has a subnet of its own.
  */
-import {
-  AF,
-  type InterfaceAddress,
-  type Link,
-  type Neighbour,
-  NTF,
-  NUD,
-  type Route,
-  type Rtnetlink,
-  readVxlan,
-} from 'rtnetlink-ts';
+import { type InterfaceAddress, type Link, type Neighbour, NTF, NUD, type Route, readVxlan } from 'rtnetlink-ts';
 import {
   type Address,
   addressBytes,
@@ -53,20 +43,6 @@ export interface KernelOverlay {
 }
 
 const EVERY_MAC = '00:00:00:00:00:00';
-
-/** Rejects when the kernel can't be read. */
-export async function findKernelOverlay(rtnetlink: Rtnetlink): Promise<KernelOverlay> {
-  return kernelOverlay({
-    links: await rtnetlink.dumpLinks(),
-    addresses: await rtnetlink.dumpAddresses(),
-    neighbours: await rtnetlink.dumpNeighbours(),
-    fdb: await rtnetlink.dumpFdb(),
-    routes: [
-      ...(await rtnetlink.dumpRoutes({ family: AF.INET })),
-      ...(await rtnetlink.dumpRoutes({ family: AF.INET6 })),
-    ],
-  });
-}
 
 interface Place {
   readonly address: Address;

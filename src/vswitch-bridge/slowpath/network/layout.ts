@@ -14,8 +14,6 @@ export class Layout {
   readonly #facts: Facts;
   readonly #parts = new Map<string, ObjectMap>();
   readonly #objects = new Map<string, LayoutObject>();
-  /** By their devices. */
-  #instances: ReadonlyMap<string, string> = new Map();
   #bridges: ReadonlyMap<string, OverlayNetwork> = new Map();
   #state: OverlayState;
   #domains: Domains;
@@ -42,10 +40,6 @@ export class Layout {
   /** Those that are laid out by us. */
   get networks(): readonly OverlayNetwork[] {
     return [...this.#state.networks.values()].filter(isLaidOut);
-  }
-
-  instanceOf(device: string): string | undefined {
-    return this.#instances.get(device);
   }
 
   networkOfBridge(bridge: string): OverlayNetwork | undefined {
@@ -100,7 +94,6 @@ export class Layout {
     const { networks, underlay } = this.#state;
     const laidOut = this.networks;
     this.#bridges = new Map(laidOut.map((network) => [bridgeName(network.vni), network]));
-    this.#instances = new Map([...this.#state.instances.values()].map((each) => [each.interface, each.name]));
     const names = touched ?? new Set([BETWEEN, ...this.#parts.keys(), ...laidOut.map(({ name }) => name)]);
     if (!touched) this.#domains = domainsOf(laidOut, this.#state.services.values());
     const members = membersOf(this.#state, names);

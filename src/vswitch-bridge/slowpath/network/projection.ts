@@ -41,20 +41,6 @@ export interface NetworkProjectionOptions {
   readonly receiveBuffer?: number;
 }
 
-/** An instance's device joined its bridge, or left. */
-export interface PortEvent {
-  readonly instance: string;
-  readonly device: string;
-  /** undefined: it has left. */
-  readonly ifindex: number | undefined;
-  readonly at: Instant;
-}
-
-interface JoinedPort {
-  readonly instance: string;
-  readonly ifindex: number;
-}
-
 /** Milliseconds until what others changed is put right. */
 const REPAIR_DELAY = 100;
 /** With one who changes it again and again we don't race: after so many repairs, one in so many milliseconds. */
@@ -71,9 +57,6 @@ export class NetworkProjection implements OverlayProjection {
   readonly #writer: Writer;
   readonly #sysctls: Sysctls;
   readonly #repair: Alarm;
-  readonly #listeners = new Set<(event: PortEvent) => void>();
-  /** As told, by device. */
-  readonly #joined = new Map<string, JoinedPort>();
   readonly #problems = new Map<string, Problem>();
   readonly #counters = { applied: 0, reconciled: 0, written: 0, removed: 0, repairs: 0, joined: 0, refused: 0 };
   #settingProblems: readonly string[] = [];
@@ -150,13 +133,6 @@ export class NetworkProjection implements OverlayProjection {
     });
   }
 
-  /** For the fast path and the policy: which device, under which number. Those that have joined are told at once. */
-  onPort(listener: (event: PortEvent) => void): () => void {
-    this.#listeners.add(listener);
-    for (const [device, joined] of this.#joined) listener({ device, ...joined, at: this.#clock.now() });
-    return () => this.#listeners.delete(listener);
-  }
-
   view(): LayoutView {
     const problems = [...this.#problems.values()].map(({ object, message }) => `${describeObject(object)}: ${message}`);
     return viewOf(this.#layout, this.#devices, [...problems, ...this.#settingProblems]);
@@ -207,9 +183,6 @@ export class NetworkProjection implements OverlayProjection {
     this.#counters.refused += problems.length;
     for (const problem of problems) this.#problems.set(keyOf(problem.object), problem);
     if (problems.length > 0) this.#doubtful = true;
-    const devices = new Set(this.#joined.keys());
-    for (const each of [...change.write, ...change.remove]) if (each.kind === 'port') devices.add(each.device);
-    this.#tellPorts(devices);
   }
 
   #tellRefusals(): void {
@@ -283,7 +256,7 @@ export class NetworkProjection implements OverlayProjection {
     if (!now || !sameObject(now, wanted)) this.#scheduleRepair();
   }
 
-  #linkChanged({ before, after, at }: Extract<Change, { kind: 'link' }>): void {
+  #linkChanged({ before, after }: Extract<Change, { kind: 'link' }>): void {
     if (after) this.#devices.store(after);
     else if (before) this.#devices.forgetIndex(before.ifindex);
     const { objects, state } = this.#layout;
@@ -297,9 +270,7 @@ export class NetworkProjection implements OverlayProjection {
         const now = link && readLink(link, this.#linkOf);
         if (!now || now === 'foreign' || !sameObject(now, wanted)) this.#scheduleRepair();
       }
-      if (port?.kind !== 'port') continue;
-      if (link) this.#portCame(port, link, before?.master);
-      this.#tellPorts([name], at);
+      if (port?.kind === 'port' && link) this.#portCame(port, link, before?.master);
     }
     const device = (after ?? before)?.name;
     if (before?.mtu !== after?.mtu && (objects.has(`port ${device}`) || device === state.underlay.device)) {
@@ -327,30 +298,6 @@ export class NetworkProjection implements OverlayProjection {
     this.#exclusive(() => this.#perform(change ?? this.#layout.refresh())).catch((error: unknown) =>
       this.#log.error({ err: error }, 'the layout of a network could not be changed'),
     );
-  }
-
-  /** Tells of the devices that joined or left since the last time. */
-  #tellPorts(devices: Iterable<string>, at = this.#clock.now()): void {
-    for (const device of devices) {
-      const before = this.#joined.get(device);
-      const after = this.#joinedNow(device);
-      if (before?.ifindex === after?.ifindex && before?.instance === after?.instance) continue;
-      if (after) this.#joined.set(device, after);
-      else this.#joined.delete(device);
-      for (const listener of this.#listeners) {
-        if (before) listener({ device, instance: before.instance, ifindex: undefined, at });
-        if (after) listener({ device, ...after, at });
-      }
-    }
-  }
-
-  #joinedNow(device: string): JoinedPort | undefined {
-    const port = this.#layout.objects.get(`port ${device}`);
-    const instance = this.#layout.instanceOf(device);
-    if (port?.kind !== 'port' || instance === undefined) return undefined;
-    const link = this.#devices.byName(device);
-    const bridge = this.#devices.byName(port.bridge);
-    return link && bridge && link.master === bridge.ifindex ? { instance, ifindex: link.ifindex } : undefined;
   }
 
   // ------------------------------------------------------------------ repair
