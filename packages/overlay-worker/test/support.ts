@@ -117,7 +117,7 @@ export async function lab(t: Teardown, { overrides = {}, mtu = 1500, instanceMtu
       // Both ends alike: a veth drops what is longer than the other end's MTU, unless it is GSO.
       const ours = String(instanceMtu ?? overlayMtu(mtu));
       on('link', 'set', 'v0', 'mtu', ours, 'master', 'br0', 'up');
-      inside(host.netns, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1');
+      for (const device of ['br0', 'v0']) inside(host.netns, 'sysctl', '-qw', `net.ipv6.conf.${device}.disable_ipv6=1`);
       ip('-n', host.instance, 'addr', 'add', `${host.address}/24`, 'dev', 'eth0');
       ip('-n', host.instance, 'addr', 'add', `fd00::${number}/64`, 'dev', 'eth0', 'nodad');
       ip('-n', host.instance, 'link', 'set', 'eth0', 'mtu', ours, 'up');
