@@ -245,7 +245,7 @@ test('R0.6 without a common key: only the answer to our own challenge counts, on
     const bench = new Bench(policy);
     bench.agree();
     bench.handle({ type: 'forged' });
-    bench.pass(30);
+    bench.pass(150);
     const effects = bench.hear({ held: [id(2)], off: true }, 'unauthenticated');
     const [change] = effects.filter((effect) => effect.type === 'state');
     t.true(change?.type === 'state' && change.unauthenticated);
@@ -253,11 +253,46 @@ test('R0.6 without a common key: only the answer to our own challenge counts, on
     bench.hear({ held: [id(1)] });
     t.is(bench.machine.state, 'valid');
     bench.handle({ type: 'forged' });
-    bench.pass(30);
+    bench.pass(150);
     const again = bench.hear({ held: [id(2)], off: true }, 'unauthenticated');
     t.true(again.some((effect) => effect.type === 'discard' && effect.reason === 'rate-limited'));
     t.is(bench.machine.state, 'valid');
   }
+});
+
+test('R0.4 packets of a version that nobody has, one after the other: data is held for one round trip, not for all of them', (t) => {
+  const bench = new Bench('available');
+  bench.agree();
+  let changes = 0;
+  for (let packet = 0; packet < 50; packet++) {
+    const effects = bench.handle({ type: 'unreadable', key: { version: 9, fp12: packet }, flow: FLOW });
+    changes += effects.filter(({ type }) => type === 'state').length;
+    bench.pass(1);
+    bench.hear({ held: [id(1)] });
+    t.is(bench.machine.state, 'valid');
+    bench.pass(10);
+  }
+  t.is(changes, 1);
+  // The peer's own word that it has another version counts at once.
+  bench.hear({ held: [id(2), id(1)] });
+  bench.handle({ type: 'unreadable', key: shorten(id(2)), flow: FLOW });
+  t.is(bench.machine.state, 'invalid-notify');
+});
+
+test('an agent that restarts says anew what is accepted, also where plain text was', (t) => {
+  const bench = new Bench('available');
+  bench.agree();
+  bench.hear({ held: [id(2)], off: true });
+  const random = (length: number) => new Uint8Array(length).fill(1);
+  const settings = { ...DEFAULT_SETTINGS, policy: 'available' as const };
+  const next = new PeerMachine({ settings, instance: new Uint8Array(8).fill(1), random, memo: bench.machine.memo() });
+  t.is(next.state, 'invalid');
+  t.deepEqual(next.salt, bench.machine.salt);
+  const effects = next.handle({ type: 'keys', held: [id(2)] }, bench.now);
+  t.deepEqual(
+    effects.filter(({ type }) => type === 'accept-plain'),
+    [{ type: 'accept-plain', accept: false }],
+  );
 });
 
 test('docs/encryption.md shows the table that runs', (t) => {

@@ -19,10 +19,10 @@ export class Retry {
     return this.#at;
   }
 
-  /** Something new is to be said: at once, but not closer to the last packet than a quarter of the shortest gap. */
-  begin(now: Instant): void {
+  /** Something is to be said: at once, but not closer to the last packet than so many ms. */
+  begin(now: Instant, apart: number): void {
     this.#gap = this.#first;
-    this.#at = this.#sentAt === undefined ? now : Math.max(now, this.#sentAt + this.#first / 4);
+    this.#at = this.#sentAt === undefined ? now : Math.max(now, this.#sentAt + apart);
   }
 
   /** Not later than so many ms from now. */

@@ -3,9 +3,8 @@
  * from what came, and what follows from a state is projected: how data leaves, under which keys it is accepted.
  *
  * Invariants
- * - Data leaves in plain text only by policy `available`, out of `valid`, and once the difference is *confirmed*: the peer's own
- *   word (authenticated, or at least an answer to our challenge) says another version than ours, or we have no key, or
- *   nobody answered.
+ * - Data leaves in plain text only by policy `available`, out of `valid`, and once the difference is *confirmed*: by the peer's
+ *   own word (authenticated, or at least an answer to our challenge), because we have no key, or since nobody answers.
  * - What nobody authenticates never takes a peer out of `valid` by itself: it makes us ask. The one exception is an encrypted
  *   packet that we can't read, as the document has it: from there on data is held until the difference is confirmed.
  * - A key is used for sending only when the peer has adopted our salt.
@@ -60,9 +59,11 @@ export class PeerMachine {
   #carry: { readonly since: Instant; readonly until: Instant } | undefined;
   #idleFrom: Instant | undefined;
   #unauthenticatedAt: Instant | undefined;
+  /** The peer's own word has last refuted a packet of another version. */
+  #refutedAt: Instant | undefined;
   #choice: SendChoice | undefined;
   #reception: Reception | undefined;
-  #acceptPlain = false;
+  #acceptPlain: boolean | undefined;
   #effects: PeerEffect[] = [];
 
   constructor({ settings, instance, random, memo }: PeerOptions) {
@@ -179,8 +180,6 @@ export class PeerMachine {
         this.#waitingSince ??= now;
         this.#speech.hurry(now, this.#settings.retryFirst);
         break;
-      case 'tick':
-        break;
     }
   }
 
@@ -188,13 +187,10 @@ export class PeerMachine {
     const had = this.#newest;
     this.#held = held.slice(0, MOST_VERSIONS);
     const newest = this.#newest;
-    if (!newest) {
-      this.#step('keys-gone', 'we hold no key', now);
-      return;
-    }
-    if (!sameKey(had, newest)) this.#step('own-key', `our newest is ${keyText(newest)}`, now);
+    if (!newest) this.#step('keys-gone', 'we hold no key', now);
+    else if (!sameKey(had, newest)) this.#step('own-key', `our newest is ${keyText(newest)}`, now);
     else this.#speech.say(this.#content, now);
-    if (this.#settings.policy === 'overlap') this.#compareLists(now);
+    if (newest && this.#settings.policy === 'overlap') this.#compareLists(now);
   }
 
   /** `overlap` knows by the lists alone whether the ends agree. */
@@ -217,6 +213,9 @@ export class PeerMachine {
     if (this.#accepted.some((id) => sameShort(id, key))) {
       this.#step('doubt', `it encrypts with ${shortText(key)} in another life of itself or of ours`, now);
     } else if (this.#settings.policy === 'overlap' && this.#common) this.#step('encrypted-lagging', what, now);
+    // Whoever makes such packets up shall not have data held again and again.
+    else if (this.#state === 'valid' && this.#agreed && this.#within(this.#refutedAt, now))
+      this.#step('doubt', what, now);
     else {
       this.#step('encrypted-differs', what, now);
       this.#trigger(flow, now);
@@ -282,10 +281,13 @@ export class PeerMachine {
 
   /** Whether what nobody authenticates may contradict what was authenticated. */
   #allow(now: Instant): boolean {
-    const last = this.#unauthenticatedAt;
-    if (last !== undefined && now - last < this.#settings.unauthenticatedInterval) return false;
+    if (this.#within(this.#unauthenticatedAt, now)) return false;
     this.#unauthenticatedAt = now;
     return true;
+  }
+
+  #within(at: Instant | undefined, now: Instant): boolean {
+    return at !== undefined && now - at < this.#settings.unauthenticatedInterval;
   }
 
   #understand(packet: ControlPacket, now: Instant): void {
@@ -304,6 +306,7 @@ export class PeerMachine {
     this.#state = to;
     if (to !== from) {
       this.#effects.push({ type: 'state', from, to, event, reason, unauthenticated });
+      if (from === 'invalid-notify' && (event === 'said-equal' || event === 'off-equal')) this.#refutedAt = now;
       this.#entered(now);
     }
     this.#confirm();

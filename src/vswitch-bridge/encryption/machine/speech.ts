@@ -11,6 +11,8 @@ import type { MachineSettings } from './settings.ts';
 
 /** While data is lost or waits, the peer is told at least so often, ms. */
 export const URGENT_RETRY = 250;
+/** Between two dedicated packets that say something new, and that say the same, ms. */
+const APART = { fresh: 5, same: 100 };
 
 /** What a dedicated packet says beside salts and counters. */
 export interface Content {
@@ -23,7 +25,8 @@ export class Speech {
   readonly #association: Association;
   readonly #instance: Uint8Array;
   readonly #retry: Retry;
-  readonly #answers: Allowance;
+  /** Apart, so that whoever makes questions up can't use up the answers that the peer is owed. */
+  readonly #answers: { readonly peer: Allowance; readonly stranger: Allowance };
   /** Counter of the first packet that said what is not acknowledged yet. */
   #open: bigint | undefined;
   /** Something is to be said that no packet has said yet. */
@@ -34,7 +37,8 @@ export class Speech {
     this.#association = association;
     this.#instance = instance;
     this.#retry = new Retry(settings.retryFirst, settings.retryLast);
-    this.#answers = new Allowance(settings.answersPerSecond);
+    const { answersPerSecond } = settings;
+    this.#answers = { peer: new Allowance(answersPerSecond), stranger: new Allowance(answersPerSecond) };
   }
 
   /** It is being said, and not acknowledged yet. */
@@ -53,7 +57,7 @@ export class Speech {
       return;
     }
     this.#fresh = true;
-    this.#retry.begin(now);
+    this.#retry.begin(now, this.#lastSaid === textOf(content) ? APART.same : APART.fresh);
   }
 
   /** The next attempt within so many ms, if there is to be one. */
@@ -71,14 +75,15 @@ export class Speech {
    * answer: two ends without a common key would go on for ever. undefined: too many answers this second.
    */
   answer(packet: ControlPacket, standing: Standing, content: Content, now: Instant): ControlPacket | undefined {
-    if (!this.#answers.take(now)) return undefined;
+    const known = standing === 'current' || standing === 'adopted';
+    if (!this.#answers[known ? 'peer' : 'stranger'].take(now)) return undefined;
     const ask = standing !== 'answered' && (standing === 'unproved' || !this.#association.ready);
     return this.#compose(content, ask, packet.challenge);
   }
 
   /** The dedicated packet that is due, if one is; the next at most `longest` ms after it. */
   due(content: Content, now: Instant, longest: number): ControlPacket | undefined {
-    if (this.#retry.at === undefined && this.#wanted) this.#retry.begin(now);
+    if (this.#retry.at === undefined && this.#wanted) this.#retry.begin(now, APART.fresh);
     if (!this.#retry.due(now)) return undefined;
     const packet = this.#compose(content, true, undefined);
     if (this.#fresh || this.#lastSaid !== textOf(content)) this.#open = packet.counter;
