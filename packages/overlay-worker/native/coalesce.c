@@ -45,7 +45,8 @@ static bool checksums_right(const uint8_t* frame, const struct headers* h) {
 }
 
 /* What may be merged at all, as the first or a later part. */
-static bool candidate(const uint8_t* frame, size_t length, const struct headers* h) {
+static bool candidate(const struct tap* tap, const uint8_t* frame, size_t length, const struct headers* h) {
+  if (h->protocol == IPPROTO_UDP && !tap->uso) return false;
   if (h->end != length || h->end == h->payload) return false;
   if (!h->v6 && h->l4 - h->l3 != 20) return false;
   if (h->protocol == IPPROTO_TCP) {
@@ -104,20 +105,20 @@ static bool merge(struct bundle* b, uint8_t* frame, const struct headers* h) {
   return true;
 }
 
-bool coalesce_add(struct coalescer* c, int tap, uint32_t vni, uint8_t* frame, size_t length) {
+bool coalesce_add(struct coalescer* c, const struct tap* tap, uint32_t vni, uint8_t* frame, size_t length) {
   struct headers h;
   bool known = parse_headers(frame, length, &h);
   uint32_t hash = known ? flow_hash(frame, length, &h) ^ vni * 0x85ebca6bu : 0;
   size_t* slot = &c->flow[(hash ^ hash >> 16) % FLOWS];
-  bool may = known && candidate(frame, length, &h);
+  bool may = known && candidate(tap, frame, length, &h);
   if (may && *slot < c->count) {
     struct bundle* b = &c->bundle[*slot];
-    if (b->open && b->hash == hash && b->tap == tap && b->vni == vni && merge(b, frame, &h)) return true;
+    if (b->open && b->hash == hash && b->tap == tap->fd && b->vni == vni && merge(b, frame, &h)) return true;
   }
   if (c->count == BUNDLES) return false;
   if (known) *slot = BUNDLES; /* what comes later of this flow must not overtake this frame */
   struct bundle* b = &c->bundle[c->count];
-  b->tap = tap;
+  b->tap = tap->fd;
   b->vni = vni;
   b->frame = frame;
   b->length = length;

@@ -69,13 +69,14 @@ static int settings(struct worker* w, const struct settings* body) {
 }
 
 static int tap_for(struct worker* w, struct network* network) {
-  if (network->tap >= 0) return 0;
-  int tap = tap_open(network->name);
-  if (tap < 0) return tap;
-  struct epoll_event event = {.events = EPOLLIN, .data.fd = tap};
-  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, tap, &event) < 0) {
+  if (network->tap.fd >= 0) return 0;
+  struct tap tap;
+  int opened = tap_open(network->name, &tap);
+  if (opened < 0) return opened;
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = tap.fd};
+  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, tap.fd, &event) < 0) {
     int error = errno;
-    close(tap);
+    close(tap.fd);
     return -error;
   }
   network->tap = tap;

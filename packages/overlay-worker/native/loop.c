@@ -109,7 +109,7 @@ static void ready(struct worker* w, int fd, uint32_t events) {
     if (fd == w->connection && events & ~(uint32_t)EPOLLOUT) control_readable(w);
   } else {
     for (uint32_t i = 0; i < w->network_count; i++)
-      if (w->networks[i]->tap == fd) {
+      if (w->networks[i]->tap.fd == fd) {
         transmit_tap(w, w->networks[i]);
         return;
       }

@@ -78,14 +78,16 @@ static napi_value Segment(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* coalesce(frames) -> headers and frames; the frames given are changed */
+/* coalesce(frames, whether UDP too) -> headers and frames; the frames given are changed */
 static napi_value Coalesce(napi_env env, napi_callback_info info) {
-  napi_value arg[1], result = NULL;
-  size_t count = 1;
+  napi_value arg[2], result = NULL;
+  size_t count = 2;
   uint32_t frames;
-  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 1 ||
-      napi_get_array_length(env, arg[0], &frames) != napi_ok || frames > BUNDLES)
-    return fail(env, "coalesce(at most 512 frames)");
+  struct tap tap = {.fd = 0};
+  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 2 ||
+      napi_get_array_length(env, arg[0], &frames) != napi_ok || frames > BUNDLES ||
+      napi_get_value_bool(env, arg[1], &tap.uso) != napi_ok)
+    return fail(env, "coalesce(at most 512 frames, boolean)");
   struct coalescer* c = malloc(sizeof *c);
   if (!c) return fail(env, "no memory");
   coalesce_reset(c);
@@ -97,7 +99,7 @@ static napi_value Coalesce(napi_env env, napi_callback_info info) {
       free(c);
       return fail(env, "a frame is bytes");
     }
-    coalesce_add(c, 0, 1, at, length);
+    coalesce_add(c, &tap, 1, at, length);
   }
   napi_create_array(env, &result);
   for (size_t i = 0; i < c->count; i++) {

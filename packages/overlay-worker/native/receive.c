@@ -28,7 +28,7 @@ static void deliver(struct worker* w) {
 static void frame_in(struct worker* w, struct peer* peer, const uint8_t* vxlan, uint8_t* frame, size_t length) {
   uint32_t vni = (uint32_t)vxlan[4] << 16 | (uint32_t)vxlan[5] << 8 | vxlan[6];
   struct network* network = network_find(w, vni);
-  if (!network || network->tap < 0) {
+  if (!network || network->tap.fd < 0) {
     COUNT(w, peer, drop_network_unknown, 1);
     return;
   }
@@ -41,9 +41,9 @@ static void frame_in(struct worker* w, struct peer* peer, const uint8_t* vxlan, 
     return;
   }
   fdb_learn(w, network, frame + 6, peer, false);
-  if (coalesce_add(w->coalescer, network->tap, vni, frame, length)) return;
+  if (coalesce_add(w->coalescer, &network->tap, vni, frame, length)) return;
   deliver(w);
-  coalesce_add(w->coalescer, network->tap, vni, frame, length);
+  coalesce_add(w->coalescer, &network->tap, vni, frame, length);
 }
 
 /* UDP and VXLAN headers inside ESP. */

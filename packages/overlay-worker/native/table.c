@@ -97,7 +97,7 @@ struct network* network_make(struct worker* w, uint32_t vni) {
   struct network* network = calloc(1, sizeof *network);
   if (!network) return NULL;
   network->vni = vni;
-  network->tap = -1;
+  network->tap.fd = -1;
   network->fdb = calloc(FDB_START, sizeof *network->fdb);
   network->fdb_size = FDB_START;
   if (!network->fdb) {
@@ -131,15 +131,15 @@ void network_remove(struct worker* w, struct network* network) {
   }
   for (uint32_t i = 0; i < w->network_count; i++)
     if (w->networks[i] == network) w->networks[i] = w->networks[--w->network_count];
-  if (network->tap >= 0) close(network->tap);
+  if (network->tap.fd >= 0) close(network->tap.fd);
   free(network->members);
   free(network->fdb);
   free(network);
 }
 
 void network_lost(struct worker* w, struct network* network) {
-  close(network->tap); /* epoll forgets it */
-  network->tap = -1;
+  close(network->tap.fd); /* epoll forgets it */
+  network->tap.fd = -1;
   event_network(w, network);
 }
 

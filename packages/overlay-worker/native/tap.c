@@ -18,7 +18,7 @@
 #define TUN_F_USO6 0x40
 #endif
 
-int tap_open(const char* name) {
+int tap_open(const char* name, struct tap* tap) {
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return -errno;
   struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -26,10 +26,14 @@ int tap_open(const char* name) {
   if (ioctl(fd, TUNSETIFF, &request) == 0) {
     int size = sizeof(struct virtio_net_hdr);
     unsigned tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-    /* Segmentation of UDP came with Linux 6.2; without it the kernel segments before we see it. */
-    if (ioctl(fd, TUNSETVNETHDRSZ, &size) == 0 &&
-        (ioctl(fd, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0 || ioctl(fd, TUNSETOFFLOAD, tcp) == 0))
-      return fd;
+    /* Segmentation of UDP came with Linux 6.2; without it the kernel segments before we see it, and takes none. */
+    if (ioctl(fd, TUNSETVNETHDRSZ, &size) == 0) {
+      bool uso = ioctl(fd, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0;
+      if (uso || ioctl(fd, TUNSETOFFLOAD, tcp) == 0) {
+        *tap = (struct tap){fd, uso};
+        return 0;
+      }
+    }
   }
   int error = errno;
   close(fd);

@@ -257,7 +257,7 @@ void transmit_tap(struct worker* w, struct network* network) {
   for (int frames = 0; frames < TURN_FRAMES && bytes < TURN_BYTES; frames++) {
     struct virtio_net_hdr hdr;
     struct iovec parts[2] = {{&hdr, sizeof hdr}, {w->frame, FRAME_ROOM}};
-    ssize_t length = readv(network->tap, parts, 2);
+    ssize_t length = readv(network->tap.fd, parts, 2);
     if (length < 0) {
       if (errno == EAGAIN || errno == EINTR) break;
       transmit_flush(w);

@@ -76,8 +76,13 @@ void cut_write(const struct cut* cut, size_t index, uint8_t* out);
 #define BUNDLES 512
 #define FLOWS 32
 
+struct tap {
+  int fd;   /* -1: none */
+  bool uso; /* takes large frames of UDP (Linux 6.2) */
+};
+
 struct bundle {
-  int tap;
+  int tap; /* fd */
   uint32_t vni;
   struct virtio_net_hdr hdr;
   uint8_t* frame; /* headers of the first; changed in place */
@@ -101,7 +106,7 @@ struct coalescer {
 
 void coalesce_reset(struct coalescer* c);
 /* False when full. `frame` must stay until the bundles have been written. */
-bool coalesce_add(struct coalescer* c, int tap, uint32_t vni, uint8_t* frame, size_t length);
+bool coalesce_add(struct coalescer* c, const struct tap* tap, uint32_t vni, uint8_t* frame, size_t length);
 /* Sets lengths, checksums and hdr. Once per bundle. */
 void bundle_finish(struct bundle* bundle);
 
@@ -224,7 +229,7 @@ struct fdb_entry {
 
 struct network {
   uint32_t vni;
-  int tap;
+  struct tap tap;
   char name[16];
   uint32_t member_count;
   uint32_t* members; /* indices of peers */
@@ -302,7 +307,7 @@ void held_expire(struct worker* w);
 
 /* tap.c: results below zero are negated errnos */
 
-int tap_open(const char* name);
+int tap_open(const char* name, struct tap* tap);
 int tap_configure(const char* name, uint32_t mtu, const char* bridge);
 
 /* transmit.c */

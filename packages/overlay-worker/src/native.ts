@@ -12,8 +12,9 @@ export interface Native {
   map(path: string, length: number): ArrayBuffer;
   /** A virtio_net_hdr (10 octets) and a frame -> the frames that leave; undefined: the headers contradict each other. */
   segment(headerAndFrame: Buffer, largestFrame: number): Buffer[] | undefined;
-  /** Frames in the order of their arrival -> virtio_net_hdr and frame each. Changes what it is given. */
-  coalesce(frames: Buffer[]): Buffer[];
+  /** Frames in the order of their arrival -> virtio_net_hdr and frame each. Changes what it is given. Without `udp`
+   * only TCP is merged, as for a kernel before 6.2. */
+  coalesce(frames: Buffer[], udp: boolean): Buffer[];
 }
 
 function load(): Native {

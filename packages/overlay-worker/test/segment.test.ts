@@ -63,7 +63,10 @@ test('coalescing: segmentation gives back every frame, in the order of its flow'
   let merged = 0;
   fc.assert(
     fc.property(arrivals, (frames) => {
-      const bundles = native.coalesce(frames.map((frame) => Buffer.from(frame)));
+      const bundles = native.coalesce(
+        frames.map((frame) => Buffer.from(frame)),
+        true,
+      );
       merged += frames.length - bundles.length;
       t.deepEqual(flows(apart(bundles)), flows(frames));
     }),
@@ -80,7 +83,10 @@ test('coalescing: frames of noise, cut short or changed by a bit come out as the
       const hurt = frames[where % frames.length]!;
       if (cut) frames[where % frames.length] = hurt.subarray(0, 14 + (where % (hurt.length - 14)));
       else hurt[12 + (where % (hurt.length - 12))]! ^= 1 << bit;
-      const bundles = native.coalesce(frames.map((frame) => Buffer.from(frame)));
+      const bundles = native.coalesce(
+        frames.map((frame) => Buffer.from(frame)),
+        true,
+      );
       const out = bundles.flatMap((bundle) =>
         bundle[1] === 0 ? [bundle.subarray(10)] : native.segment(bundle, 65_535)!,
       );
@@ -97,7 +103,7 @@ test('coalescing stops where GRO does: a push, a shorter segment, a gap, another
     payload: Buffer.alloc(400, 7),
   };
   const [first, second, third] = segmentsOf(base, 100) as [Shape, Shape, Shape, Shape];
-  const bundled = (...shapes: readonly Shape[]) => native.coalesce(shapes.map(frameOf)).length;
+  const bundled = (...shapes: readonly Shape[]) => native.coalesce(shapes.map(frameOf), true).length;
   t.is(bundled(first, second, third), 1);
   t.is(bundled(first, { ...second, flags: ACK | PSH }, third), 2);
   t.is(bundled(first, { ...second, payload: second.payload.subarray(0, 50) }, third), 2);
@@ -109,7 +115,29 @@ test('coalescing stops where GRO does: a push, a shorter segment, a gap, another
   t.is(bundled(first, { ...second, id: 9 }), 2);
   const small = frameOf(second);
   small[small.length - 1]! ^= 1;
-  t.is(native.coalesce([frameOf(first), small]).length, 2, 'a wrong checksum is not healed');
+  t.is(native.coalesce([frameOf(first), small], true).length, 2, 'a wrong checksum is not healed');
+});
+
+test('a kernel whose TAP takes no large frames of UDP gets none', (t) => {
+  const base: Shape = {
+    ...{ v6: false, tcp: false, tags: 0, options: 0, source: 1000, sequence: 0, id: 1, dontFragment: true, flags: 0 },
+    payload: Buffer.alloc(400, 7),
+  };
+  const frames = segmentsOf(base, 100).map(frameOf);
+  t.is(
+    native.coalesce(
+      frames.map((frame) => Buffer.from(frame)),
+      true,
+    ).length,
+    1,
+  );
+  t.is(
+    native.coalesce(
+      frames.map((frame) => Buffer.from(frame)),
+      false,
+    ).length,
+    4,
+  );
 });
 
 test('headers that contradict each other are refused, noise does no harm', (t) => {
