@@ -1,4 +1,4 @@
-import { type Address, type Prefix, prefixContains } from '../../model/address.ts';
+import { type Address, familyOf, ipv4ToNumber, type Prefix, prefixAddress, prefixLength } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
@@ -11,7 +11,7 @@ import type { Loaded } from './loader/objects.ts';
 import type { Pins } from './loader/pins.ts';
 import { PORTS, type ProgramName } from './maps/layout.ts';
 import { indexKey, raise } from './maps/tables.ts';
-import { concernedHosts, forgetWays, knownPeers } from './peers.ts';
+import { concernedHosts, forgetWays, type RemoteHost, remoteHosts } from './peers.ts';
 import { epochFor, leavesRewriting, sayFarewell } from './rewriting.ts';
 import { compileRules } from './rules/compile.ts';
 import type { RuleTable } from './rules/table.ts';
@@ -51,6 +51,7 @@ export class EbpfFastPath implements FastPath {
   readonly #parts: EbpfParts;
   readonly #settings: FastPathSettings;
   #state: OverlayState;
+  #hosts: readonly RemoteHost[];
   #underlay: { readonly device: string; readonly ifindex: number } | undefined;
   #underlayProblem: string | undefined;
   #ruleProblem: string | undefined;
@@ -60,6 +61,7 @@ export class EbpfFastPath implements FastPath {
     this.#parts = parts;
     this.#settings = settings;
     this.#state = state;
+    this.#hosts = remoteHosts(state);
   }
 
   /** The first picture: as `apply` would make it of nothing. */
@@ -81,6 +83,7 @@ export class EbpfFastPath implements FastPath {
   async apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
     const before = this.#state;
     this.#state = state;
+    if (changes.some(({ kind }) => kind === 'remote')) this.#hosts = remoteHosts(state);
     const errors: unknown[] = [];
     const attempt = (run: () => void) => {
       try {
@@ -128,12 +131,14 @@ export class EbpfFastPath implements FastPath {
     this.#count('all', 1);
   }
 
-  /** A route to `destination` came, changed or went: the ways of the peers in it. */
+  /** A route to `destination` came, changed or went: the ways of the peers in it. There may be many of no concern. */
   routeChanged(destination: Prefix): void {
-    const hosts = knownPeers(this.#parts.loaded.tables.peers)
-      .map(({ peer }) => peer.address)
-      .filter((address) => prefixContains(destination, address));
-    if (hosts.length > 0) this.underlayChanged(hosts);
+    if (familyOf(destination) !== 4) return;
+    const length = prefixLength(destination);
+    const mask = length === 0 ? 0 : (-1 << (32 - length)) >>> 0;
+    const network = ipv4ToNumber(prefixAddress(destination));
+    const hosts = this.#hosts.filter(({ number }) => (number & mask) >>> 0 === network);
+    if (hosts.length > 0) this.underlayChanged(hosts.map(({ address }) => address));
   }
 
   linkChanged(change: PortChange): void {

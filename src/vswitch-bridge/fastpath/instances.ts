@@ -77,8 +77,9 @@ export class Instances {
     const known = this.#present.get(name);
     if (known !== undefined && known !== after?.ifindex) this.#leave(name, false);
     if (!after) return;
-    if (this.#present.has(name) && before?.adminUp === after.adminUp && before?.mac === after.mac) return;
-    this.retry(name, after);
+    // The other end tells of itself by the carrier, when it moves to another namespace too.
+    const same = before?.adminUp === after.adminUp && before.carrier === after.carrier && before.mac === after.mac;
+    if (!this.#present.has(name) || !same) this.retry(name, after);
   }
 
   /** Of what was refused before, or all that is there. */

@@ -1,5 +1,5 @@
 /** The remote hosts that the programs have met, as they stand in the map `peers`: which number has whom. */
-import type { Address } from '../../model/address.ts';
+import { type Address, familyOf, ipv4ToNumber } from '../../model/address.ts';
 import type { OverlayRemote, OverlayState } from '../../model/overlay.ts';
 import { type Peer, peer } from './maps/layout.ts';
 import { raise, type Tables } from './maps/tables.ts';
@@ -41,3 +41,14 @@ export function concernedHosts(state: OverlayState, changed: OverlayRemote, adde
   }
   return added && hosts.size === 1 ? undefined : [...hosts];
 }
+
+export interface RemoteHost {
+  readonly address: Address;
+  readonly number: number;
+}
+
+/** Once each. */
+export const remoteHosts = (state: OverlayState): RemoteHost[] =>
+  [...new Set([...state.remotes.values()].map(({ host }) => host))]
+    .filter((address) => familyOf(address) === 4)
+    .map((address) => ({ address, number: ipv4ToNumber(address) }));

@@ -10,11 +10,11 @@ const LONGEST_UDP = 120_000;
 const LONGEST_ICMP = 30_000;
 
 /** One packet a direction goes the slow way so often that conntrack, the bridge and the neighbour table stay alive. ms */
-const SLOW_INTERVAL = 5000;
+const SLOW_INTERVAL = 10_000;
 /** In the midst of a burst it waits for a pause of so long, */
 const SLOW_IDLE = 50;
 /** but not for longer than this: a packet that overtakes others is better than a connection that conntrack has lost. */
-const SLOW_FORCE = 15_000;
+const SLOW_FORCE = 20_000;
 const ROUTE_INTERVAL = 1000;
 
 const ns = (ms: number): bigint => BigInt(Math.round(ms)) * MS;

@@ -57,6 +57,8 @@ test.serial(
     await until(() => box.programs('c2') === 2);
     t.like(instanceAt(box, box.index('c2')), { address: '10.200.1.3', flags: address } as never);
     t.is((await fastPath.cache()).instances.length, 2);
+    box.moveAway('c2');
+    await until(() => (instanceAt(box, box.index('c2'))?.flags ?? 0) === (address | peer));
 
     const index = box.index('c2');
     const before = portGeneration(box, index);

@@ -66,6 +66,12 @@ export class Box {
     await until(() => this.kernel.port(name) !== undefined);
   }
 
+  /** Its other end, into the second namespace. */
+  moveAway(name: string): void {
+    ip('-n', this.netns, 'link', 'set', `${name}p`, 'netns', this.#away);
+    ip('-n', this.#away, 'link', 'set', `${name}p`, 'up');
+  }
+
   removeDevice(name: string): void {
     ip('-n', this.netns, 'link', 'del', name);
   }
