@@ -116,7 +116,7 @@ snat:
 `;
 
 /** [what is broken, text in BASE, what stands there instead, `LINE:COL: path: message. Remedy` as a pattern] */
-const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
+const ROWS: readonly (readonly [string, string, string, RegExp, string?])[] = [
   ['a VNI twice', 'vni: 200', 'vni: 100', /^5:23: networks\[1\]\.vni: 100 is network blue's already\. Give each/],
   ['a VNI too large', 'vni: 200', 'vni: 16777216', /^5:23: networks\[1\]\.vni: 16777216 is out of range\. .*16777215/],
   ['a name twice', 'name: red', 'name: blue', /^5:13: networks\[1\]\.name: there is a network blue already\. Choose/],
@@ -207,6 +207,19 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     /receive: 60s is not longer than send \(60s\)/,
   ],
   [
+    'tunnels beside encryption',
+    'subnet: 10.201.0.0/16',
+    'subnet: 10.201.0.0/16, encapsulation: gre',
+    /encapsulation: gre is not encrypted, and encryption is on\. Write vxlan/,
+    'encryption: { keys: { directory: /k } }\n',
+  ],
+  [
+    'others beside encryption',
+    'snat:',
+    'adopt: true\nencryption: { keys: { directory: /k } }\nsnat:',
+    /adopt: networks of others are not encrypted/,
+  ],
+  [
     'no keys',
     'snat:',
     'encryption: { policy: strict }\nsnat:',
@@ -225,10 +238,10 @@ test('the configuration that mistakes are made in is right itself', (t) => {
   t.deepEqual(problems(BASE), []);
 });
 
-for (const [what, text, instead, pattern] of ROWS) {
+for (const [what, text, instead, pattern, more = ''] of ROWS) {
   test(`a mistake is named with file, line and remedy: ${what}`, (t) => {
     t.true(BASE.includes(text), text);
-    const lines = problems(BASE.replace(text, instead));
+    const lines = problems(BASE.replace(text, instead) + more);
     const found = lines.some((line) => pattern.test(line.replace(/^F:/, '')));
     t.true(found, lines.join('\n'));
     t.is(lines.length, 1, lines.join('\n'));

@@ -185,5 +185,6 @@ export async function reload(host: Host): Promise<ReloadResult> {
   }
   if (loaded.config.role !== 'host') throw new ControlError(422, 'the role can not change while the agent runs');
   const { changes, needsRestart } = host.reload({ ...loaded, config: loaded.config });
+  await host.settled();
   return { changes, needsRestart };
 }

@@ -142,7 +142,7 @@ export class Host {
     this.#remember(changes, state);
     const actions = outcomeTexts(tableEdits, changes);
     this.#tell(changes, state, actions);
-    return { actions, refused: await this.#settled() };
+    return { actions, refused: await this.settled() };
   }
 
   /** Of what a new file says only the difference is carried out. */
@@ -340,7 +340,8 @@ export class Host {
     }
   }
 
-  async #settled(): Promise<string[]> {
+  /** When the parts have followed, or said why not: what they said. */
+  async settled(): Promise<string[]> {
     await Promise.all(this.#running.map(({ follower }) => follower.settled()));
     return this.#running.flatMap(({ name, follower: { refusal } }) =>
       refusal ? [`${PART_TITLES[name]}: ${refusal.message}`] : [],

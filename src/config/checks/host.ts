@@ -97,10 +97,15 @@ function checkNeighbours({ neighbours }: PartlyHost): Finding[] {
 }
 
 /** What would leave in plain text beside what is encrypted. */
-function checkPlainTunnels({ encryption, networks }: PartlyHost): Finding[] {
+function checkPlainTunnels({ encryption, networks, adopt }: PartlyHost): Finding[] {
   const { policy, keys } = encryption ?? {};
   if ((policy ?? (keys?.directory || keys?.etcd ? 'overlap' : 'off')) === 'off') return [];
-  return (networks ?? []).flatMap((network, index) =>
+  const others = {
+    path: ['adopt'],
+    message: 'networks of others are not encrypted, and encryption is on',
+    remedy: 'Write adopt: false, or switch encryption off.',
+  };
+  const plain = (networks ?? []).flatMap((network, index) =>
     network === undefined || network.encapsulation === 'vxlan'
       ? []
       : [
@@ -111,6 +116,7 @@ function checkPlainTunnels({ encryption, networks }: PartlyHost): Finding[] {
           },
         ],
   );
+  return adopt ? [...plain, others] : plain;
 }
 
 function checkKeys({ encryption }: PartlyHost): Finding[] {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { OverlayWorker } from 'overlay-worker';
 import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
 import type { Address } from '../../../model/address.ts';
 import { DEFAULT_SETTINGS, Encryption, keySource, type OpenWorker } from '../../../vswitch-bridge/encryption/index.ts';
@@ -29,6 +30,10 @@ export const openEncryption: OpenHostPart = async (context) => {
       ?.apply(state, [{ kind: 'network', op: 'added', item }])
       .catch((error: unknown) => log.error({ err: error, vni }, 'the device of an encrypted network can not be made'));
   };
+  const { openWorker, mtuChanged } = workerOpener(context, networkLost);
+  const unsubscribe = context.kernel.onChange(({ name, before, after }) => {
+    if (name === config.underlay.device && after && before?.mtu !== after.mtu) mtuChanged(after.mtu);
+  });
   encryption = await Encryption.open(
     {
       settings: { ...DEFAULT_SETTINGS, policy, notifyIdle },
@@ -37,7 +42,7 @@ export const openEncryption: OpenHostPart = async (context) => {
       local: config.underlay.address,
       instance: instanceId(config.stateDirectory),
       random: (octets) => randomBytes(octets),
-      openWorker: workerOpener(context, networkLost),
+      openWorker,
       layout: { device: (vni) => tunnelName(vni), bridge: bridgeName, routerMac },
       clock,
       log,
@@ -55,19 +60,26 @@ export const openEncryption: OpenHostPart = async (context) => {
     },
     views: { peers: () => encryption.view() },
     stats: () => encryption.counters(),
-    close: (options) => encryption.close(options),
+    close: (options) => {
+      unsubscribe();
+      return encryption.close(options);
+    },
   };
 };
 
 export const workerSocket = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
   join(dirname(socket), 'overlay-worker.sock');
 
-function workerOpener({ config, kernel, log }: HostPartContext, networkLost: (vni: number) => void): OpenWorker {
-  return async (events, closed) => {
+function workerOpener(
+  { config, kernel, log }: HostPartContext,
+  networkLost: (vni: number) => void,
+): { readonly openWorker: OpenWorker; readonly mtuChanged: (mtu: number) => void } {
+  let worker: Pick<OverlayWorker<Address>, 'setUnderlayMtu'> | undefined;
+  const openWorker: OpenWorker = async (events, closed) => {
     // Its native part is loaded where something is encrypted, and nowhere else.
     const { OverlayWorker } = await import('overlay-worker');
     mkdirSync(dirname(config.control.socket), { recursive: true });
-    return await OverlayWorker.open<Address>({
+    const opened = await OverlayWorker.open<Address>({
       ...settingsOf(config.encryption),
       socket: workerSocket(config),
       local: config.underlay.address,
@@ -75,9 +87,22 @@ function workerOpener({ config, kernel, log }: HostPartContext, networkLost: (vn
       events,
       refused: (error) => log.warn({ err: error }, 'the packet worker refused a command'),
       networkLost,
-      closed,
+      closed: () => {
+        worker = undefined;
+        closed();
+      },
     });
+    worker = opened;
+    return opened;
   };
+  const mtuChanged = (mtu: number): void => {
+    worker
+      ?.setUnderlayMtu(mtu)
+      .catch((error: unknown) =>
+        log.error({ err: error, mtu }, 'the packet worker does not follow the MTU of the underlay'),
+      );
+  };
+  return { openWorker, mtuChanged };
 }
 
 const settingsOf = ({ policy, plain, port }: EncryptionConfig) => ({
