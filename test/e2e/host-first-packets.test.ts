@@ -5,6 +5,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { OvsSwitch } from '../../lab/tunnels/ovs-switch.ts';
 import { eventually, pause, Rack, remoteAddress } from '../../lab/tunnels/rack.ts';
+import type { Mac } from '../../src/model/address.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import type { Log } from '../../src/model/log.ts';
 import { TunnelNeighbours } from '../../src/vswitch-bridge/neighbours/index.ts';
@@ -296,3 +297,40 @@ test.serial('R2.4 R2.6 Open vSwitch, remotes that never answer: bounded, and eve
     );
   });
 });
+
+for (const hold of [true, false]) {
+  const how = hold ? 'packets wait meanwhile' : 'without holding the switch asks anew';
+  test.serial(`R2.2 R2.6 Open vSwitch, the underlay moves: no stale header after the event, ${how}`, async (t) => {
+    await withOvs(t, async (rack, ovs) => {
+      rack.arpDelay = 0;
+      await withAgent(
+        t,
+        rack,
+        { proactive: true, hold },
+        async (neighbours) => {
+          await rack.addOvsTunnels(ovs);
+          await eventually(() => neighbours.counters().ovs!.written! >= OVS_REMOTES);
+          await pause(BREATH);
+          rack.burst(1);
+          await arrival(rack, OVS_REMOTES);
+          const before = rack.mac;
+          const moved = '02:00:00:00:0a:0b' as Mac;
+          rack.arpDelay = 100;
+          rack.changeMac(moved, false);
+          // Of a switch's port that changes we hear from the kernel; here nothing of ours has changed but who is there.
+          neighbours.underlayChanged(neighbours.view()[0]!.ifindex);
+          t.true(neighbours.view().every(({ mac }) => mac === undefined));
+          // The switch has done what it was told in this turn when it answers the next one.
+          const table = await ovs.appctl('tnl/neigh/show');
+          t.notRegex(table, new RegExp(before));
+          if (!hold) await eventually(() => neighbours.view().every(({ state }) => state === 'reachable'));
+          rack.burst(20);
+          await arrival(rack, 21 * OVS_REMOTES);
+          t.true(rack.arrivals.slice(OVS_REMOTES).every(({ destinationMac }) => destinationMac === moved));
+          if (hold) t.deepEqual(rack.outcome(), { lost: 0, inOrder: true });
+        },
+        ovs.socket,
+      );
+    });
+  });
+}

@@ -109,6 +109,14 @@ test.serial(
       };
       await waitFor(0);
       await waitFor(1);
+      // A port of the bridge loses its carrier: the bridge's neighbours are nobody's any more.
+      const placeholders = () => neighbours!.counters().ovs!.placeholders!;
+      const before = placeholders();
+      execFileSync('ip', ['-n', rack.far, 'link', 'set', 'u0', 'down']);
+      await eventually(() => placeholders() >= before + 2);
+      execFileSync('ip', ['-n', rack.far, 'link', 'set', 'u0', 'up']);
+      await waitFor(0);
+      await waitFor(1);
       for (const type of ['gre', 'geneve']) {
         const port = ['add-port', 'int', `t${type}`, '--', 'set', 'interface', `t${type}`, `type=${type}`];
         await ovs.vsctl(...port, `options:remote_ip=${remoteAddress(1)}`);

@@ -22,6 +22,10 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define LOOPBACK 1
+#define ENOENT 2
+/* Of bpf_tunnel_key.tunnel_flags, linux/if_tunnel.h. */
+#define TUNNEL_CSUM 0x0001
+#define TUNNEL_DONT_FRAGMENT 0x0100
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -86,13 +90,18 @@ static __always_inline __u32 slot_of_packet(struct __sk_buff *skb, struct hold_h
 {
 	struct bpf_tunnel_key key = {};
 	struct hold_remote_key remote = {};
-	__u32 *slot;
+	__u32 *slot, option;
+	__u16 flags;
+
+	/* Options (GENEVE's, or a VXLAN group policy) could not be given back: such a packet is not held. */
+	if (bpf_skb_get_tunnel_opt(skb, &option, sizeof(option)) != -ENOENT)
+		return 0;
 
 	/* The helper speaks of packets that came in: the destination of one that leaves is "local" to it. */
-	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6) == 0) {
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS) == 0) {
 		remote.kind = HOLD_IPV6;
 		__builtin_memcpy(remote.remote, key.local_ipv6, 16);
-	} else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) == 0) {
+	} else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_FLAGS) == 0) {
 		__u32 address = bpf_htonl(key.local_ipv4);
 
 		remote.kind = HOLD_IPV4;
@@ -103,6 +112,8 @@ static __always_inline __u32 slot_of_packet(struct __sk_buff *skb, struct hold_h
 	header->tunnel = key.tunnel_id;
 	header->ttl = key.tunnel_ttl;
 	header->tos = key.tunnel_tos;
+	flags = bpf_ntohs(key.tunnel_flags);
+	header->flags = (flags & TUNNEL_CSUM ? HOLD_CHECKSUM : 0) | (flags & TUNNEL_DONT_FRAGMENT ? HOLD_WHOLE : 0);
 	slot = bpf_map_lookup_elem(&hold_remotes, &remote);
 	return slot ? *slot : 0;
 }
@@ -155,7 +166,7 @@ static __always_inline int released_frame(struct __sk_buff *skb)
 	struct bpf_tunnel_key tunnel = {};
 	struct hold_device *device;
 	struct hold_key *key;
-	__u64 flags = BPF_F_ZERO_CSUM_TX;
+	__u64 flags;
 
 	device = bpf_map_lookup_elem(&hold_devices, &ifindex);
 	if (!device || !device->external)
@@ -166,9 +177,11 @@ static __always_inline int released_frame(struct __sk_buff *skb)
 	tunnel.tunnel_id = key->tunnel;
 	tunnel.tunnel_ttl = key->ttl;
 	tunnel.tunnel_tos = key->tos;
+	flags = (key->flags & HOLD_CHECKSUM ? 0 : BPF_F_ZERO_CSUM_TX) |
+		(key->flags & HOLD_WHOLE ? BPF_F_DONT_FRAGMENT : 0);
 	if (key->kind == HOLD_IPV6) {
 		__builtin_memcpy(tunnel.remote_ipv6, key->remote, 16);
-		flags = BPF_F_TUNINFO_IPV6;
+		flags |= BPF_F_TUNINFO_IPV6;
 	} else {
 		__u32 address;
 

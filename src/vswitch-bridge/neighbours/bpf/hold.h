@@ -69,8 +69,12 @@ struct hold_header {
 	__u32 tunnel;		/* of a device that is external: what came with the packet */
 	__u8 ttl;
 	__u8 tos;
-	__u16 unused_too;
+	__u16 flags;		/* HOLD_CHECKSUM, HOLD_WHOLE */
 } __attribute__((packed));
+
+/* Of an outer header: its UDP checksum is made, it is not fragmented. */
+#define HOLD_CHECKSUM 1
+#define HOLD_WHOLE 2
 
 /* What is given back to a frame that is sent back into an external device; its mark is the index. */
 struct hold_key {
@@ -80,7 +84,7 @@ struct hold_key {
 	__u32 mark;
 	__u8 ttl;
 	__u8 tos;
-	__u16 unused;
+	__u16 flags;
 };
 
 #endif

@@ -276,8 +276,8 @@ export class Holder {
 
   #send({ remote }: Slot, frame: HeldFrame): boolean {
     if (remote === undefined || !this.#devices.get(frame.ifindex)?.device.external) return this.#door.send(frame);
-    const { id, ttl, tos } = frame.tunnel;
-    const name = `${remote} ${id} ${ttl} ${tos} ${frame.mark}`;
+    const { id, ttl, tos, flags } = frame.tunnel;
+    const name = `${remote} ${id} ${ttl} ${tos} ${flags} ${frame.mark}`;
     let key = this.#keys.get(name);
     if (key === undefined) {
       // Few: of remotes that were missing. When they are used up they are given out anew; none is in use now.

@@ -78,9 +78,11 @@ export interface TunnelParameters {
   readonly id: number;
   readonly ttl: number;
   readonly tos: number;
+  /** HOLD_CHECKSUM, HOLD_WHOLE */
+  readonly flags: number;
 }
 
-export function keyValue(remote: Address, { id, ttl, tos }: TunnelParameters, mark: number): Buffer {
+export function keyValue(remote: Address, { id, ttl, tos, flags }: TunnelParameters, mark: number): Buffer {
   const bytes = Buffer.alloc(32);
   const octets = addressBytes(remote);
   bytes.writeUInt32LE(octets.length === 4 ? KIND.ipv4 : KIND.ipv6, 0);
@@ -89,6 +91,7 @@ export function keyValue(remote: Address, { id, ttl, tos }: TunnelParameters, ma
   bytes.writeUInt32LE(mark, 24);
   bytes[28] = ttl;
   bytes[29] = tos;
+  bytes.writeUInt16LE(flags, 30);
   return bytes;
 }
 
@@ -110,7 +113,12 @@ export function parseHeld(message: Buffer): HeldFrame | undefined {
     slot: message.readUInt32LE(at),
     ifindex: message.readUInt32LE(at + 4),
     mark: message.readUInt32LE(at + 8),
-    tunnel: { id: message.readUInt32LE(at + 16), ttl: message[at + 20]!, tos: message[at + 21]! },
+    tunnel: {
+      id: message.readUInt32LE(at + 16),
+      ttl: message[at + 20]!,
+      tos: message[at + 21]!,
+      flags: message.readUInt16LE(at + 22),
+    },
   };
   // The virtio header counts from the frame's first octet, which was the header's.
   const headerLength = message.readUInt16LE(2);
