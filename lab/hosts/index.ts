@@ -25,7 +25,7 @@
  *
  * - Hosts h1, h2 ... are namespaces NAME-h1 ... with the underlay device eth0 (MAC 02:20:00:00:00:0N). Topology
  *   `segment`: 10.20.1.N/24 on one bridge, gateway 10.20.1.254. Topology `routed`: 10.20.N.1/24, each behind a router
- *   (10.20.N.254). Or `underlay.attach` lays the links itself (ToRs between the hosts).
+ *   (10.20.N.254). Or they are namespaces that stand already, as the servers of a standing lab of switches (`serversOf`).
  * - NAME-fabric is the bridge or router (ports h1, h2 ..., public); NAME-public is 198.51.100.10, the world outside,
  *   which knows the way to the hosts and none to the networks: talk to it by `lab.station('public')`.
  * - Instances are namespaces NAME-c1 ... with eth0 (their address, a default route by the network's gateway, MAC
@@ -65,6 +65,7 @@ import {
 export type { HostAgent } from './agents.ts';
 export type { HostLabOptions, LabInstance, LabNetwork, PlannedHost, PlannedInstance } from './plan.ts';
 export { PUBLIC } from './plan.ts';
+export { serversOf } from './servers.ts';
 export type { Station, TcpAnswer, TcpRequest, UdpReceipt, UdpRequest, UdpResult, UdpSent } from './station.ts';
 
 const ROUTER = ['net.ipv4.conf.all.send_redirects=0'];
@@ -76,6 +77,8 @@ export class HostLab {
   readonly fabric: string;
   readonly public: string;
   readonly #options: HostLabOptions;
+  /** None: they stood before. */
+  readonly #made: readonly PlannedHost[];
   readonly #instances = new Map<string, PlannedInstance>();
   readonly #stations = new Map<string, Station>();
   readonly #agents = new Map<string, HostAgent>();
@@ -97,16 +100,23 @@ export class HostLab {
     this.name = name;
     this.#options = options;
     this.networks = options.networks ?? [];
-    this.hosts = Array.from({ length: hosts }, (_, at) => planHost(name, at + 1, underlay.topology ?? 'segment'));
+    const count = typeof hosts === 'number' ? hosts : 0;
+    this.#made = Array.from({ length: count }, (_, at) => planHost(name, at + 1, underlay.topology ?? 'segment'));
+    this.hosts =
+      typeof hosts === 'number'
+        ? this.#made
+        : hosts.map((host, at): PlannedHost => ({ ...host, name: `h${at + 1}`, number: at + 1 }));
     this.fabric = fabricOf(name);
     this.public = publicOf(name);
   }
 
   async #build(): Promise<void> {
     const { underlay = {}, offloads = true, instances = [] } = this.#options;
-    for (const { netns } of this.hosts) await makeNamespace(netns, ROUTER);
-    if (underlay.attach) await underlay.attach(this.hosts);
-    else await buildFabric(this.name, this.hosts, underlay.topology ?? 'segment', underlay.mtu ?? 1500, offloads);
+    const made = this.#made;
+    for (const { netns } of made) await makeNamespace(netns, ROUTER);
+    if (made.length > 0) {
+      await buildFabric(this.name, made, underlay.topology ?? 'segment', underlay.mtu ?? 1500, offloads);
+    }
     for (const instance of instances) await this.addInstance(instance);
   }
 

@@ -6,19 +6,14 @@ export type UnderlayTopology = 'segment' | 'routed';
 export interface HostLabOptions {
   /** Prefix of every namespace: lower-case letters and digits, at most 20; unique on the machine. */
   readonly name: string;
-  /** How many hosts, 1 to 9; default 2. */
-  readonly hosts?: number;
+  /** How many hosts, 1 to 9; default 2. Or those that stand already: no fabric is made then, and no public world. */
+  readonly hosts?: number | readonly StandingHost[];
   readonly networks?: readonly LabNetwork[];
   readonly instances?: readonly LabInstance[];
   readonly underlay?: {
     readonly topology?: UnderlayTopology;
     /** Of every underlay link; default 1500. */
     readonly mtu?: number;
-    /**
-     * Lays the links between the hosts instead of our fabric: afterwards each host has its device with its address and
-     * a route to the others. There is no public namespace then, unless `attach` makes one.
-     */
-    readonly attach?: (hosts: readonly PlannedHost[]) => Promise<void>;
   };
   /** Default true: checksum and segmentation offloads of all veths, underlay and instances alike. */
   readonly offloads?: boolean;
@@ -60,6 +55,9 @@ export interface PlannedHost {
   readonly gateway: string;
   readonly mac: string;
 }
+
+/** A namespace that has its underlay; who made it removes it. */
+export type StandingHost = Omit<PlannedHost, 'name' | 'number'>;
 
 export interface PlannedInstance extends Required<LabInstance> {
   readonly netns: string;
