@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { PUBLIC, type TcpAnswer, type UdpReceipt, type UdpSent } from '../../../lab/hosts/index.ts';
 import type { ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
-import { type Counts, type Ground, makeGround, SERVICE } from './support/ground.ts';
+import { added, type Counts, type Ground, makeGround, SERVICE } from './support/ground.ts';
 
 const INSTANCES = [
   { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' },
@@ -79,11 +79,35 @@ for (const offloads of [true, false]) {
   );
 }
 
+test.serial(
+  'R3.2: what does not fit into the tunnel is left to the kernel, untouched; what fits is fast',
+  async (t) => {
+    const ground = await makeGround(`bpwm${process.pid}`, INSTANCES, { mtu: 1500 });
+    try {
+      const send = (request: object) =>
+        ground.lab.station('c1').request<UdpSent>('sendUdp', { to: '10.200.2.2', port: 5353, wait: 500, ...request });
+      await ground.lab.station('c2').request('listenUdp', { port: 5353, echo: true });
+      const { port: sourcePort } = await send({ count: 3, wait: 3000 });
+      // The kernel answers "fragmentation needed", or drops; either way it is not ours to send.
+      const long = await added(ground.hosts.h1!, 'from_instance', () => send({ count: 50, size: 1423, sourcePort }));
+      t.is(long.hit, 0);
+      t.true(long.mtu! > 0 && long.mtu! + long.fragment! >= 50, JSON.stringify(long));
+      const short = await added(ground.hosts.h1!, 'from_instance', async () => {
+        t.is((await send({ count: 50, size: 1422, sourcePort, wait: 3000 })).answered, 50);
+      });
+      t.true(short.hit! >= 48, JSON.stringify(short));
+      t.is(short.mtu, 0);
+    } finally {
+      await ground.close();
+    }
+  },
+);
+
 /** At least 99 of 100 packets that may be fast were. */
 function fast(t: ExecutionContext, counts: Counts, where: string): void {
   const slow = Object.entries(counts).filter(([name, count]) => count > 0 && isReason(name));
   const left = slow.reduce((sum, [name, count]) => (SLOW.includes(name) ? sum : sum + count), 0);
-  t.true(counts.hit! > 20, `${where}: ${JSON.stringify(counts)}`);
+  t.true(counts.hit! > 15, `${where}: ${JSON.stringify(counts)}`);
   t.true(left <= counts.hit! / 99, `${where}: ${JSON.stringify(slow)} of ${counts.hit}`);
   t.true(counts.state! <= 40, `${where}: ${JSON.stringify(slow)}`);
 }
@@ -116,14 +140,15 @@ async function exchange(t: ExecutionContext, { lab }: Ground, kind: string, to: 
     const all = await from.request<UdpSent>('sendUdp', {
       to: by,
       port,
-      count: 400,
+      count: 160,
+      interval: 3,
       size: 1200,
       segment,
       sourcePort: opening.port,
       wait: 3000,
     });
     const receipt = await other.request<UdpReceipt>('receiptOf', { port: 5353, close: true });
-    t.is(all.answered, 400, `${kind} to ${by}`);
+    t.is(all.answered, 160, `${kind} to ${by}`);
     t.is(receipt.corrupted, 0);
   }
 }

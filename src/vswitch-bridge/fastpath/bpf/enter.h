@@ -49,14 +49,6 @@ inline_always void refuse(struct entry *entry, struct direction *side, int reaso
   slow(entry, reason);
 }
 
-/* Judged again when the rules have changed or a way out has become known; the verdict. */
-inline_always __u32 verdict_of(struct entry *entry, struct connection *connection) {
-  struct rule_state state = current_rules();
-  if (unlikely(connection->verdict == VERDICT_NONE || connection->rule_generation != state.generation))
-    judge(connection, &state, entry->config->features);
-  return connection->verdict;
-}
-
 inline_always int hit(struct __sk_buff *skb, struct entry *entry, struct connection *connection, __u32 direction, const struct exit *exit) {
   if (exit->kind == EXIT_DELIVER) return deliver(skb, entry, exit);
   /* What came by the underlay never leaves by it: not here. */
@@ -72,11 +64,7 @@ inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct foun
   struct direction *side = &connection->direction[direction];
   side->origin = entry->mark_class >> 24;
   __u32 verdict = verdict_of(entry, connection);
-  if (unlikely(verdict == VERDICT_DENY)) {
-    COUNT(entry, STAT_DENIED);
-    count_denied(connection->rule, skb->len);
-    return TC_ACT_SHOT;
-  }
+  if (unlikely(verdict == VERDICT_DENY)) return deny(skb, entry, connection);
   if (unlikely(limited(connection, direction, skb->len))) {
     COUNT(entry, STAT_LIMITED);
     return TC_ACT_SHOT;

@@ -1,6 +1,7 @@
 /* Egress of the underlay device: what the slow path sends to other hosts and to the public world. */
 #include "learn.h"
 #include "rewrite.h"
+#include "rules.h"
 
 inline_always int learn_tunnel(struct __sk_buff *skb, struct entry *entry, struct found *found, __be32 saddr, __be32 daddr, __be16 sport) {
   struct departure departure = {};
@@ -51,6 +52,7 @@ int nic_egress(struct __sk_buff *skb) {
   entry.now = bpf_ktime_get_coarse_ns();
   if (!marked(skb, &entry, &found)) return PASS;
   COUNT(&entry, STAT_PACKETS);
+  if (verdict_of(&entry, found.connection) == VERDICT_DENY) return deny(skb, &entry, found.connection);
   /* Only what an instance sent is sent again from there; transit stays with the slow path. */
   __u8 origin = found.connection->direction[found.direction & 1].origin;
   if (origin != MARK_CLASS_INSTANCE >> 24 || skb->vlan_present) return slow(&entry, STAT_DOUBTED);

@@ -179,6 +179,20 @@ inline_always void count_denied(__u32 id, __u32 bytes) {
   count->denied_bytes += bytes;
 }
 
+/* Judged again when the rules have changed or a way out has become known; the verdict. */
+inline_always __u32 verdict_of(struct entry *entry, struct connection *connection) {
+  struct rule_state state = current_rules();
+  if (unlikely(connection->verdict == VERDICT_NONE || connection->rule_generation != state.generation))
+    judge(connection, &state, entry->config->features);
+  return connection->verdict;
+}
+
+inline_always int deny(struct __sk_buff *skb, struct entry *entry, const struct connection *connection) {
+  COUNT(entry, STAT_DENIED);
+  count_denied(connection->rule, skb->len);
+  return TC_ACT_SHOT;
+}
+
 /* 1: one of the rates that apply to this direction allows no more. */
 inline_always int limited(const struct connection *connection, __u32 direction, __u32 bytes) {
   __u32 first = direction & 1 ? 2 : 0;

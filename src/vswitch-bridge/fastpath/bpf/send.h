@@ -50,7 +50,7 @@ inline_always int deliver(struct __sk_buff *skb, struct entry *entry, const stru
   }
   skb->mark = 0;
   /* The receiver's stack takes frames for others off; this one was addressed to a router or through a tunnel. */
-  bpf_skb_change_type(skb, 0);
+  if (skb->pkt_type) bpf_skb_change_type(skb, 0);
   return bpf_redirect_peer(exit->target, 0);
 }
 

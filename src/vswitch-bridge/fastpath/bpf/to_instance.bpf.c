@@ -1,6 +1,7 @@
 /* Egress of an instance's device on the host: what the slow path delivers to it. Learns, and changes nothing. */
 #include "learn.h"
 #include "opener.h"
+#include "rules.h"
 
 SEC("tc")
 int to_instance(struct __sk_buff *skb) {
@@ -11,6 +12,8 @@ int to_instance(struct __sk_buff *skb) {
   entry.now = bpf_ktime_get_coarse_ns();
   if (!marked(skb, &entry, &found)) return PASS;
   COUNT(&entry, STAT_PACKETS);
+  /* The rules have changed while it was on its way. */
+  if (verdict_of(&entry, found.connection) == VERDICT_DENY) return deny(skb, &entry, found.connection);
   struct instance *instance = bpf_map_lookup_elem(&instances, &port);
   if (!instance || skb->vlan_present) return slow(&entry, STAT_DOUBTED);
   linear(skb, ETHERNET + IPV4 + sizeof(struct tcphdr));

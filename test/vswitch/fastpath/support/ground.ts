@@ -3,7 +3,7 @@
  * agent: what is seen here is the data path's own doing. After `fast` nothing is written but instances and rules.
  */
 import { BpfLink, type BpfProgram, interfaceIndex, withNetns } from 'linux-sockets';
-import { HostLab, type LabInstance, type LabNetwork } from '../../../../lab/hosts/index.ts';
+import { HostLab, type HostLabOptions, type LabInstance, type LabNetwork } from '../../../../lab/hosts/index.ts';
 import { run } from '../../../../lab/processes.ts';
 import { type Mac, parseAddress } from '../../../../src/model/address.ts';
 import type { OverlayNetwork, PolicyRule } from '../../../../src/model/overlay.ts';
@@ -160,7 +160,7 @@ export interface Ground {
 export async function makeGround(
   name: string,
   instances: readonly LabInstance[],
-  options: object = {},
+  options: Pick<HostLabOptions, 'mtu' | 'offloads'> = {},
 ): Promise<Ground> {
   const networks = [BLUE, RED].filter((network) => instances.some((one) => one.network === network.name));
   const lab = await HostLab.up({ name, networks, instances, ...options });
@@ -171,7 +171,7 @@ export async function makeGround(
   };
   try {
     for (const { name: host } of lab.hosts) {
-      await laySlowPath(lab, host);
+      await laySlowPath(lab, host, options.mtu ?? 1450);
       hosts[host] = new FastHost(lab, host);
       hosts[host].settings();
       hosts[host].rules([]);
@@ -184,7 +184,7 @@ export async function makeGround(
   return { lab, hosts, close };
 }
 
-export async function laySlowPath(lab: HostLab, name: string): Promise<void> {
+export async function laySlowPath(lab: HostLab, name: string, mtu = 1450): Promise<void> {
   const host = lab.host(name);
   const others = lab.hosts.filter((other) => other.name !== name);
   const octets = host.address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
@@ -193,8 +193,8 @@ export async function laySlowPath(lab: HostLab, name: string): Promise<void> {
     const port = `pltn${network.vni}`;
     await lab.ip(
       name,
-      `link add ${bridge} address 0e:50:${octets.join(':')} mtu 1450 type bridge`,
-      `link add ${port} mtu 1450 type vxlan id ${network.vni} local ${host.address} dstport 4789 dev ${host.device}`,
+      `link add ${bridge} address 0e:50:${octets.join(':')} mtu ${mtu} type bridge`,
+      `link add ${port} mtu ${mtu} type vxlan id ${network.vni} local ${host.address} dstport 4789 dev ${host.device}`,
       `link set ${port} master ${bridge}`,
       `link set ${port} up`,
       `link set ${bridge} up`,
