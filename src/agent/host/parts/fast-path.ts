@@ -52,7 +52,7 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
 type Programs = ReturnType<FastPath['counters']>['programs'];
 
 const byProgram = (programs: Programs) =>
-  Object.fromEntries(Object.entries(programs).map(([name, { counts, slow }]) => [name, { ...counts, slow }]));
+  Object.fromEntries(Object.entries(programs).map(([name, { counts, ...more }]) => [name, { ...counts, ...more }]));
 
 /** A listing of more is nobody's to read. */
 const MOST = 10_000;
