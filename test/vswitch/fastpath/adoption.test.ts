@@ -32,7 +32,9 @@ test.before(async () => {
   });
   for (const { name } of lab.hosts) await laySlowPath(lab, name, 1450);
 });
+const started = new Set<ChildProcess>();
 test.after.always(async () => {
+  for (const agent of started) if (agent.exitCode === null && agent.signalCode === null) agent.kill('SIGKILL');
   for (const { netns } of lab?.hosts ?? []) removeFastPath({ netns });
   await lab?.down();
 });
@@ -40,6 +42,7 @@ test.after.always(async () => {
 async function startAgent(host: string): Promise<{ agent: ChildProcess; adopted: boolean }> {
   const plain = (_: string, value: unknown) => (value instanceof Map ? [...value] : value);
   const agent = fork(PROGRAM, [lab.netnsOf(host), JSON.stringify(stateOfHost(lab, host), plain)]);
+  started.add(agent);
   const [said] = await Promise.race([
     once(agent, 'message'),
     once(agent, 'exit').then(([code]) => Promise.reject(new Error(`the agent ended with ${code}`))),
