@@ -29,6 +29,7 @@ import {
   unpin,
   withNetns,
 } from '../src/index.ts';
+import { native } from '../src/native.ts';
 import { openDescriptors, pair } from './support.ts';
 
 const SOURCE = `
@@ -216,6 +217,26 @@ test('a machine without libbpf is told so, and the rest of the addon works', (t)
   });
   t.regex(stdout, /libbpf\.so\.1 can't be used: it has no libbpf_version_string/);
   t.regex(stdout, /ENOSYS.*apt-get install libbpf1/);
+});
+
+test('wrong arguments of the BPF calls are typed errors, never an abort', (t) => {
+  const loose = native as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const names = Object.getOwnPropertyNames(loose).filter(
+    (name) => /^(bpf|mount)/.test(name) && !/^bpf(Library|Log)$/.test(name),
+  );
+  t.true(names.length > 15);
+  for (const name of names) {
+    t.throws(() => loose[name]!(), { instanceOf: TypeError }, name);
+    for (const wrong of [{}, 'text', undefined, 7, Symbol('no')]) {
+      const answers = Array<unknown>(8).fill(wrong);
+      // An order of numbers that means nothing to the kernel is refused by it, with an errno.
+      try {
+        t.true(Number(loose[name]!(...answers)) < 0, name);
+      } catch (error) {
+        t.true(error instanceof TypeError, name);
+      }
+    }
+  }
 });
 
 test('descriptors are closed when asked, not later', (t) => {
