@@ -46,6 +46,9 @@ export type Counts = Readonly<Record<string, number>>;
 const REWRITE_NAMES = layout.REWRITE_STATISTICS.map((name) => `rewrite ${name}`);
 const NAMES: readonly string[] = [...layout.STATISTICS, ...layout.SLOW_REASONS, ...REWRITE_NAMES];
 
+/** A power of two. */
+const CONNECTIONS = Number(process.env.CONNECTIONS ?? 8192);
+
 export class FastHost {
   readonly name: string;
   readonly #lab: HostLab;
@@ -56,7 +59,7 @@ export class FastHost {
   constructor(lab: HostLab, name: string) {
     this.#lab = lab;
     this.name = name;
-    this.loaded = loadPrograms({}, { connections: 8192, flows: 32_768 });
+    this.loaded = loadPrograms({}, { connections: CONNECTIONS, flows: CONNECTIONS * 4 });
     this.table = new RuleTable(this.loaded.tables);
   }
 
