@@ -13,7 +13,7 @@ import { ControlError, type ControlRequest, type ControlServer } from '../contro
 import { serveProcess } from '../control/serving.ts';
 import type { HostChangeResult } from '../host-api.ts';
 import { VERSION } from '../version.ts';
-import { EditRefused, type HostEdit } from './edits.ts';
+import { EditRefused, faultText, type HostEdit } from './edits.ts';
 import type { Host } from './host.ts';
 import { hostStatus, instanceViews, networkViews, policyView, ruleViews, serviceViews } from './views.ts';
 
@@ -97,7 +97,7 @@ function add(host: Host, kind: OverlayKind, { query, body }: ControlRequest): Pr
   const { item } = read;
   const edit = { op, kind, item } as HostEdit['edit'];
   const file: OverlayFileEdit = { op, kind, raw };
-  if (op === 'add') refuseTwice(host, kind, item);
+  if (op === 'add' && origin !== 'cni') refuseTwice(host, kind, item);
   return change(host, [origin === 'cni' ? { edit } : { edit, file }], query);
 }
 
@@ -106,9 +106,6 @@ function refuseTwice<K extends OverlayKind>(host: Host, kind: K, item: OverlayIt
   const rehearsed = host.table.rehearse([{ op: 'add', kind, item } as HostEdit['edit']]);
   if (!rehearsed.ok) refuse(rehearsed.faults[0]!.reason, faultText(rehearsed.faults[0]!), rehearsed.faults[0]!.remedy);
 }
-
-const faultText = ({ key, at, message }: { key: string; at?: number; message: string }): string =>
-  key === '' || key === 'name' ? message : `${key}${at === undefined ? '' : `[${at}]`}: ${message}`;
 
 function remove(host: Host, kind: OverlayKind, { parameters, query }: ControlRequest): Promise<HostChangeResult> {
   const name = parameters.name!;

@@ -26,12 +26,14 @@ export interface Outcome {
   readonly refused: readonly string[];
 }
 
+/** The key of a name says nothing that the message does not. */
+export const faultText = ({ key, at, message }: Pick<OverlayFault, 'key' | 'at' | 'message'>): string =>
+  key === '' || key === 'name' ? message : `${key}${at === undefined ? '' : `[${at}]`}: ${message}`;
+
 export function took(edited: Edited): Edited & { readonly ok: true } {
   if (edited.ok) return edited;
   const fault = edited.faults[0]!;
-  const { key, at } = fault;
-  const place = key === '' ? '' : `${key}${at === undefined ? '' : `[${at}]`}: `;
-  throw new EditRefused(fault.reason, `${place}${fault.message}`, fault.remedy);
+  throw new EditRefused(fault.reason, faultText(fault), fault.remedy);
 }
 
 /** As the table has it: what the settings of encryption say of networks stands with them. */

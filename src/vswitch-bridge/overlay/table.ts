@@ -219,20 +219,22 @@ export class OverlayTable {
 
   #changed(before: Before): { changes: readonly OverlayChange[]; state: OverlayState } {
     const changes = before.changes(this.#register, this.#head);
-    if (changes.length > 0) this.#state = undefined;
+    if (changes.length > 0) this.#state = this.#snapshot(this.#state, before);
     return { changes, state: this.state };
   }
 
-  #snapshot(): OverlayState {
+  /** What `before` has not touched is as it was in `last`. */
+  #snapshot(last?: OverlayState, before?: Before): OverlayState {
     const { network, instance, remote, service, rule, snat } = this.#register.items;
+    const kept = (kind: OverlayKind) => (before?.touched(kind) ? undefined : last);
     return {
       underlay: this.#underlay,
-      networks: new Map(network),
-      instances: new Map(instance),
-      remotes: new Map(remote),
-      policy: { ...this.#head, rules: [...rule.values()] },
-      services: new Map(service),
-      snat: [...snat.values()],
+      networks: kept('network')?.networks ?? new Map(network),
+      instances: kept('instance')?.instances ?? new Map(instance),
+      remotes: kept('remote')?.remotes ?? new Map(remote),
+      policy: { ...this.#head, rules: kept('rule')?.policy.rules ?? [...rule.values()] },
+      services: kept('service')?.services ?? new Map(service),
+      snat: kept('snat')?.snat ?? [...snat.values()],
     };
   }
 }
