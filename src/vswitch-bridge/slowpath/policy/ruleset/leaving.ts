@@ -1,7 +1,7 @@
 /** What leaves the overlay for the public side: its source by its destination (SNAT), and nothing without. */
 import { familyOf } from '../../../../model/address.ts';
 import type { OverlayState } from '../../../../model/overlay.ts';
-import { networkMark } from '../../network/names.ts';
+import { GENEVE_PORT, networkMark, VXLAN_PORT } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
 import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY } from './names.ts';
@@ -41,6 +41,9 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
     }
   }
   table.chain('sources', lines, `type nat hook postrouting priority ${PRIORITY.snat}; policy accept;`);
+  const portless = [...state.networks.values()].some(
+    ({ encapsulation }) => encapsulation === 'ipip' || encapsulation === 'gre',
+  );
   // Who laid out a network before us has seen to its sources too.
   const laidOut = table.set('set', 'need_source', 'type ifname;');
   for (const each of state.networks.values()) {
@@ -53,6 +56,9 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
       `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
       'iifname != @need_source accept',
       'oifname @bridges accept',
+      // With this host's address as its source it would be this host's tunnel to every other: a way into any network there.
+      `udp dport { ${VXLAN_PORT}, ${GENEVE_PORT} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
+      ...(portless ? [`meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`] : []),
       'ct status snat accept',
       // The answer to what the public side opened goes back as it was asked.
       'ct direction reply accept',

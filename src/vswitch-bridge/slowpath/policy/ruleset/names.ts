@@ -49,6 +49,7 @@ export const COUNTERS = {
   deniedIn: 'default_in',
   outside: 'outside_initiated',
   withoutSource: 'leaves_without_snat',
+  tunnelOfInstance: 'tunnel_of_instance',
   noBackend: 'service_without_backend',
   noService: 'no_such_service',
   neighbours: 'neighbours_at_tunnel',
