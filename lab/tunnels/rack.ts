@@ -215,6 +215,15 @@ export class Rack {
     for (const netns of [this.near, this.far]) execFileSync('ip', ['netns', 'del', netns]);
   }
 
+  /** A wire that is down carries none. */
+  #reply(frame: Uint8Array): void {
+    try {
+      this.#arp.send({ data: frame });
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== 'ENETDOWN') throw error;
+    }
+  }
+
   #readWire(): void {
     for (let batch = received(this.#wire); batch.length > 0; batch = received(this.#wire)) {
       for (const { data } of batch) {
@@ -240,7 +249,7 @@ export class Rack {
         if (this.arpDelay === undefined || this.silent.has(request.targetAddress)) continue;
         const timer = setTimeout(() => {
           this.#timers.delete(timer);
-          this.#arp.send({ data: answer(this.#mac, request.targetAddress, request.senderMac, NEAR) });
+          this.#reply(answer(this.#mac, request.targetAddress, request.senderMac, NEAR));
         }, this.arpDelay);
         this.#timers.add(timer);
       }

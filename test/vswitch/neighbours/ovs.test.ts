@@ -127,6 +127,8 @@ test.serial(
       t.is(tunnelsOf(0), 1);
       await ovs.vsctl('del-port', 'int', 'vx0');
       await eventually(() => tunnelsOf(0) === 0);
+      const standing = (await ovs.vsctl('list-ports', 'phy')).match(/plnh\d+/g);
+      t.is(standing?.length, 1);
       await ovs.stopDaemon();
       await ovs.startDaemon();
       // The switch takes its address from the kernel's interface, which it made anew.

@@ -96,6 +96,8 @@ export class OvsNeighbours implements NeighbourSink {
         onClose: () => this.#lost(),
       });
       this.#count.connections++;
+      // What the database told while it was opened could not be served yet.
+      this.review();
       await this.#clearLeftovers();
     } catch (error) {
       if (this.#count.connections === 0 && !this.#retry)
@@ -122,6 +124,7 @@ export class OvsNeighbours implements NeighbourSink {
       if (!hop || !this.#bridges.some(({ name, userspace }) => userspace && name === bridge)) continue;
       const key = keyOf(hop);
       wanted.add(key);
+      if (this.#buffer) this.#openUnderlay(bridge!, hop.ifindex);
       if (this.#entries.has(key)) continue;
       const entry: Entry = {
         number: this.#nextNumber++ & 0xffffff,
@@ -137,7 +140,6 @@ export class OvsNeighbours implements NeighbourSink {
       };
       this.#entries.set(key, entry);
       this.#byNumber.set(entry.number, entry);
-      if (this.#buffer) this.#openUnderlay(entry.bridge, entry.ifindex);
       this.#report(hop.mac === undefined ? this.#unresolved(entry) : this.#resolved(entry, hop.mac));
     }
     for (const [key, entry] of this.#entries) if (!wanted.has(key)) this.#drop(key, entry);
@@ -275,7 +277,7 @@ export class OvsNeighbours implements NeighbourSink {
   }
 
   #openUnderlay(bridge: string, ifindex: number): void {
-    const { socket, netns, clock, rtnetlink, linkOf, log } = this.#options;
+    const { socket, netns, clock, rtnetlink, linkOf } = this.#options;
     const link = linkOf(ifindex);
     if (!link || !this.#database || this.#underlays.has(bridge)) return;
     const database = this.#database;
@@ -304,7 +306,7 @@ export class OvsNeighbours implements NeighbourSink {
       })
       .catch((error: unknown) => {
         this.#underlays.delete(bridge);
-        log.warn({ bridge, error }, 'packets of Open vSwitch are not held');
+        this.#seldom.warn({ bridge, error }, 'packets of Open vSwitch are not held');
       });
   }
 

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { OvsControl } from './control.ts';
 import { OvsDatabase } from './database.ts';
 import { OpenFlow } from './openflow.ts';
-import { isPlaceholder } from './underlay.ts';
+import { isPlaceholder, OUR_PORT } from './underlay.ts';
 
 export interface OvsLeftovers {
   /** `bridge/port` */
@@ -11,8 +11,6 @@ export interface OvsLeftovers {
   /** Neighbours that have a placeholder for a MAC. */
   readonly placeholders: number;
 }
-
-const OURS = /^plnh\d+$/;
 
 /** @param socket of the database. Rejects when there is no Open vSwitch. */
 export async function findOvsLeftovers(socket: string): Promise<OvsLeftovers> {
@@ -41,7 +39,7 @@ export async function removeOvsLeftovers(socket: string): Promise<void> {
 
 const portsOf = (database: OvsDatabase): { readonly bridge: string; readonly port: string }[] =>
   database.bridges.flatMap(({ name, interfaces }) =>
-    interfaces.filter((each) => OURS.test(each.name)).map((each) => ({ bridge: name, port: each.name })),
+    interfaces.filter((each) => OUR_PORT.test(each.name)).map((each) => ({ bridge: name, port: each.name })),
   );
 
 async function withSwitch<T>(

@@ -17,6 +17,7 @@ import { readAnswer } from '../driver/questions.ts';
 import type { OvsDatabase } from './database.ts';
 import { OpenFlow } from './openflow.ts';
 
+export const OUR_PORT = /^plnh\d+$/;
 /** Locally administered; the rest is the neighbour's number. */
 const PREFIX = '0e:51:4c:00:00:00' as Mac;
 const PREFIX_OCTETS = [0x0e, 0x51, 0x4c];
@@ -74,7 +75,10 @@ export class Underlay {
   private constructor(options: UnderlayOptions) {
     this.bridge = options.bridge;
     this.#options = options;
-    this.#port = `plnh${options.link.ifindex}`;
+    // Of a life before this one: the interface has another number then, and the port is still there.
+    const bridge = options.database.bridges.find(({ name }) => name === options.bridge);
+    const standing = bridge?.interfaces.find(({ name }) => OUR_PORT.test(name));
+    this.#port = standing?.name ?? `plnh${options.link.ifindex}`;
   }
 
   get closed(): boolean {
