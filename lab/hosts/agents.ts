@@ -1,6 +1,7 @@
 /** The agents of the hosts: their configuration files, and processes that may be killed and started again. */
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OverlayWorker } from 'overlay-worker';
 import { stringify } from 'yaml';
 import {
   type Outcome,
@@ -79,6 +80,12 @@ export class HostAgent {
     signal(this.#process, 'SIGKILL');
     await stop([this.#process]);
     this.#process = undefined;
+  }
+
+  /** The packet worker goes on without its agent, and would keep the namespace alive. */
+  async endWorker(): Promise<void> {
+    const socket = join(this.directory, 'overlay-worker.sock');
+    if (existsSync(socket)) await OverlayWorker.end(socket);
   }
 
   hangUp(): void {

@@ -34,9 +34,12 @@
  *   when it isn't). Files, log and control socket are in `agent.directory`.
  * - Programs that talk for an instance start with the first exchange and stay until `down`.
  */
+
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { interfaceIndex, withNetns } from 'linux-sockets';
 import { outcome, run } from '../processes.ts';
+import { directoryOf } from '../state.ts';
 import { batch } from '../topology/build.ts';
 import { HostAgent, removePins } from './agents.ts';
 import { buildFabric, buildInstance, makeNamespace, removeNamespaces } from './build.ts';
@@ -121,11 +124,15 @@ export class HostLab {
   }
 
   async down(): Promise<void> {
-    for (const agent of this.#agents.values()) await agent.kill();
+    for (const agent of this.#agents.values()) {
+      await agent.kill();
+      await agent.endWorker();
+    }
     for (const station of this.#stations.values()) await station.stop();
     for (const { netns } of this.hosts) removePins(netns);
     await removeNamespaces(this.name);
     for (const agent of this.#agents.values()) agent.forget();
+    rmSync(directoryOf(this.name), { recursive: true, force: true });
   }
 
   host(name: string): PlannedHost {
