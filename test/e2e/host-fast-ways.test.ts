@@ -3,7 +3,11 @@
  * host, other host, other network on either, services near, far and one's own, the public world.
  */
 import test, { type ExecutionContext } from 'ava';
-import { HostLab, PUBLIC, type TcpAnswer } from '../../lab/hosts/index.ts';
+import { HostLab, PUBLIC, type TcpAnswer, type UdpReceipt } from '../../lab/hosts/index.ts';
+import { run } from '../../lab/processes.ts';
+import { ethernet, ipv4, type Packet, vxlan } from '../vswitch/fastpath/support/frames.ts';
+
+const ETHERNET_IP_UDP = 42;
 
 let lab: HostLab;
 let last: Counts = { hit: 0, slow: 0 };
@@ -130,3 +134,31 @@ test.serial(
     t.is(await lab.ping('c1', '10.210.2.2', 3), 3);
   },
 );
+
+test.serial('R1.1: a tunnel that an instance builds itself reaches no other network', async (t) => {
+  const inner: Packet = { saddr: '10.210.1.2', daddr: '10.210.2.2', protocol: 17, sport: 1, dport: 7777 };
+  const frame = vxlan(300, ethernet(ipv4(inner, Buffer.alloc(40)), lab.instance('g2').mac), '0.0.0.0', '0.0.0.0');
+  const octets = frame.subarray(ETHERNET_IP_UDP).toString('hex');
+  const send = (from: string) =>
+    run(
+      lab.inside(from, [
+        process.execPath,
+        '-e',
+        `
+      const socket = require('node:dgram').createSocket('udp4');
+      socket.send(Buffer.from('${octets}', 'hex'), 4789, '${lab.addressOf('h2')}', () => socket.close());`,
+      ]),
+    );
+  const arrived = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { received, corrupted } = await lab
+      .station('g2')
+      .request<UdpReceipt>('receiptOf', { port: 7777, close: false });
+    return received + corrupted;
+  };
+  await lab.station('g2').request('listenUdp', { port: 7777, echo: false });
+  await send('h1');
+  t.is(await arrived(), 1, 'from the host itself it is a tunnel’s');
+  await send('c1');
+  t.is(await arrived(), 1);
+});
