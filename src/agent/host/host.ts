@@ -114,6 +114,9 @@ export class Host {
       ...this.#running.flatMap(({ name, follower: { refusal } }) =>
         refusal ? [`${PART_TITLES[name]}: the kernel refused, it is tried again: ${refusal.message}`] : [],
       ),
+      ...this.#running.flatMap(({ name, part, follower }) =>
+        follower.refusal ? [] : (part.problems?.() ?? []).map((problem) => `${PART_TITLES[name]}: ${problem}`),
+      ),
       ...this.#running.flatMap(({ part }) => part.warnings?.() ?? []),
       ...(this.#unsaved === undefined ? [] : [`containers can't be remembered for a restart: ${this.#unsaved}`]),
     ];

@@ -15,7 +15,9 @@ import type { BackendView, InstanceView } from '../host-api.ts';
 export interface HostPart extends OverlayProjection {
   /** Numbers, and groups of them, to any depth. */
   counters?(): CounterTree;
-  /** What the operator should know of, in plain words. */
+  /** What the kernel refuses for now, by itself or of the last change; it is tried again. */
+  problems?(): readonly string[];
+  /** What else the operator should know of, in plain words. */
   warnings?(): readonly string[];
   /** For `peerless host status`. */
   detail?(): Readonly<Record<string, string | number | boolean>>;

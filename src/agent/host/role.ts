@@ -46,7 +46,7 @@ export class HostRole implements Role {
 
   gauges() {
     const { networks, instances, remotes } = this.#agent.table.state;
-    const behind = this.#agent.parts.filter(({ follower }) => follower.refusal).length;
+    const behind = this.#agent.parts.filter(({ follower, part }) => follower.refusal ?? part.problems?.()[0]).length;
     return {
       overlay_networks: networks.size,
       overlay_instances: instances.size,

@@ -121,12 +121,15 @@ function partView(host: Host, name: PartName): PartView {
   const running = host.parts.find((part) => part.name === name);
   if (!running) return { name: title, state: 'absent', reason: host.missing.get(name) ?? 'not asked for' };
   const { refusal } = running.follower;
+  const [problem] = running.part.problems?.() ?? [];
   const detail = running.part.detail?.();
   return {
     name: title,
     ...(refusal
       ? { state: 'behind', since: host.wall.iso(refusal.since), reason: refusal.message }
-      : { state: 'following', reason: 'as the table says' }),
+      : problem !== undefined
+        ? { state: 'behind', reason: problem }
+        : { state: 'following', reason: 'as the table says' }),
     ...(detail ? { detail } : {}),
   };
 }

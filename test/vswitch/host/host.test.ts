@@ -34,6 +34,7 @@ class Recorder implements HostPart {
   readonly name: PartName;
   readonly told: string[];
   refuse: string | undefined;
+  refused: readonly string[] = [];
   state: OverlayState;
 
   constructor(name: PartName, told: string[], context: HostPartContext) {
@@ -48,6 +49,10 @@ class Recorder implements HostPart {
     if (this.refuse !== undefined) throw new Error(this.refuse);
     this.state = state;
     this.told.push(...changeTexts(changes).map((text) => `${this.name}: ${text}`));
+  }
+
+  problems(): readonly string[] {
+    return this.refused;
   }
 
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
@@ -248,6 +253,17 @@ test('what the kernel refuses is told, shown and tried again, and holds nothing 
   );
   t.false(parts.get('network')!.state.instances.has('c2'));
   t.is(host.warnings().length, 0);
+});
+
+test('what a part could not do by itself is shown too', async (t) => {
+  const { host, parts, client } = await stand(t);
+  parts.get('network')!.refused = ['tunnel pltn7: no such kind of device'];
+  t.deepEqual(host.warnings(), ['networks: tunnel pltn7: no such kind of device']);
+  const { parts: views } = await client.get<{ parts: { name: string; state: string; reason: string }[] }>('/v1/host');
+  t.like(
+    views.find(({ name }) => name === 'networks'),
+    { state: 'behind', reason: 'tunnel pltn7: no such kind of device' },
+  );
 });
 
 test('R1.6 without a fast path everything goes on, and the operator is told', async (t) => {

@@ -24,7 +24,7 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
       const { programs, ageing, invalidated } = fastPath.counters();
       return { ...byProgram(programs), ageing, invalidated };
     },
-    warnings: () => fastPath.status().problems.map((problem) => `fast path: ${problem}`),
+    problems: () => fastPath.status().problems,
     detail: () => {
       const { mode, adopted, attachments } = fastPath.status();
       return { mode, adopted, devices: new Set(attachments.map((one) => one.interface)).size };

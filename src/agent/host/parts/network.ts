@@ -21,14 +21,14 @@ export const openNetwork: OpenHostPart = async (context) => {
   return {
     apply: (state, changes) => network.apply(state, changes),
     counters: () => network.counters(),
+    problems: () => network.view().problems,
     warnings: () => {
-      const { problems, networks } = network.view();
+      const { networks } = network.view();
       const stray = networks.flatMap(({ instances }) => instances.filter(({ state }) => state === 'elsewhere'));
       const large = networks.flatMap(({ tunnelMtu, instances }) =>
         instances.filter(({ oversize }) => oversize).map(({ name, mtu }) => `${name} (${mtu}, of ${tunnelMtu})`),
       );
       return [
-        ...problems,
         ...stray.map(({ name, device }) => `instance ${name}: ${device} is in the bridge of somebody else`),
         ...(large.length === 0 ? [] : [`packets of these are too large for the tunnels: ${some(large)}`]),
       ];
