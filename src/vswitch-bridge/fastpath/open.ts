@@ -12,7 +12,7 @@ import { Ageing } from './ageing/driver.ts';
 import { EbpfFastPath } from './ebpf.ts';
 import { Instances } from './instances.ts';
 import { Attachments, type Way } from './loader/attachments.ts';
-import { type Loaded, loadPrograms, type Sizes } from './loader/objects.ts';
+import { type Loaded, loadPrograms, mapShapes, type Sizes } from './loader/objects.ts';
 import { Pins, pinDirectory } from './loader/pins.ts';
 import { config, LAYOUT_VERSION, MAX_CONNECTIONS, PORTS } from './maps/layout.ts';
 import { MAP_NAMES, raise, readIndex, type Tables } from './maps/tables.ts';
@@ -189,9 +189,15 @@ function whyUnfit(existing: Partial<Tables>, pins: Pins, sizes: Sizes, address: 
   if (existing.config!.valueSize !== config.size) return 'its layout is another';
   const { layout, underlay_address } = readIndex(existing.config!, 0, config);
   if (layout !== LAYOUT_VERSION) return `its layout is version ${layout}, not ${LAYOUT_VERSION}`;
-  for (const [name, entries] of Object.entries(sizes)) {
-    const map = existing[name as keyof Tables];
-    if (map?.maxEntries !== entries) return `${name} has ${map?.maxEntries} entries, not ${entries}`;
+  const shapes = mapShapes();
+  for (const name of MAP_NAMES) {
+    const map = existing[name]!;
+    const shape = shapes.get(name);
+    const entries = sizes[name] ?? shape?.maxEntries;
+    if (map.maxEntries !== entries) return `${name} has ${map.maxEntries} entries, not ${entries}`;
+    if (map.type !== shape?.type || map.keySize !== shape.keySize || map.valueSize !== shape.valueSize) {
+      return `${name} has another form`;
+    }
   }
   // Peers have been met under that address, and know it.
   if (underlay_address !== address) return `the tunnels' source was ${underlay_address}`;

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import test from 'ava';
+import { unpin } from 'linux-sockets';
 import type { FastPath } from '../../../src/vswitch-bridge/fastpath/index.ts';
 import { removeFastPath } from '../../../src/vswitch-bridge/fastpath/index.ts';
 import * as layout from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
@@ -16,6 +17,12 @@ const instanceAt = (box: Box, ifindex: number) =>
 const portGeneration = (box: Box, ifindex: number) =>
   box.map('port_generation', (map) => readIndex(map, ifindex, { read: (bytes) => bytes.readUInt32LE(0) }));
 const exits = (box: Box) => box.map('generations', (map) => readIndex(map, 0, layout.generations)).exits;
+
+/** As a build with another structure, and no other version, would have left it. */
+function replaceMap(box: Box): void {
+  unpin(`${box.directory}/map-rates`);
+  box.map('rate_clock', (map) => map.pin(`${box.directory}/map-rates`));
+}
 
 test.serial(
   'R3.4 R3.6 programs stand on the underlay and on instances, whose map follows devices as they come and go',
@@ -121,6 +128,7 @@ test.serial('R3.6 another layout, other sizes or missing maps are not gone on wi
   const spoil: [string, () => void, object][] = [
     ['layout', () => box.map('config', (map) => map.set(indexKey(0), layout.config.encode({ layout: 99 }))), {}],
     ['map', () => execFileSync('rm', [`${box.directory}/map-peers`]), {}],
+    ['form', () => replaceMap(box), {}],
     ['address', () => undefined, { state: moved }],
     ['size', () => undefined, { state: moved, connections: 2048 }],
   ];
@@ -309,12 +317,4 @@ test.serial('R3.6 what has expired is removed, what was taken over by another is
   const left = (port: number) => box.map('flows', (map) => map.get(key(port)) !== undefined);
   t.deepEqual([5, 6, 7, 8].map(left), [true, false, false, false]);
   t.is((await fastPath.flows()).length, 2);
-});
-
-test.serial('R3.6 a hundred thousand connections are looked through without holding the event loop', async (t) => {
-  const box = await Box.make(t);
-  const fastPath = await box.open(stateOf([]), { connections: 131_072, settings: { ...SETTINGS, checkInterval: 20 } });
-  await until(() => fastPath.counters().ageing.sweeps >= 2);
-  // Portions of three milliseconds; what is more is the machine's.
-  t.true(fastPath.counters().ageing.longestPortion < 100);
 });

@@ -3,7 +3,7 @@
  * pin, and handed to the others.
  */
 import { fileURLToPath } from 'node:url';
-import { type BpfMap, BpfObject, type BpfProgram } from 'linux-sockets';
+import { type BpfMap, type BpfMapShape, BpfObject, type BpfProgram } from 'linux-sockets';
 import { PROGRAMS, type ProgramName } from '../maps/layout.ts';
 import { MAP_NAMES, type MapName, type Tables } from '../maps/tables.ts';
 
@@ -51,6 +51,12 @@ export function loadPrograms(existing: Partial<Tables>, sizes: Sizes): Loaded {
     throw new RangeError(`no program has the map ${map}`);
   }
   return { tables: maps as Tables, close, program: (name) => programs.get(name)!.program(name) };
+}
+
+/** The maps as the compiled programs have them, by name. */
+export function mapShapes(): ReadonlyMap<string, BpfMapShape> {
+  const shapes = PROGRAMS.flatMap((name) => inspect(objectPath(name)).shapes);
+  return new Map(shapes.map((shape) => [shape.name, shape]));
 }
 
 function open(name: ProgramName, maps: Partial<Tables>, sizes: Sizes): BpfObject {
