@@ -1,4 +1,4 @@
-import { type FastPath, openFastPath, removeFastPath } from '../../../vswitch-bridge/fastpath/index.ts';
+import { type FastPath, openFastPath, removeFastPath, standsFastPath } from '../../../vswitch-bridge/fastpath/index.ts';
 import type { OpenHostPart } from '../part.ts';
 
 /** Packets of known connections go round the slow path; without it all works the same. */
@@ -6,7 +6,7 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
   const { mode, ...settings } = config.fastPath;
   if (mode === 'off') {
     // Of an agent that had one.
-    removeFastPath({ devices: [...kernel.ports()].map(({ ifindex }) => ifindex) });
+    if (standsFastPath()) removeFastPath({ devices: [...kernel.ports()].map(({ ifindex }) => ifindex) });
     return undefined;
   }
   const fastPath = await openFastPath({
