@@ -21,7 +21,8 @@ struct departure {
 /* Whose packet it is, by its mark. */
 inline_always struct connection *marked(struct __sk_buff *skb, struct entry *entry, struct found *found) {
   __u32 mark = skb->mark;
-  if ((mark & MARK_TAG_MASK) != MARK_TAG || mark == MARK_FAST) return NULL;
+  __u32 class = mark & MARK_CLASS_MASK;
+  if ((mark & MARK_TAG_MASK) != MARK_TAG || class < MARK_CLASS_INSTANCE || class > MARK_CLASS_UNDERLAY) return NULL;
   found->slot = (mark & MARK_RECORD_MASK) >> 1;
   found->direction = mark & 1;
   if (found->slot == SLOT_NONE) return NULL;
