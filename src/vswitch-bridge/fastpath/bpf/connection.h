@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * States of a connection (R1.4), advanced at the entries for every packet, whichever path carries it then. TCP is
  * followed liberally, as conntrack is told to: sequence numbers are not looked at, and a stream that is joined in the

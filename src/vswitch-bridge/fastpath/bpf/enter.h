@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The fast path proper: a parsed packet finds its connection, advances it, is judged, and takes its known way out; or it
  * goes the slow way, with a mark by which the exits will know it again.

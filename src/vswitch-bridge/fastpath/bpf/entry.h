@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* What is known of a packet at the program that it entered by, and the counters of that program. */
 #ifndef PEERLESS_ENTRY_H
 #define PEERLESS_ENTRY_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Keys and the slots that they lead to. A slot is claimed by compare-and-swap on its end; its generation disowns old keys. */
 #ifndef PEERLESS_FLOW_H
 #define PEERLESS_FLOW_H

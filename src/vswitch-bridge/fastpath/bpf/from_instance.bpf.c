@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Ingress of an instance's device on the host: what the instance sends. */
 #include "enter.h"
 

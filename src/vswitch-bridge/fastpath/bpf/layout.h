@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * What the programs and the agent share: the maps' keys and values, the mark, the statistics. User space reads these
  * structures as bytes, so every hole is a named field and every size is asserted below; a change here raises

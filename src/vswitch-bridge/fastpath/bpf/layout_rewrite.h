@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The maps of rewrite mode; part of layout.h. */
 #ifndef PEERLESS_LAYOUT_REWRITE_H
 #define PEERLESS_LAYOUT_REWRITE_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The maps of the rules and of their rates; part of layout.h. */
 #ifndef PEERLESS_LAYOUT_RULES_H
 #define PEERLESS_LAYOUT_RULES_H

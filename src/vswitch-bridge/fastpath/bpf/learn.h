@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The exits watch what the slow path sends: a packet that carries a connection's mark shows how that direction leaves, and
  * by which key its replies will come. What can't be that packet any more (an ICMP error about it, a copy of a flooded

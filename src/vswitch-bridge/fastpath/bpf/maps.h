@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The maps, by name: every object has them, the loader makes each once and hands the same to all four. */
 #ifndef PEERLESS_MAPS_H
 #define PEERLESS_MAPS_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Egress of the underlay device: what the slow path sends to other hosts and to the public world. */
 #include "learn.h"
 #include "rewrite.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Ingress of the underlay device: tunnel packets of other hosts, replies from the public world, and the host's own. */
 #include "rewrite_receive.h"
 

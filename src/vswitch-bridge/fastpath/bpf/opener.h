@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Who opened a connection: conntrack knows, and what the slow path delivers to an instance still has its entry (what leaves
  * through a tunnel has lost it). Rules are about the packet that opened, and the first packet that these programs see may be

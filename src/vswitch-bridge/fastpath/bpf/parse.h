@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Headers to tuples. What is not plain IPv4 with whole TCP, UDP or ICMP echo is named by a reason and left alone. Offsets
  * are constants at every call, so that the verifier sees fixed bounds.

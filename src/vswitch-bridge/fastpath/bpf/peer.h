@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Remote hosts: one record each, made when the kernel's own tunnel first sends there. The record holds the next hop, not
  * its MAC: the kernel's neighbour is asked for every packet, so a ToR that changes needs no write here.

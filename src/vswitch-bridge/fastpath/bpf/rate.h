@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Rates by rule: the generic cell rate algorithm, one word a bucket, so that processors share it without a lock. */
 #ifndef PEERLESS_RATE_H
 #define PEERLESS_RATE_H

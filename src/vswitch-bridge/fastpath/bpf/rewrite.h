@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Rewrite mode, sending (R3.2b): the packet leaves with the hosts' addresses and nothing added (or one IP option), its pair
  * told by a key in a field that forwarding ignores. Receiving stands in rewrite_receive.h, keys in rewrite_key.h, what

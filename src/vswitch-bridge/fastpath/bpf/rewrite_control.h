@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * What two hosts say of keys, in band (R3.2, R3.3): a VXLAN packet that came is turned round and says it in the header's
  * reserved bits. A kernel without these programs drops such a packet, so a stranger never sees more than plain VXLAN, and

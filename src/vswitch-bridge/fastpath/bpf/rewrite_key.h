@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The keys of rewrite mode. The receiver of a pair of addresses makes its key and tells it (rewrite_control.h); a pair is
  * what a packet says besides its ports: virtual network, addresses, DSCP and TTL as they leave the sender's tunnel.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Rewrite mode, receiving: a packet from a known host with a key that was told to it becomes the packet that the instance
  * sent, and goes on as if it had come by the tunnel. Where the slow path must see it, it gets the tunnel's headers as

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Rules with wildcards (R3.7) by tuple-space search: one look-up for every distinct mask, the lowest priority wins. The
  * result is kept in the record with the generation of the rules, so that the next packet costs a comparison.

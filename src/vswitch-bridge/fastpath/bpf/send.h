@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The ways out of a hit: to an instance of this host, through a tunnel, to the public world. Until a helper has changed
  * the packet a refusal leaves it to the slow path; afterwards it is dropped, since the slow path would translate it twice.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Egress of an instance's device on the host: what the slow path delivers to it. Learns, and changes nothing. */
 #include "learn.h"
 #include "opener.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * What the slow path did to the first packet, done again: addresses, ports, TTL. Sums are changed by the difference; those
  * of TCP and UDP by the kernel's helpers, which alone know whether the sum is a pseudo header's that hardware completes.

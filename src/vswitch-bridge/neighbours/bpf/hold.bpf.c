@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Egress of a tunnel device (vxlan, and gre or geneve where the kernel has them): the frame has no outer header yet.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * What the hold program and the agent share (src/vswitch-bridge/neighbours/hold/layout.ts says the same in TypeScript).
  */
