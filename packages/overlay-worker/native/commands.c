@@ -13,7 +13,7 @@ struct settings {
 };
 
 struct network_set {
-  uint32_t vni, mtu;
+  uint32_t vni, mtu, routed;
   char name[16], bridge[16];
 };
 
@@ -96,6 +96,7 @@ static int network_set(struct worker* w, const struct network_set* body) {
   int error = tap_for(w, network);
   if (!error) error = tap_configure(network->name, body->mtu, body->bridge);
   if (error && fresh) network_remove(w, network);
+  if (!error) network_route(w, network, body->routed != 0);
   return error;
 }
 

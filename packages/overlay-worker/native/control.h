@@ -3,7 +3,7 @@
 
 #include "worker.h"
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 
 enum message_type {
   COMMAND_HELLO = 1,

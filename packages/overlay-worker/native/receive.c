@@ -32,7 +32,7 @@ static void frame_in(struct worker* w, struct peer* peer, const uint8_t* vxlan, 
     COUNT(w, peer, drop_network_unknown, 1);
     return;
   }
-  if (!member_is(network, peer)) {
+  if (!sender_is(network, peer)) {
     COUNT(w, peer, drop_wrong_network, 1);
     return;
   }

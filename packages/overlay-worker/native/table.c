@@ -131,6 +131,7 @@ void network_remove(struct worker* w, struct network* network) {
   }
   for (uint32_t i = 0; i < w->network_count; i++)
     if (w->networks[i] == network) w->networks[i] = w->networks[--w->network_count];
+  network_route(w, network, false);
   if (network->tap.fd >= 0) close(network->tap.fd);
   free(network->members);
   free(network->fdb);
@@ -147,7 +148,17 @@ bool member_is(const struct network* network, const struct peer* peer) {
   return network->member_bits[peer->index / 64] >> (peer->index % 64) & 1;
 }
 
-int member_set(struct network* network, const struct peer* peer, bool in) {
+bool sender_is(const struct network* network, const struct peer* peer) {
+  return member_is(network, peer) || (network->routed && peer->routed > 0);
+}
+
+void network_route(struct worker* w, struct network* network, bool routed) {
+  if (network->routed == routed) return;
+  network->routed = routed;
+  for (uint32_t i = 0; i < network->member_count; i++) w->peers[network->members[i]].routed += routed ? 1 : -1;
+}
+
+int member_set(struct network* network, struct peer* peer, bool in) {
   if (member_is(network, peer) == in) return 0;
   if (in) {
     uint32_t* more = realloc(network->members, (network->member_count + 1) * sizeof *more);
@@ -159,6 +170,7 @@ int member_set(struct network* network, const struct peer* peer, bool in) {
     while (network->members[at] != peer->index) at++;
     network->members[at] = network->members[--network->member_count];
   }
+  if (network->routed) peer->routed += in ? 1 : -1;
   network->member_bits[peer->index / 64] ^= UINT64_C(1) << (peer->index % 64);
   return 0;
 }

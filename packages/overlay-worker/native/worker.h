@@ -210,6 +210,7 @@ struct peer {
   struct security receive[RECEIVE_MAX];
   struct held *held_first, **held_last;
   uint32_t held_count, held_size;
+  uint32_t routed; /* in how many routed networks it is a member */
   struct shared_peer* shared;
   double control_tokens;
   uint64_t control_ns;
@@ -231,6 +232,7 @@ struct network {
   uint32_t vni;
   struct tap tap;
   char name[16];
+  bool routed; /* to the other routed ones: what their members send comes under this VNI */
   uint32_t member_count;
   uint32_t* members; /* indices of peers */
   uint64_t member_bits[PEERS_MAX / 64];
@@ -296,7 +298,9 @@ struct network* network_make(struct worker* w, uint32_t vni);
 void network_lost(struct worker* w, struct network* network);
 void network_remove(struct worker* w, struct network* network);
 bool member_is(const struct network* network, const struct peer* peer);
-int member_set(struct network* network, const struct peer* peer, bool in);
+bool sender_is(const struct network* network, const struct peer* peer);
+int member_set(struct network* network, struct peer* peer, bool in);
+void network_route(struct worker* w, struct network* network, bool routed);
 struct fdb_entry* fdb_find(struct network* network, const uint8_t* mac);
 void fdb_learn(struct worker* w, struct network* network, const uint8_t* mac, struct peer* peer, bool fixed);
 void fdb_forget(struct network* network, const uint8_t* mac);

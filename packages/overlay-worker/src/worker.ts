@@ -46,6 +46,8 @@ export interface EncryptedNetwork {
   readonly bridge?: string;
   /** Of the TAP; default: what fits the underlay without fragments. */
   readonly mtu?: number;
+  /** Members of any network of which this is said may send into all of them. */
+  readonly routed?: boolean;
 }
 
 /** One MAC address behind a peer. */
@@ -234,10 +236,10 @@ export class OverlayWorker<A extends string = string> {
     );
   }
 
-  /** Makes the TAP, or changes its MTU and bridge. @throws WorkerError (EBUSY: the device is another's) */
-  async setNetwork({ vni, device, bridge = '', mtu }: EncryptedNetwork): Promise<void> {
+  /** Makes the TAP, or changes what is said of it. @throws WorkerError (EBUSY: the device is another's) */
+  async setNetwork({ vni, device, bridge = '', mtu, routed = false }: EncryptedNetwork): Promise<void> {
     const wanted = mtu ?? overlayMtu(this.#options.underlayMtu);
-    await this.#connection.ask('networkSet', u32(vni, wanted), deviceName(device), deviceName(bridge));
+    await this.#connection.ask('networkSet', u32(vni, wanted, routed ? 1 : 0), deviceName(device), deviceName(bridge));
     this.#made.add(vni);
     for (const address of this.#membersOf(vni)) this.#join(vni, address, true);
   }

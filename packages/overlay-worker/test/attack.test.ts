@@ -107,6 +107,17 @@ test.serial(
     b.worker.removeMember(VNI, a.underlay);
     await b.worker.peers();
     await refusal(t, b, 'wrong-network', () => send(b, seal(SPI_A, KEY_A, (5n << 32n) + 604n, text)));
+    await b.worker.setNetwork({ vni: VNI, device: `pltn${VNI}`, bridge: 'br0', routed: true });
+    await refusal(t, b, 'wrong-network', () => send(b, seal(SPI_A, KEY_A, (5n << 32n) + 606n, text)));
+    await b.worker.setNetwork({ vni: 101, device: 'pltn101', routed: true });
+    b.worker.addMember(101, a.underlay);
+    await b.worker.peers();
+    const delivered = () => b.worker.table.counters().get('received_frames')!;
+    const before = delivered();
+    send(b, seal(SPI_A, KEY_A, (5n << 32n) + 607n, text));
+    await until('taken: it is in a network that is routed to this one', () => delivered() === before + 1n);
+    await b.worker.removeNetwork(101);
+    await refusal(t, b, 'wrong-network', () => send(b, seal(SPI_A, KEY_A, (5n << 32n) + 608n, text)));
     ip('-n', a.netns, 'addr', 'add', '192.0.2.66/24', 'dev', 'u0');
     await refusal(t, b, 'unknown-peer', () => attacker(t, a, '192.0.2.66')(b, fresh((5n << 32n) + 605n)));
     for (const spi of [0, 0x70000000, 0xb0000001])

@@ -106,8 +106,14 @@ export interface WorkerSettings {
 
 /** The TAPs that stand in the networks' bridges, and who is behind which peer. */
 export interface WorkerNetworks {
-  /** Makes the TAP, or changes its bridge. Rejects when the kernel refuses. */
-  setNetwork(network: { readonly vni: number; readonly device: string; readonly bridge?: string }): Promise<void>;
+  /** Makes the TAP, or changes what is said of it. Rejects when the kernel refuses. */
+  setNetwork(network: {
+    readonly vni: number;
+    readonly device: string;
+    readonly bridge?: string;
+    /** Frames of this network are taken from members of every other such network too. */
+    readonly routed?: boolean;
+  }): Promise<void>;
   removeNetwork(vni: number): Promise<void>;
   /** Broadcasts go to the peer, and frames of this network are taken from it. */
   addMember(vni: number, address: Address): void;

@@ -113,8 +113,8 @@ export class FakeWorker implements Worker {
     this.#events = undefined;
   }
 
-  async setNetwork({ vni, device, bridge }: { vni: number; device: string; bridge?: string }): Promise<void> {
-    this.calls.push(`network ${vni} ${device} ${bridge}`);
+  async setNetwork({ vni, device, bridge, routed }: Parameters<Worker['setNetwork']>[0]): Promise<void> {
+    this.calls.push(`network ${vni} ${device} ${bridge}${routed ? ' routed' : ''}`);
     if (!this.networks.some((network) => network.vni === vni)) this.networks.push({ vni, device });
   }
 

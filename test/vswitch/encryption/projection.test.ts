@@ -80,6 +80,23 @@ test('remotes become peers, VXLAN networks become TAPs with the members that are
   t.is(worker.calls.at(-1), 'network 100 pltn100 plbr100', 'a network that is made anew has another bridge');
 });
 
+test('networks that are routed to each other take frames from whoever is in one of them', async (t) => {
+  const at = (one: OverlayNetwork, subnet: string) =>
+    ({ ...one, subnet: `${subnet}/24`, gateway: subnet.replace(/0$/, '1') }) as OverlayNetwork;
+  const [one, two, far] = [at(blue, '10.1.1.0'), at(red, '10.1.2.0'), at(network('lime', 400), '10.1.3.0')];
+  const { encryption, worker } = await open(overlay(A, [B], [one, two, blue]));
+  const said = () => worker.calls.splice(0);
+  t.deepEqual(said(), ['network 100 pltn100 plbr100', 'network 200 pltn200 plbr200 routed'], 'no gateway, no routing');
+  await encryption.apply(overlay(A, [B], [one, two]), [{ kind: 'network', op: 'added', item: one }]);
+  t.deepEqual(said(), ['network 100 pltn100 plbr100 routed']);
+  // The other has the same addresses: neither is routed any more.
+  const same = { ...far, subnet: one.subnet };
+  await encryption.apply(overlay(A, [B], [one, two, same]), [{ kind: 'network', op: 'added', item: same }]);
+  t.deepEqual(said(), ['network 100 pltn100 plbr100', 'network 400 pltn400 plbr400']);
+  await encryption.apply(overlay(A, [B], [one, two]), [{ kind: 'network', op: 'removed', item: same }]);
+  t.deepEqual(said(), ['no network 400', 'network 100 pltn100 plbr100 routed']);
+});
+
 test('what an earlier agent has left: peers that are gone are removed, networks too', async (t) => {
   const first = await open(overlay(A, [B, C], [blue, red]));
   await first.encryption.close({ keep: true });

@@ -1,5 +1,6 @@
 /** The worker's TAPs and their members follow the overlay's VXLAN networks. */
 import type { Address, Mac } from '../../../model/address.ts';
+import { overlapping } from '../../../model/overlaps.ts';
 import type { OverlayState } from '../../../model/overlay.ts';
 import type { WorkerNetworks } from '../worker-face.ts';
 
@@ -15,6 +16,7 @@ export class NetworkFollowing {
   /** By VNI: who is a member. */
   readonly #made = new Map<number, Set<Address>>();
   readonly #stale = new Set<number>();
+  #routed: ReadonlySet<number> = new Set();
   /** VNIs that an earlier agent has left. */
   readonly #left: Set<number>;
 
@@ -43,9 +45,12 @@ export class NetworkFollowing {
     }
     this.#left.clear();
     const { device, bridge } = this.#layout;
+    const routed = routedNetworks(state);
+    for (const vni of wanted) if (routed.has(vni) !== this.#routed.has(vni)) this.#stale.add(vni);
+    this.#routed = routed;
     for (const vni of wanted) {
       if (!this.#made.has(vni) || this.#stale.has(vni)) {
-        await worker.setNetwork({ vni, device: device(vni), bridge: bridge(vni) });
+        await worker.setNetwork({ vni, device: device(vni), bridge: bridge(vni), routed: routed.has(vni) });
         this.#stale.delete(vni);
       }
       this.#members(worker, vni, hosts);
@@ -78,4 +83,14 @@ export class NetworkFollowing {
       worker.setMac(vni, routerMac(address), address);
     }
   }
+}
+
+/**
+ * VNIs of the networks that are routed to each other. A router sends under the VNI of the destination's network, which may
+ * have none of its own instances, so that nobody lists it there as a remote.
+ */
+function routedNetworks({ networks }: OverlayState): ReadonlySet<number> {
+  const withGateway = [...networks.values()].filter(({ gateway }) => gateway !== undefined);
+  const alone = overlapping(withGateway);
+  return new Set(withGateway.filter(({ name }) => !alone.has(name)).map(({ vni }) => vni));
 }
