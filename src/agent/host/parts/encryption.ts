@@ -12,8 +12,8 @@ import type { HostPartContext, OpenHostPart } from '../part.ts';
 /** VXLAN's own port: plain text in its form comes there. */
 const PLAIN_PORT = 4789;
 const USUAL_MTU = 1500;
-/** What waits for a key in the worker, all peers together, and how long each packet (ms). */
-const HOLD = { packets: 4096, bytes: 8 << 20, lifetime: 1000 };
+/** What waits for a key in the worker, for each peer, and how long each packet (ms). */
+const HOLD = { packets: 256, bytes: 512 << 10, lifetime: 1000 };
 
 /** What leaves for other hosts is encrypted by a process beside the agent, which goes on without it. */
 export const openEncryption: OpenHostPart = async (context) => {
