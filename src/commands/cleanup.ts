@@ -89,7 +89,10 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
       const was = work.sentences(found, purge);
       if (was.length === 0) this.log('Nothing of an agent is here.');
       for (const line of was) this.log(`${dryRun ? 'would be undone' : 'found'}: ${line}`);
-      if (dryRun) return { dryRun, found, left: found };
+      if (dryRun) {
+        for (const problem of found.problems) this.logToStderr(`peerless: ${problem}`);
+        return { dryRun, found, left: found };
+      }
       const left = await work.clean(purge);
       const still = work.sentences(left, purge);
       for (const line of still) this.log(`STILL THERE: ${line}`);
@@ -147,6 +150,8 @@ function hostSentences(found: HostLeftovers, purge: boolean): string[] {
     ...(found.ruleset ? ['the ruleset (nft table peerless)'] : []),
     ...(found.fastPath ? ['the programs of the fast path'] : []),
     ...(found.worker ? ['the packet worker'] : []),
+    ...named(found.ovsPorts, 'ports of Open vSwitch:'),
+    ...counted(found.ovsPlaceholders, 'neighbours of Open vSwitch that have no real MAC'),
     ...named(found.settings, 'settings:'),
     ...(purge ? named(found.files, 'state files:') : []),
   ];

@@ -1,6 +1,6 @@
 /**
  * What an agent of a host left that died and will not be started again: the slow path's devices, routes and rules, the
- * ruleset, the fast path's programs, the packet worker, what it set in the namespace. Everything is known by its names and
+ * ruleset, the fast path's programs, the packet worker, its ports and entries in Open vSwitch, what it set in the namespace. Everything is known by its names and
  * marks, so it is found without the memory of the agent that made it; settings alone need that memory to be put back.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Rtnetlink } from 'rtnetlink-ts';
 import type { HostConfig } from '../../config/index.ts';
 import { removeFastPath, standsFastPath } from '../../vswitch-bridge/fastpath/index.ts';
+import { findOvsLeftovers, removeOvsLeftovers } from '../../vswitch-bridge/neighbours/index.ts';
 import { findLayout, removeLayout, Sysctls } from '../../vswitch-bridge/slowpath/network/index.ts';
 import { removePolicy, standsPolicy } from '../../vswitch-bridge/slowpath/policy/index.ts';
 import { endWorker, workerSocket } from '../host/parts/encryption.ts';
@@ -23,6 +24,10 @@ export interface HostLeftovers {
   readonly fastPath: boolean;
   /** The packet worker of the encryption. */
   readonly worker: boolean;
+  /** Of Open vSwitch: `bridge/port` where packets waited. */
+  readonly ovsPorts: readonly string[];
+  /** Of Open vSwitch: neighbours without a real MAC. */
+  readonly ovsPlaceholders: number;
   /** Settings of the namespace that are not as they were. */
   readonly settings: readonly string[];
   /** In the state directory. */
@@ -47,6 +52,7 @@ export class HostCleanup {
   async find(): Promise<HostLeftovers> {
     const layout = await this.#withRtnetlink(findLayout);
     const doors = await this.#withRtnetlink(doorsOf);
+    const inOvs = await this.#withOvs(findOvsLeftovers);
     return {
       devices: [...(layout?.devices ?? []), ...(doors ?? [])],
       routes: layout?.routes ?? 0,
@@ -54,6 +60,8 @@ export class HostCleanup {
       ruleset: (await this.#attempt(() => standsPolicy())) ?? false,
       fastPath: standsFastPath(),
       worker: existsSync(workerSocket(this.#config)),
+      ovsPorts: inOvs?.ports ?? [],
+      ovsPlaceholders: inOvs?.placeholders ?? 0,
       settings: Object.keys(settingsMemory(this.#config.stateDirectory).read()),
       files: this.#files(),
       problems: [...new Set(this.#problems)],
@@ -68,6 +76,7 @@ export class HostCleanup {
     });
     await this.#attempt(() => endWorker(this.#config));
     await this.#withRtnetlink(removeLayout);
+    await this.#withOvs(removeOvsLeftovers);
     await this.#withRtnetlink(async (rtnetlink) => {
       // Of a pair both go with one.
       for (const name of (await doorsOf(rtnetlink)).slice(0, 1)) await rtnetlink.deleteLink({ name });
@@ -88,6 +97,19 @@ export class HostCleanup {
         return await work(rtnetlink);
       } finally {
         rtnetlink.close();
+      }
+    });
+  }
+
+  /** Nothing where the configuration names no Open vSwitch. */
+  async #withOvs<T>(work: (socket: string) => Promise<T>): Promise<T | undefined> {
+    const { ovs } = this.#config.neighbours;
+    if (ovs === undefined) return undefined;
+    return this.#attempt(async () => {
+      try {
+        return await work(ovs.socket);
+      } catch (error) {
+        throw new Error(`Open vSwitch (${ovs.socket}): ${(error as Error).message}`);
       }
     });
   }

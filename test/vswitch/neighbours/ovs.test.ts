@@ -1,8 +1,12 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { OvsSwitch } from '../../../lab/tunnels/ovs-switch.ts';
 import { eventually, pause, Rack, remoteAddress } from '../../../lab/tunnels/rack.ts';
+import { HostCleanup } from '../../../src/agent/cleanup/host.ts';
+import type { HostConfig } from '../../../src/config/index.ts';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
@@ -165,6 +169,13 @@ test.serial('R2.6 what a killed agent left in Open vSwitch is found and removed'
     agent.kill('SIGKILL');
     t.is(found.ports.length, 1);
     t.regex(await ovs.flows('phy'), /0x504c4e48/);
+    const nowhere = join(tmpdir(), 'peerless-no-such-directory');
+    const named = { stateDirectory: nowhere, control: { socket: join(nowhere, 'socket') }, neighbours: { ovs } };
+    t.like(await new HostCleanup(named as unknown as HostConfig).find(), {
+      ovsPorts: found.ports,
+      ovsPlaceholders: found.placeholders,
+      problems: [],
+    });
     await removeOvsLeftovers(ovs.socket);
     t.deepEqual(await findOvsLeftovers(ovs.socket), { ports: [], placeholders: 0 });
     t.notRegex(await ovs.flows('phy'), /0x504c4e48/);
