@@ -12,6 +12,7 @@ import { type Ruleset, TableBuilder } from './document.ts';
 import { addLeaving } from './leaving.ts';
 import { addRates } from './rates.ts';
 import { addProbeSources, addServices, type ServiceWeights } from './services.ts';
+import { addStrangers } from './strangers.ts';
 import { addTracking } from './tracking.ts';
 import { zonesOf } from './zones.ts';
 
@@ -27,6 +28,7 @@ export function renderRuleset(state: OverlayState, weights: ServiceWeights = new
   const zones = zonesOf(state);
   const table = new TableBuilder('inet');
   addTracking(table, state, zones);
+  addStrangers(table, state);
   addAcl(table, state, zones);
   addRates(table, state, zones);
   addServices(table, state, zones, weights);

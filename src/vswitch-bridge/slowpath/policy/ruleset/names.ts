@@ -50,6 +50,7 @@ export const COUNTERS = {
   outside: 'outside_initiated',
   withoutSource: 'leaves_without_snat',
   tunnelOfInstance: 'tunnel_of_instance',
+  stranger: 'tunnel_of_stranger',
   noBackend: 'service_without_backend',
   noService: 'no_such_service',
   neighbours: 'neighbours_at_tunnel',

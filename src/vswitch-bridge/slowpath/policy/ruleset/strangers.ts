@@ -1,0 +1,32 @@
+/**
+ * The kernel's VXLAN port takes packets from anybody, at every address of the host, and puts what is inside into the
+ * network that they name. So what comes there for a network of ours is asked who sent it: another host that the overlay
+ * knows, by the underlay; no instance of this host. In which of the networks a host may send is not asked, since a router
+ * sends in the network of the destination. Networks of others' making are theirs to guard.
+ */
+import { familyOf } from '../../../../model/address.ts';
+import type { OverlayState } from '../../../../model/overlay.ts';
+import { VXLAN_PORT } from '../../network/names.ts';
+import type { TableBuilder } from './document.ts';
+import { addressLiteral, ipWord } from './literals.ts';
+import { COUNTERS, PRIORITY } from './names.ts';
+
+/** RFC 7348 §5: the VNI stands at octet 4 behind the UDP header. */
+const VNI = '@th,96,24';
+
+export function addStrangers(table: TableBuilder, { underlay, networks, remotes }: OverlayState): void {
+  const family = familyOf(underlay.address);
+  const vnis = table.set('set', 'vxlan_networks', `typeof ${VNI};`);
+  for (const { vni, encapsulation, origin } of networks.values()) {
+    if (encapsulation === 'vxlan' && origin !== 'kernel') vnis.set(`0x${vni.toString(16)}`, '');
+  }
+  const hosts = table.set('set', 'other_hosts', `type ipv${family}_addr;`);
+  for (const { host } of remotes.values()) if (familyOf(host) === family) hosts.set(addressLiteral(host), '');
+  const ours = `meta nfproto ipv${family} udp dport ${VXLAN_PORT} ${VNI} @vxlan_networks`;
+  const stop = `${table.counter(COUNTERS.stranger)} drop`;
+  table.chain(
+    'strangers',
+    [`${ours} iifname @bridges ${stop}`, `${ours} ${ipWord(family)} saddr != @other_hosts ${stop}`],
+    `type filter hook input priority ${PRIORITY.forward}; policy accept;`,
+  );
+}
