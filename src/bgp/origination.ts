@@ -18,6 +18,8 @@ export interface OwnRoute {
   /** ifindex of the port behind which the host is. */
   readonly port: number;
   readonly shadow: boolean;
+  /** Nothing to a neighbour: what others say of the host is used. */
+  readonly yields: boolean;
 }
 
 /** Routes with the same attributes: those of one port, at one level or as shadows. */
@@ -89,6 +91,13 @@ export class Origination {
     return batch;
   }
 
+  /** Who yields from now on, or no more, in a delta that `apply` is given next. */
+  turning({ announced }: HostDelta): Address[] {
+    const turning = (host: HostRoute): boolean =>
+      (host.yields ?? false) !== (this.#routes.get(host.address)?.yields ?? false);
+    return announced.filter(turning).map(({ address }) => address);
+  }
+
   /** What is withdrawn is still here until `forget`: the bytes come first. */
   apply(delta: HostDelta): RouteBatch {
     const batch = new RouteBatch();
@@ -99,7 +108,11 @@ export class Origination {
     for (const host of delta.announced) {
       const before = this.#routes.get(host.address);
       // Another MAC is nothing to a BGP neighbour.
-      if (before && isSame(before, host)) continue;
+      if (before && isSame(before, host)) {
+        const { yields = false } = host;
+        if (before.yields !== yields) this.#routes.set(host.address, { ...before, yields });
+        continue;
+      }
       const nlri = before?.nlri ?? hostNlri(host.address);
       if (!before && !this.covers(nlri.subarray(1))) {
         this.#refused(host.address);
@@ -137,6 +150,11 @@ export class Origination {
     return this.#routes.has(address);
   }
 
+  /** What others say of it is not used. */
+  keeps(address: Address): boolean {
+    return this.#routes.get(address)?.yields === false;
+  }
+
   get(address: Address): OwnRoute | undefined {
     return this.#routes.get(address);
   }
@@ -160,9 +178,10 @@ export class Origination {
   }
 }
 
-const placeOf = ({ portIndex, ifindex, shadow }: HostRoute) => ({
+const placeOf = ({ portIndex, ifindex, shadow, yields }: HostRoute) => ({
   port: portIndex ?? ifindex,
   shadow: shadow ?? false,
+  yields: yields ?? false,
 });
 
 function isSame(route: OwnRoute, host: HostRoute): boolean {

@@ -187,7 +187,9 @@ export class BgpSpeaker implements Speaker {
   }
 
   apply(delta: HostDelta): WireReport {
+    const turning = this.#origination.turning(delta);
     const report = this.#spread(this.#origination.apply(delta));
+    for (const address of turning) this.#rib.touch(hostPrefix(address));
     this.#settle();
     this.#reportRefused();
     return report;
@@ -380,7 +382,7 @@ export class BgpSpeaker implements Speaker {
   }
 
   #resolve(route: InRoute): NextHop | { readonly rejected: string } {
-    if (isHost(route) && this.#origination.has(prefixAddress(route.prefix))) return { rejected: 'own-host' };
+    if (isHost(route) && this.#origination.keeps(prefixAddress(route.prefix))) return { rejected: 'own-host' };
     // RFC 4456 §8: our own route, reflected.
     if (route.attributes.originatorId === this.#options.routerId) return { rejected: 'originator-self' };
     return wayTo(route, this.#nextHops, this.#peers.get(route.peer.address)?.interface);

@@ -23,6 +23,11 @@ export interface HostRoute {
    * kernel lets packets for it that come from the fabric wait in `interface`.
    */
   readonly shadow?: true;
+  /**
+   * Another switch claims it above us: the kernel's route is only for what comes from the fabric, everybody else goes the
+   * fabric's way. Announced as ever.
+   */
+  readonly yields?: true;
 }
 
 /**

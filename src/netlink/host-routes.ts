@@ -58,6 +58,8 @@ export interface HostRouteOptions {
   readonly table?: number;
   /** Default 1. */
   readonly metric?: number | Readonly<Record<Family, number>>;
+  /** For routes that only what comes from the fabric may take (`HostRoute.yields`); absent: they are like all others. */
+  readonly fabricTable?: number;
   /** A second projection for who looks nowhere else: no neighbour entries, and all in `table`, also what is in a VRF. */
   readonly apart?: boolean;
 }
@@ -74,6 +76,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #table: number;
   readonly #metric: Readonly<Record<Family, number>>;
   readonly #apart: boolean;
+  readonly #fabricTable: number | undefined;
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
@@ -95,6 +98,7 @@ export class HostRouteInstaller implements Announcer {
     this.#table = options.table ?? 254;
     const { metric = 1, apart = false } = options;
     this.#apart = apart;
+    this.#fabricTable = apart ? undefined : options.fabricTable;
     this.#metric = typeof metric === 'number' ? { 4: metric, 6: metric } : metric;
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
@@ -115,7 +119,11 @@ export class HostRouteInstaller implements Announcer {
     for (const host of delta.announced) {
       const before = this.#hosts.get(host.address);
       this.#hosts.set(host.address, host);
-      if (before && before.ifindex === host.ifindex && before.mac === host.mac) continue;
+      if (before && before.ifindex === host.ifindex && before.mac === host.mac) {
+        if (this.#tableOf(before) === this.#tableOf(host)) continue;
+        batch.push(requests.setRoute(this.#routeOf(host)), requests.deleteRoute(this.#slotOf(before)));
+        continue;
+      }
       if (before) this.#guard.placed(before, host);
       this.#add(batch, host);
       if (before && this.#tableOf(before) !== this.#tableOf(host))
@@ -351,8 +359,10 @@ export class HostRouteInstaller implements Announcer {
     return metric === this.#metricOf(host.address) && table === this.#tableOf(host);
   }
 
-  #tableOf({ ifindex }: HostRoute): number {
-    return this.#tableAt(ifindex);
+  /** What comes in by a member of a VRF is looked up there alone. */
+  #tableOf({ ifindex, yields }: HostRoute): number {
+    const table = this.#tableAt(ifindex);
+    return yields && table === this.#table ? (this.#fabricTable ?? table) : table;
   }
 
   #tableAt(ifindex: number): number {
@@ -383,7 +393,7 @@ export class HostRouteInstaller implements Announcer {
     const routes = await readRoutes(this.#rtnetlink, { protocol: this.#protocol });
     // In other tables (that for another daemon, say) ours are those in the table of their interface's VRF.
     const table = ({ nextHops: [hop] }: Route) => this.#tableAt(hop?.ifindex ?? 0);
-    return routes.filter((route) => route.table === this.#table || route.table === table(route));
+    return routes.filter((route) => [this.#table, this.#fabricTable, table(route)].includes(route.table));
   }
 
   async #readNeighbours(): Promise<Map<string, Neighbour>> {

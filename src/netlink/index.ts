@@ -13,6 +13,7 @@ import { type LinkState, type Port, type PortChange, type PortDriver, PortError 
 import { QuietObjects } from './backed/quiet-objects.ts';
 import { BackedRouteInstaller, type BackedRouteOptions } from './backed-routes.ts';
 import { CarrierWatch } from './carrier-watch.ts';
+import { FabricRules, type FabricRulesOptions } from './fabric-rules.ts';
 import { ForwardingDatabase } from './fdb.ts';
 import type { GuardMemory } from './frames/index.ts';
 import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
@@ -29,6 +30,7 @@ import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 export { BackedRouteInstaller, type BackedRouteOptions, type ObjectSocket, type SwitchOver } from './backed-routes.ts';
+export { FabricRules, type FabricRulesOptions, findFabricRules } from './fabric-rules.ts';
 export type { FdbEvent } from './fdb.ts';
 export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
@@ -288,6 +290,11 @@ export class Kernel implements LinkState, PortDriver {
   waitingRoom(onArrival: (address: Address) => void): Promise<WaitingRoom> {
     const netns = this.#netns === undefined ? {} : { netns: this.#netns };
     return WaitingRoom.open({ rtnetlink: this.rtnetlink, clock: this.#clock, onArrival, ...netns });
+  }
+
+  /** See fabric-rules.ts. */
+  fabricRules(options: FabricRulesOptions): FabricRules {
+    return new FabricRules(this.rtnetlink, this.#clock, { ...options, netns: this.#netns });
   }
 
   /** What an earlier life that stood by for others has left. */

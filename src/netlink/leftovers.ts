@@ -2,7 +2,8 @@
  * All that an agent has put into the kernel, known by its protocol numbers and names alone: for the day after a crash that
  * no other life of it follows.
  */
-import { AF, type Link, type Neighbour, type Route, RTN, type Rtnetlink, requests } from 'rtnetlink-ts';
+import { AF, type Link, type Neighbour, type Route, RTN, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
+import { findFabricRules } from './fabric-rules.ts';
 import { hostAddress, sendPaced } from './installing.ts';
 import { findRepair, type RepairLeftovers, removeRepair } from './repair/leftovers.ts';
 import { findShadows, removeShadows, type ShadowLeftovers } from './shadow-table.ts';
@@ -23,6 +24,7 @@ export interface KernelLeftovers {
   readonly hostRoutes: readonly Route[];
   readonly unreachable: readonly Route[];
   readonly learnedRoutes: readonly Route[];
+  readonly fabricRules: readonly Rule[];
   readonly shadows: ShadowLeftovers;
   readonly repair: RepairLeftovers;
   readonly neighbours: readonly Neighbour[];
@@ -52,6 +54,7 @@ export async function findLeftovers(rtnetlink: Reading, options: LeftoverOptions
     unreachable: ours.filter(isUnreachable),
     hostRoutes: ours.filter((route) => !isUnreachable(route) && hostAddress(route) !== undefined),
     learnedRoutes: routes.filter((route) => route.protocol !== protocol),
+    fabricRules: await findFabricRules(rtnetlink, protocol),
     shadows: await findShadows(rtnetlink, protocol + 3),
     repair: await findRepair(rtnetlink, protocol + 4),
     neighbours: (await rtnetlink.dumpNeighbours()).filter((each) =>
@@ -71,6 +74,7 @@ export async function removeLeftovers(
   const refusals = {};
   await removeRepair(rtnetlink, found.repair, refusals);
   await removeShadows(rtnetlink, found.shadows, refusals);
+  await removeShadows(rtnetlink, { rules: found.fabricRules, routes: [] }, refusals);
   // Unreachable ones last: until then a host whose route has gone is not looked for by the default route.
   const routes = [...found.hostRoutes, ...found.learnedRoutes, ...found.unreachable];
   await sendPaced(rtnetlink, routes, (route) => [requests.deleteRoute(route)], refusals);

@@ -70,6 +70,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   fdb: ['fdb notification'],
   onBlind: ['Redis: connect', 'Redis: command', 'Redis: notification'],
   waitingRoom: ['waiting room'],
+  fabricRules: NONE,
   shadowTable: NONE,
   removeShadows: NONE,
   repairPath: NONE,

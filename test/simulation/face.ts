@@ -25,6 +25,7 @@ import { type Address, type Mac, parseAddress, parseMac } from '../../src/model/
 import { onLink, type Port, type PortChange, PortError } from '../../src/model/ports.ts';
 import type { Frame } from '../../src/netlink/frames/index.ts';
 import {
+  type FabricRulesOptions,
   HostRouteInstaller,
   type HostRouteOptions,
   LearnedRouteInstaller,
@@ -183,6 +184,26 @@ export class KernelFace implements SwitchKernel {
       close: async () => {
         if (!clock.dead) box.removePort(DOOR);
       },
+    };
+  }
+
+  /** They are there when asked for. */
+  fabricRules({ onReady }: FabricRulesOptions): ReturnType<NonNullable<SwitchKernel['fabricRules']>> {
+    const { clock } = this.#options;
+    let ready = false;
+    return {
+      get ready() {
+        return ready;
+      },
+      configure: async (uplinks) => {
+        if (clock.dead || ready === uplinks.length > 0) return;
+        ready = uplinks.length > 0;
+        onReady(ready);
+      },
+      strict: () => false,
+      counters: () => ({}),
+      leave: async () => {},
+      close: () => {},
     };
   }
 

@@ -24,6 +24,7 @@ export function sonicKernel(
     hostRoutes: (options) => face.hostRoutes(options),
     learnedRoutes: (options) => face.learnedRoutes(options),
     waitingRoom: (onArrival) => face.waitingRoom(onArrival),
+    fabricRules: (options) => face.fabricRules(options),
     shadowTable: () => face.shadowTable(),
     removeShadows: () => face.removeShadows(),
     repairPath: () => face.repairPath(),

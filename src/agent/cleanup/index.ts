@@ -26,7 +26,7 @@ export interface Leftovers {
   readonly hostRoutes: number;
   readonly unreachable: number;
   readonly learnedRoutes: number;
-  /** Rules and routes for hosts that were stood by for. */
+  /** Rules and routes of what comes from the fabric, for hosts that were stood by for. */
   readonly shadows: number;
   /** Of the repair path: backups, rules, routes of what came out of a tunnel, and the device. */
   readonly repair: number;
@@ -112,7 +112,7 @@ export class Cleanup {
       hostRoutes: kernel.hostRoutes.length,
       unreachable: kernel.unreachable.length,
       learnedRoutes: kernel.learnedRoutes.length,
-      shadows: kernel.shadows.rules.length + kernel.shadows.routes.length,
+      shadows: kernel.fabricRules.length + kernel.shadows.rules.length + kernel.shadows.routes.length,
       repair: repairCount(kernel),
       passedOver: this.#repair.ports,
       neighbours: kernel.neighbours.length,

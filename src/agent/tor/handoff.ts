@@ -14,7 +14,7 @@ import type { Belonging, HandoffTable, RouteWatch } from '../../netlink/index.ts
 import type { Outside } from './fabric/types.ts';
 import { KernelHosts } from './kernel-hosts.ts';
 import { OutsideRoutes } from './outside-routes.ts';
-import type { SwitchKernel } from './surroundings.ts';
+import { FABRIC_TABLE, type SwitchKernel } from './surroundings.ts';
 import { withoutShadows } from './without-shadows.ts';
 
 export interface HandoffOptions {
@@ -162,7 +162,12 @@ function belongings({ kernel, ospf, bgp, shadow }: TorConfig, read: number | und
   return [
     {
       protocol,
-      tables: [table, ...(handoffTable === null ? [] : [handoffTable]), ...(read === undefined ? [] : [read])],
+      tables: [
+        table,
+        FABRIC_TABLE,
+        ...(handoffTable === null ? [] : [handoffTable]),
+        ...(read === undefined ? [] : [read]),
+      ],
       vrfs: true,
     },
     { protocol: protocol + 1, tables: ospf ? [table] : [] },

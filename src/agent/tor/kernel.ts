@@ -53,6 +53,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     gatewaysVia: (ifindex) => kernel.gatewaysVia(ifindex),
     logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
+    fabricRules: (options) => kernel.fabricRules(options),
     shadowTable: (options) => kernel.shadowTable(options),
     repairPath: (options) => kernel.repairPath(options),
     removeRepair: (protocol, memory) => kernel.removeRepair(protocol, memory),

@@ -111,10 +111,11 @@ export class Projection {
     const trace = this.#turn ?? this.#failovers.begin(cause.reason, at, cause.port);
     trace.step('host table');
     const withdrawing = delta.announced.length === 0;
+    const yielding = cause.kind === 'yielding';
     if (!withdrawing) {
       // In the order in which the table decided.
       this.#removals.finish();
-      this.#kernel.apply(delta);
+      this.#kernel.apply(yielding ? { ...delta, announced: delta.announced.filter(({ yields }) => !yields) } : delta);
     }
     const turned = cause.kind === 'left';
     for (const { announcer, firstByte, lastByte } of this.#announcers) {
@@ -122,6 +123,8 @@ export class Projection {
       if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
       if (report.lastByteAt !== undefined) trace.step(lastByte, report.lastByteAt);
     }
+    // The way by the fabric stands before ours leaves it.
+    if (yielding) this.#kernel.apply({ withdrawn: [], announced: delta.announced.filter(({ yields }) => yields) });
     const inKernel = (): void => this.#traceKernel(trace);
     if (!withdrawing) inKernel();
     else {

@@ -5,6 +5,8 @@ import type { Address } from '../../model/address.ts';
 import type { GuardMemory } from '../../netlink/frames/index.ts';
 import type {
   Belonging,
+  FabricRules,
+  FabricRulesOptions,
   HandoffOptions,
   HandoffTable,
   Kernel,
@@ -27,6 +29,9 @@ export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters'
   Partial<Pick<WaitingRoom, 'waitingFor' | 'limit' | 'expire'>>;
 
 /** What the switch role needs of the kernel adapter; `Kernel` fits. */
+/** Of routes to hosts that another switch claims above us; the tables of shadows and of repair are the next two. */
+export const FABRIC_TABLE = 20_100;
+
 export interface SwitchKernel
   extends Pick<
     Kernel,
@@ -55,6 +60,10 @@ export interface SwitchKernel
   waitingRoom(onArrival: (address: Address) => void): Promise<Room>;
   /** Where packets for hosts that we stand by for can be told from all others; absent: we stand by for nobody. */
   shadowTable?(options: ShadowTableOptions): ShadowKernel;
+  /** Where what comes from the fabric can be told from all else; absent: no host's route yields to another's claim. */
+  fabricRules?(
+    options: FabricRulesOptions,
+  ): Pick<FabricRules, 'ready' | 'strict' | 'configure' | 'counters' | 'leave' | 'close'>;
   /** What an earlier life had there that this one doesn't want. */
   removeShadows?(protocol: number): Promise<void>;
   /** Where a server whose link has failed can be reached through the other switch; rejects where that can't be had. */

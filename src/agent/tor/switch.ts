@@ -134,12 +134,13 @@ export class TorSwitch {
   }
 
   counters(): Record<string, Record<string, number>> {
-    const { installer, room, standingBy, repair, handoff, nextHops, bfd, sight } = this.#parts;
+    const { installer, room, standingBy, fabricRules, repair, handoff, nextHops, bfd, sight } = this.#parts;
     return {
       hostroutes: { ...this.hosts.counters() },
       kernel: { ...this.kernel.counters() },
       'kernel.hosts': { ...installer.counters() },
       ...(room ? { 'waiting-room': { ...room.counters() } } : {}),
+      ...(fabricRules ? { 'kernel.rules': { ...fabricRules.counters() } } : {}),
       ...(standingBy ? { 'kernel.shadows': { ...standingBy.counters() } } : {}),
       ...repair.counters(),
       ...this.fabric.counters(),
@@ -183,6 +184,7 @@ export class TorSwitch {
     if (diff.portLink.added.length + diff.portLink.removed.length + diff.portLink.changed.length > 0) {
       nextHops.configure(config.portLink);
       this.#parts.standingBy?.configure(uplinksOf(config));
+      this.#parts.fabricRules?.configure(uplinksOf(config));
       if (config.shadow.enabled && !diff.hostPolicy) this.#way.configureHosts();
       this.#way.showEndpoint();
       this.groups.configure(config.portLink, judge);
@@ -203,7 +205,8 @@ export class TorSwitch {
 
   /** Withdraws what we announced, then takes our routes out of the kernel; ports stay as they are (`onStop`). */
   async stop(): Promise<void> {
-    const { nextHops, bfd, handoff, memory, projection, installer, standingBy, repair, room } = this.#parts;
+    const { nextHops, bfd, handoff, memory, projection, installer, standingBy, fabricRules, repair, room } =
+      this.#parts;
     this.#settleTimer?.cancel();
     this.#parts.facts.close();
     bfd.leaving();
@@ -220,6 +223,7 @@ export class TorSwitch {
     projection.finish();
     await installer.leave();
     await standingBy?.leave();
+    await fabricRules?.leave();
     await repair.stop();
     await room?.close();
     this.kernel.close();
@@ -239,6 +243,7 @@ export class TorSwitch {
     await this.fabric.pause();
     this.#parts.memory.save();
     this.#parts.standingBy?.close();
+    this.#parts.fabricRules?.close();
     this.#parts.repair.close();
     // A port in a storm is the kernel's again: while nobody is here to answer ARP, it must.
     this.hosts.stop();
@@ -274,6 +279,7 @@ export class TorSwitch {
     this.kernel.onBlind?.(sight.changed);
     this.hosts.remember(memory.handOver());
     this.hosts.start();
+    this.#parts.fabricRules?.configure(uplinksOf(config));
     handoff.configure();
     this.#way.showEndpoint();
     this.#parts.facts.start();

@@ -18,6 +18,7 @@ export function checkShadow(settings: PartlyTor): Finding[] {
     [254, 'the main table, by which the box forwards'],
     [255, "the kernel's own local table"],
     [253, "the kernel's default table"],
+    [20_100, 'for hosts that another switch claims above us'],
     [kernel?.table, 'kernel.table too'],
     [kernel?.handoffTable, 'kernel.handoffTable too'],
     [hostRoutes?.sources.kernel?.table, 'hostRoutes.sources.kernel.table too'],

@@ -35,6 +35,8 @@ export class Book {
   live = 0;
   sweepAt: Instant = Number.POSITIVE_INFINITY;
   readonly count = { learned: 0, moved: 0, updated: 0, withdrawn: 0 };
+  /** What the claims of others mean for the host may have changed. */
+  onWeighed: (host: Host, now: Instant) => void = () => undefined;
   readonly #departed = new Set<Host>();
   readonly #random: () => number;
   readonly #portIndex: PortIndex;
@@ -135,6 +137,11 @@ export class Book {
    * as the other switch's is.
    */
   weighRivals(host: Host, now: Instant): void {
+    this.#weigh(host, now);
+    this.onWeighed(host, now);
+  }
+
+  #weigh(host: Host, now: Instant): void {
     const activeActive = this.rules.activeActive(host);
     if (activeActive) host.level = 0;
     const rival = activeActive ? undefined : this.claims.best(host.address);
@@ -150,6 +157,7 @@ export class Book {
   answeredRival(host: Host, now: Instant): void {
     if (host.claimedTwice || now - host.rivalSince < DUPLICATE_MS) return;
     host.claimedTwice = true;
+    this.onWeighed(host, now);
     const reason = `alive on ${host.port}, and another switch claims it`;
     const { address, port, state } = host;
     this.turn.effects.push({ type: 'changed', address, port, from: state, to: 'duplicate', reason });
@@ -278,6 +286,7 @@ export class Book {
     host.since = now;
     host.asking = 'no';
     host.attempts = 0;
+    host.yields = false;
     host.spread = this.#random() * SPREAD;
   }
 
@@ -289,6 +298,7 @@ export class Book {
     host.contested = false;
     host.rivalSince = Number.POSITIVE_INFINITY;
     host.claimedTwice = false;
+    host.yields = false;
     host.elsewhere = undefined;
     host.incumbent = undefined;
     host.doubtAt = Number.POSITIVE_INFINITY;

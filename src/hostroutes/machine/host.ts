@@ -56,6 +56,8 @@ export class Host implements Sleeper {
   /** It answers here, and is claimed elsewhere: an address that two machines have. */
   claimedTwice = false;
   settleAt: Instant = Number.POSITIVE_INFINITY;
+  /** Our own servers reach it through the fabric, see yielding.ts. */
+  yields = false;
 
   moves = 0;
   movesSince: Instant = Number.NEGATIVE_INFINITY;
@@ -132,6 +134,7 @@ export class Host implements Sleeper {
       ifindex: this.ifindex,
       mac: this.mac,
       level: this.level,
+      ...(this.yields ? { yields: true } : {}),
     };
   }
 }

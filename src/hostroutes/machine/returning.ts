@@ -60,6 +60,7 @@ export class Returning {
         if (returning.mode === 'learned' && !host.returns) continue;
         this.#onExpected(host);
         host.level = levelAgainst(rival);
+        host.yields = false;
         host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);
         this.#expected.set(host.address, { host, until: now + returning.wait });

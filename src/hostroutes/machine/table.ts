@@ -37,6 +37,7 @@ import type {
 } from './types.ts';
 import { memoryOf, rememberedOf } from './views.ts';
 import { Watch } from './watch.ts';
+import { Yielding } from './yielding.ts';
 
 const NOTHING: HostEffect[] = [];
 Object.freeze(NOTHING);
@@ -49,10 +50,13 @@ export class HostTable {
   readonly #leaving: Leaving;
   readonly #shadows: Shadows;
   readonly #evidence: Evidence;
+  readonly #yielding: Yielding;
 
   /** `random` (0 to 1) spreads routine probes. Static hosts are first looked for at the first `configure` or `portUp`. */
   constructor(policy: HostPolicy, random: () => number = Math.random, portIndex: PortIndex = () => undefined) {
     this.#book = new Book(new CompiledPolicy(policy), random, portIndex);
+    this.#yielding = new Yielding(this.#book);
+    this.#book.onWeighed = (host, now) => this.#yielding.weighed(host, now);
     this.#watch = new Watch(this.#book);
     this.#shadows = new Shadows(this.#book);
     this.#returning = new Returning(this.#book, (host) => this.#shadows.stepAside(host));
@@ -73,7 +77,11 @@ export class HostTable {
   }
 
   nextDeadline(): Instant | undefined {
-    const others = Math.min(this.#returning.nextDeadline(), this.#shadows.nextDeadline());
+    const others = Math.min(
+      this.#returning.nextDeadline(),
+      this.#shadows.nextDeadline(),
+      this.#yielding.nextDeadline(),
+    );
     const watch = this.#watch.nextDeadline();
     return others === Number.POSITIVE_INFINITY ? watch : Math.min(others, watch ?? others);
   }
@@ -181,6 +189,7 @@ export class HostTable {
       ...this.#evidence.takeovers.count,
       ...this.#book.count,
       ...this.#watch.count,
+      ...this.#yielding.count,
       refused: { ...this.#book.refusals.counts },
     };
   }
@@ -241,6 +250,7 @@ export class HostTable {
         applyPolicy(this.#book, this.#watch, event.policy, now);
         this.#returning.reconsider();
         this.#leaving.reconsider();
+        for (const host of this.#book.hosts.values()) if (!host.live && host.yields) this.#yielding.weighed(host, now);
         this.#shadows.placesChanged(now);
         break;
       case 'expect':
@@ -264,6 +274,7 @@ export class HostTable {
         this.#returning.tick(now);
         this.#watch.tick(now);
         this.#shadows.tick(now);
+        this.#yielding.tick(now);
         break;
       case 'batch':
         for (const each of event.events) this.#dispatch(each, now);
@@ -288,8 +299,14 @@ export class HostTable {
     if (outcome === 'refused') this.#book.refusals.counts['claim-limit']++;
     if (outcome === 'changed' || outcome === 'told') this.#shadows.claimed(claim.address, now);
     const host = this.#book.hosts.get(claim.address);
-    if (outcome !== 'changed' || !host?.live) return;
+    if (outcome !== 'changed' || !host) return;
+    if (!host.live) {
+      // Announced ahead of its return, or on its way to another switch.
+      this.#yielding.claimed(host, now);
+      return;
+    }
     this.#book.weighRivals(host, now);
+    this.#yielding.claimed(host, now);
     if (claim.level !== undefined && claim.level >= host.level) {
       // A host that uses both links may still have left this one: it is asked, once, and the claim counts for no more.
       if (!rules.activeActive(host)) this.#watch.doubt(host, 'rival', now);

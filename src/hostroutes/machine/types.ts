@@ -92,6 +92,8 @@ export interface HostPolicy {
     readonly hold: number;
     readonly door: Pick<HostRoute, 'interface' | 'ifindex' | 'mac'>;
   };
+  /** The kernel can tell what comes from the fabric from what our own servers send (see yielding.ts). */
+  readonly yielding?: boolean;
   /** More than `moves` moves inside `window`: duplicate, held where it is for `floor`, doubling up to `ceiling`. */
   readonly damping?: {
     readonly moves: number;
@@ -183,6 +185,8 @@ export type CauseKind =
   /** Another switch's host, which we stand by for from now on, or no more. */
   | 'shadow'
   | 'shadowEnded'
+  /** Our own servers reach it through the fabric from now on, or no more. */
+  | 'yielding'
   | 'policy';
 
 /** Why a delta came about; `port` is absent when several ports are in it. */
@@ -342,6 +346,7 @@ export interface HostCounters {
   readonly probes: number;
   readonly probesUnsent: number;
   readonly verifications: number;
+  readonly yielded: number;
   /** Claims of hosts that were believed until the host answered at its former place. */
   readonly refuted: number;
   readonly refused: Readonly<Record<RefusalReason, number>>;

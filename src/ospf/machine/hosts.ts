@@ -17,7 +17,7 @@ import { floodDestination } from './flooding.ts';
 import { databaseFor, isMaxAge } from './lsdb.ts';
 import { hostMetric } from './metrics.ts';
 import { flush, originate } from './origination.ts';
-import { ownershipChanged } from './routing.ts';
+import { ownershipChanged, updateHosts } from './routing.ts';
 
 export const HOST_MASK = 0xffffffff;
 
@@ -27,10 +27,13 @@ export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
     return;
   }
   if (delta.withdrawn.length > 0) withdrawHosts(core, delta.withdrawn);
+  const turning: U32[] = [];
   for (const route of delta.announced) {
     const record = core.hosts.get(route.address);
     if (record) {
       const same = sameWords(core, record.route, route);
+      // Others' way to it is learned from now on, or no more; nothing goes on the wire for that.
+      if (record.route.yields !== route.yields && core.claims.has(record.id)) turning.push(record.id);
       record.route = route;
       if (same) continue;
       announceHost(core, record, now);
@@ -42,6 +45,9 @@ export function applyHosts(core: Core, delta: HostDelta, now: Instant): void {
       announceHost(core, fresh, now);
     }
   }
+  if (turning.length === 0) return;
+  for (const id of turning) core.staleHosts.add(id);
+  updateHosts(core);
 }
 
 /**

@@ -78,7 +78,7 @@ export function updateHosts(core: Core): void {
     const keys = Array.from(staleHosts, (host) => routeKey(host, HOST_MASK));
     const ours = (network: U32) => {
       const record = core.hosts.get(ipv4FromNumber(network));
-      return record !== undefined && !record.route.shadow;
+      return record !== undefined && !record.route.shadow && !record.route.yields;
     };
     // What the topology still has to say may be the way to a host that has none now.
     const found = isSet(core.spfTimer) ? keys.filter((key) => paths.best.has(key)) : keys;
@@ -152,7 +152,7 @@ export function runSpf(core: Core, now: Instant): void {
   core.claims.reachability(result.reachable, result.addresses, core.claimSink);
   // What we only stand by for is reached through the fabric as anything else.
   const own = new Set<U32>();
-  for (const { id, route } of core.hosts.values()) if (!route.shadow) own.add(id);
+  for (const { id, route } of core.hosts.values()) if (!route.shadow && !route.yields) own.add(id);
   const changes = core.routes.update(result, (network, mask) => mask === HOST_MASK && own.has(network));
   if (changes.length > 0) core.effects.push({ kind: 'routes', changes });
 }

@@ -28,7 +28,7 @@ import { type openRepair, Repair } from '../repair/index.ts';
 import { Sight } from '../sight.ts';
 import { Spoofing } from '../spoofing.ts';
 import { StandingBy, uplinksOf } from '../standing-by.ts';
-import type { Room, Surroundings, SwitchKernel } from '../surroundings.ts';
+import { FABRIC_TABLE, type Room, type Surroundings, type SwitchKernel } from '../surroundings.ts';
 import { Waiting } from '../waiting.ts';
 
 export interface PartsOptions {
@@ -54,6 +54,8 @@ export interface Reactions {
   foreignClaim(claim: ForeignClaim): void;
   foreignShadow(shadow: ForeignShadow): void;
   serverRoute(route: ServerRoute): void;
+  /** Hosts may yield from now on, or no more. */
+  fabricRulesChanged(): void;
   /** A session came or went, or routes of the fabric are in the kernel. */
   fabricChanged(): void;
   nextHopVerdict(port: string, at: Instant, cause: string | undefined): void;
@@ -76,6 +78,7 @@ export interface Parts {
   readonly room: Room | undefined;
   /** undefined: we stand by for nobody. */
   readonly standingBy: StandingBy | undefined;
+  readonly fabricRules: ReturnType<NonNullable<SwitchKernel['fabricRules']>> | undefined;
   readonly repair: Repair;
   /** Of the kernel's routes to our hosts. */
   readonly installer: HostRouteInstaller;
@@ -119,12 +122,13 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const wall = new WallClock(clock, wallClock);
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
-  const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config) });
+  const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config), fabricTable: FABRIC_TABLE });
+  const fabricRules = kernel.fabricRules?.({ table: FABRIC_TABLE, protocol, onReady: () => tell.fabricRulesChanged() });
   const { kernel: repairKernel, trouble } = options.repairPath;
   const repair = new Repair({ config: options.config, kernel: repairKernel, trouble, links: kernel, clock, events });
   const standingBy = standBy(options, repair);
   const hosts = new HostRoutes({
-    policy: hostPolicy(config, kernel, room, standingBy),
+    policy: hostPolicy(config, kernel, room, standingBy, fabricRules),
     kernel,
     clock,
     log,
@@ -291,6 +295,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     kernel,
     room,
     standingBy,
+    fabricRules,
     repair,
     installer,
     hosts,
@@ -320,12 +325,18 @@ function standBy({ config, clock, kernel, room }: PartsOptions, repair: Repair):
 }
 
 export function hostPolicy(
-  { hostRoutes, shadow, portLink }: TorConfig,
+  { hostRoutes, shadow, portLink, kernel: { handoffTable } }: TorConfig,
   kernel: SwitchKernel,
   room: Room | undefined,
   standingBy: StandingBy | undefined,
+  fabricRules: Parts['fabricRules'],
 ): HostPolicy {
-  const { policy, returning } = hostRoutes;
+  const { returning } = hostRoutes;
+  // Another daemon that sees our routes in the kernel would take a host's for gone.
+  const policy = {
+    ...hostRoutes.policy,
+    yielding: fabricRules?.ready === true && handoffTable === null && !fabricRules.strict(),
+  };
   const ownAddresses = [...kernel.ports()].flatMap((port) => port.addresses.map((entry) => entry.address));
   const door = room?.door;
   if (door === undefined) return { ...policy, ownAddresses };

@@ -120,6 +120,10 @@ export class Way implements Reactions {
     hosts.report({ source: 'bgp', address, mac, port, interface: name, ifindex });
   }
 
+  fabricRulesChanged(): void {
+    this.configureHosts();
+  }
+
   fabricChanged(): void {
     this.parts.nextHops.refresh();
     this.parts.bfd.refresh();
@@ -159,8 +163,8 @@ export class Way implements Reactions {
 
   /** The policy, or our own addresses, which are no hosts, have changed. */
   configureHosts(): void {
-    const { hosts, kernel, room, standingBy } = this.parts;
-    hosts.configure(hostPolicy(this.#config(), kernel, room, standingBy));
+    const { hosts, kernel, room, standingBy, fabricRules } = this.parts;
+    hosts.configure(hostPolicy(this.#config(), kernel, room, standingBy, fabricRules));
   }
 
   /** All ports that matter, by the configuration as it is now. */

@@ -1,0 +1,166 @@
+/**
+ * What comes in by an uplink is looked up in a table before the main one (`ip rule iif`): there stand the routes of hosts
+ * that another switch claims above us (`HostRoute.yields`). Our own servers, and the box itself, don't see them.
+ *
+ * A box with strict reverse path filtering (`rp_filter` 1) can't have that: what such a host still sends would be dropped,
+ * since the main table has its way through the fabric, and so would be what the gateway sends back.
+ *
+ * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { withNetns } from 'linux-sockets';
+import { AF, FR_ACT, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
+import type { Clock, Timer } from '../model/clock.ts';
+import { type Counters, sendPaced } from './installing.ts';
+
+export interface FabricRulesOptions {
+  readonly table: number;
+  readonly protocol: number;
+  /** Name in /run/netns or absolute path. */
+  readonly netns?: string | undefined;
+  /** `ready`: all rules are there. */
+  onReady(ready: boolean): void;
+}
+
+/** Before those of shadows (20100) and of the repair tunnel. */
+const PRIORITY = 20_000;
+const RETRY = 1_000;
+const FAMILIES = [AF.INET, AF.INET6] as const;
+
+export class FabricRules {
+  readonly #rtnetlink: Pick<Rtnetlink, 'dumpRules' | 'sendNow'>;
+  readonly #clock: Clock;
+  readonly #options: FabricRulesOptions;
+  readonly #counters: Counters = {};
+  #uplinks: readonly string[] = [];
+  #ready = false;
+  #running: Promise<void> = Promise.resolve();
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(rtnetlink: Pick<Rtnetlink, 'dumpRules' | 'sendNow'>, clock: Clock, options: FabricRulesOptions) {
+    this.#rtnetlink = rtnetlink;
+    this.#clock = clock;
+    this.#options = options;
+  }
+
+  /** There are uplinks, and what comes in by any of them is looked up as it should be. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Some interface takes only what it would itself answer by. Looked at now. */
+  strict(): boolean {
+    const { netns } = this.#options;
+    return netns === undefined ? isStrict() : withNetns(netns, isStrict);
+  }
+
+  /** Resolves when it was tried; then, or later, `onReady` says how it went. */
+  configure(uplinks: readonly string[]): Promise<void> {
+    if (uplinks.some((name) => !this.#uplinks.includes(name))) this.#tell(false);
+    this.#uplinks = uplinks;
+    this.#running = this.#running.then(() => this.#compare());
+    return this.#running;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#counters };
+  }
+
+  async leave(): Promise<void> {
+    this.close();
+    this.#uplinks = [];
+    await this.#running;
+    await this.#compare();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  async #compare(): Promise<void> {
+    const uplinks = this.#uplinks;
+    let right = false;
+    try {
+      right = (await this.#write(uplinks)) === 0;
+    } catch {
+      this.#counters.unread = (this.#counters.unread ?? 0) + 1;
+    }
+    if (this.#closed || uplinks !== this.#uplinks) return;
+    if (!right) {
+      this.#timer ??= this.#clock.schedule(this.#clock.now() + RETRY, () => {
+        this.#timer = undefined;
+        this.#running = this.#running.then(() => this.#compare());
+      });
+    }
+    this.#tell(right && uplinks.length > 0);
+  }
+
+  #tell(ready: boolean): void {
+    if (ready === this.#ready) return;
+    this.#ready = ready;
+    this.#options.onReady(ready);
+  }
+
+  /** @returns how many rules the kernel refused */
+  async #write(uplinks: readonly string[]): Promise<number> {
+    const { table, protocol } = this.#options;
+    let failed = 0;
+    for (const family of FAMILIES) {
+      const wanted = uplinks.map(
+        (inputInterface, index): Rule => ({
+          ...{ family, priority: PRIORITY + index, action: FR_ACT.TO_TBL },
+          ...{ table, inputInterface, protocol },
+        }),
+      );
+      const present = await findFabricRules(this.#rtnetlink, protocol, [family]);
+      const missing = wanted.filter((rule) => !present.some((each) => same(each, rule)));
+      const left = present.filter((rule) => !wanted.some((each) => same(each, rule)));
+      const refused = await sendPaced(this.#rtnetlink, missing, (rule) => [requests.addRule(rule)], this.#counters);
+      // IPv6 may be switched off at boot.
+      if (family === AF.INET) failed += refused;
+      failed += await sendPaced(this.#rtnetlink, left, (rule) => [requests.deleteRule(rule)], this.#counters);
+    }
+    return failed;
+  }
+}
+
+function isStrict(): boolean {
+  const conf = '/proc/sys/net/ipv4/conf';
+  const modeOf = (name: string): number => {
+    try {
+      return Number(readFileSync(`${conf}/${name}/rp_filter`, 'utf8'));
+    } catch {
+      // It has just gone.
+      return 0;
+    }
+  };
+  const all = modeOf('all');
+  const names = readdirSync(conf).filter((name) => name !== 'all' && name !== 'default' && name !== 'lo');
+  return names.some((name) => Math.max(all, modeOf(name)) === 1);
+}
+
+/** By our protocol number. Rejects when the kernel can't be read. */
+export async function findFabricRules(
+  rtnetlink: Pick<Rtnetlink, 'dumpRules'>,
+  protocol: number,
+  families: readonly number[] = FAMILIES,
+): Promise<Rule[]> {
+  const rules: Rule[] = [];
+  for (const family of families) {
+    try {
+      rules.push(...(await rtnetlink.dumpRules({ family })).filter((rule) => rule.protocol === protocol));
+    } catch (error) {
+      if (family !== AF.INET6) throw error;
+    }
+  }
+  return rules;
+}
+
+const same = (one: Rule, other: Rule): boolean =>
+  one.priority === other.priority &&
+  one.action === other.action &&
+  one.table === other.table &&
+  one.inputInterface === other.inputInterface;
