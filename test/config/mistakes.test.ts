@@ -351,6 +351,12 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
   ],
   ['kernel local table', 'table: 254', 'table: 255', /^36:18: kernel\.table: 255 is the kernel's own local table/],
   [
+    'table of routes that yield',
+    'table: 254',
+    'table: 20100',
+    /^36:18: kernel\.table: 20100 is for hosts that another switch claims above us/,
+  ],
+  [
     'handoff into the same table',
     'table: 254',
     'table: 254, handoffTable: 254',

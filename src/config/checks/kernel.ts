@@ -22,9 +22,19 @@ export function checkKernelSource({ hostRoutes, kernel }: PartlyTor): Finding[] 
   ];
 }
 
+/** Hosts that another switch claims above us stand there, for what comes in by an uplink. */
+const YIELDING_TABLE = 20_100;
+
 export function checkKernel(settings: TorSettings['kernel']): Finding[] {
   const findings: Finding[] = [];
   for (const key of ['table', 'handoffTable'] as const) {
+    if (settings[key] === YIELDING_TABLE) {
+      findings.push({
+        path: ['kernel', key],
+        message: `${YIELDING_TABLE} is for hosts that another switch claims above us`,
+        remedy: 'Choose another (254 is main).',
+      });
+    }
     if (settings[key] === 255) {
       findings.push({
         path: ['kernel', key],
