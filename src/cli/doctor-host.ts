@@ -15,6 +15,7 @@ export async function hostBox(config: HostConfig, box: Box): Promise<Diagnosis[]
     ...underlay(config, box),
     ...devices(config),
     ...(await filtering(config)),
+    ...foreignFilters(),
     ...fastPath(config),
     ...sizes(config, box),
     ...overlaps(config),
@@ -120,6 +121,46 @@ async function filtering({ services }: HostConfig): Promise<Diagnosis[]> {
     found.push(fine('policy', 'least-loaded: by weights from counted connections; the kernel needs no IPVS for it'));
   }
   return found;
+}
+
+interface NftChain {
+  readonly family: string;
+  readonly table: string;
+  readonly name: string;
+  readonly hook?: string;
+  readonly policy?: string;
+}
+
+/** What another's rules let through no further is lost, whatever ours say: chains at the same hook all have to accept. */
+function foreignFilters(): Diagnosis[] {
+  const listed = nft('-j', 'list', 'chains');
+  if (listed === '') return [];
+  const { nftables } = JSON.parse(listed) as { nftables: readonly { readonly chain?: NftChain }[] };
+  return nftables
+    .flatMap(({ chain }) => (chain ? [chain] : []))
+    .filter(({ table, hook, policy }) => table !== 'peerless' && hook === 'forward' && policy === 'drop')
+    .filter(({ family }) => family !== 'bridge')
+    .filter(({ family, table, name }) => !letsUsPass(family, table, name))
+    .map(({ family, table, name }) =>
+      warning(
+        'policy',
+        `${name} in nft table ${family} ${table} drops what it does not know, packets inside a network included`,
+        `nft insert rule ${family} ${table} ${name} iifname "plbr*" accept; nft insert rule ${family} ${table} ${name} oifname "plbr*" accept`,
+      ),
+    );
+}
+
+/** As its remedy puts it. */
+function letsUsPass(...chain: [family: string, table: string, name: string]): boolean {
+  const listed = nft('list', 'chain', ...chain);
+  return ['iifname', 'oifname'].every((side) => new RegExp(`${side} "plbr\\*".* accept`).test(listed));
+}
+
+/** Empty when it refuses, or is not there. Whatever is first in the caller's PATH may be another `nft` (npm has one). */
+function nft(...argv: string[]): string {
+  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+  const { status, stdout } = spawnSync('nft', argv, { encoding: 'utf8', timeout: 5000, env });
+  return status === 0 ? stdout : '';
 }
 
 /** The first kernel with tcx links. */

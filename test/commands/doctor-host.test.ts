@@ -56,6 +56,7 @@ fastPath: { mode: tunnel }
   has(/^fine kernel: has vxlan devices/);
   has(/^fine policy: nftables with connection tracking/);
   has(/^fine policy: br_netfilter/);
+  t.false(lines.some((line) => /drops what it does not know/.test(line)));
   has(/^fine eBPF: types of the kernel/);
   has(/^warning MTU: blue carries 1450 octets over bond0 \(1500\), but its instances send more: veth-c1 1500/);
   has(/^warning networks: blue \(10\.200\.0\.0\/16\) has addresses in common with red/);
@@ -63,6 +64,21 @@ fastPath: { mode: tunnel }
     lines.filter((line) => line.startsWith('wrong')),
     [],
   );
+});
+
+test.serial("R1.6 another's rules that drop what they do not know, until they know us", (t) => {
+  const nft = (...argv: string[]) => execFileSync('ip', ['netns', 'exec', NETNS, '/usr/sbin/nft', ...argv]);
+  nft('add table ip filter');
+  nft('add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }');
+  const said = () =>
+    doctor(`underlay: { address: 10.20.1.1, device: bond0 }\nnetworks: [${NETWORK}]\n`).find(({ message }) =>
+      message.startsWith('FORWARD in nft table ip filter drops'),
+    );
+  const { remedy, verdict } = said()!;
+  t.is(verdict, 'warning');
+  for (const command of remedy!.split('; ')) nft(command.replace(/^nft /, ''));
+  t.is(said(), undefined);
+  nft('delete table ip filter');
 });
 
 test.serial('R1.1 an underlay that is not there, keys that nobody has put there', (t) => {
