@@ -330,3 +330,38 @@ test.serial(
     t.true(forms.size >= 3 && [...forms].every((form) => form.startsWith('encrypted')), [...forms].join());
   },
 );
+
+test.serial(
+  'R0.1 R1.1 encrypted from one network into another, where the receiver lists nobody of the sender',
+  async (t) => {
+    t.timeout(90_000);
+    const lab = await HostLab.up({
+      name: `hen${process.pid}x${serial++}`,
+      networks: [
+        { name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' },
+        { name: 'lime', vni: 200, subnet: '10.201.0.0/16', gateway: '10.201.0.1' },
+      ],
+      instances: [
+        { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2', mtu: 1400 },
+        { name: 'c2', host: 2, network: 'lime', address: '10.201.2.2', mtu: 1400 },
+      ],
+    });
+    t.teardown(() => lab.down());
+    const directory = join(lab.agent('h1').directory, 'keys');
+    t.is((await lab.agent('h1').cli(['keys', 'init', '--directory', directory])).code, 0);
+    const hosts = ['h1', 'h2'].map((name) => lab.agent(name));
+    for (const [index, agent] of hosts.entries()) {
+      const encryption = { policy: 'overlap', keys: { directory } };
+      agent.configure(lab.configuration(`h${index + 1}`, { encryption, fastPath: { mode: 'off' } }));
+    }
+    await Promise.all(hosts.map((agent) => agent.start()));
+    const valid = async () => {
+      const said = await Promise.all(hosts.map((agent) => agent.cli(['host', 'peers', '--json'])));
+      return said.every(({ stdout }) => (JSON.parse(stdout) as Peer[])[0]?.state === 'valid');
+    };
+    t.true(await waitUntil(valid, 20_000, 100));
+    const flow = { port: 7000, count: 50, size: 500, wait: 3000 };
+    t.like(await lab.udp('c1', 'c2', flow), { received: 50, answered: 50 });
+    t.like(await lab.udp('c2', 'c1', { ...flow, port: 7001 }), { received: 50, answered: 50 });
+  },
+);
