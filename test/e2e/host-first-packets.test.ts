@@ -157,16 +157,17 @@ test.serial(
       rack.addTunnels();
       await withAgent(t, rack, { proactive: false, hold: true, lifetime: 1_000 }, async (neighbours) => {
         rack.burst(400);
-        await eventually(() => neighbours.counters().hold!.waiting === 5 * 256);
-        await eventually(() => neighbours.counters().hold!.waiting === 0);
-        t.like(neighbours.counters().hold, {
-          held: 5 * 256,
-          expired: 5 * 256,
-          refused: 5 * 144,
-          sent: 0,
-          lost: 0,
-          waitingBytes: 0,
+        let most = 0;
+        // On a busy machine the first have expired, and made room, before the last have come.
+        await eventually(() => {
+          const { held = 0, refused = 0, waiting = 0 } = neighbours.counters().hold!;
+          most = Math.max(most, waiting);
+          return held + refused === 5 * 400 && waiting === 0;
         });
+        const { held = 0, expired, sent, lost, waitingBytes } = neighbours.counters().hold!;
+        t.true(most <= 5 * 256, `${most} waited at once`);
+        t.true(held >= 5 * 256, `${held} were held`);
+        t.deepEqual([expired, sent, lost, waitingBytes], [held, 0, 0, 0]);
         t.is(rack.arrivals.length, 0);
         rack.arpDelay = SLOW;
         rack.burst(10);
