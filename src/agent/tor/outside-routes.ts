@@ -124,12 +124,9 @@ export class OutsideRoutes {
         this.#learnedAt = now;
         this.#judgeLater();
       }
-      if (now - this.#learnedAt >= SETTLE || this.#learnedAt === this.#upSince) {
-        return { ready: true, reason: 'handoff: the other daemon has learned routes' };
-      }
-    }
-    if (this.#learnedAt !== undefined && learned.size > 0) {
-      return { ready: false, reason: 'handoff: the gateway may still be computing its way to us' };
+      return now - this.#learnedAt >= SETTLE || this.#learnedAt === this.#upSince
+        ? { ready: true, reason: 'handoff: the other daemon has learned routes' }
+        : { ready: false, reason: 'handoff: the gateway may still be computing its way to us' };
     }
     return now - this.#upSince >= NO_ROUTES_WAIT
       ? { ready: true, reason: 'handoff: the other daemon has learned no routes, and is waited for no longer' }
@@ -175,7 +172,13 @@ export class OutsideRoutes {
     const { clock, onChange } = this.#options;
     this.#readiness?.cancel();
     const at = this.#learnedAt === undefined ? this.#upSince + NO_ROUTES_WAIT : this.#learnedAt + SETTLE;
-    this.#readiness = clock.schedule(at, onChange);
+    this.#readiness = clock.schedule(at, () => {
+      this.#readiness = undefined;
+      onChange();
+      // What had been learned may have gone again by now, and no message need ever tell of more: it is not waited for endlessly.
+      const end = this.#upSince + NO_ROUTES_WAIT;
+      if (clock.now() < end && !this.readiness().ready) this.#readiness ??= clock.schedule(end, onChange);
+    });
   }
 
   #take(routes: readonly Route[]): void {
