@@ -124,6 +124,11 @@ export function mapCases(up: () => Promise<Watched>): void {
   });
 
   test.serial('R4.8: the agent at G is killed and comes back: what it knew is there, and since when', async (t) => {
+    // The other switch gives its claim up when the server has not answered there, a little after everything is at home.
+    await stand.until(
+      'old claims are gone',
+      async () => !/^announced by/.test((await observer.row(C4)).places[1]!.why),
+    );
     const before = await observer.row(C4);
     await sleep(3_000);
     await observer.stop('SIGKILL');
