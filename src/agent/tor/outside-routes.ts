@@ -175,7 +175,7 @@ export class OutsideRoutes {
     this.#readiness = clock.schedule(at, () => {
       this.#readiness = undefined;
       onChange();
-      // What had been learned may have gone again by now, and no message need ever tell of more: it is not waited for endlessly.
+      // What had been learned may have gone by now, and no message need ever tell of more.
       const end = this.#upSince + NO_ROUTES_WAIT;
       if (clock.now() < end && !this.readiness().ready) this.#readiness ??= clock.schedule(end, onChange);
     });
