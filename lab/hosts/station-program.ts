@@ -6,6 +6,8 @@ import { setSocketOption } from 'linux-sockets';
 import { serveHelper } from '../helper.ts';
 import type { TcpAnswer, TcpRequest, UdpReceipt, UdpRequest, UdpSent } from './station.ts';
 
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
 const IPPROTO_UDP = 17;
 const UDP_SEGMENT = 103;
 /** Number of the packet, in the first octets of each. */
@@ -25,6 +27,11 @@ function intact(packet: Buffer): boolean {
   for (let at = NUMBER; at < packet.length; at++) if (packet[at] !== octet) return false;
   return true;
 }
+
+const descriptor = (socket: Socket): number => (socket as unknown as { _handle: { fd: number } })._handle.fd;
+
+/** Bursts wait while this process is not running: what the socket drops would look like a loss on the way. */
+const deepen = (socket: Socket): void => setSocketOption(descriptor(socket), SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20);
 
 async function listenUdp({ port, echo }: { port: number; echo: boolean }): Promise<void> {
   const socket = createSocket('udp4');
@@ -53,7 +60,7 @@ async function listenUdp({ port, echo }: { port: number; echo: boolean }): Promi
     if (echo) socket.send(packet, sender.port, sender.address);
   });
   await new Promise<void>((resolve) => socket.bind(port, resolve));
-  socket.setRecvBufferSize(8 << 20);
+  deepen(socket);
 }
 
 function receiptOf({ port, close }: { port: number; close: boolean }): UdpReceipt | undefined {
@@ -77,10 +84,8 @@ async function sendUdp(request: UdpRequest & { readonly to: string }): Promise<U
   socket.on('error', () => refused++);
   await new Promise<void>((resolve) => socket.bind(sourcePort, resolve));
   socket.setSendBufferSize(8 << 20);
-  if (segment > 1) {
-    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-    setSocketOption(fd, IPPROTO_UDP, UDP_SEGMENT, size);
-  }
+  deepen(socket);
+  if (segment > 1) setSocketOption(descriptor(socket), IPPROTO_UDP, UDP_SEGMENT, size);
   for (let number = 0; number < count; number += segment) {
     const many = Math.min(segment, count - number);
     const data = Buffer.allocUnsafe(size * many);
