@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import {
   ETCD_PREFIX,
+  type EtcdPlace,
   KeyController,
   type KeysView,
   type KeyView,
@@ -16,6 +17,12 @@ export interface KeyPlaceFlags {
   readonly directory: string;
   readonly etcd: string[] | undefined;
   readonly prefix: string;
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  readonly 'server-name': string | undefined;
+  readonly user: string | undefined;
+  readonly 'password-file': string | undefined;
 }
 
 /** A command of the embedded key controller. No octet of a key is ever shown. */
@@ -37,12 +44,32 @@ export abstract class KeysCommand extends BaseCommand {
       default: ETCD_PREFIX,
       helpValue: 'TEXT',
     }),
+    ca: Flags.string({
+      description: 'etcd by https: who signs its certificate (PEM)',
+      helpValue: 'PATH',
+      dependsOn: ['etcd'],
+    }),
+    cert: Flags.string({
+      description: 'our certificate for etcd (PEM)',
+      helpValue: 'PATH',
+      dependsOn: ['etcd', 'key'],
+    }),
+    key: Flags.string({ description: 'its private key (PEM)', helpValue: 'PATH', dependsOn: ['etcd', 'cert'] }),
+    'server-name': Flags.string({
+      description: "what etcd's certificate must say, when it is not the host of the URL",
+      helpValue: 'NAME',
+      dependsOn: ['etcd'],
+    }),
+    user: Flags.string({
+      description: 'user of etcd, by https only',
+      helpValue: 'NAME',
+      dependsOn: ['etcd', 'password-file'],
+    }),
+    'password-file': Flags.string({ description: 'its password', helpValue: 'PATH', dependsOn: ['etcd', 'user'] }),
   };
 
   protected controller(flags: KeyPlaceFlags): KeyController {
-    return new KeyController(
-      keyStore(flags.etcd ? { etcd: flags.etcd, prefix: flags.prefix } : { directory: flags.directory }),
-    );
+    return new KeyController(keyStore(flags.etcd ? etcdPlace(flags, flags.etcd) : { directory: flags.directory }));
   }
 
   /** The refusals of the file system and of etcd, in a sentence. */
@@ -84,4 +111,24 @@ export abstract class KeysCommand extends BaseCommand {
     );
     for (const { where, message, remedy } of problems) this.warn(`${where} ${message}.${remedy ? ` ${remedy}` : ''}`);
   }
+}
+
+function etcdPlace(flags: KeyPlaceFlags, etcd: readonly string[]): EtcdPlace {
+  const { prefix, ca, cert, key, user } = flags;
+  const serverName = flags['server-name'];
+  const passwordFile = flags['password-file'];
+  const plain = etcd.find((url) => !url.startsWith('https://'));
+  if (user !== undefined && plain !== undefined)
+    throw new CommandFailure(EXIT.usage, `the password would go to ${plain} in plain text`, 'Use https://.');
+  return {
+    etcd,
+    prefix,
+    tls: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...(serverName === undefined ? {} : { serverName }),
+    },
+    ...(user === undefined || passwordFile === undefined ? {} : { user: { name: user, passwordFile } }),
+  };
 }

@@ -1,88 +1,13 @@
 /** Keys in a real etcd, Debian's, that is killed and comes back. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
 import { systemClock } from '../../../src/model/clock.ts';
 import { KeyController } from '../../../src/vswitch-bridge/encryption/keys/controller.ts';
 import { EtcdKeys, EtcdSource } from '../../../src/vswitch-bridge/encryption/keys/etcd.ts';
 import { EtcdClient } from '../../../src/vswitch-bridge/encryption/keys/etcd-client.ts';
 import { KeyRing } from '../../../src/vswitch-bridge/encryption/keys/ring.ts';
+import { Etcd, freePort, until } from './etcd-server.ts';
 import { octets } from './hosts.ts';
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-
-const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = performance.now() + 60_000;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-};
-
-class Etcd {
-  readonly url: string;
-  readonly #data: string;
-  readonly #peerUrl: string;
-  #process: ChildProcess | undefined;
-
-  private constructor(port: number, peerPort: number) {
-    this.url = `http://127.0.0.1:${port}`;
-    this.#peerUrl = `http://127.0.0.1:${peerPort}`;
-    this.#data = mkdtempSync(join(tmpdir(), 'peerless-etcd-'));
-  }
-
-  static async start(): Promise<Etcd> {
-    const etcd = new Etcd(await freePort(), await freePort());
-    await etcd.run();
-    return etcd;
-  }
-
-  async run(): Promise<void> {
-    const child = spawn(
-      'etcd',
-      [
-        ...['--name', 'one', '--data-dir', this.#data, '--logger', 'zap', '--log-level', 'error'],
-        ...['--listen-client-urls', this.url, '--advertise-client-urls', this.url],
-        ...['--listen-peer-urls', this.#peerUrl, '--initial-advertise-peer-urls', this.#peerUrl],
-        ...['--initial-cluster', `one=${this.#peerUrl}`],
-      ],
-      { stdio: 'ignore' },
-    );
-    this.#process = child;
-    await until('etcd answers', async () => {
-      if (child.exitCode !== null) throw new Error(`etcd has ended with ${child.exitCode}`);
-      return new EtcdClient(this.url).range('/').then(
-        () => true,
-        () => false,
-      );
-    });
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#process;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
-  }
-
-  async remove(): Promise<void> {
-    await this.kill();
-    await rm(this.#data, { recursive: true });
-  }
-}
 
 test.serial(
   'keys in etcd are followed; etcd is killed and comes back, another is asked meanwhile; nothing that was read is lost',

@@ -1,4 +1,8 @@
 /** The little of etcd v3 that keys need, over its JSON gateway: every answer is judged before it is used. */
+import type { IncomingMessage } from 'node:http';
+import { type EtcdAccess, EtcdError, PATIENCE, passwordOf, post } from './etcd-access.ts';
+
+export { type EtcdAccess, EtcdError } from './etcd-access.ts';
 
 export interface EtcdEntry {
   readonly key: string;
@@ -11,20 +15,18 @@ export interface EtcdRange {
   readonly revision: bigint;
 }
 
-export class EtcdError extends Error {
-  override name = 'EtcdError';
-}
-
-const TIMEOUT = 5000;
-/** Most that is taken as one message of a watch. */
+/** Most that is taken as one message of a watch, and as an answer. */
 const MOST_OCTETS = 1024 * 1024;
 
 export class EtcdClient {
   readonly #endpoint: string;
+  readonly #access: EtcdAccess;
+  #token: Promise<string> | undefined;
 
-  /** @param endpoint http://host:port */
-  constructor(endpoint: string) {
+  /** @param endpoint http://host:port, or https:// */
+  constructor(endpoint: string, access: EtcdAccess = {}) {
     this.#endpoint = endpoint.replace(/\/+$/, '');
+    this.#access = access;
   }
 
   async range(prefix: string, signal?: AbortSignal): Promise<EtcdRange> {
@@ -61,15 +63,14 @@ export class EtcdClient {
     signal: AbortSignal,
   ): Promise<void> {
     const request = { key: base64(prefix), range_end: rangeEnd(prefix), start_revision: String(revision + 1n) };
-    const response = await fetch(`${this.#endpoint}/v3/watch`, {
-      method: 'POST',
-      body: JSON.stringify({ create_request: request }),
-      signal,
-    });
-    if (!response.ok || !response.body) throw new EtcdError(`watch: HTTP ${response.status}`);
+    const response = await this.#post('watch', { create_request: request }, signal);
+    if (response.statusCode !== 200) {
+      response.destroy();
+      throw new EtcdError(`watch: HTTP ${response.statusCode}`, response.statusCode);
+    }
     let rest = '';
     const decoder = new TextDecoder();
-    for await (const chunk of response.body) {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
       rest += decoder.decode(chunk, { stream: true });
       if (rest.length > MOST_OCTETS) throw new EtcdError('watch: a message without end');
       const lines = rest.split('\n');
@@ -87,16 +88,60 @@ export class EtcdClient {
   }
 
   async #ask(method: string, body: object, signal?: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
-    const limit = AbortSignal.timeout(TIMEOUT);
-    const response = await fetch(`${this.#endpoint}/v3/${method}`, {
-      method: 'POST',
-      body: JSON.stringify(body),
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
-    });
-    const answer = parse(await response.text());
-    if (!response.ok) throw new EtcdError(`${method}: HTTP ${response.status} ${String(answer.error ?? '')}`.trim());
-    return answer;
+    const limit = AbortSignal.timeout(PATIENCE);
+    const both = signal ? AbortSignal.any([signal, limit]) : limit;
+    let response = await this.#post(method, body, both);
+    let said = await readAll(response);
+    if (this.#access.user && response.statusCode === UNAUTHORIZED) {
+      // Tokens of etcd grow old, and a member that was restarted knows none of before.
+      this.#token = undefined;
+      response = await this.#post(method, body, both);
+      said = await readAll(response);
+    }
+    if (response.statusCode !== 200) throw refusal(method, response.statusCode ?? 0, said);
+    return parse(said);
   }
+
+  async #post(method: string, body: object, signal: AbortSignal): Promise<IncomingMessage> {
+    const { user, tls } = this.#access;
+    this.#token ??= user && this.#authenticate(user, signal);
+    let headers = {};
+    try {
+      if (this.#token) headers = { authorization: await this.#token };
+    } catch (error) {
+      this.#token = undefined;
+      throw error;
+    }
+    return post(`${this.#endpoint}/v3/${method}`, JSON.stringify(body), headers, tls, signal);
+  }
+
+  async #authenticate(user: NonNullable<EtcdAccess['user']>, signal: AbortSignal): Promise<string> {
+    const { tls } = this.#access;
+    const body = JSON.stringify({ name: user.name, password: await passwordOf(user) });
+    const response = await post(`${this.#endpoint}/v3/auth/authenticate`, body, {}, tls, signal);
+    const said = await readAll(response);
+    if (response.statusCode !== 200) throw refusal(`user ${user.name}`, response.statusCode ?? 0, said);
+    return text(parse(said).token);
+  }
+}
+
+const UNAUTHORIZED = 401;
+
+function refusal(what: string, status: number, said: string): EtcdError {
+  if (/HTTP request to an HTTPS server/.test(said)) return new EtcdError('it speaks TLS: write https://', status);
+  const { error = '' } = parse(said);
+  return new EtcdError(`${what}: HTTP ${status} ${String(error)}`.trim(), status);
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MOST_OCTETS) throw new EtcdError('an answer without end');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** The first key behind all that begin with `prefix`. */

@@ -4,7 +4,7 @@
  * the keys that were read last stay.
  */
 import type { Clock, Timer } from '../../../model/clock.ts';
-import { EtcdClient } from './etcd-client.ts';
+import { type EtcdAccess, EtcdClient } from './etcd-client.ts';
 import { formatKey, parseKey } from './format.ts';
 import type { IssuedKey } from './ring.ts';
 import {
@@ -21,10 +21,12 @@ export const ETCD_PREFIX = '/peerless/keys/';
 export class EtcdKeys implements KeyStore {
   readonly #endpoints: readonly string[];
   readonly #prefix: string;
+  readonly #access: EtcdAccess;
 
-  constructor(endpoints: readonly string[], prefix = ETCD_PREFIX) {
+  constructor(endpoints: readonly string[], prefix = ETCD_PREFIX, access: EtcdAccess = {}) {
     this.#endpoints = endpoints;
     this.#prefix = prefix;
+    this.#access = access;
   }
 
   read(): Promise<KeyListing> {
@@ -51,9 +53,9 @@ export class EtcdKeys implements KeyStore {
     const failures: string[] = [];
     for (const endpoint of this.#endpoints) {
       try {
-        return await run(new EtcdClient(endpoint));
+        return await run(new EtcdClient(endpoint, this.#access));
       } catch (error) {
-        failures.push(`${endpoint}: ${reasonOf(error)}`);
+        failures.push(`${endpoint}: ${(error as Error).message}`);
       }
     }
     throw new Error(failures.join('; '));
@@ -68,6 +70,7 @@ const LOOK = 30_000;
 export class EtcdSource implements KeySource {
   readonly #endpoints: readonly string[];
   readonly #prefix: string;
+  readonly #access: EtcdAccess;
   readonly #clock: Clock;
   #follower: KeyFollower | undefined;
   #timer: Timer | undefined;
@@ -77,10 +80,11 @@ export class EtcdSource implements KeySource {
   #wait = RETRY.first;
   #revision = -1n;
 
-  constructor(endpoints: readonly string[], clock: Clock, prefix = ETCD_PREFIX) {
+  constructor(endpoints: readonly string[], clock: Clock, prefix = ETCD_PREFIX, access: EtcdAccess = {}) {
     this.#endpoints = endpoints;
     this.#clock = clock;
     this.#prefix = prefix;
+    this.#access = access;
   }
 
   start(follower: KeyFollower): void {
@@ -98,7 +102,7 @@ export class EtcdSource implements KeySource {
   /** One connection to one endpoint, from its first answer to its end. */
   async #follow(): Promise<void> {
     const endpoint = this.#endpoints[this.#attempt++ % this.#endpoints.length]!;
-    const client = new EtcdClient(endpoint);
+    const client = new EtcdClient(endpoint, this.#access);
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     // A store that was made anew counts from the beginning.
@@ -116,7 +120,7 @@ export class EtcdSource implements KeySource {
       await client.watch(this.#prefix, since, () => undefined, read, signal);
       await reading;
     } catch (error) {
-      this.#follower?.trouble(`${endpoint}: ${reasonOf(error)}`);
+      this.#follower?.trouble(`${endpoint}: ${(error as Error).message}`);
     }
     this.#look?.cancel();
     this.#abort.abort();
@@ -164,10 +168,4 @@ async function readKeys(
     } else keys.push(parsed);
   }
   return { listing: { keys, problems }, revision };
-}
-
-/** `fetch failed` says nothing; its cause does. */
-function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? cause.message || ((cause as NodeJS.ErrnoException).code ?? message) : message;
 }
