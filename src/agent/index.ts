@@ -98,7 +98,10 @@ function startRole(loaded: Loaded, log: Log, holdAtBoot: boolean): Promise<Role>
 async function listenForMetrics(role: Role, log: Log) {
   const { metrics } = role.loaded.config.control;
   if (!metrics) return undefined;
-  const text = () => metricsText(role.counters(), { uptime_seconds: role.uptime / 1000, ...role.gauges() });
+  const text = async () => {
+    const gauges = await role.gauges();
+    return metricsText(role.counters(), { uptime_seconds: role.uptime / 1000, ...gauges });
+  };
   try {
     return await serveMetrics(metrics, text);
   } catch (error) {

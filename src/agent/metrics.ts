@@ -17,14 +17,18 @@ export function metricsText(counters: Counters, gauges: Readonly<Record<string, 
 }
 
 /** Serves `text` at /metrics; rejects when the address can't be bound. */
-export async function serveMetrics(listen: { host: string; port: number }, text: () => string): Promise<Server> {
-  const server = createServer((request, response) => {
+export async function serveMetrics(
+  listen: { host: string; port: number },
+  text: () => Promise<string>,
+): Promise<Server> {
+  const server = createServer(async (request, response) => {
     if (request.url !== '/metrics') {
       response.writeHead(404).end();
       return;
     }
+    const body = await text();
     response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
-    response.end(text());
+    response.end(body);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

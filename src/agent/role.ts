@@ -3,6 +3,8 @@ import type { Log } from '../model/log.ts';
 import type { CountersView, ReloadResult } from './api.ts';
 import type { ControlServer } from './control/server.ts';
 
+export type Gauges = Readonly<Record<string, number>>;
+
 /** What the process around a role needs of it; the role has started when there is one. */
 export interface Role {
   readonly loaded: Loaded;
@@ -12,7 +14,7 @@ export interface Role {
   serve(server: ControlServer): void;
   counters(): CountersView;
   /** By name, for the metrics, beside the counters. */
-  gauges(): Readonly<Record<string, number>>;
+  gauges(): Gauges | Promise<Gauges>;
   /** What a SIGHUP does: a bad file changes nothing, and the error says why. */
   reload(): Promise<ReloadResult>;
   /** Withdraws what was announced and takes its own out of the kernel. */

@@ -45,7 +45,9 @@ export class AgentClient {
   async #ask<T>(method: string, path: string, query?: Query, body?: unknown): Promise<T> {
     const response = await this.#open(method, path, query, body);
     if (response.statusCode === undefined || response.statusCode >= 300) throw await failureOf(response);
-    const text = await textOf(response);
+    const text = await textOf(response).catch((error) => {
+      throw this.#unreachable(error as NodeJS.ErrnoException);
+    });
     try {
       return JSON.parse(text) as T;
     } catch {

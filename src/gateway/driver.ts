@@ -16,6 +16,8 @@ const SHARE = 20;
 
 /** Addresses; a gateway that routes has more urgent things to do than to judge them all at once. */
 const IN_ONE_TURN = 256;
+/** Their states are only counted. */
+const COUNTED_PER_TURN = 1_024;
 
 export interface PortMapOptions extends MapOptions {
   readonly clock: Clock;
@@ -38,6 +40,8 @@ export class GatewayMap {
   #changed = false;
   #closed = false;
   #unsaved: string | undefined;
+  /** Who asked for a judgement, and how many flushes it takes at most, whatever is heard meanwhile. */
+  #waiters: { flushes: number; readonly resolve: () => void }[] = [];
 
   constructor(options: PortMapOptions) {
     this.#options = options;
@@ -69,30 +73,43 @@ export class GatewayMap {
     this.#flush();
   }
 
-  rows(): MapRow[] {
-    this.#flush();
-    return [...this.#map.rows()];
+  /**
+   * Resolves when what was heard so far is judged. What is asked below is answered as it was judged last: to judge ten
+   * thousand addresses because somebody asks would keep the gateway from its work.
+   */
+  judged(): Promise<void> {
+    if (!this.#flushTimer) return Promise.resolve();
+    const flushes = 1 + Math.ceil(this.#map.waiting / IN_ONE_TURN);
+    return new Promise((resolve) => this.#waiters.push({ flushes, resolve }));
   }
 
-  states(): ReadonlyMap<PlaceState, number> {
-    this.#flush();
-    return this.#map.states();
+  /** That something is known of; `row` says what, if they are hosts. */
+  addresses(): Address[] {
+    return this.#map.addresses();
   }
 
   row(address: Address): MapRow | undefined {
-    this.#flush();
     return this.#map.row(address);
   }
 
+  /** How many addresses are in which state. */
+  async states(): Promise<ReadonlyMap<PlaceState, number>> {
+    const counts = new Map<PlaceState, number>();
+    for (const [index, address] of this.addresses().entries()) {
+      const state = this.#map.stateOf(address);
+      if (state) counts.set(state, (counts.get(state) ?? 0) + 1);
+      if (index % COUNTED_PER_TURN === COUNTED_PER_TURN - 1) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return counts;
+  }
+
   switches(): SwitchView[] {
-    this.#flush();
     return this.#map.switchViews();
   }
 
-  /** Oldest first. */
-  history(about?: (entry: HistoryEntry) => boolean): HistoryEntry[] {
-    this.#flush();
-    return this.#map.history.entries(about);
+  /** In no order over several switches. */
+  history(): HistoryEntry[] {
+    return this.#map.history.snapshot();
   }
 
   /** Ports of the gateway that are known, of before too. */
@@ -132,8 +149,15 @@ export class GatewayMap {
     const news = this.#map.flush(this.#moment(), most);
     if (news.entries.length > 0) this.#keep();
     if (news.entries.length + news.refusals.length > 0) onNews(news);
-    if (news.more) this.#flushTimer = clock.schedule(clock.now(), () => this.#flush(IN_ONE_TURN));
+    if (news.more && !this.#closed) this.#flushTimer = clock.schedule(clock.now(), () => this.#flush(IN_ONE_TURN));
     this.#schedule();
+    this.#answerWaiters(news.more);
+  }
+
+  #answerWaiters(more: boolean): void {
+    const waiters = this.#waiters;
+    this.#waiters = waiters.filter((waiter) => more && --waiter.flushes > 0);
+    for (const { resolve } of waiters.filter((waiter) => !this.#waiters.includes(waiter))) resolve();
   }
 
   #schedule(): void {

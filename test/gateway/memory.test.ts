@@ -32,9 +32,7 @@ test('R4.8: a restart forgets nothing: what was known is shown as old until it i
   const { since, old } = example.place(C4, 'B');
   t.deepEqual([since, old], [START + 60_000, false], 'it is the same stay there');
   t.is(example.place(C4, 'A').since, START + 60_000);
-  const reasons = example.map.history
-    .entries((entry) => entry.kind === 'host' && entry.address === C4)
-    .map(({ why }) => why);
+  const reasons = example.history((entry) => entry.kind === 'host' && entry.address === C4).map(({ why }) => why);
   t.deepEqual(reasons.slice(0, 2), ['announced by A', 'A2 lost carrier']);
 });
 

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createConnection } from 'node:net';
 import { dirname } from 'node:path';
 import type { ErrorBody } from '../api.ts';
+import { InPortions, writeList } from './list-answer.ts';
 
 /** Settings of one group fit many times over; anything larger is not a request of ours. */
 const MAX_BODY = 256 * 1024;
@@ -32,6 +33,7 @@ export interface LineStream {
   onClose(listener: () => void): void;
 }
 
+/** What is to be answered; a list is written in portions. */
 export type Handler = (request: ControlRequest) => unknown;
 export type StreamHandler = (request: ControlRequest, stream: LineStream) => void;
 
@@ -114,6 +116,8 @@ export class ControlServer {
     if (!found) throw new ControlError(405, `${request.method} is not for ${url.pathname}`);
     const body = await readBody(request);
     const answer = await found.route.handler({ parameters: found.parameters, query: url.searchParams, body });
+    const list = answer instanceof InPortions ? answer.items : Array.isArray(answer) ? answer : undefined;
+    if (list) return writeList(response, list);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(`${JSON.stringify(answer)}\n`);
   }

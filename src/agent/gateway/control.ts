@@ -17,7 +17,7 @@ export function serveGateway(server: ControlServer, agent: Gateway): void {
   serveSpeakers(server, agent, { ospf: agent.speakers.ospf, bgp: agent.speakers.bgp, box: 'this gateway' });
 }
 
-function statusView(agent: Gateway): StatusView {
+async function statusView(agent: Gateway): Promise<StatusView> {
   const { ospf, bgp } = agent.speakers;
   return {
     role: 'gateway',
@@ -33,14 +33,14 @@ function statusView(agent: Gateway): StatusView {
       ...(bgp?.sessions() ?? []).map((view) => bgpSessionView(view, agent.wall)),
       ...agent.bfd.sessions().map((view) => bfdSessionView(view, agent.wall)),
     ],
-    hosts: mapCounts(agent),
+    hosts: await mapCounts(agent),
     warnings: agent.warnings(),
   };
 }
 
 /** Addresses of the map, by what they are now. */
-export function mapCounts(agent: Gateway): StatusView['hosts'] {
-  const states = agent.map.states();
+export async function mapCounts(agent: Gateway): Promise<StatusView['hosts']> {
+  const states = await agent.map.states();
   const total = [...states.values()].reduce((sum, count) => sum + count, 0);
   return { total, byState: Object.fromEntries(states) };
 }

@@ -1,23 +1,59 @@
-import type { HistoryEntry, MapRow, PortView } from '../../gateway/index.ts';
+import type { GatewayMap, HistoryEntry, MapRow, PortView } from '../../gateway/index.ts';
 import { type Address, addressBytes, parseAddress } from '../../model/address.ts';
+import { InPortions, REST } from '../control/list-answer.ts';
 import { ControlError, type ControlRequest, type ControlServer } from '../control/server.ts';
 import type { MapHistoryView, MapPortView, MapRowView, MapSwitchView } from '../map-api.ts';
-import type { Gateway } from './gateway.ts';
+import { RUN, sorted } from './sorted.ts';
+
+type Asked = Pick<GatewayMap, 'judged' | 'addresses' | 'row' | 'switches' | 'history'>;
 
 /** What `peerless map` asks. */
-export function serveMap(server: ControlServer, { map }: Pick<Gateway, 'map'>): void {
-  server.on('GET', '/v1/map', (request): MapRowView[] => {
+export function serveMap(server: ControlServer, { map }: { readonly map: Asked }): void {
+  server.on('GET', '/v1/map', async (request) => {
     const address = addressOf(request);
-    if (address === undefined) return inOrder(map.rows()).map(rowView);
+    await map.judged();
+    if (address === undefined) return new InPortions(rowViews(map));
     const row = map.row(address);
     return row ? [rowView(row)] : [];
   });
-  server.on('GET', '/v1/map/switches', (): MapSwitchView[] => map.switches().map(dated));
-  server.on('GET', '/v1/map/history', (request): MapHistoryView[] => {
-    const address = addressOf(request);
-    const row = address === undefined ? undefined : map.row(address);
-    return map.history(address === undefined ? undefined : (entry) => concerns(entry, address, row)).map(entryView);
+  server.on('GET', '/v1/map/switches', async (): Promise<MapSwitchView[]> => {
+    await map.judged();
+    return map.switches().map(dated);
   });
+  server.on('GET', '/v1/map/history', async (request) => {
+    const address = addressOf(request);
+    await map.judged();
+    const row = address === undefined ? undefined : map.row(address);
+    const about = (entry: HistoryEntry) => address === undefined || concerns(entry, address, row);
+    return new InPortions(historyViews(map, about));
+  });
+}
+
+/** By address. */
+function* rowViews(map: Asked): Generator<MapRowView | typeof REST | undefined> {
+  const keyed: { readonly address: Address; readonly key: Uint8Array }[] = [];
+  for (const address of map.addresses()) {
+    keyed.push({ address, key: addressBytes(address) });
+    if (keyed.length % RUN === 0) yield REST;
+  }
+  const inOrder = yield* sorted(
+    keyed,
+    ({ key: one }, { key: other }) => one.length - other.length || Buffer.compare(one, other),
+  );
+  for (const { address } of inOrder) {
+    const row = map.row(address);
+    yield row && rowView(row);
+  }
+}
+
+/** The oldest first. */
+function* historyViews(map: Asked, about: (entry: HistoryEntry) => boolean): Generator<MapHistoryView | typeof REST> {
+  const found: HistoryEntry[] = [];
+  for (const [index, entry] of map.history().entries()) {
+    if (about(entry)) found.push(entry);
+    if (index % RUN === RUN - 1) yield REST;
+  }
+  for (const entry of yield* sorted(found, (one, other) => one.at - other.at)) yield entryView(entry);
 }
 
 function addressOf({ query }: ControlRequest): Address | undefined {
@@ -63,11 +99,4 @@ function optional<K extends string>(key: K, port: PortView | undefined): { [key 
 
 function entryView({ at, ...entry }: HistoryEntry): MapHistoryView {
   return { time: iso(at), ...entry };
-}
-
-/** By address. Each is read once: the speakers wait meanwhile, and there may be ten thousand. */
-function inOrder(rows: readonly MapRow[]): MapRow[] {
-  const keyed = rows.map((row) => ({ row, key: addressBytes(row.address) }));
-  keyed.sort((one, other) => one.key.length - other.key.length || Buffer.compare(one.key, other.key));
-  return keyed.map(({ row }) => row);
 }

@@ -36,8 +36,8 @@ export class GatewayRole implements Role {
     return this.#agent.counters();
   }
 
-  gauges() {
-    const { total, byState } = mapCounts(this.#agent);
+  async gauges() {
+    const { total, byState } = await mapCounts(this.#agent);
     const lost = this.#agent.map.switches().filter(({ state }) => state === 'lost').length;
     return { map_addresses: total, map_addresses_up: byState.up ?? 0, map_switches_lost: lost };
   }

@@ -24,6 +24,10 @@ class Queue<T> {
     this.#head = 0;
   }
 
+  toArray(): T[] {
+    return this.#items.slice(this.#head);
+  }
+
   *[Symbol.iterator](): Iterator<T> {
     for (let index = this.#head; index < this.#items.length; index++) yield this.#items[index]!;
   }
@@ -77,11 +81,9 @@ export class History {
     for (const queue of this.#queues.values()) yield* queue;
   }
 
-  /** Oldest first. `about`: only of these. */
-  entries(about?: (entry: HistoryEntry) => boolean): HistoryEntry[] {
-    const found: HistoryEntry[] = [];
-    for (const entry of this.all()) if (!about || about(entry)) found.push(entry);
-    return found.sort((left, right) => left.at - right.at);
+  /** As `all`, as it is now. */
+  snapshot(): HistoryEntry[] {
+    return [...this.#queues.values()].flatMap((queue) => queue.toArray());
   }
 
   #dropOne(): void {

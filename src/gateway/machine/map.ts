@@ -129,6 +129,13 @@ export class PortMap {
     return { entries, refusals: this.#refusals.take(), more: this.#touched.size > 0 };
   }
 
+  /** How many addresses are to be judged, as far as that is known; never more than there are. */
+  get waiting(): number {
+    const { changedPorts, changedSwitches } = this.switches;
+    const behind = this.#portsChanged || changedPorts.size + changedSwitches.size > 0;
+    return behind ? this.hosts.size : this.#touched.size;
+  }
+
   /** When time alone changes something; undefined: never. */
   nextDeadline(): Instant | undefined {
     let next = Math.min(this.#forgetAt ?? Number.POSITIVE_INFINITY, this.#expireAt ?? Number.POSITIVE_INFINITY);
@@ -309,27 +316,20 @@ export class PortMap {
 
   // ------------------------------------------------------------------ what is asked
 
-  *rows(): Generator<MapRow> {
-    for (const host of this.hosts.all()) if (this.#isHost(host)) yield this.#row(host);
+  /** That something is known of; not all of them are hosts. */
+  addresses(): Address[] {
+    return Array.from(this.hosts.all(), ({ address }) => address);
   }
 
-  /** How many addresses are in which state, as `rows` would show them. */
-  states(): Map<PlaceState, number> {
-    const counts = new Map<PlaceState, number>();
-    for (const host of this.hosts.all()) {
-      if (!this.#isHost(host)) continue;
-      const state = nearest(host.places).state;
-      counts.set(state, (counts.get(state) ?? 0) + 1);
-    }
-    return counts;
+  /** As `row` would show it; undefined: no host. */
+  stateOf(address: Address): PlaceState | undefined {
+    const host = this.hosts.get(address);
+    return host && this.#isHost(host) ? nearest(host.places).state : undefined;
   }
 
   row(address: Address): MapRow | undefined {
     const host = this.hosts.get(address);
-    return host && this.#isHost(host) ? this.#row(host) : undefined;
-  }
-
-  #row(host: Host): MapRow {
+    if (!host || !this.#isHost(host)) return undefined;
     return rowOf(
       host,
       (place) => this.#legs(place),

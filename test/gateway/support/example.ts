@@ -5,7 +5,7 @@
 import { encodeFact } from '../../../src/gateway/codec/index.ts';
 import { type MapNews, PortMap } from '../../../src/gateway/machine/map.ts';
 import { recall, remembered } from '../../../src/gateway/machine/memory.ts';
-import type { MapLimits, MapRow, Moment, PlaceView, Source } from '../../../src/gateway/machine/types.ts';
+import type { HistoryEntry, MapLimits, MapRow, Moment, PlaceView, Source } from '../../../src/gateway/machine/types.ts';
 import { type Address, formatMac, type Prefix } from '../../../src/model/address.ts';
 import type { PortFact } from '../../../src/model/port-facts.ts';
 
@@ -55,6 +55,17 @@ export class Example {
   /** The monotonic clock of each life begins anew. */
   get moment(): Moment {
     return { now: this.#elapsed - this.#life, wall: this.wall };
+  }
+
+  /** What happened, oldest first. */
+  history(about: (entry: HistoryEntry) => boolean): HistoryEntry[] {
+    const entries = this.map.history.snapshot().filter(about);
+    return entries.sort((one, other) => one.at - other.at);
+  }
+
+  /** Of all addresses that are hosts. */
+  rows(): MapRow[] {
+    return this.map.addresses().flatMap((address) => this.map.row(address) ?? []);
   }
 
   wait(ms: number): MapNews {
