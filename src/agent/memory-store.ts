@@ -9,7 +9,12 @@ export function guardMemory(stateDirectory: string, onError: (error: Error) => v
   return settingsMemory(join(stateDirectory, 'arp-guard.json'), onError);
 }
 
-/** Settings of ports, of this boot. */
+/** What a gateway's router has set in its namespace. */
+export function routerMemory(stateDirectory: string, onError: (error: Error) => void): GuardMemory {
+  return settingsMemory(join(stateDirectory, 'router.json'), onError);
+}
+
+/** Settings of ports, or of all of them, of this boot. */
 export function settingsMemory(path: string, onError: (error: Error) => void): GuardMemory {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   return new GuardMemory({ store: memoryFile(path), boot, onError });

@@ -1,15 +1,18 @@
 import { Flags } from '@oclif/core';
+import type { GatewayLeftovers } from '../agent/cleanup/gateway.ts';
 import type { HostLeftovers } from '../agent/cleanup/host.ts';
 import type { Leftovers } from '../agent/cleanup/index.ts';
 import { BaseCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 import { configFlag, configuredSocketFlag } from '../cli/file-flags.ts';
-import type { HostConfig, TorConfig } from '../config/index.ts';
+import type { Config, GatewayConfig, HostConfig, TorConfig } from '../config/index.ts';
+
+type AnyLeftovers = Leftovers | GatewayLeftovers | HostLeftovers;
 
 interface CleanedUp {
   readonly dryRun: boolean;
-  readonly found: Leftovers | HostLeftovers;
+  readonly found: AnyLeftovers;
   /** What is there afterwards; in a dry run what is there. */
-  readonly left: Leftovers | HostLeftovers;
+  readonly left: AnyLeftovers;
 }
 
 /** What is to be undone, by role, and its words. */
@@ -24,7 +27,8 @@ export default class Cleanup extends BaseCommand {
   static override summary = 'Undo what an agent left behind that died and will not be started again.';
   static override description =
     `Opens the ports that it had shut, and removes its host routes, learned routes, unreachable routes, the rules and
-routes for shadows, the repair path, neighbour entries, the waiting room, and what it set on ports; of a host its bridges, tunnels, routes, rules and programs.
+routes for shadows, the repair path, neighbour entries, the waiting room, and what it set on ports; of a gateway its
+routes and next-hop objects; of a host its bridges, tunnels, routes, rules and programs.
 For the day after a crash, and before the package is removed;
 an agent that is stopped does this itself, and one that is started again goes on where the last one was.
 
@@ -55,15 +59,6 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
       );
     }
     const { config } = loaded;
-    if (config.role === 'gateway') {
-      throw new CommandFailure(
-        EXIT.usage,
-        `${flags.config}: this undoes what the agent of a switch or host left, and the role is ${config.role}`,
-        config.mode === 'observer'
-          ? 'An observer puts nothing into the kernel: there is nothing to undo.'
-          : `What a gateway left in the kernel goes by: ${[1, 2].map((more) => `ip nexthop flush proto ${config.kernel.protocol + more}`).join('; ')}`,
-      );
-    }
     const dryRun = flags['dry-run'];
     const { answers } = await import('../agent/control/server.ts');
     const socket = flags.socket ?? config.control.socket;
@@ -74,16 +69,21 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
         'Stop it first (systemctl stop peerless); it withdraws its routes by itself then.',
       );
     }
-    return config.role === 'host'
-      ? this.#do(await hostWork(config), dryRun, flags.purge)
-      : this.#do(await switchWork(config), dryRun, flags.purge);
+    return this.#asRole(config, dryRun, flags.purge);
   }
 
-  async #do<Found extends Leftovers | HostLeftovers>(
-    work: Work<Found>,
-    dryRun: boolean,
-    purge: boolean,
-  ): Promise<CleanedUp> {
+  async #asRole(config: Config, dryRun: boolean, purge: boolean): Promise<CleanedUp> {
+    switch (config.role) {
+      case 'tor':
+        return this.#do(await switchWork(config), dryRun, purge);
+      case 'gateway':
+        return this.#do(await gatewayWork(config), dryRun, purge);
+      case 'host':
+        return this.#do(await hostWork(config), dryRun, purge);
+    }
+  }
+
+  async #do<Found extends AnyLeftovers>(work: Work<Found>, dryRun: boolean, purge: boolean): Promise<CleanedUp> {
     try {
       const found = await work.find();
       const was = work.sentences(found, purge);
@@ -117,6 +117,12 @@ async function switchWork(config: TorConfig): Promise<Work<Leftovers>> {
   };
 }
 
+async function gatewayWork(config: GatewayConfig): Promise<Work<GatewayLeftovers>> {
+  const { GatewayCleanup } = await import('../agent/cleanup/gateway.ts');
+  const undoing = new GatewayCleanup(config);
+  return { find: () => undoing.find(), clean: (purge) => undoing.clean(purge), sentences: gatewaySentences };
+}
+
 async function hostWork(config: HostConfig): Promise<Work<HostLeftovers>> {
   const { HostCleanup } = await import('../agent/cleanup/host.ts');
   const undoing = new HostCleanup(config);
@@ -138,6 +144,15 @@ function sentences(found: Leftovers, purge: boolean): string[] {
     ...counted(found.neighbours, 'neighbour entries'),
     ...(found.waitingRoom ? ['the waiting room (plhold0, plhold1)'] : []),
     ...named(found.silenced, 'silenced by a storm:'),
+    ...(purge ? named(found.files, 'state files:') : []),
+  ];
+}
+
+function gatewaySentences(found: GatewayLeftovers, purge: boolean): string[] {
+  return [
+    ...counted(found.routes, 'learned routes'),
+    ...counted(found.nextHops, 'next-hop objects'),
+    ...named(found.settings, 'settings:'),
     ...(purge ? named(found.files, 'state files:') : []),
   ];
 }

@@ -39,27 +39,11 @@ import { Failures } from './backed/failures.ts';
 import { type Group, type Hop, NextHopObjects } from './backed/next-hop-objects.ts';
 import { Orders } from './backed/orders.ts';
 import { type Picture, readPicture } from './backed/picture.ts';
+import type { BackedRouteOptions, SwitchOver } from './backed/types.ts';
 import { type Counters, type PortTable, type ReconcileReport, Restoring } from './installing.ts';
-import type { LearnedRouteOptions } from './learned-routes.ts';
 
 /** What this installer needs of the connection for requests. */
 export type ObjectSocket = Pick<Rtnetlink, 'sendAndSee' | 'dumpRoutes' | 'dumpNextHops'>;
-
-export interface BackedRouteOptions extends LearnedRouteOptions {
-  /** False: replacing an object takes long, see backed/quiet-objects.ts. */
-  readonly quiet?: boolean;
-  /** Groups that routes use lead elsewhere, or are gone. */
-  readonly changed?: () => void;
-  /** All of ours is out of the kernel. */
-  readonly left?: () => void;
-}
-
-export interface SwitchOver {
-  readonly messages: number;
-  readonly refused: number;
-  /** Routes in the kernel that another next hop serves now. */
-  readonly routes: number;
-}
 
 const MAIN_TABLE = 254;
 const FIRST_RETRY = 1000;

@@ -11,7 +11,8 @@ import { type Clock, systemClock } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
 import { QuietObjects } from './backed/quiet-objects.ts';
-import { BackedRouteInstaller, type BackedRouteOptions } from './backed-routes.ts';
+import type { BackedRouteOptions } from './backed/types.ts';
+import { BackedRouteInstaller } from './backed-routes.ts';
 import { CarrierWatch } from './carrier-watch.ts';
 import { FabricRules, type FabricRulesOptions } from './fabric-rules.ts';
 import { ForwardingDatabase } from './fdb.ts';
@@ -29,7 +30,10 @@ import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { type Belonging, removeStrays } from './strays.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
-export { BackedRouteInstaller, type BackedRouteOptions, type ObjectSocket, type SwitchOver } from './backed-routes.ts';
+export { type BackedLeftovers, findBacked, removeBacked } from './backed/leftovers.ts';
+export { QuietObjects } from './backed/quiet-objects.ts';
+export type { BackedRouteOptions, SwitchOver } from './backed/types.ts';
+export { BackedRouteInstaller, type ObjectSocket } from './backed-routes.ts';
 export { FabricRules, type FabricRulesOptions, findFabricRules } from './fabric-rules.ts';
 export type { FdbEvent } from './fdb.ts';
 export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
@@ -213,7 +217,7 @@ export class Kernel implements LinkState, PortDriver {
 
   /** As `learnedRoutes`, with their backups in the kernel beforehand; changes a setting of the namespace, see quiet-objects.ts. */
   backedRoutes(options: BackedRouteOptions): BackedRouteInstaller {
-    const objects = new QuietObjects(this.#netns);
+    const objects = new QuietObjects(this.#netns, options.memory);
     const quiet = objects.set();
     const left = () => objects.putBack();
     const installer = new BackedRouteInstaller(this.rtnetlink, this.#links, this.#clock, { ...options, quiet, left });

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { rehearse } from '../../src/agent/rehearsal/index.ts';
+import { rehearse, rehearseGateway } from '../../src/agent/rehearsal/index.ts';
 import { type Loaded, loadConfig, type TorConfig } from '../../src/config/index.ts';
 import type { Log } from '../../src/model/log.ts';
 
@@ -46,6 +46,40 @@ for (const [name, text] of Object.entries(PROTOCOLS)) {
     t.is(report!.withdrawn, report!.announced);
     t.is(process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length, handles);
     t.false(readdirSync(folder).includes(name), 'no state directory was made');
+  });
+}
+
+const TWO = {
+  ospf: 'ospf: {interfaces: [{name: GA, area: 0.0.0.0, network: point-to-point, hello: 1s, dead: 4s, bfd: true}, {name: GB, area: 0.0.0.0}]}\n',
+  bgp: 'bgp: {asn: 65000, neighbors: [{address: 192.0.2.2, remoteAs: 65001, bfd: true}, {address: 192.0.2.6, remoteAs: 65002}]}\n',
+};
+
+for (const [name, text] of Object.entries(TWO)) {
+  test.serial(`R4.3 R4.7 a gateway rehearses the loss of a switch with ${name}, and leaves no trace`, async (t) => {
+    const file = join(folder, `gateway-${name}.yaml`);
+    writeFileSync(
+      file,
+      `role: gateway
+routerId: 10.255.0.254
+mode: router
+stateDirectory: ${join(folder, `gateway-${name}`)}
+map: {file: ${join(folder, `${name}-map.json`)}}
+${text}`,
+    );
+    const loaded = loadConfig(file);
+    if (!loaded.ok || loaded.config.role !== 'gateway') throw new Error(JSON.stringify(loaded));
+    const { log, said } = listeningLog();
+    const handles = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length;
+    const report = await rehearseGateway({ ...loaded, config: loaded.config }, log, new AbortController().signal);
+    t.deepEqual(said, []);
+    t.true(report!.announced > 5_000, `${report!.announced}`);
+    t.true(report!.withdrawn > 0);
+    t.log(report);
+    t.is(process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length, handles);
+    t.deepEqual(
+      readdirSync(folder).filter((each) => each.startsWith(`gateway-${name}`) || each.endsWith('map.json')),
+      [`gateway-${name}.yaml`],
+    );
   });
 }
 

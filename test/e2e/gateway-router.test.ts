@@ -2,16 +2,20 @@
  * Our agent as G in the worked example: routes with their backups in the kernel beforehand, one message when a session
  * falls, nothing lost on the way back, and an agent that may be killed.
  */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { gatewayPeerless, startPeerlessGateway } from '../../lab/gateway/peerless.ts';
 import { type CaseName, type LabResult, type LabUpOptions, labRun, renderTable } from '../../lab/index.ts';
 import { placeOf } from '../../lab/place.ts';
-import { gone, signal } from '../../lab/processes.ts';
+import { gone, signal, sleep } from '../../lab/processes.ts';
 import { loadState, saveState } from '../../lab/state.ts';
+import { namespaceOf } from '../../lab/topology/plan.ts';
 import { askAgent } from '../../lab/tor/peerless.ts';
 import type { CountersView, EventView } from '../../src/agent/api.ts';
-import { Stand } from './stand.ts';
+import { peerless, Stand } from './stand.ts';
 
+const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname;
 const HOSTS = ['10.10.10.1', '10.10.10.2'];
 const HOSTS6 = ['2001:db8:10::1', '2001:db8:10::2'];
 
@@ -68,40 +72,98 @@ test.serial('R4.3 R4.5 R4.6 R4.7 G = Peerless, OSPF: figures 7 and 10, the death
   t.like((await askG<CountersView>(stand, '/v1/counters'))['ospf.routes'], { installed: 4, waiting: 0 });
 });
 
+/** What the kernel of G says went of routes and next-hop objects while `work` was done. */
+async function removedAtG(stand: Stand, work: () => Promise<void>): Promise<string[]> {
+  const monitor = spawn('ip', ['-n', namespaceOf(stand.name, 'G'), 'monitor', 'route', 'nexthop']);
+  let text = '';
+  monitor.stdout.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  try {
+    await sleep(200);
+    await work();
+    await sleep(200);
+  } finally {
+    monitor.kill();
+  }
+  return text.split('\n').filter((line) => /^(\[\w+\])?Deleted (id|10\.10\.10\.|2001:db8:10:)/.test(line));
+}
+
 for (const protocol of ['bgp', 'ospf'] as const) {
+  const options = protocol === 'bgp' ? { families: [4, 6] as const } : {};
   test.serial(
-    `R4.7 G's agent is killed and started: the kernel goes on, and nothing is lost: ${protocol}`,
+    `R4.7 G's agent is killed and started, and exchanged by \`peerless restart\`: the kernel goes on, and nothing is lost: ${protocol}`,
     async (t) => {
-      const stand = await up(t, { protocol, ...(protocol === 'bgp' ? { families: [4, 6] as const } : {}) });
-      const state = loadState(stand.name);
+      const stand = await up(t, { protocol, ...options });
       const directory = stand.directory('G');
-      const agent = state.processes.find(({ name }) => name === 'G agent')!;
-      const before = await stand.ip('G', 'nexthop', 'show');
-      const lost = await stand.probing(async () => {
-        signal(agent, 'SIGKILL');
-        await gone([agent], 5_000);
-        const families = state.families;
-        const configuration = gatewayPeerless(protocol, directory, { families });
-        state.processes = state.processes.filter((record) => record !== agent);
+      const agentOfG = () => loadState(stand.name).processes.find(({ name }) => name === 'G agent')!;
+      const startG = async (): Promise<void> => {
+        const state = loadState(stand.name);
+        const configuration = gatewayPeerless(protocol, directory, { families: state.families });
+        state.processes = state.processes.filter(({ name }) => name !== 'G agent');
         state.processes.push(...(await startPeerlessGateway(placeOf(state, 'G'), directory, configuration)));
         saveState(state);
-        await stand.until('routes are reconciled', async () => {
-          const counters = await askG<CountersView>(stand, '/v1/counters');
-          return counters[`${protocol}.routes`]!.installed === 4 * families.length;
+      };
+      const cleanup = (...words: string[]) =>
+        stand.exec('G', PEERLESS, 'cleanup', '--config', join(directory, 'peerless.yaml'), ...words);
+      const installed = 4 * loadState(stand.name).families.length;
+      const ways = {
+        killed: async () => {
+          signal(agentOfG(), 'SIGKILL');
+          await gone([agentOfG()], 5_000);
+          await startG();
+        },
+        restarted: async () => {
+          const before = agentOfG().pid;
+          const supervised = (async () => {
+            if (!(await gone([agentOfG()], 20_000))) throw new Error("G's agent did not leave");
+            await startG();
+          })();
+          const { code, stdout, stderr } = await peerless(
+            ...['restart', '--json', '--timeout', '60', '--socket', join(directory, 'control.sock')],
+          );
+          await supervised;
+          t.is(code, 0, stderr);
+          t.like(JSON.parse(stdout), { before, after: agentOfG().pid });
+        },
+      };
+      for (const [how, exchange] of Object.entries(ways)) {
+        const before = await stand.ip('G', 'nexthop', 'show');
+        let lost: Awaited<ReturnType<Stand['probing']>> = {} as never;
+        const removed = await removedAtG(stand, async () => {
+          lost = await stand.probing(async () => {
+            await exchange();
+            await stand.until('routes are reconciled', async () => {
+              const counters = await askG<CountersView>(stand, '/v1/counters');
+              return counters[`${protocol}.routes`]!.installed === installed;
+            });
+          });
         });
-      });
-      // The new agent has to say its first word within the dead interval: a machine that is too slow shows nothing.
-      const noticed = (await stand.ask<EventView[]>('/v1/events')).some(({ type }) => type === 'ospf.down');
-      if (noticed) {
-        t.log('the death was noticed: not judged');
+        // The new agent has to say its first word within the dead interval: a machine that is too slow shows nothing.
+        const noticed = (await stand.ask<EventView[]>('/v1/events')).some(({ type }) => type === 'ospf.down');
+        if (noticed) {
+          t.log(`${how}: the absence was noticed: not judged`);
+          await stand.untilHome();
+          return;
+        }
+        for (const [server, probed] of Object.entries(lost)) t.is(probed.lost, 0, `${how}: ${server}`);
+        t.deepEqual(removed, [], how);
+        t.is(await stand.ip('G', 'nexthop', 'show'), before, `${how}: objects are the same`);
         await stand.untilHome();
-        return;
+        const events = await askG<EventView[]>(stand, '/v1/events');
+        t.false(events.some(({ type }) => type === 'gateway.switch-over'));
       }
-      for (const [server, probed] of Object.entries(lost)) t.is(probed.lost, 0, server);
-      t.is(await stand.ip('G', 'nexthop', 'show'), before, 'objects are the same');
-      await stand.untilHome();
-      const events = await askG<EventView[]>(stand, '/v1/events');
-      t.false(events.some(({ type }) => type === 'gateway.switch-over'));
+      if (protocol === 'ospf') return;
+      const refused = await cleanup();
+      t.is(refused.code, 1);
+      t.regex(refused.stderr, /an agent answers on/);
+      signal(agentOfG(), 'SIGKILL');
+      await gone([agentOfG()], 5_000);
+      const done = await cleanup('--json');
+      t.is(done.code, 0, done.stdout + done.stderr);
+      t.like(JSON.parse(done.stdout).found, { routes: installed, settings: ['net.ipv4.nexthop_compat_mode'] });
+      t.is(await stand.ip('G', 'nexthop', 'show'), '');
+      for (const family of ['-4', '-6']) t.is(await stand.ip('G', family, 'route', 'show', 'proto', '203'), '');
     },
   );
 }

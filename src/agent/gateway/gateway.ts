@@ -1,12 +1,14 @@
+import type { BgpOptions } from '../../bgp/index.ts';
 import { type ConfigDiff, diffConfig, type GatewayConfig, type Loaded } from '../../config/index.ts';
-import { GatewayMap, mapFile, type Source } from '../../gateway/index.ts';
+import { GatewayMap, type MapStore, mapFile, type Source } from '../../gateway/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { Kernel } from '../../netlink/index.ts';
-import type { NeighborChange } from '../../ospf/index.ts';
+import type { Kernel, RouteWatch } from '../../netlink/index.ts';
+import type { NeighborChange, OspfOptions } from '../../ospf/index.ts';
 import type { Bfd } from '../bfd/index.ts';
 import { neighborEvent, sessionEvent } from '../control/session-events.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
+import { type MemoryStore, routerMemory } from '../memory-store.ts';
 import { processCounters } from '../process-counters.ts';
 import { KernelRoutes } from './kernel-routes.ts';
 import { tellPortChange, tellPorts } from './near-ports.ts';
@@ -15,18 +17,23 @@ import { Router } from './router.ts';
 import { Speakers } from './speakers.ts';
 import { watchBfd } from './way-watch.ts';
 
-export type GatewayKernel = Pick<
-  Kernel,
-  | 'port'
-  | 'portByIndex'
-  | 'ports'
-  | 'onChange'
-  | 'watchRoutes'
-  | 'watchCarriers'
-  | 'backedRoutes'
-  | 'counters'
-  | 'close'
->;
+export interface GatewayKernel
+  extends Pick<
+    Kernel,
+    'port' | 'portByIndex' | 'ports' | 'onChange' | 'watchCarriers' | 'backedRoutes' | 'counters' | 'close'
+  > {
+  watchRoutes(): Promise<Pick<RouteWatch, 'onRoute' | 'routes'>>;
+}
+
+/** What a rehearsal has instead of the machine's own; with it nothing is kept but where it says. */
+export interface GatewaySurroundings {
+  readonly transport: NonNullable<BgpOptions['transport']>;
+  readonly openOspfSocket: NonNullable<OspfOptions['openSocket']>;
+  /** ms since 1970. */
+  readonly wallClock: () => number;
+  readonly mapStore: MapStore;
+  readonly memory: MemoryStore;
+}
 
 export interface GatewayOptions {
   readonly loaded: Loaded & { readonly config: GatewayConfig };
@@ -34,6 +41,7 @@ export interface GatewayOptions {
   readonly log: Log;
   /** Closed by `stop`. */
   readonly kernel: GatewayKernel;
+  readonly surroundings?: GatewaySurroundings;
 }
 
 /**
@@ -63,27 +71,30 @@ export class Gateway {
     return gateway;
   }
 
-  private constructor({ loaded, clock, log, kernel }: GatewayOptions) {
+  private constructor({ loaded, clock, log, kernel, surroundings }: GatewayOptions) {
     this.#loaded = loaded;
     this.#log = log;
     this.clock = clock;
     this.kernel = kernel;
     this.#startedAt = clock.now();
     this.#loadedAt = this.#startedAt;
-    this.wall = new WallClock(clock);
+    const wallClock = surroundings?.wallClock ?? Date.now;
+    this.wall = new WallClock(clock, wallClock);
     this.events = new EventLog(clock, this.wall, log);
     const record = (event: NewEvent | undefined) => event && this.events.record(event);
     const { config } = loaded;
+    const forgetful = (error: Error) => log.warn({ err: error }, 'what was set on the box is not remembered');
     this.map = new GatewayMap({
       history: config.map.history,
-      store: mapFile(config.map.file),
+      store: surroundings?.mapStore ?? mapFile(config.map.file),
       clock,
-      wallClock: Date.now,
+      wallClock,
       log,
       onNews: (news) => mapEvents(news).forEach(record),
     });
     this.speakers = new Speakers({
       config,
+      surroundings,
       clock,
       log,
       links: kernel,
@@ -109,11 +120,13 @@ export class Gateway {
             events: this.events,
             kernel: config.kernel,
             installer: (settings) => kernel.backedRoutes(settings),
+            ...(surroundings ? {} : { memory: routerMemory(config.stateDirectory, forgetful) }),
             heard: (source) => this.speakers.heard(source),
             onReconciled: (source) => this.speakers.settled(source),
             onMoved: () => this.#moved(),
           });
     this.bfd = watchBfd({
+      ...(surroundings ? { store: surroundings.memory } : {}),
       config: () => this.#loaded.config,
       speakers: this.speakers,
       links: kernel,

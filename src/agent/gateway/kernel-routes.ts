@@ -11,7 +11,7 @@ import { RouteReading } from '../route-reading.ts';
 const REMEMBERED = 262_144;
 
 export interface KernelRoutesOptions {
-  readonly watch: RouteWatch;
+  readonly watch: Pick<RouteWatch, 'onRoute' | 'routes'>;
   readonly links: LinkState;
   readonly clock: Clock;
   readonly log: Log;

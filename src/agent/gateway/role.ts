@@ -1,7 +1,9 @@
 import type { GatewayConfig, Loaded } from '../../config/index.ts';
 import { systemClock } from '../../model/clock.ts';
+import type { Log } from '../../model/log.ts';
 import { Kernel } from '../../netlink/index.ts';
 import type { ControlServer } from '../control/server.ts';
+import { rehearseGateway } from '../rehearsal/index.ts';
 import type { Role, RoleOptions } from '../role.ts';
 import { mapCounts, reload, serveGateway } from './control.ts';
 import { Gateway } from './gateway.ts';
@@ -9,15 +11,18 @@ import { Gateway } from './gateway.ts';
 /** A gateway on the machine as it is. */
 export class GatewayRole implements Role {
   readonly #agent: Gateway;
+  readonly #log: Log;
+  readonly #rehearsal = new AbortController();
 
   static async start({ loaded, log }: RoleOptions<GatewayConfig>): Promise<GatewayRole> {
     const kernel = await Kernel.open({ clock: systemClock, log });
     const agent = await Gateway.start({ loaded, clock: systemClock, log, kernel });
-    return new GatewayRole(agent);
+    return new GatewayRole(agent, log);
   }
 
-  private constructor(agent: Gateway) {
+  private constructor(agent: Gateway, log: Log) {
     this.#agent = agent;
+    this.#log = log;
   }
 
   get loaded(): Loaded & { readonly config: GatewayConfig } {
@@ -46,11 +51,18 @@ export class GatewayRole implements Role {
     return reload(this.#agent);
   }
 
+  /** Only who routes is waited for. */
+  ready(): void {
+    if (this.loaded.config.mode === 'router') rehearseGateway(this.loaded, this.#log, this.#rehearsal.signal);
+  }
+
   stop(): Promise<void> {
+    this.#rehearsal.abort();
     return this.#agent.stop();
   }
 
   pause(): Promise<void> {
+    this.#rehearsal.abort();
     return this.#agent.pause();
   }
 }

@@ -9,6 +9,7 @@ import type { Address } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { LearnedRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
+import type { GuardMemory } from '../../netlink/frames/index.ts';
 import type { BackedRouteInstaller, BackedRouteOptions, SwitchOver } from '../../netlink/index.ts';
 import type { EventLog } from '../events.ts';
 import { Calm } from './calm.ts';
@@ -26,6 +27,8 @@ export interface RouterOptions {
   /** Kernel protocol number of the first, and table. */
   readonly kernel: { readonly protocol: number; readonly table: number };
   readonly installer: (options: BackedRouteOptions) => BackedRouteInstaller;
+  /** Of what is set on the box. */
+  readonly memory?: GuardMemory;
   /** All neighbours of a protocol have said what they have to say. */
   heard(source: Source): boolean;
   /** What was left of an earlier life is gone. */
@@ -52,6 +55,7 @@ export class Router {
         protocol: protocol + (source === 'ospf' ? 1 : 2),
         table,
         metric: METRICS[source],
+        ...(options.memory ? { memory: options.memory } : {}),
         changed: () => options.onMoved(),
       });
       this.#installers.set(source, installer);

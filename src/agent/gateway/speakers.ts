@@ -13,12 +13,14 @@ import {
   type Speaker as OspfFace,
   OspfSpeaker,
 } from '../../ospf/index.ts';
+import type { GatewaySurroundings } from './gateway.ts';
 
 export interface SpeakersOptions {
   readonly config: GatewayConfig;
   readonly clock: Clock;
   readonly log: Log;
   readonly links: LinkState;
+  readonly surroundings: GatewaySurroundings | undefined;
   onSession(change: SessionChange): void;
   onNeighbor(change: NeighborChange): void;
   /** What is heard of the switches. */
@@ -39,7 +41,7 @@ export class Speakers {
 
   constructor(options: SpeakersOptions) {
     this.#options = options;
-    const { config, clock, log, links } = options;
+    const { config, clock, log, links, surroundings } = options;
     const common = { clock, log, links, routerId: config.routerId, onForeignClaim: () => {} };
     const hears = (source: Source) =>
       ({
@@ -54,7 +56,7 @@ export class Speakers {
         ...common,
         ...hears('ospf'),
         backups: config.mode === 'router',
-        ...adjacencyMemory(config),
+        ...(surroundings ? { openSocket: surroundings.openOspfSocket } : adjacencyMemory(config)),
         onNeighbor: (change) => this.#neighborChanged(change),
       });
     }
@@ -64,6 +66,7 @@ export class Speakers {
         ...common,
         ...hears('bgp'),
         ...listening(config),
+        ...(surroundings ? { transport: surroundings.transport } : {}),
         onNeighborLost: (loss) => options.onNeighborLost(loss),
         onSession: (change) => this.#sessionChanged(change),
       });

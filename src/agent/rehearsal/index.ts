@@ -5,7 +5,8 @@
  * thousand calls. A switch may stand for months before its first failover, which would then run at a tenth of the speed
  * that every benchmark of the following ones shows, outage included. So at the start the agent plays some failovers
  * to itself: a second, complete `TorSwitch` with the protocols of the configuration, made of the very same classes, in
- * which hosts come, ports lose their carriers and an uplink goes; opposite it a gateway of our own speakers.
+ * which hosts come, ports lose their carriers and an uplink goes; opposite it a gateway of our own speakers. A gateway that
+ * routes does the same with two switches opposite it (gateway.ts).
  *
  * What it has instead of the machine is in `props.ts`: sinks for the kernel's messages, wires in memory, a clock that is
  * moved by hand. Addresses are of TEST-NET (RFC 5737) and of the benchmarking network (RFC 2544). Nothing of it reaches a
@@ -15,27 +16,15 @@
  * dispensable: if it fails, the log says so and the agent goes on.
  */
 import type { Loaded, TorConfig } from '../../config/index.ts';
-import { type Address, ipv4FromNumber, type Mac, type Prefix } from '../../model/address.ts';
+import { type Address, ipv4FromNumber, type Mac } from '../../model/address.ts';
 import type { Log } from '../../model/log.ts';
 import { RehearsalClock } from './clock.ts';
+import { perform, type RehearsalReport } from './perform.ts';
 import { gratuitousArp } from './props.ts';
-import { DOWNLINKS, Stage, UPLINK } from './stage.ts';
+import { DOWNLINKS, FIRST_HOST, REHEARSAL_PREFIX, Stage, UPLINK } from './stage.ts';
 
-export interface RehearsalReport {
-  readonly slices: number;
-  /** Host routes that the gateway of the rehearsal heard announced and withdrawn. */
-  readonly announced: number;
-  readonly withdrawn: number;
-  /** Milliseconds of real time, and the longest slice. */
-  readonly took: number;
-  readonly longest: number;
-}
-
-/**
- * What was optimized for objects of the stage is thrown away with them, so the stage is kept: some megabytes, and nothing
- * in it moves.
- */
-let kept: Stage | undefined;
+export { rehearseGateway } from './gateway.ts';
+export type { RehearsalReport } from './perform.ts';
 
 /** Hosts of a loss of many, and how often; then single ones, whose way through the code is another. */
 const CROWD = 256;
@@ -50,41 +39,17 @@ const PAUSE = 1_200;
 /** Virtual time in which sessions come up. */
 const SESSIONS = 30_000;
 
-/** 198.18.0.0/15, RFC 2544. */
-const FIRST_HOST = 0xc6120001;
-const REHEARSAL_PREFIX = '198.18.0.0/15' as Prefix;
-
 /**
  * Resolves when the rehearsal is over or `signal` has ended it; never rejects.
  *
  * @param loaded the agent's configuration: which protocols are rehearsed, and with what settings
  */
-export async function rehearse(
+export function rehearse(
   loaded: Loaded & { readonly config: TorConfig },
   log: Log,
   signal: AbortSignal,
 ): Promise<RehearsalReport | undefined> {
-  const began = performance.now();
-  let slices = 0;
-  let longest = 0;
-  try {
-    const stage = await Stage.build(loaded, new RehearsalClock(), REHEARSAL_PREFIX);
-    for (const script = play(stage); !signal.aborted; slices++) {
-      const from = performance.now();
-      if (script.next().done) break;
-      longest = Math.max(longest, performance.now() - from);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await stage.close();
-    kept = stage;
-    const { announced, withdrawn } = kept.heard();
-    const report = { slices, announced, withdrawn, took: performance.now() - began, longest };
-    log.debug(report, 'failovers rehearsed');
-    return report;
-  } catch (error) {
-    log.warn({ err: error }, 'the rehearsal of failovers failed: the first real one will be slower than the others');
-    return undefined;
-  }
+  return perform(() => Stage.build(loaded, new RehearsalClock(), REHEARSAL_PREFIX), play, log, signal);
 }
 
 function* play(stage: Stage): Generator<void> {

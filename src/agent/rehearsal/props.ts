@@ -3,18 +3,21 @@
  * socket, a file or a timer: what is sent over a wire is handed to the other end, what is meant for the kernel is
  * encoded and dropped.
  */
-import { MessageWriter, type Request } from 'rtnetlink-ts';
+import { MessageWriter, type Request, RTM } from 'rtnetlink-ts';
 import type { BgpOptions } from '../../bgp/index.ts';
 import type { OpenPort, PortEar } from '../../hostroutes/index.ts';
 import { type Address, ipv4ToNumber, type Mac } from '../../model/address.ts';
 import type { Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { Port, PortChange } from '../../model/ports.ts';
+import { onLink, type Port, type PortChange } from '../../model/ports.ts';
 import {
+  BackedRouteInstaller,
+  type BackedRouteOptions,
   HostRouteInstaller,
   type HostRouteOptions,
   LearnedRouteInstaller,
   type LearnedRouteOptions,
+  type ObjectSocket,
   type PortTable,
   type RouteSocket,
 } from '../../netlink/index.ts';
@@ -27,17 +30,25 @@ const NOTHING: readonly never[] = [];
 const REQUEST_AND_ACK = 5;
 
 /** Encodes requests as the real one does, and agrees to all of them. */
-class AgreeableKernel implements RouteSocket {
+class AgreeableKernel implements RouteSocket, ObjectSocket {
+  readonly routes = { written: 0, removed: 0 };
   readonly #writer = new MessageWriter(16_384);
 
   sendNow(requests: readonly Request[]) {
+    return this.sendAndSee(requests).result;
+  }
+
+  sendAndSee(requests: readonly Request[]) {
     this.#writer.reset();
     for (const request of requests) {
       this.#writer.begin(request.type, REQUEST_AND_ACK | request.flags, 1);
       request.write(this.#writer);
       this.#writer.end();
+      if (request.type === RTM.NEWROUTE) this.routes.written++;
+      else if (request.type === RTM.DELROUTE) this.routes.removed++;
     }
-    return Promise.resolve({ sent: requests.length, refused: NOTHING });
+    const done = { sent: requests.length, refused: NOTHING };
+    return { ...done, result: Promise.resolve(done) };
   }
 
   async setRoute(): Promise<void> {}
@@ -47,6 +58,10 @@ class AgreeableKernel implements RouteSocket {
   }
 
   async dumpNeighbours() {
+    return [];
+  }
+
+  async dumpNextHops() {
     return [];
   }
 }
@@ -105,6 +120,15 @@ export class RehearsalKernel implements SwitchKernel {
     return new LearnedRouteInstaller(this.#requests, this.#table(), this.#clock, options);
   }
 
+  /** Its route messages are counted in `routes`. */
+  backedRoutes(options: BackedRouteOptions): BackedRouteInstaller {
+    return new BackedRouteInstaller(this.#requests, this.#table(), this.#clock, options);
+  }
+
+  get routes(): { readonly written: number; readonly removed: number } {
+    return this.#requests.routes;
+  }
+
   waitingRoom(): Promise<never> {
     return Promise.reject(new Error('a rehearsal has no waiting room'));
   }
@@ -119,7 +143,7 @@ export class RehearsalKernel implements SwitchKernel {
     return {
       port: (name) => this.port(name),
       portByIndex: (ifindex) => this.portByIndex(ifindex),
-      portTowards: () => undefined,
+      portTowards: (address) => [...this.#ports.values()].find((each) => onLink(each, address)),
       afterChange: (listener) => {
         this.#afterwards.add(listener);
         return () => this.#afterwards.delete(listener);

@@ -8,6 +8,9 @@ import { TorSwitch } from '../tor/switch.ts';
 import type { RehearsalClock } from './clock.ts';
 import { RehearsalEars, RehearsalKernel, RehearsalLink, RehearsalTcp, SILENT } from './props.ts';
 
+/** 198.18.0.0/15, RFC 2544. */
+export const FIRST_HOST = 0xc6120001;
+export const REHEARSAL_PREFIX = '198.18.0.0/15' as Prefix;
 export const UPLINK = 'uplink';
 export const DOWNLINKS: readonly string[] = ['downlink-1', 'downlink-2'];
 
@@ -18,7 +21,7 @@ const GATEWAY = '192.0.2.2' as Address;
 const KEEPALIVE = 60_000;
 const HELLO = 10_000;
 /** Virtual time between two turns of the real event loop, ms. */
-const STEP = 300;
+export const STEP = 300;
 
 /** A whole switch and its gateway on a stage of props. */
 export class Stage {
@@ -203,13 +206,14 @@ function rehearsalConfig(config: TorConfig, prefix: Prefix): TorConfig {
   };
 }
 
-function rehearsalOspf(ospf: OspfConfig): OspfConfig {
+export function rehearsalOspf(ospf: OspfConfig, ports: readonly string[] = [UPLINK]): OspfConfig {
   const [first] = ospf.interfaces;
   if (!first) return ospf;
-  return {
-    ...ospf,
-    interfaces: [{ ...first, name: UPLINK, network: 'point-to-point', hello: HELLO, dead: 4 * HELLO, bfd: false }],
-  };
+  const interfaces = ports.map((name) => ({
+    ...{ ...first, name, network: 'point-to-point' as const },
+    ...{ hello: HELLO, dead: 4 * HELLO, bfd: false },
+  }));
+  return { ...ospf, interfaces };
 }
 
 const rehearsalBgp = (bgp: BgpConfig, remoteAs: number): BgpConfig => ({
@@ -217,7 +221,7 @@ const rehearsalBgp = (bgp: BgpConfig, remoteAs: number): BgpConfig => ({
   neighbors: [bgpNeighbor(GATEWAY, OURS, remoteAs)],
 });
 
-const bgpNeighbor = (address: Address, localAddress: Address, remoteAs: number) => ({
+export const bgpNeighbor = (address: Address, localAddress: Address, remoteAs: number) => ({
   address,
   localAddress,
   remoteAs,
@@ -233,7 +237,7 @@ const bgpNeighbor = (address: Address, localAddress: Address, remoteAs: number) 
   portFacts: true,
 });
 
-const port = (name: string, ifindex: number, addresses: Port['addresses']): Port => ({
+export const port = (name: string, ifindex: number, addresses: Port['addresses']): Port => ({
   name,
   ifindex,
   mac: `02:00:00:00:ff:0${ifindex}` as Mac,

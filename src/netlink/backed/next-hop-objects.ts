@@ -48,6 +48,9 @@ export interface Group {
 const IDS = 1 << 20;
 const HALF = IDS / 2;
 
+/** An object with this id may be one of ours. */
+export const isIdOf = (protocol: number, id: number): boolean => id >= protocol * IDS && id < (protocol + 1) * IDS;
+
 const keyOf = (hops: readonly Hop[]): string =>
   hops.length === 1
     ? hops[0]!.key
@@ -202,7 +205,8 @@ export class NextHopObjects {
    */
   adopt(read: readonly KernelNextHop[], backupOf: ReadonlyMap<number, number>): void {
     const ours = new Map<number, KernelNextHop>();
-    for (const each of read) if (each.protocol === this.#protocol && this.#isOurs(each.id)) ours.set(each.id, each);
+    for (const each of read)
+      if (each.protocol === this.#protocol && isIdOf(this.#protocol, each.id)) ours.set(each.id, each);
     for (const hop of this.#hopsById.values()) if (!ours.has(hop.id)) hop.there = undefined;
     for (const each of ours.values()) if (!each.group) this.#adoptHop(each);
     for (const group of this.#groupsById.values())
@@ -306,10 +310,6 @@ export class NextHopObjects {
 
   get #firstId(): number {
     return this.#protocol * IDS;
-  }
-
-  #isOurs(id: number): boolean {
-    return id >= this.#firstId && id < this.#firstId + IDS;
   }
 
   #freeGroup(): number {
