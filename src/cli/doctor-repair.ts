@@ -91,16 +91,6 @@ function ends(uplinks: readonly string[], box: Box): Diagnosis[] {
       ),
     );
   }
-  for (const name of uplinks) {
-    const master = [...box.ports.values()].find(({ ifindex }) => ifindex === box.ports.get(name)?.master);
-    if (master?.kind !== 'vrf') continue;
-    found.push(
-      warning(
-        `${name} is in the VRF ${master.name}: repair tunnels are looked up in the main table`,
-        'Have a route to the other switch in the main table too, or set shadow.repair: false.',
-      ),
-    );
-  }
   return found;
 }
 

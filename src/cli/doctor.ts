@@ -11,6 +11,7 @@ import { hostBox } from './doctor-host.ts';
 import { lldpAccess } from './doctor-lldp.ts';
 import { repairPath } from './doctor-repair.ts';
 import { CommandFailure } from './errors.ts';
+import { vrfsOf } from './interfaces.ts';
 
 /**
  * What can keep a switch from failing over, or a host from carrying its networks, though every part works: checked
@@ -23,7 +24,7 @@ export interface DoctorOptions {
 }
 
 export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
-  const { formatProblem, loadConfig, missingPorts } = await import('../config/index.ts');
+  const { formatProblem, loadConfig, missingPorts, vrfProblems } = await import('../config/index.ts');
   const loaded = loadConfig(options.configFile);
   const config = loaded.ok ? loaded.config : undefined;
   const tor = config?.role === 'tor' ? config : undefined;
@@ -38,6 +39,9 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
       ...(missing.length > 0
         ? missing.map((problem) => wrong('ports', `${problem.path}: ${problem.message}`, problem.remedy))
         : [fine('ports', 'every port of the configuration exists')]),
+      ...vrfProblems(loaded, vrfsOf(box.ports.values())).map(({ path, message, remedy }) =>
+        wrong('shadow', `${path}: ${message}`, remedy),
+      ),
     );
     if (tor)
       found.push(

@@ -33,6 +33,46 @@ export async function loginPorts(netns?: string): Promise<readonly { readonly po
   }
 }
 
+/** The VRF of each port that is in one; none when that can't be read. */
+export async function vrfMembers(netns?: string): Promise<ReadonlyMap<string, string>> {
+  const { Rtnetlink } = await import('rtnetlink-ts');
+  try {
+    const netlink = Rtnetlink.open(netns === undefined ? {} : { netns });
+    try {
+      return vrfsOf(await netlink.dumpLinks());
+    } finally {
+      netlink.close();
+    }
+  } catch {
+    // Without the native part, or without the right to ask, the file can be checked all the same.
+    return new Map();
+  }
+}
+
+/** A port of a bond or bridge is in a VRF with it. */
+export function vrfsOf(
+  ports: Iterable<{
+    readonly name: string;
+    readonly ifindex: number;
+    readonly master: number;
+    readonly kind: string | undefined;
+  }>,
+): ReadonlyMap<string, string> {
+  const byIndex = new Map(Array.from(ports, (port) => [port.ifindex, port]));
+  const vrfs = new Map<string, string>();
+  for (const port of byIndex.values()) {
+    let above = byIndex.get(port.master);
+    for (let depth = 0; above && depth < MOST_MASTERS; depth++) {
+      if (above.kind === 'vrf') vrfs.set(port.name, above.name);
+      above = byIndex.get(above.master);
+    }
+  }
+  return vrfs;
+}
+
+/** A port in a bond in a bridge in a VRF. */
+const MOST_MASTERS = 4;
+
 const parseNames = (text: string): Set<string> =>
   new Set(
     text

@@ -17,6 +17,7 @@ export { formatDuration, parseDuration } from './scalars.ts';
 export { formatRate, protocolName } from './scalars-host.ts';
 export { type GroupSettings, groupSchema, jsonSchema, type Settings } from './schema.ts';
 export type * from './types.ts';
+export { vrfProblems } from './vrf.ts';
 export {
   ChangedMeanwhile,
   type GroupEdit,

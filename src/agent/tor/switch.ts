@@ -300,10 +300,20 @@ export class TorSwitch {
       return [
         'shadow.enabled, but no group of portLink names an uplink: hosts of the other switch are not stood by for',
       ];
+    const inVrf = uplinksOf(config).filter((name) => this.#isInVrf(name));
+    if (inVrf.length > 0)
+      return [
+        `shadow.enabled, but ${inVrf.join(', ')} is in a VRF: what comes from there neither waits nor is repaired`,
+      ];
     if (this.#parts.standingBy) return [];
     return [
       'shadow.enabled, but there is no place here for packets to wait: hosts of the other switch are not stood by for',
     ];
+  }
+
+  #isInVrf(name: string): boolean {
+    const port = this.kernel.port(name);
+    return port !== undefined && this.kernel.portByIndex(port.master)?.vrfTable !== undefined;
   }
 
   #settle(): void {

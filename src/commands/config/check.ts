@@ -1,13 +1,13 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand, EXIT } from '../../cli/base-command.ts';
-import { interfaceNames, loginPorts } from '../../cli/interfaces.ts';
+import { interfaceNames, loginPorts, vrfMembers } from '../../cli/interfaces.ts';
 import type { Problem } from '../../config/index.ts';
 
 export default class ConfigCheck extends BaseCommand {
   static override summary = 'Check a configuration file.';
   static override description =
     `Reports every problem as FILE:LINE:COLUMN: what is wrong, and what to do about it. Also checks that the secret files
-can be read by their owner alone, that the interfaces exist, and that no group may shut the port through which somebody
+can be read by their owner alone, that the interfaces exist and fit, and that no group may shut the port through which somebody
 is logged in. Exit code 2 when something is wrong.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> /etc/peerless/peerless.yaml',
@@ -28,7 +28,8 @@ is logged in. Exit code 2 when something is wrong.`;
 
   override async run(): Promise<{ ok: boolean; problems: readonly Problem[] }> {
     const { args, flags } = await this.parse(ConfigCheck);
-    const { formatProblem, loadConfig, managementProblems, missingPorts } = await import('../../config/index.ts');
+    const config = await import('../../config/index.ts');
+    const { formatProblem, loadConfig, managementProblems, missingPorts, vrfProblems } = config;
     const loaded = loadConfig(args.file);
     const problems = !loaded.ok
       ? loaded.problems
@@ -36,6 +37,7 @@ is logged in. Exit code 2 when something is wrong.`;
         ? []
         : [
             ...missingPorts(loaded, await interfaceNames(flags.netns)),
+            ...vrfProblems(loaded, await vrfMembers(flags.netns)),
             ...managementProblems(loaded, await loginPorts(flags.netns)),
           ];
     if (problems.length === 0) {
