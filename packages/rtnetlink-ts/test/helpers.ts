@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { forEachMessage, Malformed, type Message, MessageWriter } from 'rtnetlink-ts';
+import {
+  forEachMessage,
+  type Link,
+  Malformed,
+  type Message,
+  MessageWriter,
+  type Rtnetlink,
+  vethPeer,
+} from 'rtnetlink-ts';
 
 let made = 0;
 
@@ -16,6 +24,14 @@ export async function inNamespace(
   } finally {
     execFileSync('ip', ['netns', 'del', netns]);
   }
+}
+
+/** Both ends are up. */
+export async function vethPair(rtnetlink: Rtnetlink, name: string, peer: string): Promise<[Link, Link]> {
+  await rtnetlink.addLink({ name, kind: 'veth', kindData: vethPeer({ name: peer }) });
+  // The kernel sets no end of a pair up before the other one is there.
+  for (const end of [name, peer]) await rtnetlink.setLink({ name: end, up: true });
+  return [(await rtnetlink.getLink({ name }))!, (await rtnetlink.getLink({ name: peer }))!];
 }
 
 /** Until the kernel's messages have come through; the runner's own limit ends a wait in vain. */
