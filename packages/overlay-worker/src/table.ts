@@ -20,15 +20,19 @@ export type SendState =
   | { readonly mode: 'drop' };
 
 export interface PeerTraffic {
+  /** Last 64-bit sequence number used. */
   readonly sequence: bigint;
+  /** Packets and octets of inner frames, by how they went or came. */
   readonly sent: { readonly encrypted: bigint; readonly plain: bigint; readonly bytes: bigint };
   readonly received: { readonly encrypted: bigint; readonly plain: bigint; readonly bytes: bigint };
+  /** Being held now, and dropped from there so far. */
   readonly held: number;
   readonly holdDropped: bigint;
-  /** Packets that went no further, by reason. */
+  /** Packets that went no further, by reason: `no-key`, `forged`, `replayed`, `plain-refused` ... */
   readonly refused: Readonly<Record<string, bigint>>;
   /** Milliseconds since; undefined: never. */
   readonly lastSent: number | undefined;
+  /** Since a decrypted packet with inner TCP, and with anything else. */
   readonly lastTcp: number | undefined;
   readonly lastOther: number | undefined;
 }
@@ -43,10 +47,15 @@ export interface AdoptedPeer<A extends string = string> {
 
 /** Called in the event loop. None may throw. */
 export interface WorkerEvents {
+  /** Encrypted, no slot with this SPI. */
   unreadable(peer: number, spi: number): void;
+  /** First packet decrypted in a slot since it was armed. */
   readable(peer: number, spi: number): void;
+  /** A slot's ICV did not fit. */
   forged(peer: number, spi: number): void;
+  /** A plain packet, delivered or not. */
   plain(peer: number, indication: Indication): void;
+  /** Something is held that was not before. */
   held(peer: number): void;
   control(peer: number, datagram: Uint8Array): void;
 }
@@ -117,7 +126,7 @@ export class WorkerTable<A extends string = string> {
     }));
   }
 
-  /** @throws RangeError when the table is full, TypeError when the address is there already or not IPv4 */
+  /** Sequence number 0, `send` hold, nothing received. @throws RangeError when the table is full, TypeError when the address is there already or not IPv4 */
   add(address: A): number {
     const bytes = ipv4Bytes(address);
     if (this.#numbers.has(address)) throw new TypeError(`${address} is a peer already`);
@@ -130,6 +139,7 @@ export class WorkerTable<A extends string = string> {
     return number;
   }
 
+  /** Its keys are zeroed, what was held is dropped. */
   remove(peer: number): void {
     const entry = this.#entries.get(peer);
     if (!entry) return;
@@ -155,15 +165,18 @@ export class WorkerTable<A extends string = string> {
     body.fill(0);
   }
 
+  /** A slot with an empty replay window, armed; a slot with the same SPI is replaced. At most 32. */
   addReceive(peer: number, spi: number, key: Uint8Array): void {
     checkKey(key);
     this.#connection.tell('receiveAdd', this.#at(peer), u32(spi), key);
   }
 
+  /** The key is zeroed. */
   removeReceive(peer: number, spi: number): void {
     this.#connection.tell('receiveRemove', this.#at(peer), u32(spi));
   }
 
+  /** The next decrypted packet of the slot raises `readable`. */
   armReceive(peer: number, spi: number): void {
     this.#connection.tell('receiveArm', this.#at(peer), u32(spi));
   }
@@ -177,6 +190,7 @@ export class WorkerTable<A extends string = string> {
     this.#connection.tell('memo', this.#at(peer), memo);
   }
 
+  /** From our port to the peer's, as UDP payload. */
   sendControl(peer: number, datagram: Uint8Array): void {
     this.#connection.tell('control', this.#at(peer), datagram);
   }
