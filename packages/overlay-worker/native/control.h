@@ -3,7 +3,7 @@
 
 #include "worker.h"
 
-#define LAYOUT_VERSION 2
+#define LAYOUT_VERSION 3
 
 enum message_type {
   COMMAND_HELLO = 1,

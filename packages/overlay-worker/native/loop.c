@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <sched.h>
 #include <stdio.h>
@@ -33,22 +34,44 @@ static uint64_t nanoseconds(clockid_t clock) {
   return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static int udp_open(uint32_t address, uint16_t port) {
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -errno;
-  int one = 1, size = BUFFERED, discover = IP_PMTUDISC_OMIT;
+static bool receives(int fd) {
+  int one = 1, size = BUFFERED;
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  return setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0 &&
+         setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &one, sizeof one) == 0 &&
+         setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) == 0;
+}
+
+static bool only_sends(int fd) {
+  struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+  struct sock_fprog nothing = {1, &none};
+  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof nothing) == 0;
+}
+
+static int udp_open(uint32_t address, uint16_t port, bool (*prepare)(int fd)) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  int size = BUFFERED, discover = IP_PMTUDISC_OMIT;
   if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = address};
-  if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover) == 0 &&
-      setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0 &&
-      setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) == 0 && bind(fd, (struct sockaddr*)&local, sizeof local) == 0)
+  if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover) == 0 && prepare(fd) &&
+      bind(fd, (struct sockaddr*)&local, sizeof local) == 0)
     return fd;
   int error = errno;
   close(fd);
   return -error;
+}
+
+/* A port that is another's is left out: fewer are less entropy and nothing else. */
+static int sources_open(struct worker* w) {
+  for (uint32_t i = 0; i < w->source_wanted; i++) {
+    int fd = udp_open(w->address, (uint16_t)(w->source_first + i), only_sends);
+    if (fd >= 0) w->source[w->source_count++] = fd;
+    else if (fd != -EADDRINUSE) return fd;
+  }
+  return 0;
 }
 
 static int listener_open(const char* path) {
@@ -133,6 +156,8 @@ int worker_run(const struct options* options, const char** what) {
   w->port = options->port;
   w->plain_port = options->plain_port;
   w->underlay_mtu = options->underlay_mtu;
+  w->source_first = options->source_first;
+  w->source_wanted = options->source_count;
   w->fdb_age_s = 300;
   w->hold_packets = 256;
   w->hold_bytes = 512 * 1024;
@@ -141,12 +166,14 @@ int worker_run(const struct options* options, const char** what) {
   w->now_ns = w->started_ns = nanoseconds(CLOCK_MONOTONIC);
   coalesce_reset(w->coalescer);
   if ((w->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return fail(what, "epoll_create1", -errno);
-  if ((w->udp = udp_open(w->address, w->port)) < 0) return fail(what, "the ESP port", w->udp);
-  if (w->plain_port && (w->plain = udp_open(w->address, w->plain_port)) < 0) {
+  if ((w->udp = udp_open(w->address, w->port, receives)) < 0) return fail(what, "the ESP port", w->udp);
+  if (w->plain_port && (w->plain = udp_open(w->address, w->plain_port, receives)) < 0) {
     /* A kernel tunnel has it. Without this port everything but form (c) works, and the agent is told. */
     if (w->plain != -EADDRINUSE) return fail(what, "the plain VXLAN port", w->plain);
     w->plain = -1;
   }
+  int sources = sources_open(w);
+  if (sources < 0) return fail(what, "the source ports", sources);
   snprintf(w->shared_path, sizeof w->shared_path, "%s.counters", options->socket);
   int mapped = shared_open(w, w->shared_path);
   if (mapped < 0) return fail(what, "the file of counters", mapped);
@@ -173,6 +200,7 @@ int worker_run(const struct options* options, const char** what) {
   while (w->network_count) network_remove(w, w->networks[0]);
   close(w->udp);
   if (w->plain >= 0) close(w->plain);
+  for (int i = 0; i < w->source_count; i++) close(w->source[i]);
   close(w->listener);
   control_close(w); /* last: then ports and devices are free, and the agent knows it */
   return 0; /* the process ends now; the rest of the memory ends with it */

@@ -1,6 +1,6 @@
 /*
- * The addon: run() never comes back until the agent says stop, so it has a process of its own. segment() and coalesce()
- * show the two pure parts to tests.
+ * The addon: run() never comes back until the agent says stop, so it has a process of its own. The other
+ * functions show the pure parts to tests.
  */
 #include "worker.h"
 
@@ -28,22 +28,26 @@ static bool bytes_of(napi_env env, napi_value value, uint8_t** at, size_t* lengt
   return napi_is_buffer(env, value, &is) == napi_ok && is && napi_get_buffer_info(env, value, (void**)at, length) == napi_ok;
 }
 
-/* run(socket, address, port, plainPort, underlayMtu) -> [status, what] */
+/* run(socket, address, port, plainPort, underlayMtu, first source port, their number) -> [status, what] */
 static napi_value Run(napi_env env, napi_callback_info info) {
-  napi_value arg[5], result, part;
-  size_t count = 5, length;
+  napi_value arg[7], result, part;
+  size_t count = 7, length;
   struct options options = {0};
   char address[64];
-  uint32_t port, plain_port;
-  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 5 ||
+  uint32_t port, plain_port, first, sources;
+  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 7 ||
       napi_get_value_string_utf8(env, arg[0], options.socket, sizeof options.socket, &length) != napi_ok ||
       length == 0 || length >= sizeof options.socket - 2 ||
       napi_get_value_string_utf8(env, arg[1], address, sizeof address, &length) != napi_ok ||
       inet_pton(AF_INET, address, &options.address) != 1 || !number_of(env, arg[2], &port) ||
-      !number_of(env, arg[3], &plain_port) || !number_of(env, arg[4], &options.underlay_mtu))
-    return fail(env, "run(socket, IPv4 address, port, plain port or 0, underlay MTU)");
+      !number_of(env, arg[3], &plain_port) || !number_of(env, arg[4], &options.underlay_mtu) ||
+      !number_of(env, arg[5], &first) || !number_of(env, arg[6], &sources) || sources > SOURCES_MAX ||
+      (sources && (first == 0 || first + sources > 65536)))
+    return fail(env, "run(socket, IPv4 address, port, plain port or 0, underlay MTU, first source port, at most 64)");
   options.port = (uint16_t)port;
   options.plain_port = (uint16_t)plain_port;
+  options.source_first = (uint16_t)first;
+  options.source_count = (uint16_t)sources;
   const char* what = "";
   int status = worker_run(&options, &what);
   napi_create_array(env, &result);
@@ -120,6 +124,30 @@ static napi_value Coalesce(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* tos(frame) -> DSCP and ECN of the IP packet in it, or 0 */
+static napi_value Tos(napi_env env, napi_callback_info info) {
+  napi_value arg[1], result;
+  size_t count = 1, length;
+  uint8_t* at;
+  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 1 || !bytes_of(env, arg[0], &at, &length))
+    return fail(env, "tos(bytes)");
+  napi_create_uint32(env, frame_tos(at, length), &result);
+  return result;
+}
+
+/* decapsulate(frame, outer TOS) -> whether it goes further; the frame given is changed */
+static napi_value Decapsulate(napi_env env, napi_callback_info info) {
+  napi_value arg[2], result;
+  size_t count = 2, length;
+  uint8_t* at;
+  uint32_t outer;
+  if (napi_get_cb_info(env, info, &count, arg, NULL, NULL) != napi_ok || count != 2 ||
+      !bytes_of(env, arg[0], &at, &length) || !number_of(env, arg[1], &outer))
+    return fail(env, "decapsulate(bytes, number)");
+  napi_get_boolean(env, ecn_decapsulate(at, length, (uint8_t)outer), &result);
+  return result;
+}
+
 static void unmap(napi_env env, void* at, void* length) {
   (void)env;
   munmap(at, (size_t)(uintptr_t)length);
@@ -153,6 +181,8 @@ NAPI_MODULE_INIT() {
       METHOD("map", Map),
       METHOD("segment", Segment),
       METHOD("coalesce", Coalesce),
+      METHOD("tos", Tos),
+      METHOD("decapsulate", Decapsulate),
   };
 #undef METHOD
   if (napi_define_properties(env, exports, sizeof methods / sizeof *methods, methods) != napi_ok) return NULL;

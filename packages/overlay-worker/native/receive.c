@@ -40,6 +40,10 @@ static void frame_in(struct worker* w, struct peer* peer, const uint8_t* vxlan, 
     COUNT(w, peer, drop_frame_malformed, 1);
     return;
   }
+  if (!ecn_decapsulate(frame, length, w->tos)) {
+    COUNT(w, peer, drop_ecn, 1);
+    return;
+  }
   fdb_learn(w, network, frame + 6, peer, false);
   if (coalesce_add(w->coalescer, &network->tap, vni, frame, length)) return;
   deliver(w);
@@ -59,10 +63,19 @@ static void received(struct worker* w, struct peer* peer, bool encrypted, const 
   frame_in(w, peer, vxlan, frame, length);
 }
 
+static struct security* slot_of(struct peer* peer, uint32_t spi) {
+  struct security* last = &peer->receive[peer->receive_last];
+  if (last->used && last->spi == spi) return last;
+  for (uint8_t i = 0; i < RECEIVE_MAX; i++) {
+    if (!peer->receive[i].used || peer->receive[i].spi != spi) continue;
+    peer->receive_last = i;
+    return &peer->receive[i];
+  }
+  return NULL;
+}
+
 static void encrypted_in(struct worker* w, struct peer* peer, uint32_t spi, uint8_t* packet, size_t length) {
-  struct security* sa = NULL;
-  for (int i = 0; i < RECEIVE_MAX && !sa; i++)
-    if (peer->receive[i].used && peer->receive[i].spi == spi) sa = &peer->receive[i];
+  struct security* sa = slot_of(peer, spi);
   if (length < ESP_HEADER + ESP_IV + 2 + ESP_ICV) {
     COUNT(w, peer, drop_truncated, 1);
     return;
@@ -172,7 +185,7 @@ void receive_socket(struct worker* w, int socket, bool plain) {
   struct mmsghdr in[RECEIVES];
   struct iovec part[RECEIVES];
   struct sockaddr_in from[RECEIVES];
-  _Alignas(struct cmsghdr) uint8_t control[RECEIVES][CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
+  _Alignas(struct cmsghdr) uint8_t control[RECEIVES][CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)) + CMSG_SPACE(1)];
   for (int i = 0; i < RECEIVES; i++) {
     part[i] = (struct iovec){w->receive[i], DATAGRAM_MAX};
     in[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
@@ -185,6 +198,7 @@ void receive_socket(struct worker* w, int socket, bool plain) {
   int count = recvmmsg(socket, in, RECEIVES, MSG_DONTWAIT, NULL);
   for (int i = 0; i < count; i++) {
     size_t length = in[i].msg_len, segment = length;
+    w->tos = 0;
     for (struct cmsghdr* cmsg = CMSG_FIRSTHDR(&in[i].msg_hdr); cmsg; cmsg = CMSG_NXTHDR(&in[i].msg_hdr, cmsg)) {
       if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
         uint32_t overflow;
@@ -192,6 +206,7 @@ void receive_socket(struct worker* w, int socket, bool plain) {
         COUNT(w, NULL, drop_socket_full, overflow - w->overflow[plain]);
         w->overflow[plain] = overflow;
       }
+      if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_TOS) w->tos = *CMSG_DATA(cmsg);
       if (cmsg->cmsg_level != SOL_UDP || cmsg->cmsg_type != UDP_GRO) continue;
       int size;
       memcpy(&size, CMSG_DATA(cmsg), sizeof size);

@@ -66,10 +66,11 @@ size_t cut_length(const struct cut* cut, size_t index) {
 }
 
 static void whole(const struct cut* cut, uint8_t* out) {
-  memcpy(out, cut->frame, cut->length);
-  if (!cut->csum_start) return;
+  size_t start = cut->csum_start ? cut->csum_start : cut->length;
+  memcpy(out, cut->frame, start);
+  if (start == cut->length) return;
   /* The field holds the pseudo header's sum already. */
-  uint16_t sum = (uint16_t)~fold(sum_bytes(out + cut->csum_start, cut->length - cut->csum_start, 0));
+  uint16_t sum = (uint16_t)~fold(sum_copy(out + start, cut->frame + start, cut->length - start, 0));
   /* 0 means "none" in UDP (RFC 768); for TCP 0xffff is the same number. */
   if (sum == 0) sum = 0xffff;
   memcpy(out + cut->csum_start + cut->csum_offset, &sum, 2);
@@ -83,7 +84,6 @@ void cut_write(const struct cut* cut, size_t index, uint8_t* out) {
   const struct headers* h = &cut->headers;
   size_t part = part_of(cut, index);
   memcpy(out, cut->frame, h->payload);
-  memcpy(out + h->payload, cut->frame + h->payload + index * cut->size, part);
   uint8_t* l3 = out + h->l3;
   uint8_t* l4 = out + h->l4;
   uint32_t l4_length = (uint32_t)(h->payload - h->l4 + part);
@@ -110,8 +110,10 @@ void cut_write(const struct cut* cut, size_t index, uint8_t* out) {
     field = 6;
   }
   memset(l4 + field, 0, 2);
-  uint64_t sum = sum_pseudo(l3, h->v6, h->protocol, l4_length);
-  uint16_t check = (uint16_t)~fold(sum_bytes(l4, l4_length, sum));
+  /* TCP's header and UDP's have an even length, so the payload's sum needs no turning round (RFC 1071 §2). */
+  uint64_t sum = sum_bytes(l4, h->payload - h->l4, sum_pseudo(l3, h->v6, h->protocol, l4_length));
+  sum = sum_copy(out + h->payload, cut->frame + h->payload + index * cut->size, part, sum);
+  uint16_t check = (uint16_t)~fold(sum);
   if (check == 0 && h->protocol == IPPROTO_UDP) check = 0xffff;
   memcpy(l4 + field, &check, 2);
 }

@@ -38,6 +38,7 @@ void describe_worker(const struct worker* w, struct reply* reply) {
   put(reply, "{\"layout\":%d,\"pid\":%d,\"port\":%u,\"plainPort\":%u,\"plainBound\":%s,\"shared\":\"%s\",\"sharedLength\":%zu,\"places\":%d,\"lastNumber\":%u,",
       LAYOUT_VERSION, (int)getpid(), w->port, w->plain_port, w->plain >= 0 ? "true" : "false", w->shared_path, sizeof *w->shared,
       PEERS_MAX, w->last_number);
+  put(reply, "\"sourceFirst\":%u,\"sourceWanted\":%u,\"sourceBound\":%u,", w->source_first, w->source_wanted, w->source_count);
   put_address(reply, "address", w->address);
   put(reply, ",\"counters\":[");
   for (int i = 0; i < COUNTER_COUNT; i++) put(reply, "%s\"%s\"", i ? "," : "", counter_names[i]);

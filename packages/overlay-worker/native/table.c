@@ -86,10 +86,21 @@ void peer_remove(struct worker* w, struct peer* peer) {
     if (w->peers[i].used) index_peer(w, &w->peers[i]);
 }
 
+static uint32_t network_slot(uint32_t vni) { return (vni * 0x9e3779b1u >> 12) % (NETWORKS_MAX * 2); }
+
 struct network* network_find(struct worker* w, uint32_t vni) {
-  for (uint32_t i = 0; i < w->network_count; i++)
-    if (w->networks[i]->vni == vni) return w->networks[i];
+  for (uint32_t slot = network_slot(vni); w->network_index[slot]; slot = (slot + 1) % (NETWORKS_MAX * 2))
+    if (w->network_index[slot]->vni == vni) return w->network_index[slot];
   return NULL;
+}
+
+static void networks_index(struct worker* w) {
+  memset(w->network_index, 0, sizeof w->network_index);
+  for (uint32_t i = 0; i < w->network_count; i++) {
+    uint32_t slot = network_slot(w->networks[i]->vni);
+    while (w->network_index[slot]) slot = (slot + 1) % (NETWORKS_MAX * 2);
+    w->network_index[slot] = w->networks[i];
+  }
 }
 
 struct network* network_make(struct worker* w, uint32_t vni) {
@@ -105,6 +116,7 @@ struct network* network_make(struct worker* w, uint32_t vni) {
     return NULL;
   }
   w->networks[w->network_count++] = network;
+  networks_index(w);
   return network;
 }
 
@@ -131,6 +143,7 @@ void network_remove(struct worker* w, struct network* network) {
   }
   for (uint32_t i = 0; i < w->network_count; i++)
     if (w->networks[i] == network) w->networks[i] = w->networks[--w->network_count];
+  networks_index(w);
   network_route(w, network, false);
   if (network->tap.fd >= 0) close(network->tap.fd);
   free(network->members);

@@ -1,124 +1,16 @@
-/*
- * From a TAP to the underlay. Packets of one size to one peer are laid out side by side and leave by one sendmsg with
- * UDP_SEGMENT; all messages of a turn by one sendmmsg.
- */
+/* From a TAP to the underlay: who gets a frame, in which form, or that it waits. */
 #define _GNU_SOURCE
 #include "worker.h"
 
 #include <errno.h>
-#include <netinet/udp.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-
 /* One turn takes at most this from a TAP before others have theirs. */
 #define TURN_FRAMES 64
 #define TURN_BYTES (512 * 1024)
-
-static struct msghdr header(const struct message* m, struct iovec* part, struct sockaddr_in* to, uint8_t* control,
-                            uint16_t port) {
-  *part = (struct iovec){m->bytes, m->length};
-  *to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = m->peer->address};
-  struct msghdr header = {.msg_name = to, .msg_namelen = sizeof *to, .msg_iov = part, .msg_iovlen = 1};
-  if (m->count > 1) {
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
-    struct cmsghdr* cmsg = CMSG_FIRSTHDR(&header);
-    cmsg->cmsg_level = SOL_UDP;
-    cmsg->cmsg_type = UDP_SEGMENT;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-    uint16_t segment = (uint16_t)m->segment;
-    memcpy(CMSG_DATA(cmsg), &segment, sizeof segment);
-  }
-  return header;
-}
-
-/*
- * What the kernel refuses as a whole it may take in pieces: devices without checksum offload have no UDP_SEGMENT in older
- * kernels, and a device whose MTU is smaller than we were told needs fragments.
- */
-static void one_by_one(struct worker* w, int socket, const struct msghdr* whole, const struct message* m) {
-  bool pieces = m->count > 1 && (errno == EIO || errno == EINVAL || errno == EMSGSIZE);
-  if (!pieces) {
-    COUNT(w, m->peer, drop_sending, m->count);
-    return;
-  }
-  for (size_t at = 0; at < m->length; at += m->segment) {
-    size_t size = m->length - at < m->segment ? m->length - at : m->segment;
-    if (sendto(socket, m->bytes + at, size, 0, whole->msg_name, whole->msg_namelen) < 0)
-      COUNT(w, m->peer, drop_sending, 1);
-    else
-      COUNT(w, m->peer, sent_one_by_one, 1);
-  }
-}
-
-static void flush_socket(struct worker* w, bool plain) {
-  struct mmsghdr out[MESSAGES];
-  struct iovec part[MESSAGES];
-  struct sockaddr_in to[MESSAGES];
-  _Alignas(struct cmsghdr) uint8_t control[MESSAGES][CMSG_SPACE(sizeof(uint16_t))];
-  const struct message* of[MESSAGES];
-  unsigned count = 0;
-  for (size_t i = 0; i < w->messages; i++) {
-    const struct message* m = &w->message[i];
-    if (m->plain != plain) continue;
-    out[count].msg_hdr = header(m, &part[count], &to[count], control[count], plain ? w->plain_port : w->port);
-    of[count++] = m;
-  }
-  int socket = plain ? w->plain : w->udp;
-  bool waited = false;
-  for (unsigned done = 0; done < count;) {
-    int result = socket < 0 ? (errno = EBADF, -1) : sendmmsg(socket, out + done, count - done, 0);
-    if (result > 0) {
-      done += (unsigned)result;
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if ((errno == EAGAIN || errno == ENOBUFS) && !waited) {
-      waited = true;
-      struct pollfd ready = {.fd = socket, .events = POLLOUT};
-      if (poll(&ready, 1, 2) > 0) continue;
-    }
-    one_by_one(w, socket, &out[done].msg_hdr, of[done]);
-    done++;
-  }
-}
-
-void transmit_flush(struct worker* w) {
-  bool plain = false, other = false;
-  for (size_t i = 0; i < w->messages; i++) *(w->message[i].plain ? &plain : &other) = true;
-  if (other) flush_socket(w, false);
-  if (plain) flush_socket(w, true);
-  w->messages = 0;
-}
-
-/* Room for one packet of `size` bytes to the peer. */
-static uint8_t* room(struct worker* w, struct peer* peer, size_t size, bool plain) {
-  bool alone = size + 28 > w->underlay_mtu;
-  struct message* m = w->messages ? &w->message[w->messages - 1] : NULL;
-  if (!m || m->peer != peer || m->plain != plain || m->closed || alone || size > m->segment ||
-      m->count == SEGMENTS_MAX || m->length + size > DATAGRAM_MAX) {
-    if (w->messages == MESSAGES) transmit_flush(w);
-    m = &w->message[w->messages++];
-    m->peer = peer;
-    m->plain = plain;
-    m->length = m->count = 0;
-    m->segment = size;
-    m->closed = alone;
-    if (alone) COUNT(w, peer, fragmented, 1);
-  }
-  if (size < m->segment) m->closed = true;
-  uint8_t* at = m->bytes + m->length;
-  m->length += size;
-  m->count++;
-  return at;
-}
 
 static void put16(uint8_t* at, uint16_t value) {
   at[0] = (uint8_t)(value >> 8);
@@ -155,6 +47,8 @@ static void send_to(struct worker* w, struct network* network, struct peer* peer
   }
   uint32_t hash = flow_hash(frame, length, cut.known ? &cut.headers : NULL);
   uint16_t port = (uint16_t)(0xc000 | (hash >> 16 & 0x3fff));
+  struct way way = {.peer = peer, .plain = shape == SKIPPED, .tos = frame_tos(frame, length)};
+  if (w->source_count) way.source = (uint8_t)((hash ^ hash >> 16) % w->source_count);
   uint64_t bytes = 0, packets = 0;
   for (size_t i = 0; i < cut.count; i++) {
     size_t size = cut_length(&cut, i), inside = INNER_HEADER + size;
@@ -163,7 +57,7 @@ static void send_to(struct worker* w, struct network* network, struct peer* peer
       COUNT(w, peer, drop_too_long, 1);
       continue;
     }
-    uint8_t* at = room(w, peer, total, shape == SKIPPED);
+    uint8_t* at = outgoing_room(w, &way, total);
     uint64_t sequence = ++peer->sequence;
     bytes += size;
     packets++;
@@ -249,7 +143,7 @@ void transmit_held(struct worker* w, struct peer* peer) {
     send_to(w, held->network, peer, &held->hdr, held->frame, held->length);
     held_drop_first(w, peer, C_held_released);
   }
-  transmit_flush(w);
+  outgoing_flush(w);
 }
 
 void transmit_tap(struct worker* w, struct network* network) {
@@ -260,7 +154,7 @@ void transmit_tap(struct worker* w, struct network* network) {
     ssize_t length = readv(network->tap.fd, parts, 2);
     if (length < 0) {
       if (errno == EAGAIN || errno == EINTR) break;
-      transmit_flush(w);
+      outgoing_flush(w);
       network_lost(w, network); /* EBADFD: somebody has deleted the device */
       return;
     }
@@ -268,7 +162,7 @@ void transmit_tap(struct worker* w, struct network* network) {
     bytes += (size_t)length;
     transmit_frame(w, network, &hdr, w->frame, (size_t)length - sizeof hdr);
   }
-  transmit_flush(w);
+  outgoing_flush(w);
 }
 
 int transmit_control(struct worker* w, struct peer* peer, const uint8_t* bytes, size_t length) {

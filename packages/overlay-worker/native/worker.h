@@ -32,6 +32,8 @@
 
 /* Sum of big-endian words as found in memory, not folded; `length` may be odd. */
 uint64_t sum_bytes(const uint8_t* at, size_t length, uint64_t sum);
+/* The same while copying. */
+uint64_t sum_copy(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum);
 uint16_t fold(uint64_t sum);
 /* Pseudo header of IPv4 (RFC 793) or IPv6 (RFC 8200 §8.1) at `l3`. */
 uint64_t sum_pseudo(const uint8_t* l3, bool v6, uint8_t protocol, uint32_t length);
@@ -51,6 +53,13 @@ struct headers {
 bool parse_headers(const uint8_t* frame, size_t length, struct headers* out);
 /* Entropy of a flow, for the inner UDP source port (RFC 7348 §5). */
 uint32_t flow_hash(const uint8_t* frame, size_t length, const struct headers* headers);
+
+/* congestion.c */
+
+/* DSCP and ECN of the IP packet in a frame; 0: no IP. */
+uint8_t frame_tos(const uint8_t* frame, size_t length);
+/* Gives the frame the ECN field that follows from both headers. False: RFC 6040 §4.2 has it dropped. `outer`: a TOS. */
+bool ecn_decapsulate(uint8_t* frame, size_t length, uint8_t outer);
 
 /* segment.c: what a kernel's GSO does, for frames that come from a TAP. */
 
@@ -149,7 +158,7 @@ enum opened esp_unwrap(uint8_t* packet, size_t length, uint8_t** payload, size_t
   X(drop_malformed) X(drop_replayed) X(drop_forged) X(drop_plain_refused) X(drop_plain_forbidden)                      \
   X(drop_no_member) X(drop_hold_full) X(drop_hold_expired) X(drop_hold_discarded) X(drop_by_mode) X(drop_sending)      \
   X(drop_cipher) X(drop_frame_malformed) X(drop_too_long) X(drop_not_vxlan) X(drop_network_unknown)                    \
-  X(drop_wrong_network) X(drop_tap) X(drop_socket_full)
+  X(drop_wrong_network) X(drop_ecn) X(drop_tap) X(drop_socket_full)
 
 enum counter {
 #define X(name) C_##name,
@@ -208,6 +217,7 @@ struct peer {
   uint8_t memo[MEMO_MAX];
   struct security send;
   struct security receive[RECEIVE_MAX];
+  uint8_t receive_last; /* the slot that the last packet was for */
   struct held *held_first, **held_last;
   uint32_t held_count, held_size;
   uint32_t routed; /* in how many routed networks it is a member */
@@ -240,20 +250,31 @@ struct network {
   uint32_t fdb_size, fdb_count;
 };
 
-struct message {
+struct way {
   struct peer* peer;
+  uint8_t source; /* index of a source port */
+  uint8_t tos;
+  bool plain; /* form (c) */
+};
+
+struct message {
+  struct way way;
   uint8_t* bytes;
   size_t length, segment, count;
-  bool closed, plain;
+  bool closed;
 };
 
 #define MESSAGES 32
+#define SOURCES_MAX 64
 #define RECEIVES 16
 
 struct worker {
   int epoll, udp, plain, listener, connection;
   uint32_t address; /* network order */
   uint16_t port, plain_port;
+  uint16_t source_first, source_wanted; /* as asked for */
+  uint8_t source_count;                 /* 0: `udp` and `plain` send */
+  int source[SOURCES_MAX];
   uint32_t underlay_mtu;
   uint32_t fdb_age_s;
   uint64_t now_ns, started_ns;
@@ -269,12 +290,14 @@ struct worker {
   uint32_t peer_index[PEERS_MAX * 2]; /* open addressing by address; 0: empty, else index + 1 */
   struct network* networks[NETWORKS_MAX];
   uint32_t network_count;
+  struct network* network_index[NETWORKS_MAX * 2]; /* open addressing by VNI */
   /* sending */
   uint8_t* frame;
   struct message message[MESSAGES];
   size_t messages;
   /* receiving */
   uint8_t* receive[RECEIVES];
+  uint8_t tos; /* of the outer header of what is being taken apart */
   struct coalescer* coalescer;
   /* control */
   uint8_t *in, *out;
@@ -314,12 +337,17 @@ void held_expire(struct worker* w);
 int tap_open(const char* name, struct tap* tap);
 int tap_configure(const char* name, uint32_t mtu, const char* bridge);
 
+/* outgoing.c */
+
+/* Room for one packet of `size` bytes. It leaves with outgoing_flush(). */
+uint8_t* outgoing_room(struct worker* w, const struct way* way, size_t size);
+void outgoing_flush(struct worker* w);
+
 /* transmit.c */
 
 void transmit_frame(struct worker* w, struct network* network, const struct virtio_net_hdr* hdr, const uint8_t* frame,
                     size_t length);
 void transmit_tap(struct worker* w, struct network* network);
-void transmit_flush(struct worker* w);
 void transmit_held(struct worker* w, struct peer* peer);
 int transmit_control(struct worker* w, struct peer* peer, const uint8_t* bytes, size_t length);
 
@@ -347,6 +375,7 @@ struct options {
   uint32_t address;
   uint16_t port, plain_port;
   uint32_t underlay_mtu;
+  uint16_t source_first, source_count;
 };
 
 /* Runs until it is told to stop. Answers 0, or a negated errno with `what` naming the call. */

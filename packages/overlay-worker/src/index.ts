@@ -9,4 +9,4 @@ export type {
 } from './table.ts';
 export { WorkerTable } from './table.ts';
 export type { EncryptedNetwork, LearnedMac, WorkerOptions } from './worker.ts';
-export { OverlayWorker, overlayMtu } from './worker.ts';
+export { OverlayWorker, overlayMtu, SOURCE_PORTS } from './worker.ts';

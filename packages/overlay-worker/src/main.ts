@@ -1,4 +1,7 @@
-/** The worker's process: `main --socket PATH --address IPV4 --port N --plain-port N --underlay-mtu N`. */
+/**
+ * The worker's process: `main --socket PATH --address IPV4 --port N --plain-port N --underlay-mtu N
+ * --source-first N --source-ports N`.
+ */
 import { parseArgs } from 'node:util';
 import { native } from './native.ts';
 
@@ -9,6 +12,8 @@ const { values } = parseArgs({
     port: { type: 'string', default: '4500' },
     'plain-port': { type: 'string', default: '0' },
     'underlay-mtu': { type: 'string', default: '1500' },
+    'source-first': { type: 'string', default: '0' },
+    'source-ports': { type: 'string', default: '0' },
   },
 });
 if (!values.socket || !values.address) {
@@ -22,6 +27,8 @@ const [status, what] = native.run(
   Number(values.port),
   Number(values['plain-port']),
   Number(values['underlay-mtu']),
+  Number(values['source-first']),
+  Number(values['source-ports']),
 );
 if (status < 0) {
   process.stderr.write(`overlay-worker: ${what}: errno ${-status}\n`);

@@ -4,7 +4,7 @@
  */
 import { endianness } from 'node:os';
 
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export const COMMAND = {
   hello: 1,

@@ -19,6 +19,11 @@ export interface WorkerOptions<A extends string = string> {
   /** 0: plain VXLAN is neither sent nor received. See `plainBound`. */
   readonly plainPort: number;
   readonly underlayMtu: number;
+  /**
+   * Flows leave from these UDP ports, each flow from one, so that the underlay spreads them over its paths (RFC 7348 §5);
+   * default: `SOURCE_PORTS`. One that is another's is left out; without any, everything leaves from `port`. At most 64.
+   */
+  readonly sourcePorts?: { readonly first: number; readonly count: number };
   readonly plainForm: 'esp' | 'vxlan';
   /** False: no packet leaves or is delivered in plain text, whatever an entry says. */
   readonly plainAllowed: boolean;
@@ -65,6 +70,9 @@ interface Hello {
   readonly plainPort: number;
   readonly plainBound: boolean;
   readonly address: string;
+  readonly sourceFirst: number;
+  readonly sourceWanted: number;
+  readonly sourceBound: number;
   readonly shared: string;
   readonly sharedLength: number;
   readonly places: number;
@@ -72,6 +80,9 @@ interface Hello {
   readonly counters: readonly string[];
   readonly networks: readonly { readonly vni: number; readonly device: string }[];
 }
+
+/** Dynamic ports (RFC 6335 §6) beyond those that Linux gives to whoever asks for any. */
+export const SOURCE_PORTS = { first: 61_440, count: 16 } as const;
 
 const ANSWER_TIMEOUT = 5000;
 const START_TIMEOUT = 10_000;
@@ -100,6 +111,8 @@ export class OverlayWorker<A extends string = string> {
   readonly adopted: boolean;
   /** False: `plainPort` is 0 or another's (a kernel tunnel's); plain VXLAN is neither sent nor received. */
   readonly plainBound: boolean;
+  /** How many of `sourcePorts` were free. */
+  readonly sourcePorts: number;
   /** VNIs and devices that an earlier agent has left. */
   readonly networks: Hello['networks'];
   readonly #connection: Connection;
@@ -121,6 +134,7 @@ export class OverlayWorker<A extends string = string> {
     this.networks = hello.networks;
     this.adopted = adopted;
     this.plainBound = hello.plainBound;
+    this.sourcePorts = hello.sourceBound;
     for (const { vni } of hello.networks) this.#made.add(vni);
     for (const { address, networks } of peers) for (const vni of networks) this.#membersOf(vni).add(address);
     const shared = new BigUint64Array(native.map(hello.shared, hello.sharedLength));
@@ -133,6 +147,7 @@ export class OverlayWorker<A extends string = string> {
     const running = await OverlayWorker.#attach(options, true);
     if (running) return running;
     let failure = '';
+    const { first, count } = options.sourcePorts ?? SOURCE_PORTS;
     const program = fileURLToPath(
       new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url),
     );
@@ -148,6 +163,7 @@ export class OverlayWorker<A extends string = string> {
       ],
       ...['--port', String(options.port), '--plain-port', String(options.plainPort)],
       ...['--underlay-mtu', String(options.underlayMtu)],
+      ...['--source-first', String(first), '--source-ports', String(count)],
     ];
     const child = spawn(command!, parameters, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' });
     child.stderr.on('data', (text) => {
@@ -209,13 +225,16 @@ export class OverlayWorker<A extends string = string> {
       (error) => error as Error,
     );
     clearTimeout(impatience);
+    const { first, count } = options.sourcePorts ?? SOURCE_PORTS;
     // What is silent still has the ports and the devices: another beside it would get neither.
     if (hello instanceof Error && !(hello instanceof WorkerError)) throw hello;
     const fits =
       !(hello instanceof Error) &&
       hello.address === options.local &&
       hello.port === options.port &&
-      hello.plainPort === options.plainPort;
+      hello.plainPort === options.plainPort &&
+      hello.sourceFirst === first &&
+      hello.sourceWanted === count;
     if (!fits) {
       await connection.finish();
       return undefined;
