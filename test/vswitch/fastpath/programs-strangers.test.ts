@@ -1,15 +1,18 @@
 import test from 'ava';
-import { withNetns } from 'linux-sockets';
-import type { UdpReceipt, UdpSent } from '../../../lab/hosts/index.ts';
+import { AF, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
+import { PUBLIC, type UdpReceipt, type UdpSent } from '../../../lab/hosts/index.ts';
+import { run as command, waitUntil } from '../../../lab/processes.ts';
 import type { ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
 import { ethernet, ipv4, type Packet, readIp, readTunnelled, vxlan } from './support/frames.ts';
-import { type FastHost, type Ground, makeGround } from './support/ground.ts';
+import { type FastHost, type Ground, makeGround, nft } from './support/ground.ts';
 
 const PASS = 0xffffffff;
 const REDIRECT = 7;
 const SHOT = 2;
 const SKB = { bytes: 192, mark: 8, ifindex: 40 };
 const ROUNDS = 20_000;
+/** Of the underlay, and nobody's. */
+const STRANGER = '10.20.1.77';
 /** Ethernet and IPv6 headers: shorter ones the kernel refuses to run. */
 const LEAST = 54;
 
@@ -92,7 +95,7 @@ test.serial(
       vxlan(100, vxlan(100, inner, h1Address, own), h1Address, own),
       vxlan(100, ethernet(ipv4({ ...flow, protocol: 6 }, Buffer.alloc(64))), h1Address, own),
       vxlan(100, ethernet(ipv4({ ...flow, protocol: 1 }, Buffer.alloc(64))), h1Address, own),
-      vxlan(100, inner, '10.20.1.77', own),
+      vxlan(100, inner, STRANGER, own),
       vxlan(100, inner, h1Address, '10.20.1.1'),
       vxlan(100, inner, h1Address, own, 4790),
       inner,
@@ -168,6 +171,55 @@ test.serial(
     t.true(sent > 100, `${sent}`);
   },
 );
+
+test.serial(
+  'R3.1: a tunnel packet of a host that this one has never sent to begins nothing, and changes nothing that is known',
+  async (t) => {
+    const { lab } = ground;
+    const own = lab.addressOf('h2');
+    const eth0 = lab.ifindex('h2', 'eth0');
+    const opening = { to: BLUE.c2, port: 6000, sourcePort: 7400, count: 3, wait: 2000 };
+    t.is((await lab.station('c1').request<UdpSent>('sendUdp', opening)).answered, 3);
+    const flow: Packet = { saddr: BLUE.c1, daddr: BLUE.c2, protocol: 17, sport: 7400, dport: 6000 };
+    const from = (host: string, packet: Packet) => vxlan(100, ethernet(ipv4(packet, Buffer.alloc(64, 1))), host, own);
+    const known = () =>
+      h2.records().filter(({ connection }) => connection.direction.some(({ key }) => key.sport === flow.sport));
+    const [before, records] = [h2.counts('nic_ingress'), known()];
+    t.true(records.length > 0);
+    for (let sport = 20_000; sport < 20_500; sport += 1) {
+      const frame = from(STRANGER, { ...flow, sport });
+      const { result, data, context } = run(h2, 'nic_ingress', frame, eth0);
+      t.is(result, PASS);
+      t.true(data.equals(frame));
+      t.is(context.readUInt32LE(SKB.mark), 0);
+    }
+    t.is(run(h2, 'nic_ingress', from(STRANGER, flow), eth0).result, PASS);
+    const after = h2.counts('nic_ingress');
+    t.is(after.made! - before.made!, 0);
+    t.is(after.stranger! - before.stranger!, 501);
+    t.deepEqual(known(), records);
+    t.is(run(h2, 'nic_ingress', from(lab.addressOf('h1'), flow), eth0).result, REDIRECT);
+    t.is(run(h2, 'nic_ingress', from(lab.addressOf('h1'), { ...flow, sport: 20_000 }), eth0).result, PASS);
+    t.is(h2.counts('nic_ingress').made! - after.made!, 1, 'of the host that it sends to it makes one');
+  },
+);
+
+test.serial('R3.1: an instance that sends tunnel packets to the public world makes no host known', async (t) => {
+  const { lab } = ground;
+  const counters = 'table ip seen { chain c { type filter hook postrouting priority 300; udp dport 4789 ip daddr';
+  await nft(lab, 'h1', `${counters} ${PUBLIC.address} counter\n}\n}`);
+  const socket = LinuxSocket.open({ family: AF.INET, type: SOCK.DGRAM, protocol: 17, netns: lab.netnsOf('c1') });
+  try {
+    const data = vxlan(100, ethernet(Buffer.alloc(64)), BLUE.c1, PUBLIC.address).subarray(42);
+    socket.sendBatch([{ data, to: { family: 'ipv4', address: PUBLIC.address, port: 4789 } }]);
+    const left = async () => /packets 1 /.test(await command(lab.inside('h1', ['/usr/sbin/nft', 'list', 'ruleset'])));
+    t.true(await waitUntil(left, 3000, 50), 'it left, in the host’s name');
+  } finally {
+    socket.close();
+  }
+  const hosts = ground.hosts.h1!.peers().map(({ address }) => address as string);
+  t.deepEqual(hosts, [lab.addressOf('h2')]);
+});
 
 test.serial('R3.2: a tunnel of an instance’s own makes no record, so that no exit takes it for the host’s', (t) => {
   const port = ground.lab.ifindex('h2', 'veth-c2');

@@ -13,6 +13,9 @@
 /* The end of a record is written only when it moves by more: both directions share its cache line. */
 #define EXTEND_STEP (SECOND / 4)
 
+#define ONE_WAY_PACKETS 8
+#define ONE_WAY_AGE SECOND
+
 inline_always __u32 class_of(__u8 protocol) {
   return protocol == IPPROTO_TCP ? CLASS_TCP : protocol == IPPROTO_UDP ? CLASS_UDP : CLASS_ICMP;
 }
@@ -73,11 +76,23 @@ inline_always int advance_other(const struct config *config_now, struct connecti
   return connection->state != STATE_ESTABLISHED;
 }
 
+/*
+ * A datagram stream that nobody answers: the slow path has let through so many of its packets, one after the other by the same
+ * way, and for so long, that the rest may follow. A frame that is flooded leaves by several ways and is never steady.
+ */
+inline_always int one_way(const struct entry *entry, const struct connection *connection, __u32 direction) {
+  const struct direction *side = &connection->direction[direction & 1];
+  if (connection->protocol != IPPROTO_UDP || side->steady < ONE_WAY_PACKETS || connection->direction[!(direction & 1)].seen) return 0;
+  /* The public address that conntrack lends to it is not safe while nobody answers: under pressure it is taken away. */
+  if (side->exit.kind == EXIT_PUBLIC) return 0;
+  return entry->now - connection->created > ONE_WAY_AGE && entry->config->features & FEATURE_PORTS;
+}
+
 /* 1: the slow path must carry this packet. */
 inline_always int advance(struct entry *entry, struct connection *connection, __u32 direction) {
   if (connection->protocol == IPPROTO_TCP)
     return advance_tcp(entry->config, connection, direction, entry->tcp_flags, entry->now);
-  return advance_other(entry->config, connection, entry->now);
+  return advance_other(entry->config, connection, entry->now) && !one_way(entry, connection, direction);
 }
 
 #endif

@@ -25,15 +25,19 @@ inline_always int read_exit(const struct exit *from, struct exit *to) {
 }
 
 /* Why the exit can't be used, or 0. */
-inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, struct direction *side, const struct exit *exit) {
+inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, const struct connection *connection, struct direction *side,
+                             const struct exit *exit) {
   __u64 lifetime = entry->mark_class == MARK_CLASS_INSTANCE ? entry->config->lifetime_send : entry->config->lifetime_receive;
   __u64 idle = entry->now - side->last_seen, since = entry->now - side->last_slow;
   if (exit->kind == EXIT_UNKNOWN) return SLOW_NO_EXIT;
   if (exit->exits_generation != exits_generation()) return SLOW_AGED;
   if (idle > lifetime) return SLOW_AGED;
+  /* Unanswered: conntrack keeps it for a shorter time. */
+  __u32 sooner = connection->state == STATE_OPENING;
+  __u64 interval = entry->config->slow_interval >> sooner, force = entry->config->slow_force >> sooner;
   /* The last packet that went the slow way has not come to an exit: it is not let through any more. */
-  if (unlikely(exit->learned < side->last_slow) && (since > SECOND || since > entry->config->slow_interval)) return SLOW_AGED;
-  if (!entry->restored && since > entry->config->slow_interval && (idle > entry->config->slow_idle || since > entry->config->slow_force)) return SLOW_KEEPALIVE;
+  if (unlikely(exit->learned < side->last_slow) && (since > SECOND || since > interval)) return SLOW_AGED;
+  if (!entry->restored && since > interval && (idle > entry->config->slow_idle || since > force)) return SLOW_KEEPALIVE;
   if (exit->kind == EXIT_TUNNEL ? exit->generation != generation_of_peer(exit->target) : exit->generation != generation_of_port(exit->target))
     return exit->kind == EXIT_TUNNEL ? SLOW_PEER_CHANGED : SLOW_PORT_CHANGED;
   if (entry->ttl <= exit->ttl_drop) return SLOW_TTL;
@@ -81,14 +85,14 @@ inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct foun
   else if (!read_exit(&side->exit, &exit) || READ(connection->generation) != generation)
     COUNT(entry, SLOW_NO_EXIT);
   else {
-    int reason = check_exit(skb, entry, side, &exit);
+    int reason = check_exit(skb, entry, connection, side, &exit);
     if (unlikely(reason))
       refuse(entry, side, reason);
     else
       action = hit(skb, entry, connection, direction, &exit);
   }
-  /* It may have moved, but only to a host that we send to ourselves. */
-  if (unlikely(side->host != entry->host) && (!side->host || peer_index(entry->host, 0) < PEERS)) side->host = entry->host;
+  /* It may have moved. */
+  if (unlikely(side->host != entry->host)) side->host = entry->host;
   side->seen = 1;
   side->last_seen = entry->now;
   side->packets++;
@@ -97,9 +101,15 @@ inline_always int follow(struct __sk_buff *skb, struct entry *entry, struct foun
   return action;
 }
 
-/* Finds the connection; 0: there is none. */
-inline_always int recall(struct entry *entry, const struct flow_key *key, struct found *found) {
-  if (!find(key, entry->now, found)) return 0;
+/* From a host that this one doesn't send to: no word of it changes what is known here, and nothing is begun for it. */
+inline_always int stranger(const struct entry *entry, const struct found *found) {
+  if (!entry->host || (found->connection && found->connection->direction[found->direction & 1].host == entry->host)) return 0;
+  return peer_index(entry->host, 0) >= PEERS;
+}
+
+/* 1: the packet belongs to the connection that its key led to. */
+inline_always int belongs(struct entry *entry, struct found *found) {
+  if (!found->connection) return 0;
   /* Opened the other way round on the same ports: a connection of its own. */
   int opening = (entry->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
   if (likely(!opening) || found->direction == 0 || found->connection->state == STATE_OPENING) return 1;
@@ -128,7 +138,9 @@ inline_always int enter(struct __sk_buff *skb, struct entry *entry, int may_make
   struct flow_key key = entry->key;
   struct found found = {};
   feature_key(entry->config, &key);
-  if (!recall(entry, &key, &found)) {
+  find(&key, entry->now, &found);
+  if (unlikely(stranger(entry, &found))) return slow(entry, SLOW_STRANGER);
+  if (!belongs(entry, &found)) {
     if (!may_make) return slow(entry, SLOW_HOST);
     COUNT(entry, STAT_MISS);
     if (!begin(entry, &key, &found)) return PASS;

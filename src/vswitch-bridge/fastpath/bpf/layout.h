@@ -14,7 +14,7 @@
 /* A size that user space counts on. */
 #define LAYOUT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 
 /* skb->mark: tag | class | slot << 1 | direction. nft looks at MARK_TAG_MASK | MARK_CLASS_MASK only. */
 #define MARK_TAG 0x70000000u
@@ -190,7 +190,8 @@ struct direction {
   __u8 seen;
   /* Class bits of the mark: where it enters (MARK_CLASS_INSTANCE >> 24 ...). */
   __u8 origin;
-  __u8 zero;
+  /* How often in a row the slow path has sent a packet by this very exit; no more than 255. */
+  __u8 steady;
   __u64 last_seen;
   __u64 last_slow;
   __u64 packets;
@@ -293,6 +294,8 @@ enum statistic {
   SLOW_KEEPALIVE,
   SLOW_RULE,
   SLOW_REFUSED,
+  /* From a host that this one has never sent to. */
+  SLOW_STRANGER,
   /* Rewrite mode. */
   REWRITE_SENT,
   REWRITE_RECEIVED,

@@ -105,11 +105,14 @@ inline_always int same_exit(const struct exit *a, const struct exit *b) {
          same_ethernet(a->ethernet, b->ethernet);
 }
 
-inline_always int write_exit(struct entry *entry, struct connection *connection, struct exit *to, struct exit *exit) {
+inline_always int write_exit(struct entry *entry, struct connection *connection, struct direction *side, struct exit *exit) {
+  struct exit *to = &side->exit;
   if (same_exit(to, exit)) {
     to->learned = entry->now;
+    if (side->steady < 255) side->steady++;
     return 0;
   }
+  side->steady = 0;
   COUNT(entry, to->kind == EXIT_UNKNOWN ? STAT_LEARNED : STAT_CHANGED);
   __u32 sequence = __sync_fetch_and_add(&to->sequence, 1);
   if (sequence & 1) return 0;
@@ -137,7 +140,7 @@ inline_always int learn(struct __sk_buff *skb, struct entry *entry, struct found
   departure->reply.protocol = entry->key.protocol;
   if (!expect(entry, found, departure)) return 0;
   side = &found->connection->direction[found->direction & 1];
-  return write_exit(entry, found->connection, &side->exit, exit), 1;
+  return write_exit(entry, found->connection, side, exit), 1;
 }
 
 /* The Ethernet header at `offset` into the exit; 0: to a group. */

@@ -4,6 +4,28 @@
 #include "rewrite.h"
 #include "rules.h"
 
+/* The record of the host that a tunnel packet of ours goes to; PEERS: none. */
+inline_always __u32 meet(struct __sk_buff *skb, __be32 saddr, __be32 daddr) {
+  __u32 index = peer_index(daddr, 1);
+  struct peer *peer = peer_at(index);
+  struct iphdr *ip = (void *)(long)skb->data + ETHERNET;
+  if (index >= PEERS || !peer || (void *)(ip + 1) > (void *)(long)skb->data_end) return PEERS;
+  peer->local = saddr;
+  peer->ttl = ip->ttl;
+  return index;
+}
+
+/* A packet of no connection (ARP, a broadcast) also says whom the kernel's tunnel sends to: no stranger from now on. */
+inline_always int meet_host(struct __sk_buff *skb, struct entry *entry) {
+  __be32 saddr = 0, daddr = 0;
+  __be16 sport = 0;
+  /* What an instance sends to port 4789 of the public world leaves by SNAT with the same source, but it came in by a device. */
+  if (skb->ingress_ifindex) return PASS;
+  linear(skb, ETHERNET + VXLAN_HEADERS);
+  if (parse_outer(skb, entry, &saddr, &daddr, &sport) == OUTER_VXLAN && saddr == entry->config->underlay_address) meet(skb, saddr, daddr);
+  return PASS;
+}
+
 inline_always int learn_tunnel(struct __sk_buff *skb, struct entry *entry, struct found *found, __be32 saddr, __be32 daddr, __be16 sport) {
   struct departure departure = {};
   struct exit *exit = &departure.exit;
@@ -12,13 +34,8 @@ inline_always int learn_tunnel(struct __sk_buff *skb, struct entry *entry, struc
   /* A copy that was flooded to another host than the one that answers. */
   if (back && back != daddr) return 0;
   if (parse_inner(skb, entry) || !copy_ethernet(skb, exit, VXLAN_OVERHEAD)) return 0;
-  __u32 index = peer_index(daddr, 1);
-  struct peer *peer = peer_at(index);
-  if (index >= PEERS || !peer) return 0;
-  struct iphdr *ip = (void *)(long)skb->data + ETHERNET;
-  if ((void *)(ip + 1) > (void *)(long)skb->data_end) return 0;
-  peer->local = saddr;
-  peer->ttl = ip->ttl;
+  __u32 index = meet(skb, saddr, daddr);
+  if (index >= PEERS) return 0;
   exit->kind = EXIT_TUNNEL;
   exit->target = index;
   exit->generation = generation_of_peer(index);
@@ -51,7 +68,7 @@ int nic_egress(struct __sk_buff *skb) {
   int guarded = rewrite_guard(skb, entry.config, entry.statistics);
   if (guarded != REWRITE_NOT_FOR_ME) return guarded;
   entry.now = bpf_ktime_get_coarse_ns();
-  if (!marked(skb, &entry, &found)) return PASS;
+  if (!marked(skb, &entry, &found)) return meet_host(skb, &entry);
   COUNT(&entry, STAT_PACKETS);
   if (verdict_of(&entry, found.connection) == VERDICT_DENY) return deny(skb, &entry, found.connection);
   /* Only what an instance sent is sent again from there; transit stays with the slow path. */

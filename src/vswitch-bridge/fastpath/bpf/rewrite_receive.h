@@ -120,14 +120,14 @@ apart int rewrite_receive(struct __sk_buff *skb, struct entry *entry) {
   return REWRITE_RESTORED;
 }
 
-/* A connection of ours that this packet belongs to, both of whose sides have spoken: its pair is worth a key. */
+/* A connection of ours that this packet belongs to, which the fast path carries by now: its pair is worth a key. */
 apart int worth_a_key(struct entry *entry) {
   struct flow_key key = entry->key;
   struct found found = {};
   feature_key(entry->config, &key);
   struct connection *connection = find(&key, entry->now, &found);
-  if (!connection || connection->state != STATE_ESTABLISHED) return 0;
   __u32 direction = found.direction & 1;
+  if (!connection || (connection->state != STATE_ESTABLISHED && !one_way(entry, connection, direction))) return 0;
   if (connection->direction[direction].exit.kind != EXIT_DELIVER) return 0;
   __u32 *next = &connection->rewrite[direction ? CACHE_WORDS + 1 : 1];
   if (READ(*next) > ticks(entry->now)) return 0;

@@ -96,8 +96,9 @@ inline_always int encapsulate(struct __sk_buff *skb, struct entry *entry, const 
 
 inline_always int tunnel(struct __sk_buff *skb, struct entry *entry, struct connection *connection, __u32 direction, const struct exit *exit) {
   struct peer *peer = peer_at(exit->target);
+  const struct direction *back = &connection->direction[!direction];
   /* The way back must be the same host: a flooded frame has several ways out, of which one is right. */
-  if (!peer || peer->address != connection->direction[!direction].host) return slow(entry, SLOW_PEER_CHANGED);
+  if (!peer || (back->seen && peer->address != back->host)) return slow(entry, SLOW_PEER_CHANGED);
   if (!refresh_route(skb, entry->config, peer, exit->target, entry->now)) return slow(entry, SLOW_NO_ROUTE);
   peer->last_sent = entry->now;
   int action = rewrite_send(skb, entry, connection, direction, exit, peer);

@@ -1,7 +1,7 @@
 /** `bpf/layout.h` in TypeScript: same names, same order. A test compares both by the objects' type information. */
 import { array, be16, be32, ipv4, mac, raw, struct, u8, u16, u32, u64, type ValueOf } from './struct.ts';
 
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 export const PEERS = 1024;
 export const KEYS_A_PEER = 512;
@@ -90,7 +90,7 @@ export const direction = struct('direction', {
   ttl: u8,
   seen: u8,
   origin: u8,
-  zero: u8,
+  steady: u8,
   last_seen: u64,
   last_slow: u64,
   packets: u64,
@@ -238,6 +238,7 @@ export const SLOW_REASONS = [
   'keepalive',
   'rule',
   'refused',
+  'stranger',
 ] as const;
 
 /** Of the rewrite mode, from `REWRITE_SENT` on. */
