@@ -21,6 +21,7 @@ import type { HostStatusView } from './host-api.ts';
  * | GET /v1/status                            |                          |                     | StatusView        |
  * | GET /v1/hosts                             | port, prefix             |                     | HostView[]        |
  * | POST /v1/hosts/sweep                      |                          |                     | SweepView         |
+ * | POST /v1/hosts/clear                      | dryRun                   | ClearRequest        | ClearView         |
  * | GET /v1/portlink                          |                          |                     | GroupView[]       |
  * | GET /v1/portlink/NAME                     |                          |                     | GroupView         |
  * | PUT /v1/portlink/NAME (add)               | dryRun                   | PortLinkSettings    | ChangeResult      |
@@ -132,6 +133,25 @@ export interface SweepView {
   readonly addresses: number;
   readonly questions: number;
   readonly seconds: number;
+}
+
+/** Without an address: of all hosts. */
+export interface ClearRequest {
+  readonly address?: string;
+}
+
+export interface ClearView {
+  readonly dryRun: boolean;
+  /** Whose moves counted against them. */
+  readonly hosts: readonly {
+    readonly address: Address;
+    readonly port: string;
+    /** It was called a duplicate and stayed where it was. */
+    readonly held: boolean;
+    /** How long the last hold was (ms); 0: none. */
+    readonly hold: number;
+    readonly moves: number;
+  }[];
 }
 
 export interface HostSourceView {

@@ -16,7 +16,7 @@ import { HostTable } from './machine/table.ts';
 import type { HostEffect, HostEvent, HostPolicy, HostView, Memory, RememberedHost } from './machine/types.ts';
 import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
 import { Lags } from './sources/lags.ts';
-import { neighbourEvidence, recollection } from './sources/neighbours.ts';
+import { inherited, neighbourEvidence, recollection } from './sources/neighbours.ts';
 import { Placement } from './sources/placement.ts';
 import { Snooping } from './sources/snooping.ts';
 import { StationWatch } from './sources/stations.ts';
@@ -201,6 +201,13 @@ export class HostRoutes {
     this.#feed({ type: 'unseek', address }, this.#now());
   }
 
+  damped = () => this.#table.damped(this.#now());
+
+  /** Their moves of before are forgotten (see machine/damping.ts). */
+  forgive(addresses: readonly Address[]): void {
+    this.#feed({ type: 'forgive', addresses }, this.#now());
+  }
+
   retract(withdrawal: Withdrawal): void {
     this.#feed({ type: 'lost', ...withdrawal }, this.#now());
   }
@@ -318,12 +325,7 @@ export class HostRoutes {
    */
   #adopt(): void {
     const source = this.#policy.sources.neighbours ? 'neighbour' : 'arp';
-    const events: HostEvent[] = [];
-    for (const neighbour of this.#options.kernel.neighbours.all()) {
-      if (!neighbour.own || neighbour.deleted) continue;
-      const event = neighbourEvidence({ ...neighbour, own: false }, this.#placement, () => undefined);
-      if (event?.type === 'heard') events.push({ ...event, source, stale: true });
-    }
+    const events = inherited(this.#options.kernel.neighbours.all(), this.#placement, source);
     if (events.length > 0) this.#feed(oneOf(events), this.#now());
   }
 

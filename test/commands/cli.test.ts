@@ -36,6 +36,11 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
   ],
   ['R4.1 hosts sweep', ['hosts', 'sweep'], /^Asking for 254 addresses on 4 interfaces: 1016 questions, about 6 s\.\n$/],
   [
+    'R4.1 hosts clear',
+    ['hosts', 'clear', '10.10.10.2'],
+    /^ADDRESS +PORT +HELD +HOLD +MOVES\n10\.10\.10\.2 +A2 +yes +4\.0s +5\nForgotten\.\n$/,
+  ],
+  [
     'portlink show',
     ['portlink', 'show', 'fabric'],
     /UPLINK +STATE +WHY\nA0 +down +carrier: no carrier\n\nDOWNLINK +ADMIN +CARRIER +NEIGHBOUR +SHUT BY US\nA1 +down +no +hv1 eth0 +yes, .*\nA2 +up +yes +- +no\n/,

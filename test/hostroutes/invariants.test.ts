@@ -68,6 +68,7 @@ const simple: fc.Arbitrary<HostEvent> = fc.oneof(
     return { type: 'present', how: 'bridge', ...place };
   }),
   fc.record({ type: fc.constant('doubt' as const), address: host, port }),
+  fc.record({ type: fc.constant('forgive' as const), addresses: fc.array(anyAddress, { maxLength: 3 }) }),
   fc.record({ type: fc.constant('recall' as const), address: host, mac: fc.nat(3).map(mac), port }),
   fc.record({ type: fc.constant('portDown' as const), ports, reason: fc.constant('carrier lost') }),
   { weight: 2, arbitrary: fc.record({ type: fc.constant('portUp' as const), port }) },

@@ -228,6 +228,34 @@ test('R4.5 a held host that is silent at its place and heard at the other follow
   t.not(bench.table.find(address('10.10.10.1'))?.port, place);
 });
 
+test('R4.1 a duplicate that is cleared is asked at once, moves at full speed again, and its next hold is a first one', (t) => {
+  const bench = new Bench();
+  const C = address('10.10.10.1');
+  const quarrel = (turns: number): void => {
+    for (let turn = 0; turn < turns; turn++) bench.do(heard('10.10.10.1', turn % 2 ? 'A2' : 'A1'));
+  };
+  quarrel(6);
+  t.like(bench.table.damped(bench.now)[0], { address: C, held: true, hold: 1000 });
+  const effects = bench.do({ type: 'forgive', addresses: [C, address('10.10.10.9')] });
+  t.deepEqual(
+    effects.map(({ type }) => type),
+    ['changed'],
+  );
+  t.true(
+    bench.log.some(({ type }) => type === 'probe'),
+    'the question is on its way already',
+  );
+  t.like(bench.table.find(C), { state: 'reachable', reason: 'cleared by hand' });
+  t.deepEqual(bench.table.damped(bench.now), []);
+  bench.do(heard('10.10.10.1', 'A1'));
+  bench.do(heard('10.10.10.1', 'A2'));
+  t.is(bench.table.find(C)?.port, 'A2', 'moved, not refused');
+  bench.now += 11_000;
+  quarrel(6);
+  t.like(bench.table.damped(bench.now)[0], { held: true, hold: 1000 }, 'without the clearing it were 2000');
+  t.deepEqual(bench.do({ type: 'forgive', addresses: [address('10.10.10.9')] }), []);
+});
+
 test('R4.5 a duplicate whose port goes down is learned at the other place at once', (t) => {
   const bench = new Bench();
   for (let turn = 0; turn < 6; turn++) bench.do(heard('10.10.10.1', turn % 2 ? 'A2' : 'A1'));

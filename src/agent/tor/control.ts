@@ -7,10 +7,12 @@ import {
   planEdit,
   saveConfig,
 } from '../../config/index.ts';
-import { type Address, prefixContains } from '../../model/address.ts';
+import { type Address, parseAddress, prefixContains } from '../../model/address.ts';
 import { sshConnection, type TcpSession } from '../../netlink/index.ts';
 import type {
   ChangeResult,
+  ClearRequest,
+  ClearView,
   GroupView,
   HostStateName,
   PortLinkSettings,
@@ -35,6 +37,7 @@ export function serveTor(server: ControlServer, agent: TorSwitch): void {
     if (typeof plan === 'string') throw new ControlError(422, plan, 'list silent servers in hostRoutes.sources.static');
     return plan satisfies SweepView;
   });
+  server.on('POST', '/v1/hosts/clear', ({ query, body }) => clearHosts(agent, body, query.get('dryRun') === '1'));
   serveProcess(server, agent);
   server.on('POST', '/v1/reload', ({ query }) => reload(agent, guardOf(query)));
   server.on('GET', '/v1/failovers', ({ query }) => agent.failovers.last(count(query.get('last'))));
@@ -136,6 +139,19 @@ function hostViews(agent: TorSwitch, { query }: ControlRequest) {
       const by = announced.has(host.address) ? announcers : [];
       return hostView(host, by, agent.neighbours(host.port), agent.repair.viaOf(host.address), agent.clock.now());
     });
+}
+
+/** Of one address, or of all: what counted against it is told, and unless it is a dry run forgotten. */
+function clearHosts(agent: TorSwitch, body: unknown, dryRun: boolean): ClearView {
+  const { address: text } = (body ?? {}) as Partial<ClearRequest>;
+  const address = text === undefined ? undefined : parseAddress(String(text));
+  if (text !== undefined && !address) throw new ControlError(400, `'${text}' is not an address`);
+  if (address && !agent.hosts.find(address)) {
+    throw new ControlError(404, `${address} is not known here`, 'See peerless hosts.');
+  }
+  const hosts = agent.hosts.damped().filter((host) => address === undefined || host.address === address);
+  if (!dryRun) agent.hosts.forgive(hosts.map((host) => host.address));
+  return { dryRun, hosts };
 }
 
 function group(agent: TorSwitch, name: string): GroupView {

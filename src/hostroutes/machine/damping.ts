@@ -36,6 +36,20 @@ export function stillDuplicate(host: Host, now: Instant): boolean {
   return host.elsewhere !== undefined && now - host.elsewhereAt < host.hold / 2;
 }
 
+/** Something of its moves still counts. */
+export function isDamped(host: Host, damping: Damping, now: Instant): boolean {
+  const heldLately = host.hold > 0 && now - host.heldUntil <= damping.ceiling;
+  return isHeld(host) || heldLately || (host.moves > 0 && now - host.movesSince <= damping.window);
+}
+
+/** As if it had never moved. */
+export function forgetMoves(host: Host): void {
+  host.moves = 0;
+  host.movesSince = Number.NEGATIVE_INFINITY;
+  host.hold = 0;
+  host.heldUntil = Number.NEGATIVE_INFINITY;
+}
+
 export function endHold(host: Host, now: Instant): void {
   host.elsewhere = undefined;
   host.moves = 0;

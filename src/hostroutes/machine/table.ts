@@ -16,6 +16,7 @@ import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ForeignClaim, HostRoute } from '../../model/hosts.ts';
 import { Book, type PortIndex } from './book.ts';
+import { isDamped, isHeld } from './damping.ts';
 import { Evidence } from './evidence.ts';
 import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
@@ -25,6 +26,7 @@ import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
 import { Shadows } from './shadows.ts';
 import type {
+  Damped,
   Heard,
   HostCounters,
   HostEffect,
@@ -134,6 +136,20 @@ export class HostTable {
     return Array.from(this.#book.stations.of(mac));
   }
 
+  /** Hosts whose moves of before still count. */
+  damped(now: Instant): Damped[] {
+    const { hosts, rules } = this.#book;
+    return Array.from(hosts.values())
+      .filter((host) => isDamped(host, rules.damping, now))
+      .map((host) => ({
+        address: host.address,
+        port: host.port,
+        held: isHeld(host),
+        hold: host.hold,
+        moves: host.moves,
+      }));
+  }
+
   announced(): HostRoute[] {
     const routes: HostRoute[] = [];
     for (const host of this.#book.hosts.values()) if (host.advertised) routes.push(host.advertised);
@@ -223,6 +239,12 @@ export class HostTable {
         break;
       case 'unseek':
         if (!this.#book.rules.statics.has(event.address)) this.#watch.searches.stop(event.address);
+        break;
+      case 'forgive':
+        for (const address of event.addresses) {
+          const host = this.#book.hosts.get(address);
+          if (host) this.#watch.forgive(host, now);
+        }
         break;
       case 'lost':
         this.#evidence.lost(event.source, event.address, event.port, now);

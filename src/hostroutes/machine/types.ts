@@ -140,6 +140,8 @@ export type HostEvent =
   /** Somebody says that the address is behind that port, but not its MAC: it is looked for until it answers or `unseek`. */
   | { readonly type: 'seek'; readonly address: Address; readonly port: string }
   | { readonly type: 'unseek'; readonly address: Address }
+  /** Moves of before count for nothing any more; whoever is held is asked where it is. */
+  | { readonly type: 'forgive'; readonly addresses: readonly Address[] }
   /** The source does not vouch for the address any more. */
   | { readonly type: 'lost'; readonly source: Source; readonly address: Address; readonly port: string }
   /** The probe could not be sent (local error): the attempt does not count against the host. */
@@ -188,6 +190,19 @@ export type CauseKind =
   /** Our own servers reach it through the fabric from now on, or no more. */
   | 'yielding'
   | 'policy';
+
+/** A host whose moves of before still count against it. */
+export interface Damped {
+  readonly address: Address;
+  /** Behind it, or it was. */
+  readonly port: string;
+  /** It stays there, whatever is heard elsewhere. */
+  readonly held: boolean;
+  /** How long the last hold was, or is (ms); 0: there was none yet. */
+  readonly hold: number;
+  /** In the present window. */
+  readonly moves: number;
+}
 
 /** Why a delta came about; `port` is absent when several ports are in it. */
 export interface HostCause {

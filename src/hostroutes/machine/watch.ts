@@ -1,7 +1,7 @@
 import type { Address } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { Book } from './book.ts';
-import { endHold, extendHold, isHeld, stillDuplicate } from './damping.ts';
+import { endHold, extendHold, forgetMoves, isHeld, stillDuplicate } from './damping.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Asking, Host } from './host.ts';
 import { incumbentOf, SUSPICION_MS } from './incumbent.ts';
@@ -77,6 +77,16 @@ export class Watch {
       host.doubtAt = due;
       this.wake(host, now);
     }
+  }
+
+  /** An operator says that it is over: what was heard elsewhere is not, so that a silent one goes there at once. */
+  forgive(host: Host, now: Instant): void {
+    const held = isHeld(host);
+    forgetMoves(host);
+    if (!held) return;
+    this.#book.changeState(host, 'reachable', 'cleared by hand');
+    this.doubt(host, 'verify', now);
+    this.wake(host, now);
   }
 
   probeUnsent(address: Address): void {

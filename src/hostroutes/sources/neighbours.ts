@@ -45,3 +45,18 @@ export function recollection(event: NeighbourEvent, placement: Placement): HostE
   const port = event.own && event.mac ? placement.downlinkOf(event.ifindex, event.mac) : undefined;
   return port && event.mac && { type: 'recall', address: event.address, mac: event.mac, port: port.name };
 }
+
+/** What an earlier run wrote, as evidence of unknown age. */
+export function inherited(
+  neighbours: Iterable<NeighbourEvent>,
+  placement: Placement,
+  source: 'neighbour' | 'arp',
+): HostEvent[] {
+  const events: HostEvent[] = [];
+  for (const neighbour of neighbours) {
+    if (!neighbour.own || neighbour.deleted) continue;
+    const event = neighbourEvidence({ ...neighbour, own: false }, placement, () => undefined);
+    if (event?.type === 'heard') events.push({ ...event, source, stale: true });
+  }
+  return events;
+}
