@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { Port } from '../../src/model/ports.ts';
 import { Demands } from '../../src/portlink/drivers/sonic/demands.ts';
 import {
+  isShut,
   type LagRow,
   type Picture,
   type PortRow,
@@ -189,4 +190,22 @@ test('a shutting that failed because SONiC makes its ports anew is taken back wh
   demands.add(['Ethernet4'], false, 100).catch(() => {});
   t.deepEqual(seen({ admin: undefined, demanded: false, configUp: false }), [], "the operator's");
   t.deepEqual(seen({ admin: false }), []);
+});
+
+test('a port that is shut, and wanted up, is told from what its operator has shut: the kernel could not say', (t) => {
+  const E = 'Ethernet4';
+  const shut = (over: Partial<PortRow>) => isShut(picture({ [E]: row(over) }), E);
+  t.false(shut({}));
+  t.true(shut({ admin: false }));
+  t.true(shut({ demanded: false }), 'on its way');
+  t.false(shut({ admin: false, demanded: true }));
+  t.false(shut({ admin: false, configUp: false }), "the operator's");
+  t.false(shut({ admin: undefined }), 'not made');
+  t.is(isShut(picture({}), 'Vlan1000'), undefined);
+  const lagOf = (one: Partial<PortRow>, other: Partial<PortRow>, over: Partial<LagRow> = {}) =>
+    isShut(picture({ Ethernet16: row(one), Ethernet20: row(other) }, { PortChannel1: lag(over) }), 'PortChannel1');
+  t.true(lagOf({ admin: false }, { admin: false }));
+  t.false(lagOf({ admin: false }, {}));
+  t.false(lagOf({ admin: false }, { admin: false }, { configUp: false }));
+  t.false(lagOf({}, {}, { members: [] }), 'nothing to open');
 });

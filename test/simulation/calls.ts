@@ -73,6 +73,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   fabricRules: NONE,
   shadowTable: NONE,
   removeShadows: NONE,
+  isShut: NONE,
   repairPath: NONE,
   removeRepair: NONE,
   // For agents on whose switch another daemon routes, which these have not.

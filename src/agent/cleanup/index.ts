@@ -5,7 +5,7 @@
  * What is ours is known as the agent itself would know it: ports by its memory on disk (or, by protodown, by our bit in
  * the kernel), everything else by its mark. Nothing is done of which that can't be said.
  */
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Rtnetlink } from 'rtnetlink-ts';
 import type { TorConfig } from '../../config/index.ts';
@@ -18,6 +18,7 @@ import { guardMemory } from '../memory-store.ts';
 import { openKernel } from '../tor/kernel.ts';
 import { repairMemory } from '../tor/repair/index.ts';
 import type { SwitchKernel } from '../tor/surroundings.ts';
+import { Attempts } from './attempts.ts';
 
 /** Everything of ours that is on the box; what `clean` leaves is what it could not remove. */
 export interface Leftovers {
@@ -53,7 +54,7 @@ export class Cleanup {
   readonly #kernel: SwitchKernel;
   readonly #guards: GuardMemory;
   readonly #repair: GuardMemory;
-  readonly #problems: string[] = [];
+  readonly #attempts = new Attempts();
 
   /** Rejects when the kernel, or SONiC's picture of the ports, can't be had. */
   static async open(config: TorConfig, log: Log): Promise<Cleanup> {
@@ -75,7 +76,7 @@ export class Cleanup {
     this.#config = config;
     this.#rtnetlink = rtnetlink;
     this.#kernel = kernel;
-    const onError = ({ message }: Error) => this.#problems.push(message);
+    const onError = ({ message }: Error) => this.#attempts.add(message);
     this.#guards = guardMemory(config.stateDirectory, onError);
     this.#repair = repairMemory(config.stateDirectory, onError);
   }
@@ -88,15 +89,15 @@ export class Cleanup {
   async clean(purge: boolean): Promise<Leftovers> {
     const before = await this.#inKernel();
     clearGuards(this.#guards, undefined, this.#silenced());
-    await this.#attempt(() => removeLeftovers(this.#rtnetlink, before));
+    await this.#attempts.at(() => removeLeftovers(this.#rtnetlink, before));
     new IgnoredLinkdown(this.#repair, undefined).uncover();
     const ports = this.#shut(before);
-    if (ports.length > 0) await this.#attempt(() => this.#kernel.setAdmin(ports, true));
+    if (ports.length > 0) await this.#attempts.at(() => this.#kernel.setAdmin(ports, true));
     const after = await this.#inKernel();
-    await this.#attempt(() => this.#forgetOpen(after));
+    await this.#attempts.at(() => this.#forgetOpen(after));
     // Without their memory, ports that could not be opened would be anybody's.
     if (purge && this.#shut(after).length === 0) {
-      for (const file of this.#files()) await this.#attempt(async () => rmSync(file, { force: true }));
+      for (const file of this.#files()) await this.#attempts.at(async () => rmSync(file, { force: true }));
     }
     return this.#told(after);
   }
@@ -119,7 +120,7 @@ export class Cleanup {
       waitingRoom: kernel.waitingRoom,
       silenced: this.#silenced(),
       files: this.#files(),
-      problems: [...new Set(this.#problems)],
+      problems: this.#attempts.problems,
     };
   }
 
@@ -135,9 +136,13 @@ export class Cleanup {
   /** Remembered, and down; or down by our bit. */
   #shut({ protodown, down }: KernelLeftovers): string[] {
     const { ports, problems } = new StateFile(this.#portsFile).peek();
-    this.#problems.push(...problems);
-    const remembered = ports.map(({ port }) => port).filter((name) => down.includes(name));
+    this.#attempts.add(...problems);
+    const remembered = ports.map(({ port }) => port).filter((name) => this.#isDown(name, down));
     return [...new Set([...remembered, ...protodown])];
+  }
+
+  #isDown(name: string, down: readonly string[]): boolean {
+    return this.#kernel.isShut?.(name) ?? down.includes(name);
   }
 
   /** Or who shuts such a port by hand one day would find it opened by the next agent. */
@@ -145,7 +150,8 @@ export class Cleanup {
     const file = new StateFile(this.#portsFile);
     if (file.peek().ports.length === 0) return;
     const { ports, holds } = file.load();
-    await file.save({ ports: ports.filter(({ port }) => down.includes(port) || protodown.includes(port)), holds });
+    const shut = ports.filter(({ port }) => this.#isDown(port, down) || protodown.includes(port));
+    await file.save({ ports: shut, holds });
     await file.close();
   }
 
@@ -158,23 +164,7 @@ export class Cleanup {
   }
 
   #files(): string[] {
-    const { stateDirectory } = this.#config;
-    try {
-      return readdirSync(stateDirectory)
-        .filter((name) => OUR_FILES.test(name))
-        .map((name) => join(stateDirectory, name));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#problems.push((error as Error).message);
-      return [];
-    }
-  }
-
-  async #attempt(work: () => Promise<unknown>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.#problems.push((error as Error).message);
-    }
+    return this.#attempts.files(this.#config.stateDirectory, OUR_FILES);
   }
 }
 

@@ -45,6 +45,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
       (listener) => kernel.onBlind(listener),
       (listener) => ports.onBlind(listener),
     ),
+    isShut: (name) => ports.isShut(name),
     lldp: { look: () => ports.lldp(), close: () => undefined },
     setAdmin: (names, up) => ports.setAdmin(names, up),
     watchCarriers: (names) => kernel.watchCarriers(names),

@@ -50,6 +50,8 @@ export interface SwitchKernel
   readonly fdb: Pick<Kernel['fdb'], 'portOf'> & Partial<Pick<Kernel['fdb'], 'onFdb'>>;
   /** Where the ports can be lost from sight while the agent runs; called at once when they are. */
   onBlind?(listener: (blind: boolean, reason: string) => void): () => void;
+  /** Of ports that aren't the kernel's to shut: shut though the operator wants it up. undefined: it is the kernel's. */
+  isShut?(name: string): boolean | undefined;
   /** Gateways of the routes through an interface, default routes first. */
   gatewaysVia?(ifindex: number): Promise<readonly Address[]>;
   /** Where the box itself keeps what LLDP says; absent: lldpd is asked. */

@@ -131,3 +131,8 @@ export class Demands {
     }
   }
 }
+
+export function errorsOf(reason: unknown): Error[] {
+  if (reason instanceof AggregateError) return reason.errors as Error[];
+  return [reason instanceof Error ? reason : new Error(String(reason))];
+}

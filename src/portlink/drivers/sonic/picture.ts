@@ -37,6 +37,18 @@ export function targetsOf(picture: Picture, name: string): readonly string[] {
   return picture.ports.has(name) ? [name] : (picture.lags.get(name)?.members ?? []);
 }
 
+/**
+ * Its laser is off, or will be, though CONFIG_DB has it up. The kernel's interface doesn't say so: it follows CONFIG_DB.
+ *
+ * @returns undefined when SONiC knows no such port
+ */
+export function isShut(picture: Picture, name: string): boolean | undefined {
+  if (!isKnown(picture, name)) return undefined;
+  const rows = targetsOf(picture, name).flatMap((target) => picture.ports.get(target) ?? []);
+  const wanted = (picture.lags.get(name)?.configUp ?? true) && rows.some(({ configUp }) => configUp);
+  return wanted && rows.every(({ admin, demanded }) => (demanded ?? admin) === false);
+}
+
 const NO_NETDEV: Omit<Port, 'name'> = {
   ifindex: 0,
   mac: undefined,

@@ -18,8 +18,8 @@
 import type { Clock, Instant, Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { LinkState, Port, PortChange, PortDriver, PortNeighbour } from '../../../model/ports.ts';
-import { Demands } from './demands.ts';
-import { EMPTY, isKnown, namesOf, type Picture, portOf, samePort, targetsOf } from './picture.ts';
+import { Demands, errorsOf } from './demands.ts';
+import { EMPTY, isKnown, isShut, namesOf, type Picture, portOf, samePort, targetsOf } from './picture.ts';
 import { DEFAULT_SOCKET, type Notification } from './schema.ts';
 import { type MakeRedisClient, type RedisAddress, Session } from './session.ts';
 
@@ -94,6 +94,9 @@ export class SonicPorts implements LinkState, PortDriver {
     for (const [name, { alias }] of this.#picture.ports) if (alias === nameOrAlias) return name;
     return nameOrAlias;
   }
+
+  /** Shut though the operator wants it up; undefined: SONiC knows no such port. */
+  isShut = (name: string): boolean | undefined => isShut(this.#picture, name);
 
   portByIndex(ifindex: number): Port | undefined {
     const port = this.#options.beneath.portByIndex(ifindex);
@@ -392,9 +395,4 @@ export class SonicPorts implements LinkState, PortDriver {
     this.#timers.get(name)?.cancel();
     this.#timers.set(name, this.#options.clock.schedule(at, run));
   }
-}
-
-function errorsOf(reason: unknown): Error[] {
-  if (reason instanceof AggregateError) return reason.errors as Error[];
-  return [reason instanceof Error ? reason : new Error(String(reason))];
 }

@@ -6,21 +6,16 @@ import { createClient } from '@redis/client';
 import type { Clock, Timer } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { PortNeighbour } from '../../../model/ports.ts';
-import type { LagRow, Picture, PortRow } from './picture.ts';
+import type { Picture } from './picture.ts';
+import { readBox, readLagOper, readRunning } from './reading.ts';
 import {
-  CONFIG,
   DATABASE,
   DEMAND,
-  isUpText,
-  lagRow,
   lldpRow,
-  METADATA,
   type Notification,
   notifiesEnough,
-  PORT_INIT_DONE,
   parseLldp,
   parseNotification,
-  portRow,
   type Value,
   WATCHED_CHANNELS,
 } from './schema.ts';
@@ -139,25 +134,8 @@ export class Session {
 
   /** Everything. undefined while SONiC has not loaded its configuration or not made its ports. */
   async read(): Promise<Picture | undefined> {
-    const [metadata, portKeys, lagKeys, memberKeys] = await Promise.all([
-      this.#config.exists(METADATA),
-      // CONFIG_DB has some thousand keys at most; APPL_DB, with all routes, is never searched.
-      this.#config.keys(`${CONFIG.PORT}|*`),
-      this.#config.keys(`${CONFIG.LAG}|*`),
-      this.#config.keys(`${CONFIG.LAG_MEMBER}|*`),
-    ]);
-    const names = portKeys.map(afterSeparator);
-    const lagNames = lagKeys.map(afterSeparator);
-    const [made, ports, lags] = await Promise.all([
-      this.#appl.exists(portRow(PORT_INIT_DONE)),
-      Promise.all(names.map((name) => this.#readPort(name))),
-      Promise.all(lagNames.map((name) => this.#readLag(name, memberKeys))),
-    ]);
-    if (!metadata || !made) return undefined;
-    return {
-      ports: new Map(names.map((name, index) => [name, ports[index]!])),
-      lags: new Map(lagNames.map((name, index) => [name, lags[index]!])),
-    };
+    const { configured, made, picture } = await readBox(this.#appl, this.#config);
+    return configured && made ? picture : undefined;
   }
 
   /** Some rows of APPL_DB afresh, all in one pipeline; what CONFIG_DB says is taken from `picture`. */
@@ -168,8 +146,8 @@ export class Session {
       names.map(async (name) => {
         const port = picture.ports.get(name);
         const lag = picture.lags.get(name);
-        if (port) ports.set(name, { ...port, ...(await this.#running(name)) });
-        else if (lag) lags.set(name, { ...lag, oper: await this.#lagOper(name) });
+        if (port) ports.set(name, { ...port, ...(await readRunning(this.#appl, name)) });
+        else if (lag) lags.set(name, { ...lag, oper: await readLagOper(this.#appl, name) });
       }),
     );
     return { ports, lags };
@@ -194,42 +172,6 @@ export class Session {
     const transaction = this.#appl.multi().sAdd(DEMAND.names, [...ports]);
     for (const port of ports) transaction.hSet(DEMAND.row(port), 'admin_status', up ? 'up' : 'down');
     await transaction.publish(DEMAND.channel, DEMAND.call).exec();
-  }
-
-  async #readPort(name: string): Promise<PortRow> {
-    const [[admin, alias], running] = await Promise.all([
-      this.#config.hmGet(`${CONFIG.PORT}|${name}`, ['admin_status', 'alias']),
-      this.#running(name),
-    ]);
-    return { configUp: isUpText(admin), alias: alias ?? undefined, ...running };
-  }
-
-  async #running(name: string): Promise<Pick<PortRow, 'admin' | 'demanded' | 'oper'>> {
-    const [[admin, oper], demanded] = await Promise.all([
-      this.#appl.hmGet(portRow(name), ['admin_status', 'oper_status']),
-      this.#appl.hGet(DEMAND.row(name), 'admin_status'),
-    ]);
-    return {
-      admin: admin === null || admin === undefined ? undefined : isUpText(admin),
-      demanded: demanded === null || demanded === undefined ? undefined : isUpText(demanded),
-      oper: isUpText(oper),
-    };
-  }
-
-  async #readLag(name: string, memberKeys: readonly string[]): Promise<LagRow> {
-    const [admin, oper] = await Promise.all([
-      this.#config.hGet(`${CONFIG.LAG}|${name}`, 'admin_status'),
-      this.#lagOper(name),
-    ]);
-    const prefix = `${CONFIG.LAG_MEMBER}|${name}|`;
-    const members = memberKeys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
-    // teammgrd's default, other than portmgrd's, is up.
-    return { configUp: isUpText(admin, true), members: members.sort(), oper };
-  }
-
-  async #lagOper(name: string): Promise<boolean | undefined> {
-    const oper = await this.#appl.hGet(lagRow(name), 'oper_status');
-    return oper === null || oper === undefined ? undefined : isUpText(oper);
   }
 
   async #ensureNotifications(): Promise<void> {
@@ -263,5 +205,3 @@ export class Session {
     this.#options.onLost(reason);
   }
 }
-
-const afterSeparator = (key: string): string => key.slice(key.indexOf('|') + 1);
