@@ -1,4 +1,6 @@
 /** Breaks things and mends them, as they break. What a case does with it stands in `cases/`. */
+
+import type { LinkChange } from 'rtnetlink-ts';
 import { monotonic } from './monotonic.ts';
 import { LinkSetter } from './netlink.ts';
 import { type ProcessRecord, run, signal } from './processes.ts';
@@ -10,19 +12,35 @@ export interface Victim {
   processes(): readonly ProcessRecord[];
   /** Resolves when its killed processes are gone. */
   gone(): Promise<void>;
+  /** What else runs on the box, and goes with its power. */
+  boxProcesses?(): readonly ProcessRecord[];
   /** Starts the ToR's programs anew. `afterBoot`: the box has just come up. Resolves when they run. */
   start(afterBoot: boolean): Promise<void>;
+}
+
+/**
+ * What breaks these cables, or mends them. `lasers`: a whole cable is not lit yet, the switch does that
+ * (`tor/sonic/lasers.ts`).
+ */
+export function cableChanges(ports: readonly string[], up: boolean, lasers: boolean): LinkChange[] {
+  return ports.map(cableAt).flatMap(({ wires, whole }) => {
+    const lit = lasers && up ? [] : wires;
+    return [...(lasers ? [whole] : []), ...lit].map(({ ifindex }) => ({ ifindex, up }));
+  });
 }
 
 /** Every method returns when it began, ms of CLOCK_MONOTONIC. */
 export class Faults {
   readonly #lab: string;
+  readonly #lasers: boolean;
   readonly #wires: LinkSetter;
   readonly #servers = new Map<ServerName, LinkSetter>();
   readonly #refused: string[] = [];
 
-  constructor(lab: string) {
+  /** `lasers`: the lab's switches have some (`--ports sonic`). */
+  constructor(lab: string, lasers = false) {
     this.#lab = lab;
+    this.#lasers = lasers;
     this.#wires = this.#setter('wires');
     for (const { name } of SERVERS) this.#servers.set(name, this.#setter(name));
   }
@@ -35,7 +53,7 @@ export class Faults {
   /** The cables at these ports of ToRs, broken or whole: both ends lose carrier, or have it. */
   cables(ports: readonly string[], up: boolean): number {
     const at = monotonic();
-    this.#wires.apply(ports.flatMap((port) => cableAt(port).wires.map(({ ifindex }) => ({ ifindex, up }))));
+    this.#wires.apply(cableChanges(ports, up, this.#lasers));
     return at;
   }
 
@@ -68,7 +86,7 @@ export class Faults {
 
   /** A box without power sends no TCP FIN and no last hello, its ports go dark, and its kernel forgets. */
   async losePower(tor: TorName, victim: Victim): Promise<number> {
-    const processes = victim.processes();
+    const processes = [...victim.processes(), ...(victim.boxProcesses?.() ?? [])];
     const at = monotonic();
     for (const record of processes) signal(record, 'SIGSTOP');
     this.cables(portsOf(tor), false);

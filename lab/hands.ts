@@ -46,12 +46,14 @@ export const handsOf = (
 function torOf(state: LabState, kind: TorKind, name: TorName): Tor {
   const settings = torSettings(state, name);
   const processes = () => state.torProcesses[name];
+  const boxProcesses = () => state.boxProcesses?.[name] ?? [];
   const allGone = async (): Promise<void> => {
     if (!(await gone(processes(), 5000))) throw new Error('killed processes are still there');
   };
   return {
     settings,
     processes,
+    boxProcesses,
     gone: allGone,
     start: async (afterBoot) => {
       await allGone();

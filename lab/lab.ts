@@ -2,7 +2,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import type { LabCase } from './cases/case.ts';
 import { type Fib, homeFib, hostsOf, sameFib, withoutFree } from './cases/fib.ts';
-import { caseNamed } from './cases/index.ts';
+import { type CaseName, caseNamed } from './cases/index.ts';
 import { ensureImage } from './containers/image.ts';
 import { removeContainer, startContainer } from './containers/podman.ts';
 import { gatewayBird } from './gateway/bird.ts';
@@ -43,6 +43,7 @@ import {
   type TorName,
 } from './topology/plan.ts';
 import { lastWords, startPeerless } from './tor/peerless.ts';
+import { switchOn } from './tor/sonic/box.ts';
 import { startToday, type TorSettings } from './tor/today.ts';
 
 /** Told in plain words what goes on. */
@@ -60,6 +61,8 @@ export interface LabUpOptions {
   readonly families?: readonly Family[];
   /** What the ToRs are at first; `labRun` changes it as it needs. Default `peerless`. */
   readonly tor?: TorKind;
+  /** The case whose settings and daemons the ToRs begin with; default: the usual ones. */
+  readonly variant?: CaseName;
   /** Milliseconds the servers' teams wait before they use a primary link that is back. Default 200. */
   readonly updelay?: number;
   /** G, A and B in podman containers instead of plain namespaces. */
@@ -94,6 +97,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
   if (families.includes(6) && (options.protocol ?? 'ospf') === 'ospf') {
     throw new Error('IPv6 goes by BGP alone (OSPF is OSPFv2 here): use protocol bgp or both');
   }
+  if (options.ports === 'sonic' && options.containers) throw new Error('a SONiC-like switch is a namespace here');
   const state: LabState = {
     version: 1,
     name,
@@ -106,6 +110,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     containers: options.containers ? [] : undefined,
     updelay: options.updelay ?? 200,
     tor: undefined,
+    variant: options.variant,
     processes: [],
     torProcesses: { A: [], B: [] },
   };
@@ -116,12 +121,13 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     deepenBacklog();
     await buildTopology(name, state.ports, state.families);
     onProgress(`starting G (${state.gateway}, ${state.protocol})`);
-    state.processes.push(...(await startGateway(state)));
+    const variant = options.variant === undefined ? undefined : caseNamed(options.variant);
+    state.processes.push(...(await startGateway(state, variant)));
     saveState(state);
-    state.processes.push(await startTeam(state));
+    state.processes.push(await startTeam(state, variant?.activeActive));
     saveState(state);
     const tor = options.tor ?? 'peerless';
-    await changeTors(state, tor, onProgress);
+    await changeTors(state, tor, onProgress, variant);
     return {
       name,
       directory: directoryOf(name),
@@ -152,6 +158,7 @@ export async function labDown(options: { name?: string; onProgress?: Progress } 
     const state = loadState(name);
     contained = state.containers !== undefined;
     await stop([...state.torProcesses.A, ...state.torProcesses.B, ...state.processes]);
+    await stop([...(state.boxProcesses?.A ?? []), ...(state.boxProcesses?.B ?? [])]);
   }
   for (const node of CONTAINED) {
     if (contained) await removeContainer(namespaceOf(name, node));
@@ -241,6 +248,7 @@ export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
 export async function startTor(state: LabState, tor: TorName, kind: TorKind, afterBoot: boolean): Promise<void> {
   const settings = torSettings(state, tor);
   const variant = state.variant === undefined ? undefined : caseNamed(state.variant);
+  if (state.ports === 'sonic') await switchOn(state, tor);
   state.torProcesses[tor] =
     kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot, { kind, variant });
   saveState(state);
@@ -265,9 +273,11 @@ export async function changeTors(
   const gateway = kind === 'router' ? 'peerless' : state.ownGateway;
   const otherGateway = gateway !== state.gateway;
   state.gateway = gateway;
-  if (otherGateway || [before, variant].some((each) => each?.multipath || each?.bfd))
+  const otherCase = before?.name !== variant?.name;
+  if (otherGateway || (otherCase && [before, variant].some((each) => each?.multipath || each?.bfd)))
     await changeGateway(state, variant);
-  if (before?.activeActive || variant?.activeActive) await changeTeam(state, variant?.activeActive ?? []);
+  if (otherCase && (before?.activeActive || variant?.activeActive))
+    await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);
   for (const tor of TOR_NAMES) await emptyTor(state, tor);

@@ -27,6 +27,8 @@ export interface LabRunOptions {
   readonly capture?: string;
   /** Directory for everything that was observed, one JSON file a phase. */
   readonly trace?: string;
+  /** The ToRs keep what the last case gave them: for who takes the lab down next, or drives the same case again. */
+  readonly keepSettings?: boolean;
   readonly onProgress?: Progress;
 }
 
@@ -39,12 +41,15 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   if (kinds.includes('frr') && state.families.includes(6)) {
     throw new Error("today's practice is IPv4 alone (its redistributor knows no other): use a lab with --family 4");
   }
+  if (kinds.includes('frr') && state.ports === 'sonic') {
+    throw new Error("today's practice shuts ports in the kernel: use a lab with other --ports");
+  }
   const problems: string[] = [];
   const results: PhaseRun[] = [];
   const baseline: { tor: TorKind; sent: number; lost: number }[] = [];
   const probe = Helper.start('./probe/main', import.meta.url, [name, state.families.join(',')]);
   const observer = Helper.start('./observer/main', import.meta.url, [name, state.families.join(',')]);
-  const faults = new Faults(name);
+  const faults = new Faults(name, state.ports === 'sonic');
   let capture: Capture | undefined;
   try {
     if (options.capture !== undefined) capture = await startCapture(name, options.capture);
@@ -55,12 +60,12 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
     if (options.trace !== undefined) mkdirSync(options.trace, { recursive: true });
     const tools: Tools = { state, probe, observer, faults, onProgress, onProblem, trace: options.trace };
     for (const tor of kinds) {
-      await furnish(tools, tor, undefined);
+      const fit = cases.filter((labCase) => isFit(labCase, tor, tools));
+      await furnish(tools, tor, fit.every(isVariant) ? fit[0] : undefined);
       const idle = await measureBaseline(tools, 2000);
       baseline.push({ tor, ...idle });
       onProgress(`${tor}: idle lab: ${idle.sent} packets, ${idle.lost} lost`);
       if (idle.lost > 0) onProblem(`${tor}: the idle lab lost ${idle.lost} packets`);
-      const fit = cases.filter((labCase) => isFit(labCase, tor, tools));
       const drive = async (labCase: LabCase, round: number): Promise<void> => {
         const phases = await runCase(tools, labCase, tor);
         results.push(...phases);
@@ -73,7 +78,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
         await furnish(tools, tor, labCase);
         for (let round = 1; round <= runs; round++) await drive(labCase, round);
       }
-      if (state.variant !== undefined) await furnish(tools, tor, undefined);
+      if (state.variant !== undefined && !options.keepSettings) await furnish(tools, tor, undefined);
     }
   } finally {
     faults.close();

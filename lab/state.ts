@@ -46,6 +46,8 @@ export interface LabState {
   processes: ProcessRecord[];
   /** Each ToR's processes. */
   torProcesses: { A: ProcessRecord[]; B: ProcessRecord[] };
+  /** What runs on each ToR as long as it has power; with `ports: sonic`. */
+  boxProcesses?: { A: ProcessRecord[]; B: ProcessRecord[] };
 }
 
 const ROOT = '/run/peerless-lab';

@@ -19,7 +19,8 @@ import {
   type TorName,
 } from './plan.ts';
 
-export type PortMode = 'routed' | 'bridge';
+/** `sonic`: routed, and shut and opened through SONiC's databases (`../tor/sonic`). */
+export type PortMode = 'routed' | 'bridge' | 'sonic';
 
 /**
  * No STP, no IGMP snooping: a team and a plain access switch have neither. Without a forward delay no timer moves a
@@ -30,6 +31,7 @@ export const PLAIN_BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snoop
 /** Namespaces that exist already (a container's, linked into /run/netns) are used as they are. */
 export async function buildTopology(lab: string, ports: PortMode, families: readonly Family[] = [4]): Promise<void> {
   const six = families.includes(6);
+  const four = families.includes(4);
   const names = [...NODES, 'wires'] as const;
   for (const node of names) {
     const namespace = namespaceOf(lab, node);
@@ -42,9 +44,9 @@ export async function buildTopology(lab: string, ports: PortMode, families: read
       ...(six && isRouter(node) ? ['net.ipv6.conf.all.forwarding=1'] : []),
     ]);
   }
-  await layCables(lab);
-  for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports, six);
-  await furnishGateway(lab, six);
+  await layCables(lab, ports === 'sonic');
+  for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports, families);
+  await furnishGateway(lab, families);
   for (const server of SERVERS) {
     await batch(namespaceOf(lab, server.name), [
       'link set lo up',
@@ -63,16 +65,16 @@ export async function buildTopology(lab: string, ports: PortMode, families: read
         `link set ${nic} up`,
       ]),
       'link set bond0 up',
-      `address add ${server.address}/24 dev bond0`,
-      `route add default via ${GATEWAY_ADDRESS}`,
+      ...(four ? [`address add ${server.address}/24 dev bond0`, `route add default via ${GATEWAY_ADDRESS}`] : []),
       ...(six ? hostAddress6(server.address6, 'bond0') : []),
     ]);
   }
   await batch(namespaceOf(lab, 'X'), [
     'link set lo up',
     'link set eth0 up',
-    `address add ${CLIENT.address}/${CLIENT.prefixLength} dev eth0`,
-    `route add default via ${CLIENT.gateway}`,
+    ...(four
+      ? [`address add ${CLIENT.address}/${CLIENT.prefixLength} dev eth0`, `route add default via ${CLIENT.gateway}`]
+      : []),
     ...(six ? [`address add ${CLIENT.address6}/64 dev eth0 nodad`, `route add ::/0 via ${CLIENT.gateway6}`] : []),
   ]);
 }
@@ -108,10 +110,16 @@ const ROUTER_SYSCTLS = [
   'net.ipv4.conf.default.send_redirects=0',
 ];
 
-async function layCables(lab: string): Promise<void> {
+async function layCables(lab: string, lasers: boolean): Promise<void> {
   const wires = namespaceOf(lab, 'wires');
   await batch(wires, [
     'link set lo up',
+    ...(lasers
+      ? CABLES.flatMap(({ whole: { name, ifindex } }) => [
+          `link add ${name} index ${ifindex} ${PLAIN_BRIDGE}`,
+          `link set ${name} up`,
+        ])
+      : []),
     ...CABLES.flatMap(({ wires: [wire, farWire], near, far }) => [
       `link add ${wire!.name} index ${wire!.ifindex} type veth peer name ${near.port} index ${near.ifindex} netns ${namespaceOf(lab, near.node)}`,
       farWire
@@ -139,15 +147,15 @@ const redirect = (from: string, to: string): string[] => [
   `filter add dev ${from} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev ${to}\n`,
 ];
 
-async function furnishTor(lab: string, tor: TorName, ports: PortMode, six: boolean): Promise<void> {
+async function furnishTor(lab: string, tor: TorName, ports: PortMode, families: readonly Family[]): Promise<void> {
+  const [four, six] = [families.includes(4), families.includes(6)];
   const namespace = namespaceOf(lab, tor);
   const { routerId, uplink, address, address6 } = TORS[tor];
   const downlinks = downlinksOf(tor);
   const gateways = ports === 'bridge' ? [BRIDGE] : downlinks;
   await batch(namespace, [
     'link set lo up',
-    `address add ${routerId}/32 dev lo`,
-    `address add ${address}/30 dev ${uplink}`,
+    ...(four ? [`address add ${routerId}/32 dev lo`, `address add ${address}/30 dev ${uplink}`] : []),
     ...(six ? [`address add ${address6}/64 dev ${uplink} nodad`] : []),
     `link set ${uplink} up`,
     ...(ports === 'bridge'
@@ -158,7 +166,7 @@ async function furnishTor(lab: string, tor: TorName, ports: PortMode, six: boole
         ]
       : downlinks.map((port) => `link set ${port} address ${GATEWAY_MAC}`)),
     // A /32: the ToR has no connected subnet that it might announce or believe in.
-    ...gateways.map((name) => `address add ${GATEWAY_ADDRESS}/32 dev ${name}`),
+    ...(four ? gateways.map((name) => `address add ${GATEWAY_ADDRESS}/32 dev ${name}`) : []),
     ...(six ? gateways.map((name) => `address add ${GATEWAY_ADDRESS6}/128 dev ${name} nodad`) : []),
     ...downlinks.map((port) => `link set ${port} up`),
   ]);
@@ -174,16 +182,17 @@ async function furnishTor(lab: string, tor: TorName, ports: PortMode, six: boole
   );
 }
 
-async function furnishGateway(lab: string, six: boolean): Promise<void> {
+async function furnishGateway(lab: string, families: readonly Family[]): Promise<void> {
+  const [four, six] = [families.includes(4), families.includes(6)];
   await batch(namespaceOf(lab, 'G'), [
     'link set lo up',
-    `address add ${GATEWAY.routerId}/32 dev lo`,
+    ...(four ? [`address add ${GATEWAY.routerId}/32 dev lo`] : []),
     ...TOR_NAMES.flatMap((tor) => [
-      `address add ${TORS[tor].peer}/30 dev ${TORS[tor].gatewayPort}`,
+      ...(four ? [`address add ${TORS[tor].peer}/30 dev ${TORS[tor].gatewayPort}`] : []),
       ...(six ? [`address add ${TORS[tor].peer6}/64 dev ${TORS[tor].gatewayPort} nodad`] : []),
       `link set ${TORS[tor].gatewayPort} up`,
     ]),
-    `address add ${CLIENT.gateway}/${CLIENT.prefixLength} dev GX`,
+    ...(four ? [`address add ${CLIENT.gateway}/${CLIENT.prefixLength} dev GX`] : []),
     ...(six ? [`address add ${CLIENT.gateway6}/64 dev GX nodad`] : []),
     'link set GX up',
   ]);

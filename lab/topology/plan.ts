@@ -43,6 +43,8 @@ export interface Cable {
   readonly near: { readonly node: TorName; readonly port: string; readonly ifindex: number };
   readonly far: { readonly node: ServerName | 'G'; readonly port: string; readonly ifindex: number };
   readonly kind: 'uplink' | 'server';
+  /** Up while the cable is whole: where the switches have lasers (`--ports sonic`), which a whole cable needs as well. */
+  readonly whole: { readonly name: string; readonly ifindex: number };
 }
 
 export const SERVERS: readonly Server[] = [
@@ -165,6 +167,7 @@ export const CABLES: readonly Cable[] = TOR_NAMES.flatMap((tor, side) =>
         ? { node: server.name, port: tor === 'A' ? 'eth-a' : 'eth-b', ifindex: base + 2 }
         : { node: 'G', port: TORS[tor].gatewayPort, ifindex: base + 2 },
       kind: server ? 'server' : 'uplink',
+      whole: { name: `ok${port}`, ifindex: base + 4 },
     };
   }),
 );

@@ -11,6 +11,7 @@ import { startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import type { TorKind } from '../state.ts';
 import { downlinksOf, GATEWAY, SUBNET, SUBNET6, TORS } from '../topology/plan.ts';
+import { redisSocket } from './sonic/box.ts';
 import type { TorSettings } from './today.ts';
 
 const logOf = (directory: string): string => join(directory, 'agent.log');
@@ -31,7 +32,7 @@ export interface AgentConfiguration {
 
 /** @param kind all but `peerless` stand by for each other */
 function agentConfiguration(settings: TorSettings, kind: TorKind): AgentConfiguration {
-  const { tor, directory, protocol, families } = settings;
+  const { tor, directory, protocol, families, ports } = settings;
   const { routerId, asn, uplink, peer, peer6 } = TORS[tor];
   const downlinks = downlinksOf(tor);
   return {
@@ -63,6 +64,7 @@ function agentConfiguration(settings: TorSettings, kind: TorKind): AgentConfigur
             })),
           },
         }),
+    ...(ports === 'sonic' ? { ports: { driver: 'sonic', redis: redisSocket(directory) } } : {}),
     ...(kind === 'peerless'
       ? {}
       : { shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: kind !== 'shadow' } }),

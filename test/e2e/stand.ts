@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { parse, stringify } from 'yaml';
 import { HOME_FIB } from '../../lab/cases/fib.ts';
-import { Faults } from '../../lab/faults.ts';
+import { cableChanges, Faults } from '../../lab/faults.ts';
 import { Helper } from '../../lab/helper.ts';
 import { type LabUpOptions, labDown, labUp } from '../../lab/index.ts';
 import { bothKnowTheWayOut, gatewayFib } from '../../lab/lab.ts';
@@ -29,7 +29,6 @@ import { letServersSpeak } from '../../lab/servers.ts';
 import { loadState, nodeDirectory, saveState } from '../../lab/state.ts';
 import { gratuitousArp } from '../../lab/team/arp.ts';
 import {
-  cableAt,
   downlinksOf,
   type NodeName,
   namespaceOf,
@@ -84,6 +83,7 @@ let count = 0;
 
 export class Stand {
   readonly name: string;
+  readonly #lasers: boolean;
   readonly #wires: LinkSetter;
   readonly #refused: string[] = [];
   #probe: Helper | undefined;
@@ -91,11 +91,12 @@ export class Stand {
   static async up(options: Omit<LabUpOptions, 'name'> = {}): Promise<Stand> {
     const name = `e2e${process.pid}x${count++}`;
     await labUp({ ...options, name });
-    return new Stand(name);
+    return new Stand(name, options.ports === 'sonic');
   }
 
-  private constructor(name: string) {
+  private constructor(name: string, lasers: boolean) {
     this.name = name;
+    this.#lasers = lasers;
     this.#wires = new LinkSetter(namespaceOf(name, 'wires'), (errno) => this.#refused.push(`errno ${errno}`));
   }
 
@@ -228,7 +229,7 @@ export class Stand {
   }
 
   cables(ports: readonly string[], up: boolean): void {
-    this.#wires.apply(ports.flatMap((port) => cableAt(port).wires.map(({ ifindex }) => ({ ifindex, up }))));
+    this.#wires.apply(cableChanges(ports, up, this.#lasers));
   }
 
   /** A cable that passes nothing while both ends keep their carrier. */

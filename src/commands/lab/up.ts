@@ -26,8 +26,9 @@ network namespaces of this machine (--containers: G, A and B in podman container
       default: 'ospf',
     }),
     ports: Flags.string({
-      description: 'server ports routed, or in a bridge',
-      options: ['routed', 'bridge'],
+      description:
+        "server ports routed, in a bridge, or routed on switches that are SONiC's (a Redis each, and stand-ins for its daemons)",
+      options: ['routed', 'bridge', 'sonic'],
       default: 'routed',
     }),
     family: Flags.string({
@@ -60,7 +61,7 @@ network namespaces of this machine (--containers: G, A and B in podman container
       name: flags.name,
       gateway: flags.gateway as 'frr' | 'bird' | 'peerless',
       protocol: flags.protocol as 'ospf' | 'bgp' | 'both',
-      ports: flags.ports as 'routed' | 'bridge',
+      ports: flags.ports as 'routed' | 'bridge' | 'sonic',
       families: flags.family === 'both' ? [4, 6] : [flags.family === '6' ? 6 : 4],
       updelay: flags.updelay,
       lsaTimers: flags['lsa-timers'] as 'fast' | 'default',
