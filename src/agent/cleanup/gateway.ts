@@ -4,12 +4,12 @@
  * alone. Everything is known by kernel protocol numbers and ids of our own range; the setting needs the memory of the
  * agent that changed it.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
 import { Rtnetlink } from 'rtnetlink-ts';
 import type { GatewayConfig } from '../../config/index.ts';
 import { type BackedLeftovers, findBacked, QuietObjects, removeBacked } from '../../netlink/index.ts';
 import { routerMemory } from '../memory-store.ts';
+import { Attempts } from './attempts.ts';
 
 export interface GatewayLeftovers {
   readonly routes: number;
@@ -27,7 +27,7 @@ const OUR_FILES = /^((bfd|router)\.json|ospf\.state)(\.new)?$/;
 
 export class GatewayCleanup {
   readonly #config: GatewayConfig;
-  readonly #problems: string[] = [];
+  readonly #attempts = new Attempts();
 
   constructor(config: GatewayConfig) {
     this.#config = config;
@@ -41,7 +41,7 @@ export class GatewayCleanup {
       nextHops: kernel?.objects.length ?? 0,
       settings: changed === undefined ? [] : [changed],
       files: this.#files(),
-      problems: [...new Set(this.#problems)],
+      problems: this.#attempts.problems,
     };
   }
 
@@ -49,13 +49,13 @@ export class GatewayCleanup {
   async clean(purge: boolean): Promise<GatewayLeftovers> {
     await this.#inKernel(removeBacked);
     this.#quiet().putBack();
-    if (purge) for (const file of this.#files()) await this.#attempt(async () => rmSync(file, { force: true }));
+    if (purge) for (const file of this.#files()) await this.#attempts.at(async () => rmSync(file, { force: true }));
     return this.find();
   }
 
   #inKernel<T>(work: (rtnetlink: Rtnetlink, found: BackedLeftovers) => Promise<T>): Promise<T | undefined> {
     const { protocol } = this.#config.kernel;
-    return this.#attempt(async () => {
+    return this.#attempts.at(async () => {
       const rtnetlink = Rtnetlink.open();
       try {
         return await work(rtnetlink, await findBacked(rtnetlink, [protocol + 1, protocol + 2]));
@@ -66,28 +66,13 @@ export class GatewayCleanup {
   }
 
   #quiet(): QuietObjects {
-    const memory = routerMemory(this.#config.stateDirectory, ({ message }) => this.#problems.push(message));
+    const memory = routerMemory(this.#config.stateDirectory, ({ message }) => this.#attempts.add(message));
     return new QuietObjects(undefined, memory);
   }
 
   #files(): string[] {
     const { stateDirectory, map } = this.#config;
     const maps = [map.file, `${map.file}.new`].filter((file) => existsSync(file));
-    try {
-      const names = readdirSync(stateDirectory).filter((name) => OUR_FILES.test(name));
-      return [...names.map((name) => join(stateDirectory, name)), ...maps];
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#problems.push((error as Error).message);
-      return maps;
-    }
-  }
-
-  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#problems.push((error as Error).message);
-      return undefined;
-    }
+    return [...this.#attempts.files(stateDirectory, OUR_FILES), ...maps];
   }
 }

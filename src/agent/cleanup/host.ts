@@ -3,8 +3,7 @@
  * ruleset, the fast path's programs, the packet worker, its ports and entries in Open vSwitch, what it set in the namespace. Everything is known by its names and
  * marks, so it is found without the memory of the agent that made it; settings alone need that memory to be put back.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
 import { Rtnetlink } from 'rtnetlink-ts';
 import type { HostConfig } from '../../config/index.ts';
 import { removeFastPath, standsFastPath } from '../../vswitch-bridge/fastpath/index.ts';
@@ -13,6 +12,7 @@ import { findLayout, removeLayout, Sysctls } from '../../vswitch-bridge/slowpath
 import { removePolicy, standsPolicy } from '../../vswitch-bridge/slowpath/policy/index.ts';
 import { endWorker, workerSocket } from '../host/parts/encryption.ts';
 import { settingsMemory } from '../host/parts/network.ts';
+import { Attempts } from './attempts.ts';
 
 export interface HostLeftovers {
   /** Bridges and tunnel ports. */
@@ -43,7 +43,7 @@ const OUR_FILES = /^(instances|sysctls|policy)\.json(\.new)?$|^instance-id(\.new
 
 export class HostCleanup {
   readonly #config: HostConfig;
-  readonly #problems: string[] = [];
+  readonly #attempts = new Attempts();
 
   constructor(config: HostConfig) {
     this.#config = config;
@@ -57,14 +57,14 @@ export class HostCleanup {
       devices: [...(layout?.devices ?? []), ...(doors ?? [])],
       routes: layout?.routes ?? 0,
       rules: layout?.rules ?? 0,
-      ruleset: (await this.#attempt(() => standsPolicy())) ?? false,
+      ruleset: (await this.#attempts.at(() => standsPolicy())) ?? false,
       fastPath: standsFastPath(),
       worker: existsSync(workerSocket(this.#config)),
       ovsPorts: inOvs?.ports ?? [],
       ovsPlaceholders: inOvs?.placeholders ?? 0,
       settings: Object.keys(settingsMemory(this.#config.stateDirectory).read()),
       files: this.#files(),
-      problems: [...new Set(this.#problems)],
+      problems: this.#attempts.problems,
     };
   }
 
@@ -74,24 +74,24 @@ export class HostCleanup {
       const links = await rtnetlink.dumpLinks();
       removeFastPath({ devices: links.map(({ ifindex }) => ifindex) });
     });
-    await this.#attempt(() => endWorker(this.#config));
+    await this.#attempts.at(() => endWorker(this.#config));
     await this.#withRtnetlink(removeLayout);
     await this.#withOvs(removeOvsLeftovers);
     await this.#withRtnetlink(async (rtnetlink) => {
       // Of a pair both go with one.
       for (const name of (await doorsOf(rtnetlink)).slice(0, 1)) await rtnetlink.deleteLink({ name });
     });
-    await this.#attempt(() => removePolicy());
-    await this.#attempt(async () => {
+    await this.#attempts.at(() => removePolicy());
+    await this.#attempts.at(async () => {
       const settings = new Sysctls(undefined, settingsMemory(this.#config.stateDirectory));
-      this.#problems.push(...settings.putBack());
+      this.#attempts.add(...settings.putBack());
     });
-    if (purge) for (const file of this.#files()) await this.#attempt(async () => rmSync(file, { force: true }));
+    if (purge) for (const file of this.#files()) await this.#attempts.at(async () => rmSync(file, { force: true }));
     return this.find();
   }
 
   async #withRtnetlink<T>(work: (rtnetlink: Rtnetlink) => Promise<T>): Promise<T | undefined> {
-    return this.#attempt(async () => {
+    return this.#attempts.at(async () => {
       const rtnetlink = Rtnetlink.open();
       try {
         return await work(rtnetlink);
@@ -105,7 +105,7 @@ export class HostCleanup {
   async #withOvs<T>(work: (socket: string) => Promise<T>): Promise<T | undefined> {
     const { ovs } = this.#config.neighbours;
     if (ovs === undefined) return undefined;
-    return this.#attempt(async () => {
+    return this.#attempts.at(async () => {
       try {
         return await work(ovs.socket);
       } catch (error) {
@@ -115,23 +115,6 @@ export class HostCleanup {
   }
 
   #files(): string[] {
-    const { stateDirectory } = this.#config;
-    try {
-      return readdirSync(stateDirectory)
-        .filter((name) => OUR_FILES.test(name))
-        .map((name) => join(stateDirectory, name));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#problems.push((error as Error).message);
-      return [];
-    }
-  }
-
-  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#problems.push((error as Error).message);
-      return undefined;
-    }
+    return this.#attempts.files(this.#config.stateDirectory, OUR_FILES);
   }
 }
