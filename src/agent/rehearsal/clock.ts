@@ -1,5 +1,8 @@
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
 
+/** Virtual time between two turns of the real event loop, ms. */
+const STEP = 300;
+
 interface Entry {
   readonly at: Instant;
   readonly run: () => void;
@@ -36,5 +39,26 @@ export class RehearsalClock implements Clock {
       next.run();
     }
     this.#now = end;
+  }
+
+  /** As `advance`, in slices. */
+  *passing(milliseconds: number): Generator<void> {
+    for (let left = milliseconds; left > 0; left -= STEP) {
+      this.advance(Math.min(left, STEP));
+      yield;
+    }
+  }
+
+  /** What ends waits for instants of this clock. */
+  async during(work: Promise<unknown>): Promise<void> {
+    let done = false;
+    const ending = work.finally(() => {
+      done = true;
+    });
+    while (!done) {
+      this.advance(STEP);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await ending;
   }
 }

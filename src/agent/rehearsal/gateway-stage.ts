@@ -6,7 +6,7 @@ import { OspfSpeaker } from '../../ospf/index.ts';
 import { Gateway, type GatewayKernel } from '../gateway/gateway.ts';
 import type { RehearsalClock } from './clock.ts';
 import { RehearsalKernel, RehearsalLink, RehearsalTcp, SILENT } from './props.ts';
-import { bgpNeighbor, FIRST_HOST, port, REHEARSAL_PREFIX, rehearsalOspf, STEP, UPLINK } from './stage.ts';
+import { bgpNeighbor, FIRST_HOST, port, REHEARSAL_PREFIX, rehearsalOspf, UPLINK } from './stage.ts';
 
 export type Twin = 'A' | 'B';
 
@@ -126,10 +126,7 @@ export class GatewayStage {
   }
 
   *passing(milliseconds: number): Generator<void> {
-    for (let left = milliseconds; left > 0; left -= STEP) {
-      this.pass(Math.min(left, STEP));
-      yield;
-    }
+    yield* this.#clock.passing(milliseconds);
   }
 
   /** Routes that were written, and removed. */
@@ -139,15 +136,7 @@ export class GatewayStage {
   }
 
   async close(): Promise<void> {
-    let stopped = false;
-    const stopping = Promise.all([this.#agent.stop(), ...TWINS.map((twin) => this.#twins[twin].stop())]).finally(() => {
-      stopped = true;
-    });
-    while (!stopped) {
-      this.pass(STEP);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await stopping;
+    await this.#clock.during(Promise.all([this.#agent.stop(), ...TWINS.map((twin) => this.#twins[twin].stop())]));
   }
 }
 

@@ -20,8 +20,6 @@ const GATEWAY = '192.0.2.2' as Address;
 /** Timers of the sessions: far apart, for they are no part of a failover. */
 const KEEPALIVE = 60_000;
 const HELLO = 10_000;
-/** Virtual time between two turns of the real event loop, ms. */
-export const STEP = 300;
 
 /** A whole switch and its gateway on a stage of props. */
 export class Stage {
@@ -101,27 +99,15 @@ export class Stage {
 
   /** As `pass`, in slices. */
   *passing(milliseconds: number): Generator<void> {
-    for (let left = milliseconds; left > 0; left -= STEP) {
-      this.pass(Math.min(left, STEP));
-      yield;
-    }
+    yield* this.#clock.passing(milliseconds);
   }
 
   heard(): { announced: number; withdrawn: number } {
     return this.#gateway.heard;
   }
 
-  /** The agent's stop waits for instants of its clock. */
   async close(): Promise<void> {
-    let stopped = false;
-    const stopping = Promise.all([this.#agent.stop(), this.#gateway.stop()]).finally(() => {
-      stopped = true;
-    });
-    while (!stopped) {
-      this.pass(STEP);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await stopping;
+    await this.#clock.during(Promise.all([this.#agent.stop(), this.#gateway.stop()]));
   }
 }
 
