@@ -16,6 +16,8 @@ export interface OverlayNetwork {
   /** The bridge's own address on every host; absent: nothing is routed out of this network. */
   readonly gateway?: Address;
   readonly encapsulation: Encapsulation;
+  /** Of a VXLAN that another has laid out: its UDP port, where that is not 4789. */
+  readonly port?: number;
   /** Its tunnel port is the packet worker's TAP, of the tunnel port's name; VXLAN alone. */
   readonly encrypted?: true;
   /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */

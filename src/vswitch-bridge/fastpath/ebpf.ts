@@ -11,11 +11,12 @@ import type { Loaded } from './loader/objects.ts';
 import type { Pins } from './loader/pins.ts';
 import { PORTS, type ProgramName } from './maps/layout.ts';
 import { indexKey, raise } from './maps/tables.ts';
-import { concernedHosts, forgetWays, type RemoteHost, remoteHosts } from './peers.ts';
+import { concernedHosts, forgetWays, knownPeers, type RemoteHost, remoteHosts } from './peers.ts';
 import { epochFor, leavesRewriting, sayFarewell } from './rewriting.ts';
 import { compileRules } from './rules/compile.ts';
 import type { RuleTable } from './rules/table.ts';
 import { encodeSettings } from './settings.ts';
+import { tunnelPort } from './tunnel-port.ts';
 import type {
   CacheView,
   FastPath,
@@ -77,6 +78,9 @@ export class EbpfFastPath implements FastPath {
     if (adopted) {
       this.relearn();
       this.underlayChanged();
+    } else if (this.#settings.mode === 'rewrite' && this.#underlay) {
+      // Whoever was here before may have gone without a word, and others still use its keys.
+      this.#sayFarewell(this.#hosts.map(({ address }) => address));
     }
   }
 
@@ -104,7 +108,11 @@ export class EbpfFastPath implements FastPath {
     }
     if (this.#mustRelearn(before, state, changes)) attempt(() => this.relearn());
     else attempt(() => this.#forgetRemotes(state, changes));
-    if (state.underlay.device !== before.underlay.device || state.underlay.address !== before.underlay.address) {
+    if (
+      state.underlay.device !== before.underlay.device ||
+      state.underlay.address !== before.underlay.address ||
+      tunnelPort(state.networks.values()) !== tunnelPort(before.networks.values())
+    ) {
       attempt(() => this.#followUnderlay(state));
       attempt(() => this.underlayChanged());
     }
@@ -258,7 +266,7 @@ export class EbpfFastPath implements FastPath {
       const { tables } = loaded;
       const epoch = epochFor(tables, this.#settings);
       if (leavesRewriting(tables, this.#settings)) this.#sayFarewell();
-      const underlay = { address, ifindex: port.ifindex };
+      const underlay = { address, ifindex: port.ifindex, port: tunnelPort(state.networks.values()) };
       tables.config.set(indexKey(0), encodeSettings(this.#settings, underlay, tables.connections.maxEntries, epoch));
       for (const [program, hook] of Object.entries(HOOKS)) {
         attachments.attach(loaded.program(program as ProgramName), port.ifindex, hook);
@@ -290,12 +298,13 @@ export class EbpfFastPath implements FastPath {
     if (hosts.length > 0) this.underlayChanged(hosts);
   }
 
-  #sayFarewell(): void {
+  /** To these hosts; to all that the programs have met, when absent. */
+  #sayFarewell(hosts = knownPeers(this.#parts.loaded.tables.peers).map(({ peer }) => peer.address)): void {
     try {
-      sayFarewell(this.#parts.loaded.tables, this.#state.underlay.address, this.#parts.netns);
+      sayFarewell(this.#parts.loaded.tables, this.#state.underlay.address, hosts, this.#parts.netns);
     } catch (error) {
       // They notice by themselves when what they were told has not been told again.
-      this.#parts.log?.warn({ err: error }, 'the other hosts were not told that rewrite mode ends here');
+      this.#parts.log?.warn({ err: error }, 'the other hosts were not told that keys of this host mean nothing now');
     }
   }
 

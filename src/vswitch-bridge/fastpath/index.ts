@@ -20,6 +20,7 @@
  * kernel and finds them again, rules/ compiles the policy, ageing/ removes what is over.
  */
 export { type FastPathOptions, type LinkFacts, openFastPath, removeFastPath, standsFastPath } from './open.ts';
+export { withAnotherPort } from './tunnel-port.ts';
 export type {
   CacheView,
   FastPath,

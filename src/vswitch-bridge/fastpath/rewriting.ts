@@ -4,10 +4,8 @@ import { AF, LinuxSocket, SOCK } from 'linux-sockets';
 import type { Address } from '../../model/address.ts';
 import { config, KEY_FIELD, LAYOUT_VERSION, MODE } from './maps/layout.ts';
 import { readIndex, type Tables } from './maps/tables.ts';
-import { knownPeers } from './peers.ts';
 import type { FastPathSettings } from './types.ts';
 
-const VXLAN_PORT = 4789;
 const EPOCHS = 256;
 /** `bpf/rewrite_control.h`: kind and epoch in the reserved bits of a VXLAN header. */
 const CONTROL_BYE = 4;
@@ -34,25 +32,35 @@ export function leavesRewriting(tables: Tables, next: Mode | undefined): boolean
   return next?.mode !== 'rewrite' || KEY_FIELD[next.keyField] !== field;
 }
 
-/** BYE to every host that the programs have met. A word that is lost costs that host's packets some seconds. */
-export function sayFarewell(tables: Tables, underlay: Address, netns?: string): void {
-  const peers = knownPeers(tables.peers);
-  if (peers.length === 0) return;
+/**
+ * BYE: what this host has told of keys means nothing (any more). A word that is lost costs that host's packets some seconds.
+ *
+ * @throws the first refusal, when the others have been told
+ */
+export function sayFarewell(tables: Tables, underlay: Address, hosts: readonly Address[], netns?: string): void {
+  if (hosts.length === 0) return;
   const message = Buffer.alloc(8);
   message.writeUInt32BE(((0x08 << 24) | (CONTROL_BYE << 20)) >>> 0, 0);
-  message.writeUInt32BE(current(tables).epoch, 4);
+  const { epoch, vxlan_port: port } = current(tables);
+  message.writeUInt32BE(epoch, 4);
   const socket = LinuxSocket.open({
     family: AF.INET,
     type: SOCK.DGRAM,
     protocol: 0,
     ...(netns === undefined ? {} : { netns }),
   });
+  const refusals: unknown[] = [];
   try {
     socket.bind({ family: 'ipv4', address: underlay, port: 0 });
-    for (const { peer } of peers) {
-      socket.sendBatch([{ data: message, to: { family: 'ipv4', address: peer.address, port: VXLAN_PORT } }]);
+    for (const address of hosts) {
+      try {
+        socket.sendBatch([{ data: message, to: { family: 'ipv4', address, port } }]);
+      } catch (error) {
+        refusals.push(error);
+      }
     }
   } finally {
     socket.close();
   }
+  if (refusals.length > 0) throw refusals[0];
 }

@@ -3,7 +3,6 @@ import { config, FEATURE, KEY_FIELD, LAYOUT_VERSION, MODE } from './maps/layout.
 import type { FastPathSettings } from './types.ts';
 
 const MS = 1_000_000n;
-const VXLAN_PORT = 4789;
 
 /** ms. UDP and ICMP have no ending that could be seen: no longer than conntrack keeps them (its stream timeout, its ICMP's). */
 const LONGEST_UDP = 120_000;
@@ -22,6 +21,8 @@ const ns = (ms: number): bigint => BigInt(Math.round(ms)) * MS;
 export interface Underlay {
   readonly address: Address;
   readonly ifindex: number;
+  /** Where tunnel packets come and go. */
+  readonly port: number;
 }
 
 /** The map `config`. `epoch`: of the keys that we tell, 1 to 255; another one makes all of them, and those we were told, void. */
@@ -50,7 +51,7 @@ export function encodeSettings(
     key_field: KEY_FIELD[settings.keyField],
     underlay_address: underlay.address,
     underlay_ifindex: underlay.ifindex,
-    vxlan_port: VXLAN_PORT,
+    vxlan_port: underlay.port,
     connection_mask: connections - 1,
     timeout: [...states(Number.POSITIVE_INFINITY), ...states(LONGEST_UDP), ...states(LONGEST_ICMP)],
     lifetime_send: ns(settings.lifetime.send),

@@ -9,6 +9,7 @@ import { addressBytes, ipv4FromNumber, makePrefix, prefixAddress, prefixContains
 import { systemClock } from '../../../src/model/clock.ts';
 import { KernelOverlayWatch, NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
 import { coveringPrefix, type KernelOverlay } from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
+import { flannelLab, handMadeBridge } from './layouts-of-others.ts';
 import { overlay, quietLog } from './overlay.ts';
 
 let made = 0;
@@ -24,54 +25,9 @@ const picture = (netns: string): string =>
     )
     .join('\n');
 
-/** As flannel lays it out: a bridge with the host's share of the network, one vxlan device, a route to each other host. */
 async function flannel(t: ExecutionContext): Promise<HostLab> {
-  const subnetOf = (host: number): string => `10.244.${host}.0/24`;
-  const lab = await HostLab.up({
-    name: named(),
-    networks: [1, 2].map((host) => ({
-      name: `pods${host}`,
-      vni: host,
-      subnet: subnetOf(host),
-      gateway: `10.244.${host}.1`,
-    })),
-    instances: [
-      { name: 'p1', host: 1, network: 'pods1', address: '10.244.1.5' },
-      { name: 'p2', host: 1, network: 'pods1', address: '10.244.1.6' },
-      { name: 'p3', host: 2, network: 'pods2', address: '10.244.2.5' },
-    ],
-  });
+  const lab = await flannelLab(named());
   t.teardown(() => lab.down());
-  const mac = (host: number): string => `0a:f1:00:00:00:0${host}`;
-  for (const { name, number, address, netns } of lab.hosts) {
-    const other = 3 - number;
-    await lab.ip(
-      name,
-      'link add cni0 type bridge',
-      'link set cni0 up',
-      `address add 10.244.${number}.1/24 dev cni0`,
-      ...lab.instances.filter((each) => each.host === number).map((each) => `link set ${each.interface} master cni0`),
-      `link add flannel.1 address ${mac(number)} type vxlan id 1 local ${address} dev eth0 nolearning dstport 8472`,
-      'link set flannel.1 up',
-      `address add 10.244.${number}.0/32 dev flannel.1`,
-      `neigh add 10.244.${other}.0 lladdr ${mac(other)} dev flannel.1 nud permanent`,
-      `route add ${subnetOf(other)} via 10.244.${other}.0 dev flannel.1 onlink`,
-    );
-    execFileSync('bridge', [
-      '-n',
-      netns,
-      'fdb',
-      'add',
-      mac(other),
-      'dev',
-      'flannel.1',
-      'dst',
-      `10.20.1.${other}`,
-      'self',
-      'permanent',
-    ]);
-    execFileSync('ip', ['netns', 'exec', netns, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']);
-  }
   return lab;
 }
 
@@ -95,6 +51,7 @@ test.serial(
         subnet: '10.244.0.0/22',
         gateway: '10.244.1.1',
         encapsulation: 'vxlan',
+        port: 8472,
         origin: 'kernel',
         devices: { bridge: 'cni0', tunnel: 'flannel.1' },
       },
@@ -136,31 +93,7 @@ test.serial(
       ],
     });
     t.teardown(() => lab.down());
-    for (const { name, number, address, netns } of lab.hosts) {
-      await lab.ip(
-        name,
-        'link add br-hand type bridge',
-        'link set br-hand up',
-        `link add vx9 type vxlan id 9 local ${address} dstport 4789`,
-        'link set vx9 master br-hand',
-        'link set vx9 up',
-        `link set veth-x${number} master br-hand`,
-        ...(number === 1 ? ['address add 10.9.0.1/16 dev br-hand'] : []),
-      );
-      execFileSync('bridge', [
-        '-n',
-        netns,
-        'fdb',
-        'append',
-        '00:00:00:00:00:00',
-        'dev',
-        'vx9',
-        'dst',
-        `10.20.1.${3 - number}`,
-        'self',
-        'permanent',
-      ]);
-    }
+    await handMadeBridge(lab);
     const read = async (): Promise<KernelOverlay> => {
       const { netns } = lab.host('h1');
       const watch = await KernelOverlayWatch.open({

@@ -1,4 +1,10 @@
-import { type FastPath, openFastPath, removeFastPath, standsFastPath } from '../../../vswitch-bridge/fastpath/index.ts';
+import {
+  type FastPath,
+  openFastPath,
+  removeFastPath,
+  standsFastPath,
+  withAnotherPort,
+} from '../../../vswitch-bridge/fastpath/index.ts';
 import type { OpenHostPart } from '../part.ts';
 
 /** Packets of known connections go round the slow path; without it all works the same. */
@@ -25,6 +31,11 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
       return { ...byProgram(programs), ageing, invalidated };
     },
     problems: () => fastPath.status().problems,
+    warnings: () => {
+      const others = withAnotherPort(state().networks.values());
+      if (others.length === 0) return [];
+      return [`${others.join(', ')}: no fast path, the tunnel's UDP port is not that of the other networks`];
+    },
     detail: () => {
       const { mode, adopted, attachments } = fastPath.status();
       return { mode, adopted, devices: new Set(attachments.map((one) => one.interface)).size };

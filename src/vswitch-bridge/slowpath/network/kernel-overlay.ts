@@ -23,7 +23,7 @@ import {
   prefixLength,
 } from '../../../model/address.ts';
 import type { OverlayInstance, OverlayNetwork, OverlayRemote } from '../../../model/overlay.ts';
-import { isOurBridge, isOurTunnel } from './names.ts';
+import { isOurBridge, isOurTunnel, VXLAN_PORT } from './names.ts';
 
 export interface KernelTables {
   readonly links: readonly Link[];
@@ -75,6 +75,7 @@ export function kernelOverlay(tables: KernelTables): KernelOverlay {
       subnet,
       ...(own ? { gateway: own.gateway } : {}),
       encapsulation: 'vxlan',
+      ...(vxlan.port === undefined || vxlan.port === VXLAN_PORT ? {} : { port: vxlan.port }),
       origin: 'kernel',
       devices: { bridge: bridge.name, tunnel: tunnel.name },
     });

@@ -42,6 +42,11 @@ export class Layout {
     return [...this.#state.networks.values()].filter(isLaidOut);
   }
 
+  /** Networks that another has laid out. */
+  get hasOthers(): boolean {
+    return [...this.#state.networks.values()].some((network) => !isLaidOut(network));
+  }
+
   networkOfBridge(bridge: string): OverlayNetwork | undefined {
     return this.#bridges.get(bridge);
   }

@@ -24,7 +24,7 @@ import {
   sameObject,
 } from './objects.ts';
 import { type LinkOf, readAddress, readLink, readNeighbour, readRoute, readRule, readStanding } from './read.ts';
-import { deviceSettings, namespaceSettings } from './settings.ts';
+import { deviceSettings, namespaceSettings, POLICY_SETTINGS } from './settings.ts';
 import { type SysctlMemory, Sysctls, volatileMemory } from './sysctls.ts';
 import { type LayoutView, viewOf } from './view.ts';
 import { describeObject, type Problem, Writer } from './writer.ts';
@@ -202,9 +202,12 @@ export class NetworkProjection implements OverlayProjection {
   }
 
   #setNamespace(): void {
-    const { networks, domains } = this.#layout;
-    // With none of our own nothing of the namespace is ours to change.
-    if (networks.length === 0) return;
+    const { networks, domains, hasOthers } = this.#layout;
+    // With none of our own hardly anything of the namespace is ours to change.
+    if (networks.length === 0) {
+      if (hasOthers) this.#settingProblems = this.#sysctls.set(POLICY_SETTINGS);
+      return;
+    }
     this.#settingProblems = [
       ...this.#sysctls.set(this.#sysctls.reversePathFilters((name) => isOurBridge(name) || isOurTunnel(name))),
       ...this.#sysctls.set(namespaceSettings(networks, domains.ambiguous.size > 0)),

@@ -3,6 +3,15 @@ import { familyOf } from '../../../model/address.ts';
 import type { OverlayNetwork } from '../../../model/overlay.ts';
 import type { LayoutObject } from './objects.ts';
 
+/** Without these the rules of networks don't hold, whoever has laid them out. */
+export const POLICY_SETTINGS: Readonly<Record<string, string>> = {
+  // Bridged packets pass the rules of the ip and inet families, since this bridge family has no conntrack.
+  'bridge/bridge-nf-call-iptables': '1',
+  'bridge/bridge-nf-call-ip6tables': '1',
+  // A connection that comes back from the fast path has sequence numbers that conntrack has not seen.
+  'netfilter/nf_conntrack_tcp_be_liberal': '1',
+};
+
 export function namespaceSettings(
   networks: readonly OverlayNetwork[],
   ambiguousGateways: boolean,
@@ -11,11 +20,7 @@ export function namespaceSettings(
   return {
     'ipv4/ip_forward': '1',
     ...(six ? { 'ipv6/conf/all/forwarding': '1' } : {}),
-    // Bridged packets pass the rules of the ip and inet families, since this bridge family has no conntrack.
-    'bridge/bridge-nf-call-iptables': '1',
-    'bridge/bridge-nf-call-ip6tables': '1',
-    // A connection that comes back from the fast path has sequence numbers that conntrack has not seen.
-    'netfilter/nf_conntrack_tcp_be_liberal': '1',
+    ...POLICY_SETTINGS,
     // "Go to my neighbour directly" is wrong where the neighbour is behind a tunnel, or a service.
     'ipv4/conf/all/send_redirects': '0',
     // Errors come from the gateway of the network that the packet came by, so that they find back to it.
