@@ -52,12 +52,14 @@ export class Speech {
 
   /** At once; what is being said already, within `URGENT_RETRY` again: there is a packet that shows that it is needed. */
   say(content: Content, now: Instant): void {
-    if (this.saying(content)) {
+    const repeats = this.#lastSaid === textOf(content);
+    // What waits to be repeated is not what waits now, if a key has come meanwhile.
+    if (this.#fresh ? repeats : this.saying(content)) {
       this.#retry.hurry(now, URGENT_RETRY);
       return;
     }
     this.#fresh = true;
-    this.#retry.begin(now, this.#lastSaid === textOf(content) ? APART.same : APART.fresh);
+    this.#retry.begin(now, repeats ? APART.same : APART.fresh);
   }
 
   /** The next attempt within so many ms, if there is to be one. */
