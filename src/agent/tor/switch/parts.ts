@@ -54,8 +54,8 @@ export interface Reactions {
   foreignClaim(claim: ForeignClaim): void;
   foreignShadow(shadow: ForeignShadow): void;
   serverRoute(route: ServerRoute): void;
-  /** Hosts may yield from now on, or no more. */
-  fabricRulesChanged(): void;
+  /** Hosts may yield from now on, or no more: what the host table is told of itself has changed. */
+  configureHosts(): void;
   /** A session came or went, or routes of the fabric are in the kernel. */
   fabricChanged(): void;
   nextHopVerdict(port: string, at: Instant, cause: string | undefined): void;
@@ -123,7 +123,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
   const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config), fabricTable: FABRIC_TABLE });
-  const fabricRules = kernel.fabricRules?.({ table: FABRIC_TABLE, protocol, onReady: () => tell.fabricRulesChanged() });
+  const fabricRules = kernel.fabricRules?.({ table: FABRIC_TABLE, protocol, onReady: () => tell.configureHosts() });
   const { kernel: repairKernel, trouble } = options.repairPath;
   const repair = new Repair({ config: options.config, kernel: repairKernel, trouble, links: kernel, clock, events });
   const standingBy = standBy(options, repair);

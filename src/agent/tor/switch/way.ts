@@ -120,10 +120,6 @@ export class Way implements Reactions {
     hosts.report({ source: 'bgp', address, mac, port, interface: name, ifindex });
   }
 
-  fabricRulesChanged(): void {
-    this.configureHosts();
-  }
-
   fabricChanged(): void {
     this.parts.nextHops.refresh();
     this.parts.bfd.refresh();
@@ -161,7 +157,7 @@ export class Way implements Reactions {
     this.parts.events.record({ type: 'agent.error', severity: 'error', message: `${what}: ${error.message}` });
   }
 
-  /** The policy, or our own addresses, which are no hosts, have changed. */
+  /** The policy, our own addresses, which are no hosts, or whether hosts may yield. */
   configureHosts(): void {
     const { hosts, kernel, room, standingBy, fabricRules } = this.parts;
     hosts.configure(hostPolicy(this.#config(), kernel, room, standingBy, fabricRules));

@@ -1,0 +1,301 @@
+/*
+ * The kernel's side of the XFRM back end: netlink for SAs and policies, a UDP socket that makes the kernel take what comes to its port for
+ * ESP (RFC 3948), and a packet socket for what the kernel would only drop: control packets, and packets of versions that nobody holds.
+ *
+ * Both go on without the agent: SAs and policies by themselves, the UDP socket in the hands of a process that does nothing else.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { AF, ETH_P, isWouldBlock, LinuxSocket, NETLINK, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
+import { Connection, forEachMessage, Malformed, type Refusal, type Request } from 'rtnetlink-ts';
+import type { Address } from '../../../model/address.ts';
+import type { Log } from '../../../model/log.ts';
+import { parseSpi } from '../codec/spi.ts';
+import type { Indication } from '../worker-face.ts';
+import {
+  type ListedAssociation,
+  readAssociation,
+  readAssociationId,
+  writeAssociation,
+  writeAssociationDump,
+  writeAssociationId,
+} from './codec/association.ts';
+import { UDP_ENCAP, UDP_ENCAP_ESPINUDP, XFRM_MSG, XFRMNLGRP, xfrmMessageName } from './codec/constants.ts';
+import { packetFilter, readUdpPacket } from './codec/packet-filter.ts';
+import { type Policy, readPolicy, writePolicy, writePolicyId } from './codec/policy.ts';
+import type { XfrmKernel, XfrmRefusal, XfrmRequest } from './kernel-face.ts';
+import type { Ends } from './projection.ts';
+
+/** What comes in beside the data. */
+export interface XfrmArrivals {
+  control(from: Address, datagram: Uint8Array): void;
+  plain(from: Address, indication: Indication): void;
+  unreadable(from: Address, spi: number): void;
+}
+
+export interface XfrmDriverOptions {
+  readonly ends: Ends;
+  readonly arrivals: XfrmArrivals;
+  /** Somebody else has deleted SAs or policies of ours. */
+  readonly lost: (reason: string) => void;
+  /** Makes nftables mark what comes from each address. Rejects when it does not. */
+  readonly loadMarks: (marks: ReadonlyMap<Address, number>) => Promise<void>;
+  readonly log: Log;
+  readonly netns?: string | undefined;
+}
+
+const RECEIVE_BUFFER = 1 << 20;
+const BATCHES_PER_TURN = 4;
+
+export class XfrmDriver implements XfrmKernel {
+  readonly #options: XfrmDriverOptions;
+  readonly #netlink: Connection;
+  readonly #monitor: LinuxSocket;
+  readonly #udp: LinuxSocket;
+  readonly #packets: LinuxSocket;
+  #holder: ChildProcess | undefined;
+  #marksLoading: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** @throws SystemCallError */
+  static open(options: XfrmDriverOptions): XfrmDriver {
+    return new XfrmDriver(options);
+  }
+
+  private constructor(options: XfrmDriverOptions) {
+    const { ends, netns } = options;
+    this.#options = options;
+    const place = netns === undefined ? {} : { netns };
+    this.#netlink = openXfrm(netns);
+    this.#monitor = LinuxSocket.open({ family: AF.NETLINK, type: SOCK.RAW, protocol: NETLINK.XFRM, ...place });
+    this.#monitor.setBuffer('receive', RECEIVE_BUFFER);
+    this.#monitor.bind({ family: 'netlink', pid: 0, groups: bit(XFRMNLGRP.SA) | bit(XFRMNLGRP.POLICY) });
+    this.#monitor.onReadable(() => this.#overhear());
+    this.#udp = openEspPort(ends, netns);
+    // Of a port that several have, some of what comes stays with this one; the kernel has taken what is ESP.
+    this.#udp.onReadable(() => this.#discard(this.#udp));
+    this.#packets = LinuxSocket.open({ family: AF.PACKET, type: SOCK.DGRAM, protocol: ETH_P.IP, ...place });
+    this.#packets.setBuffer('receive', RECEIVE_BUFFER);
+    this.#packets.attachFilter(packetFilter(ends.port, new Set()));
+    this.#packets.onReadable(() => this.#arrived());
+    for (const socket of [this.#monitor, this.#udp, this.#packets]) socket.unref();
+  }
+
+  /** Gives the UDP socket to a process of its own, so that the kernel goes on without the agent. @returns its id */
+  hold(): number | undefined {
+    this.#holder = spawn('/bin/sleep', ['infinity'], {
+      stdio: ['ignore', 'ignore', 'ignore', this.#udp.fd],
+      detached: true,
+    });
+    this.#holder.unref();
+    this.#holder.on('error', (error) =>
+      this.#options.log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
+    );
+    return this.#holder.pid;
+  }
+
+  apply(requests: readonly XfrmRequest[]): readonly XfrmRefusal[] {
+    if (requests.length === 0 || this.#closed) return [];
+    const { refused } = this.#netlink.sendAndSee(requests.map(messageOf));
+    return refused.map(({ index, refusal }) => ({ request: requests[index]!, reason: reasonOf(refusal) }));
+  }
+
+  async associations(): Promise<ListedAssociation[]> {
+    const found = await this.#netlink.dump(
+      { type: XFRM_MSG.GETSA, name: 'XFRM_MSG_GETSA', flags: 0, write: writeAssociationDump },
+      readAssociation,
+    );
+    return found.filter((sa) => sa !== undefined);
+  }
+
+  async policies(): Promise<Policy[]> {
+    const found = await this.#netlink.dump(
+      { type: XFRM_MSG.GETPOLICY, name: 'XFRM_MSG_GETPOLICY', flags: 0, write: () => undefined },
+      readPolicy,
+    );
+    return found.filter((policy) => policy !== undefined);
+  }
+
+  marks(marks: ReadonlyMap<Address, number>): void {
+    const { loadMarks, log } = this.#options;
+    // One after the other, the last one last.
+    this.#marksLoading = this.#marksLoading.then(() =>
+      loadMarks(marks).catch((error: unknown) =>
+        log.error({ err: error }, 'packets of peers can not be told apart: what they encrypt is not read'),
+      ),
+    );
+  }
+
+  watch(keys: ReadonlySet<number>): void {
+    this.#packets.attachFilter(packetFilter(this.#options.ends.port, keys));
+  }
+
+  sendControl(to: Address, datagram: Uint8Array): void {
+    try {
+      this.#udp.send({ data: datagram, to: { family: 'ipv4', address: to, port: this.#options.ends.port } });
+    } catch (error) {
+      // No way there, or no room: it is said again.
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#options.log.debug({ err: error, to }, 'a control packet did not leave');
+    }
+  }
+
+  statistics(): Readonly<Record<string, bigint>> {
+    return readStatistics();
+  }
+
+  /** Resolves when the marks have been loaded. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const socket of [this.#monitor, this.#udp, this.#packets]) socket.close();
+    this.#netlink.close();
+    await this.#marksLoading;
+  }
+
+  #arrived(): void {
+    const { ends, arrivals } = this.#options;
+    for (const data of received(this.#packets)) {
+      const packet = readUdpPacket(data);
+      if (packet?.destination !== ends.local || packet.destinationPort !== ends.port) continue;
+      const { source, payload } = packet;
+      if (payload.length < 4) continue;
+      const spi = payload.readUInt32BE(0);
+      const parsed = parseSpi(spi);
+      if (parsed?.range === 'control') arrivals.control(source, Uint8Array.from(payload));
+      else if (parsed?.range === 'plain') {
+        const { version, fp12, off } = parsed;
+        arrivals.plain(source, { version, fp12, off });
+      } else if (parsed?.range === 'encrypted') arrivals.unreadable(source, spi);
+    }
+  }
+
+  /** What we do ourselves is not told: its process id is our socket's. */
+  #overhear(): void {
+    for (const data of received(this.#monitor)) {
+      forEachMessage(data, (message) => {
+        const { type } = message;
+        if (type === XFRM_MSG.FLUSHSA || type === XFRM_MSG.FLUSHPOLICY)
+          this.#options.lost(`${xfrmMessageName(type)} of another program`);
+        if (type !== XFRM_MSG.DELSA || message.pid === this.#netlink.port) return;
+        const id = readAssociationId(message);
+        if (id === undefined || id instanceof Malformed || parseSpi(id.spi)?.range !== 'encrypted') return;
+        this.#options.lost(`another program has deleted the SA ${id.spi.toString(16)} to ${id.destination}`);
+      });
+    }
+  }
+
+  #discard(socket: LinuxSocket): void {
+    for (const _ of received(socket));
+  }
+}
+
+const bit = (group: number): number => 1 << (group - 1);
+
+function* received(socket: LinuxSocket): Generator<Buffer> {
+  for (let batch = 0; batch < BATCHES_PER_TURN; batch++) {
+    let datagrams: ReturnType<LinuxSocket['receiveBatch']>;
+    try {
+      datagrams = socket.receiveBatch(64);
+    } catch (error) {
+      if (isWouldBlock(error)) return;
+      // What was lost for want of room is said again, or seen at the next look.
+      if (error instanceof SystemCallError) return;
+      throw error;
+    }
+    if (datagrams.length === 0) return;
+    for (const { data } of datagrams) yield data;
+  }
+}
+
+export const openXfrm = (netns?: string): Connection =>
+  Connection.open({ protocol: NETLINK.XFRM, secret: true, ...(netns === undefined ? {} : { netns }) });
+
+/** The kernel takes what comes to it for ESP. Several may have it: the agent of now, and who held it for the one before. */
+export function openEspPort({ local, port }: Ends, netns?: string): LinuxSocket {
+  const socket = LinuxSocket.open({
+    family: AF.INET,
+    type: SOCK.DGRAM,
+    protocol: 17,
+    ...(netns === undefined ? {} : { netns }),
+  });
+  try {
+    socket.setOption(SOL.SOCKET, SO.REUSEADDR, 1);
+    socket.setOption(SOL.SOCKET, SO.REUSEPORT, 1);
+    socket.setOption(SOL.UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP);
+    socket.bind({ family: 'ipv4', address: local, port });
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+  return socket;
+}
+
+export function messageOf(request: XfrmRequest): Request {
+  const { NEWSA, DELSA, UPDPOLICY, DELPOLICY } = XFRM_MSG;
+  const named = (type: number, flags: number, write: Request['write']): Request => ({
+    type,
+    name: xfrmMessageName(type),
+    flags,
+    write,
+  });
+  switch (request.op) {
+    case 'add-sa':
+      return named(NEWSA, 0, (writer) => writeAssociation(writer, request.sa));
+    case 'delete-sa':
+      return named(DELSA, 0, (writer) => writeAssociationId(writer, request.id));
+    case 'set-policy':
+      return named(UPDPOLICY, 0, (writer) => writePolicy(writer, request.policy));
+    case 'delete-policy':
+      return named(DELPOLICY, 0, (writer) => writePolicyId(writer, request.id));
+  }
+}
+
+/** What the kernel lacks has codes; what they mean here. */
+export function reasonOf({ code, extack, request }: Refusal): string {
+  const words = extack === undefined ? '' : `: ${extack}`;
+  switch (code) {
+    case 'EPROTONOSUPPORT':
+      return `the kernel has no ESP (CONFIG_INET_ESP; modprobe esp4)${words}`;
+    case 'ENOSYS':
+    case 'ENOENT':
+      if (request === 'XFRM_MSG_NEWSA')
+        return `the kernel has no rfc4106(gcm(aes)) (CONFIG_CRYPTO_GCM, CONFIG_CRYPTO_SEQIV)${words}`;
+      break;
+    case 'EPERM':
+      return 'not permitted: CAP_NET_ADMIN is missing';
+  }
+  return `${request}: ${code}${words}`;
+}
+
+const COUNTED: Readonly<Record<string, string>> = {
+  XfrmInNoStates: 'no-key',
+  XfrmInStateProtoError: 'forged',
+  XfrmInStateSeqError: 'replayed',
+  XfrmInStateMismatch: 'wrong-peer',
+  XfrmInHdrError: 'malformed',
+  XfrmInTmplMismatch: 'plain-refused',
+  XfrmInNoPols: 'plain-refused',
+  XfrmInPolBlock: 'plain-refused',
+  XfrmOutPolBlock: 'not-sent',
+  XfrmOutNoStates: 'not-sent',
+};
+
+/** Of the whole namespace, other users of IPsec included. */
+export function readStatistics(path = '/proc/net/xfrm_stat'): Readonly<Record<string, bigint>> {
+  const counted: Record<string, bigint> = {};
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    // A kernel without CONFIG_XFRM_STATISTICS has none.
+    return counted;
+  }
+  for (const line of text.split('\n')) {
+    const [name = '', value] = line.trim().split(/\s+/);
+    const reason = COUNTED[name];
+    if (reason === undefined || value === undefined || value === '0') continue;
+    counted[reason] = (counted[reason] ?? 0n) + BigInt(value);
+  }
+  return counted;
+}
