@@ -1,39 +1,20 @@
-import type { BgpOptions } from '../../bgp/index.ts';
 import { type ConfigDiff, diffConfig, type GatewayConfig, type Loaded } from '../../config/index.ts';
-import { GatewayMap, type MapStore, mapFile, type Source } from '../../gateway/index.ts';
+import { GatewayMap, mapFile, type Source } from '../../gateway/index.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { Kernel, RouteWatch } from '../../netlink/index.ts';
-import type { NeighborChange, OspfOptions } from '../../ospf/index.ts';
+import type { NeighborChange } from '../../ospf/index.ts';
 import type { Bfd } from '../bfd/index.ts';
 import { neighborEvent, sessionEvent } from '../control/session-events.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
-import { type MemoryStore, routerMemory } from '../memory-store.ts';
+import { routerMemory } from '../memory-store.ts';
 import { processCounters } from '../process-counters.ts';
 import { KernelRoutes } from './kernel-routes.ts';
 import { tellPortChange, tellPorts } from './near-ports.ts';
 import { mapEvents } from './news.ts';
 import { Router } from './router.ts';
 import { Speakers } from './speakers.ts';
+import type { GatewayKernel, GatewaySurroundings } from './surroundings.ts';
 import { watchBfd } from './way-watch.ts';
-
-export interface GatewayKernel
-  extends Pick<
-    Kernel,
-    'port' | 'portByIndex' | 'ports' | 'onChange' | 'watchCarriers' | 'backedRoutes' | 'counters' | 'close'
-  > {
-  watchRoutes(): Promise<Pick<RouteWatch, 'onRoute' | 'routes'>>;
-}
-
-/** What a rehearsal has instead of the machine's own; with it nothing is kept but where it says. */
-export interface GatewaySurroundings {
-  readonly transport: NonNullable<BgpOptions['transport']>;
-  readonly openOspfSocket: NonNullable<OspfOptions['openSocket']>;
-  /** ms since 1970. */
-  readonly wallClock: () => number;
-  readonly mapStore: MapStore;
-  readonly memory: MemoryStore;
-}
 
 export interface GatewayOptions {
   readonly loaded: Loaded & { readonly config: GatewayConfig };

@@ -13,7 +13,7 @@ import {
   type Speaker as OspfFace,
   OspfSpeaker,
 } from '../../ospf/index.ts';
-import type { GatewaySurroundings } from './gateway.ts';
+import type { GatewaySurroundings } from './surroundings.ts';
 
 export interface SpeakersOptions {
   readonly config: GatewayConfig;

@@ -2,7 +2,7 @@ import type { TorConfig } from '../../config/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import type { ShadowTable } from '../../netlink/index.ts';
-import type { Room } from './surroundings.ts';
+import type { Room } from './room.ts';
 
 /** How often those who wait are looked at (ms). */
 const LOOK = 250;

@@ -15,23 +15,21 @@ import type {
   RouteWatch,
   ShadowTableOptions,
   TcpSession,
-  WaitingRoom,
 } from '../../netlink/index.ts';
 import type { OspfOptions } from '../../ospf/index.ts';
 import type { StateStore } from '../../portlink/index.ts';
 import type { LldpSource } from '../lldp/index.ts';
 import type { MemoryStore } from '../memory-store.ts';
-import type { RepairKernel } from './repair/index.ts';
+import type { RepairKernel } from './repair/repair.ts';
+import type { Room } from './room.ts';
 import type { ShadowKernel } from './standing-by.ts';
 
-/** A place where packets wait for a host. */
-export type Room = Pick<WaitingRoom, 'door' | 'deliver' | 'forward' | 'counters' | 'close'> &
-  Partial<Pick<WaitingRoom, 'waitingFor' | 'limit' | 'expire'>>;
+export type { Room } from './room.ts';
 
-/** What the switch role needs of the kernel adapter; `Kernel` fits. */
 /** Of routes to hosts that another switch claims above us; the tables of shadows and of repair are the next two. */
 export const FABRIC_TABLE = 20_100;
 
+/** What the switch role needs of the kernel adapter; `Kernel` fits. */
 export interface SwitchKernel
   extends Pick<
     Kernel,
