@@ -11,6 +11,7 @@ import { hostBox } from './doctor-host.ts';
 import { lldpAccess } from './doctor-lldp.ts';
 import { repairPath } from './doctor-repair.ts';
 import { CommandFailure } from './errors.ts';
+import { agentCapabilities, ownCapabilities } from './privileges.ts';
 import { vrfsOf } from './interfaces.ts';
 
 /**
@@ -28,7 +29,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
   const loaded = loadConfig(options.configFile);
   const config = loaded.ok ? loaded.config : undefined;
   const tor = config?.role === 'tor' ? config : undefined;
-  const found: Diagnosis[] = [...capabilities(), ...(await sockets(loaded.ok ? loaded : undefined))];
+  const found: Diagnosis[] = [...ownCapabilities(), ...(await sockets(loaded.ok ? loaded : undefined))];
   if (loaded.ok) found.push(fine('configuration', `${options.configFile} is fine`));
   else found.push(...loaded.problems.map((problem) => wrong('configuration', formatProblem(problem), undefined)));
   const box = await readBox();
@@ -78,31 +79,7 @@ const wrong = (check: string, message: string, remedy: string | undefined): Diag
 const orFine = (findings: Diagnosis[], check: string, message: string): Diagnosis[] =>
   findings.length > 0 ? findings : [fine(check, message)];
 
-// ------------------------------------------------------------------ privileges and sockets
-
-/** capabilities(7) */
-const NEEDED = [
-  { name: 'CAP_NET_ADMIN', bit: 12n, what: 'ports and routes' },
-  { name: 'CAP_NET_RAW', bit: 13n, what: 'ARP, ND and OSPF packets' },
-  { name: 'CAP_NET_BIND_SERVICE', bit: 10n, what: 'the BGP port' },
-];
-
-function capabilities(): Diagnosis[] {
-  const text = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
-  const effective = BigInt(`0x${text}`);
-  const missing = NEEDED.filter(({ bit }) => (effective & (1n << bit)) === 0n);
-  return orFine(
-    missing.map(({ name, what }) =>
-      wrong(
-        'capabilities',
-        `${name} is missing, needed for ${what}`,
-        `Run as root, or give the service AmbientCapabilities=${name}.`,
-      ),
-    ),
-    'capabilities',
-    NEEDED.map(({ name }) => name).join(', '),
-  );
-}
+// ------------------------------------------------------------------ sockets
 
 /** Each kind of socket that the agent will open is opened here. */
 async function sockets(loaded: Loaded | undefined): Promise<Diagnosis[]> {
@@ -319,6 +296,7 @@ async function agent(socket: string, config: Config | undefined): Promise<Diagno
   try {
     const status = await new AgentClient(socket).get<StatusView>('/v1/status');
     const found = [fine('agent', `version ${status.version} answers on ${socket}, pid ${status.pid}`)];
+    found.push(...agentCapabilities(status.pid, status.role));
     const { lldp } = config?.role === 'tor' ? config.ports : { lldp: null };
     if (lldp !== null) found.push(...lldpAccess(status.pid, lldp));
     return [...found, ...status.warnings.map((text) => warning('agent', text, 'See peerless status.'))];

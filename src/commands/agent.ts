@@ -12,7 +12,9 @@ the ports of a port-link group when its uplinks are gone. Upstream (gateway) it 
 of VMs or containers (host) it carries their virtual networks.
 
 SIGHUP reloads the configuration, SIGTERM and SIGINT leave cleanly, SIGUSR2 leaves everything as it is for the next agent to
-go on with (peerless restart). It tells systemd (Type=notify) when it is ready.`;
+go on with (peerless restart). It tells systemd (Type=notify) when it is ready.
+
+Started by root it keeps only the privileges that its role needs (docs/install.md has the list).`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config /etc/peerless/peerless.yaml',
     {
@@ -23,6 +25,10 @@ go on with (peerless restart). It tells systemd (Type=notify) when it is ready.`
   static override flags = {
     config: configFlag,
     'hold-at-boot': Flags.boolean({ description: 'keep the downlinks shut until the uplinks are known to be up' }),
+    // Acted on before this program starts: bin/privileges.sh.
+    'keep-privileges': Flags.boolean({
+      description: 'keep all that whoever starts it may do, not only what its role needs',
+    }),
     'log-level': Flags.string({
       description: 'least severity to log',
       options: ['debug', 'info', 'warn', 'error'],
