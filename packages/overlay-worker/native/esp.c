@@ -4,7 +4,9 @@
  */
 #include "worker.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/params.h>
 #include <string.h>
 
 static void put32(uint8_t* at, uint32_t value) {
@@ -82,11 +84,14 @@ bool esp_seal(struct security* sa, uint64_t sequence, uint8_t* packet, size_t pa
   uint8_t nonce[12], aad[12];
   inputs(sa, packet, nonce, aad);
   int length;
+  /* EVP_CIPHER_CTX_ctrl() makes the same of it, with a search. */
+  OSSL_PARAM tag[2] = {
+      OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, text + padded, ESP_ICV), OSSL_PARAM_construct_end()};
   return EVP_EncryptInit_ex(sa->context, NULL, NULL, NULL, nonce) == 1 &&
          EVP_EncryptUpdate(sa->context, NULL, &length, aad, sizeof aad) == 1 &&
          EVP_EncryptUpdate(sa->context, text, &length, text, (int)padded) == 1 &&
          EVP_EncryptFinal_ex(sa->context, text + padded, &length) == 1 &&
-         EVP_CIPHER_CTX_ctrl(sa->context, EVP_CTRL_AEAD_GET_TAG, ESP_ICV, text + padded) == 1;
+         EVP_CIPHER_CTX_get_params(sa->context, tag) == 1;
 }
 
 static bool replayed(const struct security* sa, uint64_t sequence) {
