@@ -143,6 +143,7 @@ export const NETLINK = {
   /** protocols */
   ROUTE: 0,
   SOCK_DIAG: 4,
+  XFRM: 6,
   NETFILTER: 12,
   GENERIC: 16,
   /** options at SOL_NETLINK */

@@ -7,6 +7,8 @@ import { errorName, type Refusal } from './error.ts';
 export interface Request {
   /** RTM_*. */
   readonly type: number;
+  /** What a refusal calls it; for protocols beside rtnetlink, whose numbers mean something else. */
+  readonly name?: string;
   /** NLM_F_* beside REQUEST and ACK. */
   readonly flags: number;
   readonly write: (writer: MessageWriter) => void;
@@ -113,7 +115,7 @@ export const refusal = (code: string, request: Request, extack: string | undefin
   code,
   errno,
   extack,
-  request: messageName(request.type),
+  request: request.name ?? messageName(request.type),
 });
 
 export const refusalOf = (answer: Answer, request: Request): Refusal =>

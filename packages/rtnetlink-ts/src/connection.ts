@@ -39,6 +39,7 @@ const MAXIMUM_SEQUENCE = 0xffffffff;
 export class Connection {
   readonly counters: ReceiveCounters = newReceiveCounters();
   readonly #socket: LinuxSocket;
+  readonly #secret: boolean;
   readonly #writer = new MessageWriter(16_384);
   #sequence = 1;
   #waiting: Waiting[] = [];
@@ -48,12 +49,19 @@ export class Connection {
 
   /** @throws SystemCallError */
   static open(options: SocketOptions = {}): Connection {
-    return new Connection(openRouteSocket(options));
+    return new Connection(openRouteSocket(options), options.secret === true);
   }
 
-  private constructor(socket: LinuxSocket) {
+  private constructor(socket: LinuxSocket, secret: boolean) {
     this.#socket = socket;
+    this.#secret = secret;
     socket.onReadable(() => this.#drain(1, DATAGRAMS_PER_TURN));
+  }
+
+  /** What the kernel calls us: notifications of what we did carry it. */
+  get port(): number {
+    const address = this.#socket.localAddress();
+    return address.family === 'netlink' ? address.pid : 0;
   }
 
   /** Idle, the connection does not keep the process alive. */
@@ -264,6 +272,8 @@ export class Connection {
     } catch (error) {
       if (error instanceof SystemCallError) return error.code;
       throw error;
+    } finally {
+      if (this.#secret) this.#writer.wipe();
     }
   }
 

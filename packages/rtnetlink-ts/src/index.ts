@@ -14,7 +14,14 @@ export {
   vrfData,
   vrfTable,
 } from './codec/link.ts';
-export { attributeBytes, forEachMessage, Malformed, type Message, MessageWriter } from './codec/message.ts';
+export {
+  AttributeCursor,
+  attributeBytes,
+  forEachMessage,
+  Malformed,
+  type Message,
+  MessageWriter,
+} from './codec/message.ts';
 export { decodeNeighbour, encodeNeighbour, type Neighbour, type NeighbourEntry } from './codec/neighbour.ts';
 export { decodeNextHop, encodeNextHop, type NextHop, type NextHopFilter } from './codec/nexthop.ts';
 export { decodeRoute, encodeRoute, makeRoute, type Route, type RouteFilter, type RouteNextHop } from './codec/route.ts';

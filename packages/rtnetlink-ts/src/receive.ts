@@ -6,6 +6,10 @@ export interface SocketOptions {
   readonly netns?: string | undefined;
   /** Bytes; beyond net.core.rmem_max where the process may (CAP_NET_ADMIN). */
   readonly receiveBuffer?: number | undefined;
+  /** Another netlink protocol of the same manners, such as NETLINK.XFRM; default: rtnetlink. */
+  readonly protocol?: number | undefined;
+  /** Requests carry keys: their octets are zeroed once they are sent. */
+  readonly secret?: boolean | undefined;
 }
 
 /** What came in, and what could not be used, by reason. */
@@ -54,12 +58,12 @@ export function countMalformed(counters: ReceiveCounters, malformed: Malformed):
 const NETLINK_ROUTE = 0;
 const SEND_BUFFER = 1 << 20;
 
-/** A NETLINK_ROUTE socket, bound, with extended acknowledgements and strict checks of requests. */
+/** A NETLINK_ROUTE socket (or of the protocol asked for), bound, with extended acknowledgements and strict checks of requests. */
 export function openRouteSocket(options: SocketOptions): LinuxSocket {
   const socket = LinuxSocket.open({
     family: AF.NETLINK,
     type: SOCK.RAW,
-    protocol: NETLINK_ROUTE,
+    protocol: options.protocol ?? NETLINK_ROUTE,
     ...(options.netns === undefined ? {} : { netns: options.netns }),
   });
   socket.setBuffer('receive', options.receiveBuffer ?? 1 << 20);

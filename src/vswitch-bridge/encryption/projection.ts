@@ -336,6 +336,10 @@ export class Encryption implements OverlayProjection {
     plain: (peer, indication) => this.#byIndex.get(peer)?.plain(indication),
     held: (peer) => this.#byIndex.get(peer)?.held(),
     control: (peer, datagram) => this.#byIndex.get(peer)?.control(datagram),
+    lost: (peer) => {
+      const address = this.#byIndex.get(peer)?.address;
+      if (this.#worker && address !== undefined) this.#renew(this.#worker, address);
+    },
   };
 }
 

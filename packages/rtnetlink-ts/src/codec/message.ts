@@ -180,6 +180,11 @@ export class MessageWriter {
     this.#length = 0;
   }
 
+  /** Nothing of what was written stays in memory. */
+  wipe(): void {
+    this.#bytes.fill(0);
+  }
+
   /** A view that the next `begin` may overwrite after `reset`. */
   bytes(): Buffer {
     return this.#bytes.subarray(0, this.#length);
@@ -228,6 +233,12 @@ export class MessageWriter {
   u32(value: number): void {
     const at = this.#extend(4);
     this.#bytes.writeUInt32LE(value >>> 0, at);
+  }
+
+  /** Of a structure that is laid out already. */
+  octets(value: Uint8Array): void {
+    const at = this.#extend(value.length);
+    this.#bytes.set(value, at);
   }
 
   attributeU8(type: number, value: number): void {

@@ -2,29 +2,23 @@
  * The kernel's side of the XFRM back end: netlink for SAs and policies, a UDP socket that makes the kernel take what comes to its port for
  * ESP (RFC 3948), and a packet socket for what the kernel would only drop: control packets, and packets of versions that nobody holds.
  *
- * Both go on without the agent: SAs and policies by themselves, the UDP socket in the hands of a process that does nothing else.
+ * Both go on without the agent: SAs and policies by themselves, the UDP socket in the hands of another process (holder.ts).
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { AF, ETH_P, isWouldBlock, LinuxSocket, NETLINK, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
-import { Connection, forEachMessage, Malformed, type Refusal, type Request } from 'rtnetlink-ts';
+import { type Connection, forEachMessage, Malformed } from 'rtnetlink-ts';
 import type { Address } from '../../../model/address.ts';
 import type { Log } from '../../../model/log.ts';
 import { parseSpi } from '../codec/spi.ts';
 import type { Indication } from '../worker-face.ts';
-import {
-  type ListedAssociation,
-  readAssociation,
-  readAssociationId,
-  writeAssociation,
-  writeAssociationDump,
-  writeAssociationId,
-} from './codec/association.ts';
+import { type ListedAssociation, readAssociationId } from './codec/association.ts';
 import { UDP_ENCAP, UDP_ENCAP_ESPINUDP, XFRM_MSG, XFRMNLGRP, xfrmMessageName } from './codec/constants.ts';
 import { packetFilter, readUdpPacket } from './codec/packet-filter.ts';
-import { type Policy, readPolicy, writePolicy, writePolicyId } from './codec/policy.ts';
+import type { Policy } from './codec/policy.ts';
+import type { SaId } from './codec/structures.ts';
 import type { XfrmKernel, XfrmRefusal, XfrmRequest } from './kernel-face.ts';
 import type { Ends } from './projection.ts';
+import { listAssociations, listPolicies, messageOf, openXfrm, reasonOf } from './requests.ts';
 
 /** What comes in beside the data. */
 export interface XfrmArrivals {
@@ -36,6 +30,8 @@ export interface XfrmArrivals {
 export interface XfrmDriverOptions {
   readonly ends: Ends;
   readonly arrivals: XfrmArrivals;
+  /** Whether an SA that somebody else has deleted was one of ours. */
+  readonly isOurs: (id: SaId) => boolean;
   /** Somebody else has deleted SAs or policies of ours. */
   readonly lost: (reason: string) => void;
   /** Makes nftables mark what comes from each address. Rejects when it does not. */
@@ -53,7 +49,6 @@ export class XfrmDriver implements XfrmKernel {
   readonly #monitor: LinuxSocket;
   readonly #udp: LinuxSocket;
   readonly #packets: LinuxSocket;
-  #holder: ChildProcess | undefined;
   #marksLoading: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -81,17 +76,9 @@ export class XfrmDriver implements XfrmKernel {
     for (const socket of [this.#monitor, this.#udp, this.#packets]) socket.unref();
   }
 
-  /** Gives the UDP socket to a process of its own, so that the kernel goes on without the agent. @returns its id */
-  hold(): number | undefined {
-    this.#holder = spawn('/bin/sleep', ['infinity'], {
-      stdio: ['ignore', 'ignore', 'ignore', this.#udp.fd],
-      detached: true,
-    });
-    this.#holder.unref();
-    this.#holder.on('error', (error) =>
-      this.#options.log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
-    );
-    return this.#holder.pid;
+  /** The descriptor of the socket that makes the kernel take packets for ESP. */
+  get espPort(): number {
+    return this.#udp.fd;
   }
 
   apply(requests: readonly XfrmRequest[]): readonly XfrmRefusal[] {
@@ -100,20 +87,12 @@ export class XfrmDriver implements XfrmKernel {
     return refused.map(({ index, refusal }) => ({ request: requests[index]!, reason: reasonOf(refusal) }));
   }
 
-  async associations(): Promise<ListedAssociation[]> {
-    const found = await this.#netlink.dump(
-      { type: XFRM_MSG.GETSA, name: 'XFRM_MSG_GETSA', flags: 0, write: writeAssociationDump },
-      readAssociation,
-    );
-    return found.filter((sa) => sa !== undefined);
+  associations(): Promise<ListedAssociation[]> {
+    return listAssociations(this.#netlink);
   }
 
-  async policies(): Promise<Policy[]> {
-    const found = await this.#netlink.dump(
-      { type: XFRM_MSG.GETPOLICY, name: 'XFRM_MSG_GETPOLICY', flags: 0, write: () => undefined },
-      readPolicy,
-    );
-    return found.filter((policy) => policy !== undefined);
+  policies(): Promise<Policy[]> {
+    return listPolicies(this.#netlink);
   }
 
   marks(marks: ReadonlyMap<Address, number>): void {
@@ -179,7 +158,7 @@ export class XfrmDriver implements XfrmKernel {
           this.#options.lost(`${xfrmMessageName(type)} of another program`);
         if (type !== XFRM_MSG.DELSA || message.pid === this.#netlink.port) return;
         const id = readAssociationId(message);
-        if (id === undefined || id instanceof Malformed || parseSpi(id.spi)?.range !== 'encrypted') return;
+        if (id === undefined || id instanceof Malformed || !this.#options.isOurs(id)) return;
         this.#options.lost(`another program has deleted the SA ${id.spi.toString(16)} to ${id.destination}`);
       });
     }
@@ -208,9 +187,6 @@ function* received(socket: LinuxSocket): Generator<Buffer> {
   }
 }
 
-export const openXfrm = (netns?: string): Connection =>
-  Connection.open({ protocol: NETLINK.XFRM, secret: true, ...(netns === undefined ? {} : { netns }) });
-
 /** The kernel takes what comes to it for ESP. Several may have it: the agent of now, and who held it for the one before. */
 export function openEspPort({ local, port }: Ends, netns?: string): LinuxSocket {
   const socket = LinuxSocket.open({
@@ -231,43 +207,6 @@ export function openEspPort({ local, port }: Ends, netns?: string): LinuxSocket 
   return socket;
 }
 
-export function messageOf(request: XfrmRequest): Request {
-  const { NEWSA, DELSA, UPDPOLICY, DELPOLICY } = XFRM_MSG;
-  const named = (type: number, flags: number, write: Request['write']): Request => ({
-    type,
-    name: xfrmMessageName(type),
-    flags,
-    write,
-  });
-  switch (request.op) {
-    case 'add-sa':
-      return named(NEWSA, 0, (writer) => writeAssociation(writer, request.sa));
-    case 'delete-sa':
-      return named(DELSA, 0, (writer) => writeAssociationId(writer, request.id));
-    case 'set-policy':
-      return named(UPDPOLICY, 0, (writer) => writePolicy(writer, request.policy));
-    case 'delete-policy':
-      return named(DELPOLICY, 0, (writer) => writePolicyId(writer, request.id));
-  }
-}
-
-/** What the kernel lacks has codes; what they mean here. */
-export function reasonOf({ code, extack, request }: Refusal): string {
-  const words = extack === undefined ? '' : `: ${extack}`;
-  switch (code) {
-    case 'EPROTONOSUPPORT':
-      return `the kernel has no ESP (CONFIG_INET_ESP; modprobe esp4)${words}`;
-    case 'ENOSYS':
-    case 'ENOENT':
-      if (request === 'XFRM_MSG_NEWSA')
-        return `the kernel has no rfc4106(gcm(aes)) (CONFIG_CRYPTO_GCM, CONFIG_CRYPTO_SEQIV)${words}`;
-      break;
-    case 'EPERM':
-      return 'not permitted: CAP_NET_ADMIN is missing';
-  }
-  return `${request}: ${code}${words}`;
-}
-
 const COUNTED: Readonly<Record<string, string>> = {
   XfrmInNoStates: 'no-key',
   XfrmInStateProtoError: 'forged',
@@ -282,19 +221,23 @@ const COUNTED: Readonly<Record<string, string>> = {
 };
 
 /** Of the whole namespace, other users of IPsec included. */
-export function readStatistics(path = '/proc/net/xfrm_stat'): Readonly<Record<string, bigint>> {
-  const counted: Record<string, bigint> = {};
-  let text: string;
+function readStatistics(): Readonly<Record<string, bigint>> {
   try {
-    text = readFileSync(path, 'utf8');
-  } catch {
-    // A kernel without CONFIG_XFRM_STATISTICS has none.
-    return counted;
+    return parseStatistics(readFileSync('/proc/net/xfrm_stat', 'utf8'));
+  } catch (error) {
+    // A kernel without CONFIG_XFRM_STATISTICS.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw error;
   }
+}
+
+/** @param text as /proc/net/xfrm_stat has it */
+export function parseStatistics(text: string): Readonly<Record<string, bigint>> {
+  const counted: Record<string, bigint> = {};
   for (const line of text.split('\n')) {
-    const [name = '', value] = line.trim().split(/\s+/);
+    const [name = '', value = ''] = line.trim().split(/\s+/);
     const reason = COUNTED[name];
-    if (reason === undefined || value === undefined || value === '0') continue;
+    if (reason === undefined || !/^[1-9]\d*$/.test(value)) continue;
     counted[reason] = (counted[reason] ?? 0n) + BigInt(value);
   }
   return counted;

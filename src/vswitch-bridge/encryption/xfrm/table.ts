@@ -22,23 +22,22 @@ import type {
 } from '../worker-face.ts';
 import { adoptAssociations, inherit } from './adoption.ts';
 import type { ListedAssociation } from './codec/association.ts';
+import type { SaId } from './codec/structures.ts';
 import { PeerEntry, type RememberedPeer } from './entry.ts';
 import type { XfrmKernel, XfrmMemory, XfrmRequest } from './kernel-face.ts';
 import {
   associationId,
-  associationOf,
   blockAll,
   type Ends,
-  inboundPolicy,
   keyBits,
   outboundPolicy,
   type PeerPicture,
   plan,
-  policyIds,
   project,
   REQID,
   type Step,
 } from './projection.ts';
+import { requestsFor } from './steps.ts';
 
 /** Between two looks at the kernel's numbers: while something is waited for, and else; ms. */
 const LOOK = { waiting: 500, quiet: 5000 } as const;
@@ -188,7 +187,12 @@ export class XfrmTable implements PeerTable {
     return [...this.#entries.values()].flatMap(({ address, trouble }) => (trouble ? [`${address}: ${trouble}`] : []));
   }
 
-  // ---------------------------------------------------------------- what comes in beside the data
+  /** Whether this SA is one that stands in the kernel for us. */
+  has({ destination, spi }: SaId): boolean {
+    if (destination !== this.#options.ends.local)
+      return this.#byAddress.get(destination)?.installed?.outbound.has(spi) ?? false;
+    return [...this.#entries.values()].some(({ installed }) => installed?.inbound.has(spi));
+  }
 
   control(from: Address, datagram: Uint8Array): void {
     const entry = this.#byAddress.get(from);
@@ -222,7 +226,7 @@ export class XfrmTable implements PeerTable {
     if (keep) return;
     for (const entry of this.#entries.values()) {
       const { first } = plan(entry.installed, undefined);
-      kernel.apply(first.flatMap((step) => this.#requests(entry, step)));
+      kernel.apply(requestsFor(ends, entry, first));
     }
     kernel.apply(blockAll(ends).map((id): XfrmRequest => ({ op: 'delete-policy', id })));
     kernel.marks(new Map());
@@ -233,12 +237,12 @@ export class XfrmTable implements PeerTable {
   flush(): void {
     this.#deferred = false;
     if (this.#closed) return;
-    const { kernel, memory } = this.#options;
+    const { ends, kernel, memory } = this.#options;
     const removed = this.#removed;
     this.#removed = [];
     for (const entry of removed) {
       const { first } = plan(entry.installed, undefined);
-      kernel.apply(first.flatMap((step) => this.#requests(entry, step)));
+      kernel.apply(requestsFor(ends, entry, first));
       if (!this.#byAddress.has(entry.address)) memory.remove(entry.address);
     }
     // What has failed waits for the entry that takes its place.
@@ -289,8 +293,8 @@ export class XfrmTable implements PeerTable {
 
   #apply(entry: PeerEntry, steps: readonly Step[]): void {
     if (steps.length === 0) return;
-    const requests = steps.flatMap((step) => this.#requests(entry, step));
-    for (const { reason, request } of this.#options.kernel.apply(requests)) {
+    const { ends, kernel } = this.#options;
+    for (const { reason, request } of kernel.apply(requestsFor(ends, entry, steps))) {
       // What is to be gone may have gone by itself.
       if (request.op === 'delete-sa' || request.op === 'delete-policy') continue;
       this.#kernelRefused++;
@@ -315,26 +319,6 @@ export class XfrmTable implements PeerTable {
       ...gone('in', picture.inbound),
     ]);
     entry.forgetKeys();
-  }
-
-  #requests(entry: PeerEntry, step: Step): XfrmRequest[] {
-    const { ends } = this.#options;
-    switch (step.op) {
-      case 'add-sa': {
-        const key = entry.keyOf(step.direction, step.spi);
-        // It was settled in the kernel before; a picture never asks for it again.
-        if (!key) return [];
-        return [{ op: 'add-sa', sa: associationOf(ends, entry, step.direction, step.spi, key) }];
-      }
-      case 'delete-sa':
-        return [{ op: 'delete-sa', id: associationId(ends, entry, step.direction, step.spi) }];
-      case 'outbound-policy':
-        return [{ op: 'set-policy', policy: outboundPolicy(ends, entry, step.spi) }];
-      case 'inbound-policy':
-        return [{ op: 'set-policy', policy: inboundPolicy(ends, entry) }];
-      case 'delete-policies':
-        return policyIds(ends, entry).map((id) => ({ op: 'delete-policy', id }));
-    }
   }
 
   #marks(): void {
