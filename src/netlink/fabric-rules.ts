@@ -7,11 +7,10 @@
  *
  * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { withNetns } from 'linux-sockets';
 import { AF, FR_ACT, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import { type Counters, sendPaced } from './installing.ts';
+import { ReversePath } from './reverse-path.ts';
 
 export interface FabricRulesOptions {
   readonly table: number;
@@ -20,6 +19,8 @@ export interface FabricRulesOptions {
   readonly netns?: string | undefined;
   /** `ready`: all rules are there. */
   onReady(ready: boolean): void;
+  /** `strict` says something else than it said last. */
+  onStrict?(strict: boolean): void;
 }
 
 /** Before those of shadows (20100) and of the repair tunnel. */
@@ -32,6 +33,7 @@ export class FabricRules {
   readonly #clock: Clock;
   readonly #options: FabricRulesOptions;
   readonly #counters: Counters = {};
+  readonly #reversePath: ReversePath;
   #uplinks: readonly string[] = [];
   #ready = false;
   #running: Promise<void> = Promise.resolve();
@@ -42,6 +44,8 @@ export class FabricRules {
     this.#rtnetlink = rtnetlink;
     this.#clock = clock;
     this.#options = options;
+    const { netns, onStrict = () => undefined } = options;
+    this.#reversePath = new ReversePath({ netns, clock, onChange: (strict) => onStrict(strict) });
   }
 
   /** There are uplinks, and what comes in by any of them is looked up as it should be. */
@@ -49,10 +53,9 @@ export class FabricRules {
     return this.#ready;
   }
 
-  /** Some interface takes only what it would itself answer by. Looked at now. */
+  /** Some interface takes only what it would itself answer by, as it is now. */
   strict(): boolean {
-    const { netns } = this.#options;
-    return netns === undefined ? isStrict() : withNetns(netns, isStrict);
+    return this.#reversePath.strict;
   }
 
   /** Resolves when it was tried; then, or later, `onReady` says how it went. */
@@ -64,7 +67,7 @@ export class FabricRules {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#counters };
+    return { ...this.#counters, 'rp_filter.readings': this.#reversePath.readings };
   }
 
   async leave(): Promise<void> {
@@ -76,6 +79,7 @@ export class FabricRules {
 
   close(): void {
     this.#closed = true;
+    this.#reversePath.close();
     this.#timer?.cancel();
     this.#timer = undefined;
   }
@@ -125,21 +129,6 @@ export class FabricRules {
     }
     return failed;
   }
-}
-
-function isStrict(): boolean {
-  const conf = '/proc/sys/net/ipv4/conf';
-  const modeOf = (name: string): number => {
-    try {
-      return Number(readFileSync(`${conf}/${name}/rp_filter`, 'utf8'));
-    } catch {
-      // It has just gone.
-      return 0;
-    }
-  };
-  const all = modeOf('all');
-  const names = readdirSync(conf).filter((name) => name !== 'all' && name !== 'default' && name !== 'lo');
-  return names.some((name) => Math.max(all, modeOf(name)) === 1);
 }
 
 /** By our protocol number. Rejects when the kernel can't be read. */

@@ -18,22 +18,13 @@
  * A deletion that the kernel refuses though there is something to delete (ENOBUFS, ENOMEM) leaves what nobody wants any
  * more; then all that the kernel has of ours is compared with what is wanted, until it is right.
  */
-import {
-  type BatchResult,
-  makeRoute,
-  type Neighbour,
-  NTF,
-  NUD,
-  type Request,
-  type Route,
-  RTN,
-  requests,
-} from 'rtnetlink-ts';
-import { type Address, type Family, familyOf, hostPrefix, type Prefix, parseAddress } from '../model/address.ts';
+import { type BatchResult, type Neighbour, NTF, NUD, type Request, type Route, RTN, requests } from 'rtnetlink-ts';
+import { type Address, type Prefix, parseAddress } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { Announcer, HostDelta, HostRoute, WireReport } from '../model/hosts.ts';
 import { isUp, type PortChange } from '../model/ports.ts';
 import { neighbourId, neighbourOf, neighboursOf, removeNeighbours } from './host-neighbours.ts';
+import { type HostRouteOptions, HostSlots } from './host-slots.ts';
 import {
   type Counters,
   countRefusals,
@@ -43,26 +34,13 @@ import {
   type ReconcileReport,
   Restoring,
   type RouteSocket,
-  readRoutes,
   sendPaced,
-  tableOf,
 } from './installing.ts';
 import { NeighbourGuard } from './neighbour-guard.ts';
 import type { NeighbourEvent } from './neighbours.ts';
 import { UNREACHABLE_METRIC, unreachables } from './unreachable.ts';
 
-export interface HostRouteOptions {
-  /** Default 201. */
-  readonly protocol?: number;
-  /** Default 254 (main). */
-  readonly table?: number;
-  /** Default 1. */
-  readonly metric?: number | Readonly<Record<Family, number>>;
-  /** For routes that only what comes from the fabric may take (`HostRoute.yields`); absent: they are like all others. */
-  readonly fabricTable?: number;
-  /** A second projection for who looks nowhere else: no neighbour entries, and all in `table`, also what is in a VRF. */
-  readonly apart?: boolean;
-}
+export type { HostRouteOptions } from './host-slots.ts';
 
 const RETRY = 1000;
 const LONGEST_RETRY = 30_000;
@@ -72,11 +50,7 @@ export class HostRouteInstaller implements Announcer {
   readonly #rtnetlink: RouteSocket;
   readonly #links: PortTable;
   readonly #clock: Clock;
-  readonly #protocol: number;
-  readonly #table: number;
-  readonly #metric: Readonly<Record<Family, number>>;
-  readonly #apart: boolean;
-  readonly #fabricTable: number | undefined;
+  readonly #slots: HostSlots;
   readonly #hosts = new Map<Address, HostRoute>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
@@ -94,12 +68,7 @@ export class HostRouteInstaller implements Announcer {
     this.#rtnetlink = rtnetlink;
     this.#links = links;
     this.#clock = clock;
-    this.#protocol = options.protocol ?? 201;
-    this.#table = options.table ?? 254;
-    const { metric = 1, apart = false } = options;
-    this.#apart = apart;
-    this.#fabricTable = apart ? undefined : options.fabricTable;
-    this.#metric = typeof metric === 'number' ? { 4: metric, 6: metric } : metric;
+    this.#slots = new HostSlots(links, options);
     this.#unsubscribe = links.afterChange((change) => this.#portChanged(change));
     this.#restoring = new Restoring(links, clock, this.#counters, () => this.#restore());
     this.#guard = new NeighbourGuard(clock, (addresses) => this.#writeNeighbours(addresses));
@@ -113,22 +82,22 @@ export class HostRouteInstaller implements Announcer {
       if (!host) continue;
       this.#hosts.delete(address);
       this.#guard.placed(host, undefined);
-      batch.push(requests.deleteRoute(this.#slotOf(host)));
-      if (!this.#apart) batch.push(requests.deleteNeighbour(neighbourOf(host)));
+      batch.push(requests.deleteRoute(this.#slots.slotOf(host)));
+      if (!this.#slots.apart) batch.push(requests.deleteNeighbour(neighbourOf(host)));
     }
     for (const host of delta.announced) {
       const before = this.#hosts.get(host.address);
       this.#hosts.set(host.address, host);
       if (before && before.ifindex === host.ifindex && before.mac === host.mac) {
-        if (this.#tableOf(before) === this.#tableOf(host)) continue;
-        batch.push(requests.setRoute(this.#routeOf(host)), requests.deleteRoute(this.#slotOf(before)));
+        if (this.#slots.tableOf(before) === this.#slots.tableOf(host)) continue;
+        batch.push(requests.setRoute(this.#slots.routeOf(host)), requests.deleteRoute(this.#slots.slotOf(before)));
         continue;
       }
       if (before) this.#guard.placed(before, host);
       this.#add(batch, host);
-      if (before && this.#tableOf(before) !== this.#tableOf(host))
-        batch.push(requests.deleteRoute(this.#slotOf(before)));
-      if (before && before.ifindex !== host.ifindex && !this.#apart) {
+      if (before && this.#slots.tableOf(before) !== this.#slots.tableOf(host))
+        batch.push(requests.deleteRoute(this.#slots.slotOf(before)));
+      if (before && before.ifindex !== host.ifindex && !this.#slots.apart) {
         batch.push(requests.deleteNeighbour(neighbourOf(before)));
       }
     }
@@ -143,7 +112,7 @@ export class HostRouteInstaller implements Announcer {
    * again.
    */
   neighbourChanged(event: NeighbourEvent): HostRoute | undefined {
-    const host = this.#apart || this.#closed ? undefined : this.#hosts.get(event.address);
+    const host = this.#slots.apart || this.#closed ? undefined : this.#hosts.get(event.address);
     return host && host.ifindex === event.ifindex && this.#guard.taken(event, host) ? host : undefined;
   }
 
@@ -154,7 +123,7 @@ export class HostRouteInstaller implements Announcer {
 
   /** The host routes with our protocol and table that the kernel holds now (from an earlier run). */
   async adopt(): Promise<{ address: Address; ifindex: number }[]> {
-    const routes = await this.#readRoutes();
+    const routes = await this.#slots.read(this.#rtnetlink);
     return routes.flatMap((route) => {
       const address = hostAddress(route);
       return address ? [{ address, ifindex: route.nextHops[0]!.ifindex! }] : [];
@@ -196,14 +165,14 @@ export class HostRouteInstaller implements Announcer {
   }
 
   async #compare(): Promise<ReconcileReport> {
-    const routes = await this.#readRoutes();
+    const routes = await this.#slots.read(this.#rtnetlink);
     const neighbours = await this.#readNeighbours();
-    const { present, stale } = this.#sortRoutes(routes);
+    const { present, stale } = this.#slots.sort(routes, this.#hosts);
     const missing = this.#missing(present, neighbours);
     const stillStale = (route: Route) => {
       const address = hostAddress(route);
       const host = address && this.#hosts.get(address);
-      return !host || host.ifindex !== route.nextHops[0]!.ifindex || !this.#isSlotOf(host, route);
+      return !host || host.ifindex !== route.nextHops[0]!.ifindex || !this.#slots.isSlotOf(host, route);
     };
     // Missing ones first: a host that stands on the wrong port is replaced without a gap.
     const failed =
@@ -222,7 +191,7 @@ export class HostRouteInstaller implements Announcer {
   /** Only adds: what an earlier life left is not known to be unwanted before `reconcile`. */
   async #restore(): Promise<void> {
     if (this.#closed || this.#hosts.size === 0) return;
-    const { present } = this.#sortRoutes(await this.#readRoutes());
+    const { present } = this.#slots.sort(await this.#slots.read(this.#rtnetlink), this.#hosts);
     const missing = this.#missing(present, await this.#readNeighbours());
     const writable = missing.filter((host) => isUp(this.#links.portByIndex(host.ifindex)));
     if (!this.#closed && (await this.#addPaced(writable)) > 0) this.#checkLater(writable);
@@ -234,7 +203,7 @@ export class HostRouteInstaller implements Announcer {
       const entry = neighbours.get(neighbourId(host));
       return entry !== undefined && (entry.state !== NUD.PERMANENT || this.#guard.isPinned(host.address));
     };
-    const complete = (host: HostRoute) => present.has(host.address) && (this.#apart || inPlace(host));
+    const complete = (host: HostRoute) => present.has(host.address) && (this.#slots.apart || inPlace(host));
     return [...this.#hosts.values()].filter((host) => !complete(host));
   }
 
@@ -252,8 +221,8 @@ export class HostRouteInstaller implements Announcer {
    * into the fabric; those of prefixes no longer given are removed. Rejects with NetlinkError when one is refused.
    */
   async ensureUnreachable(prefixes: readonly Prefix[], metric = UNREACHABLE_METRIC): Promise<void> {
-    const place = { table: this.#table, protocol: this.#protocol, metric };
-    const { wanted, stale } = unreachables(prefixes, place, await this.#readRoutes());
+    const place = { table: this.#slots.table, protocol: this.#slots.protocol, metric };
+    const { wanted, stale } = unreachables(prefixes, place, await this.#slots.read(this.#rtnetlink));
     for (const route of wanted) await this.#rtnetlink.setRoute(route);
     await sendPaced(this.#rtnetlink, stale, (route) => [requests.deleteRoute(route)], this.#counters);
   }
@@ -261,7 +230,7 @@ export class HostRouteInstaller implements Announcer {
   /** Removes the unreachable routes and, unless `keepHosts`, all host routes and neighbour entries. */
   async leave(options: { keepHosts?: boolean } = {}): Promise<void> {
     this.close();
-    const routes = await this.#readRoutes();
+    const routes = await this.#slots.read(this.#rtnetlink);
     const gone = options.keepHosts ? routes.filter((route) => route.type === RTN.UNREACHABLE) : routes;
     if (!options.keepHosts) this.#hosts.clear();
     await sendPaced(this.#rtnetlink, gone, (route) => [requests.deleteRoute(route)], this.#counters);
@@ -281,7 +250,7 @@ export class HostRouteInstaller implements Announcer {
 
   /** What the kernel refused, by `RTM_* CODE`: ENETDOWN and ESRCH are usual around a port that goes down. */
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#counters, ...(this.#apart ? {} : this.#guard.counters()), hosts: this.#hosts.size };
+    return { ...this.#counters, ...(this.#slots.apart ? {} : this.#guard.counters()), hosts: this.#hosts.size };
   }
 
   #portChanged({ before, after }: PortChange): void {
@@ -320,14 +289,14 @@ export class HostRouteInstaller implements Announcer {
   }
 
   #add(batch: Request[], host: HostRoute): Request[] {
-    batch.push(requests.setRoute(this.#routeOf(host)));
-    if (!this.#apart) batch.push(this.#neighbourFor(host));
+    batch.push(requests.setRoute(this.#slots.routeOf(host)));
+    if (!this.#slots.apart) batch.push(this.#neighbourFor(host));
     return batch;
   }
 
   #neighbourFor(host: HostRoute): Request {
     const state = this.#guard.stateFor(host.address);
-    const heard = { linkAddress: host.mac, state, flags: NTF.EXT_LEARNED, protocol: this.#protocol };
+    const heard = { linkAddress: host.mac, state, flags: NTF.EXT_LEARNED, protocol: this.#slots.protocol };
     return requests.setNeighbour({ ...neighbourOf(host), ...heard });
   }
 
@@ -340,64 +309,8 @@ export class HostRouteInstaller implements Announcer {
       );
   }
 
-  #routeOf(host: HostRoute): Route {
-    return makeRoute({
-      destination: hostPrefix(host.address),
-      table: this.#tableOf(host),
-      protocol: this.#protocol,
-      metric: this.#metricOf(host.address),
-      nextHops: [{ ifindex: host.ifindex }],
-    });
-  }
-
-  /** For a deletion: where a replacement was refused, the route still leads to where the host was before. */
-  #slotOf(host: HostRoute): Route {
-    return { ...this.#routeOf(host), nextHops: [] };
-  }
-
-  #isSlotOf(host: HostRoute, { metric, table }: Route): boolean {
-    return metric === this.#metricOf(host.address) && table === this.#tableOf(host);
-  }
-
-  /** What comes in by a member of a VRF is looked up there alone. */
-  #tableOf({ ifindex, yields }: HostRoute): number {
-    const table = this.#tableAt(ifindex);
-    return yields && table === this.#table ? (this.#fabricTable ?? table) : table;
-  }
-
-  #tableAt(ifindex: number): number {
-    return this.#apart ? this.#table : tableOf(this.#links, ifindex, this.#table);
-  }
-
-  #metricOf(address: Address): number {
-    return this.#metric[familyOf(address)];
-  }
-
-  /** By address those that are as they should be, and those that are not wanted. */
-  #sortRoutes(routes: readonly Route[]): { present: Set<Address>; stale: Route[] } {
-    const present = new Set<Address>();
-    const stale: Route[] = [];
-    for (const route of routes) {
-      if (route.type === RTN.UNREACHABLE) continue;
-      const address = hostAddress(route);
-      const host = address && this.#hosts.get(address);
-      const inPlace = host && this.#isSlotOf(host, route);
-      if (inPlace && host.ifindex === route.nextHops[0]!.ifindex) present.add(host.address);
-      // A replaced route needs no deletion: same prefix, same metric.
-      else if (!inPlace) stale.push(route);
-    }
-    return { present, stale };
-  }
-
-  async #readRoutes(): Promise<Route[]> {
-    const routes = await readRoutes(this.#rtnetlink, { protocol: this.#protocol });
-    // In other tables (that for another daemon, say) ours are those in the table of their interface's VRF.
-    const table = ({ nextHops: [hop] }: Route) => this.#tableAt(hop?.ifindex ?? 0);
-    return routes.filter((route) => [this.#table, this.#fabricTable, table(route)].includes(route.table));
-  }
-
   async #readNeighbours(): Promise<Map<string, Neighbour>> {
-    return this.#apart ? new Map() : neighboursOf(this.#rtnetlink, this.#protocol);
+    return this.#slots.apart ? new Map() : neighboursOf(this.#rtnetlink, this.#slots.protocol);
   }
 
   /** @returns how many the kernel refused to remove */

@@ -298,7 +298,9 @@ export class Kernel implements LinkState, PortDriver {
 
   /** See fabric-rules.ts. */
   fabricRules(options: FabricRulesOptions): FabricRules {
-    return new FabricRules(this.rtnetlink, this.#clock, { ...options, netns: this.#netns });
+    const rules = new FabricRules(this.rtnetlink, this.#clock, { ...options, netns: this.#netns });
+    this.#installers.push(rules);
+    return rules;
   }
 
   /** What an earlier life that stood by for others has left. */

@@ -37,16 +37,26 @@ test.serial("R4.7 a route that yields is for what comes from the fabric, and nob
       b!.ip('route add 198.51.100.0/24 dev B0');
       b!.ip('route add 10.10.10.1/32 dev B1');
       const heardOf: boolean[] = [];
+      const strictHeard: boolean[] = [];
       const rules = kernel.fabricRules({
         ...{ table: FABRIC, protocol: PROTOCOL },
         onReady: (ready) => heardOf.push(ready),
+        onStrict: (strict) => strictHeard.push(strict),
       });
       await rules.configure(['B0']);
       t.true(rules.ready);
       t.false(rules.strict());
+      t.false(rules.strict());
+      t.is(
+        rules.counters()['rp_filter.readings'],
+        1,
+        'the files of a thousand interfaces are not read for each question',
+      );
       execFileSync('ip', ['netns', 'exec', b!.netns, 'sysctl', '-qw', 'net.ipv4.conf.B2.rp_filter=1']);
-      t.true(rules.strict());
+      t.true(rules.strict(), 'known at once, whoever was first to look');
       execFileSync('ip', ['netns', 'exec', b!.netns, 'sysctl', '-qw', 'net.ipv4.conf.B2.rp_filter=0']);
+      await eventually(() => strictHeard.length > 0);
+      t.deepEqual(strictHeard, [false], 'told to who has not asked');
       const hosts = kernel.hostRoutes({ protocol: PROTOCOL, fabricTable: FABRIC });
       const { ifindex } = kernel.port('B2')!;
       const route: HostRoute = {

@@ -123,7 +123,11 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const events = new EventLog(clock, wall, log);
   const failovers = new Failovers(clock, wall);
   const installer = kernel.hostRoutes({ table, protocol, metric: hostMetric(config), fabricTable: FABRIC_TABLE });
-  const fabricRules = kernel.fabricRules?.({ table: FABRIC_TABLE, protocol, onReady: () => tell.configureHosts() });
+  const fabricRules = kernel.fabricRules?.({
+    ...{ table: FABRIC_TABLE, protocol },
+    onReady: () => tell.configureHosts(),
+    onStrict: () => tell.configureHosts(),
+  });
   const { kernel: repairKernel, trouble } = options.repairPath;
   const repair = new Repair({ config: options.config, kernel: repairKernel, trouble, links: kernel, clock, events });
   const standingBy = standBy(options, repair);
