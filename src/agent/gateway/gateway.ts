@@ -45,6 +45,8 @@ export class Gateway {
   #loadedAt: Instant;
   #routes: KernelRoutes | undefined;
   #moving: NodeJS.Immediate | undefined;
+  readonly #unsettled: Set<Source>;
+  readonly #settled = Promise.withResolvers<void>();
 
   static async start(options: GatewayOptions): Promise<Gateway> {
     const gateway = new Gateway(options);
@@ -64,6 +66,7 @@ export class Gateway {
     this.events = new EventLog(clock, this.wall, log);
     const record = (event: NewEvent | undefined) => event && this.events.record(event);
     const { config } = loaded;
+    this.#unsettled = new Set(sourcesOf(config));
     const forgetful = (error: Error) => log.warn({ err: error }, 'what was set on the box is not remembered');
     this.map = new GatewayMap({
       history: config.map.history,
@@ -103,7 +106,7 @@ export class Gateway {
             installer: (settings) => kernel.backedRoutes(settings),
             ...(surroundings ? {} : { memory: routerMemory(config.stateDirectory, forgetful) }),
             heard: (source) => this.speakers.heard(source),
-            onReconciled: (source) => this.speakers.settled(source),
+            onReconciled: (source) => this.#reconciled(source),
             onMoved: () => this.#moved(),
           });
     this.bfd = watchBfd({
@@ -128,6 +131,11 @@ export class Gateway {
 
   get uptime(): number {
     return this.clock.now() - this.#startedAt;
+  }
+
+  /** Of a router: nothing of an earlier life is left that nobody has said again; the most urgent work of a start is done. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
   }
 
   /** What the operator should know of, in plain words. */
@@ -223,6 +231,12 @@ export class Gateway {
       message: `gateway role started as ${mode}`,
       fields: { routerId, mode },
     });
+  }
+
+  #reconciled(source: Source): void {
+    this.speakers.settled(source);
+    this.#unsettled.delete(source);
+    if (this.#unsettled.size === 0) this.#settled.resolve();
   }
 
   /** Towards the switches: the kernel hears of a second lost carrier within a second late, unless somebody looks. */

@@ -51,9 +51,11 @@ export class GatewayRole implements Role {
     return reload(this.#agent);
   }
 
-  /** Only who routes is waited for. */
-  ready(): void {
-    if (this.loaded.config.mode === 'router') rehearseGateway(this.loaded, this.#log, this.#rehearsal.signal);
+  /** Who only observes has nothing to rehearse: no packet waits for it. */
+  async ready(): Promise<void> {
+    if (this.loaded.config.mode !== 'router') return;
+    await this.#agent.settled;
+    await rehearseGateway(this.loaded, this.#log, this.#rehearsal.signal);
   }
 
   stop(): Promise<void> {
