@@ -20,9 +20,14 @@ WIDE static uint64_t sum_words(const uint8_t* at, size_t words) {
   return sum;
 }
 
+#define WORTH_IT 24 /* words; below, calling the wide form takes longer than summing */
+
 uint64_t sum_bytes(const uint8_t* at, size_t length, uint64_t sum) {
   size_t words = length / 4;
-  sum += sum_words(at, words);
+  const struct unaligned* from = (const struct unaligned*)at;
+  if (words > WORTH_IT) sum += sum_words(at, words);
+  else
+    for (size_t i = 0; i < words; i++) sum += from[i].word;
   uint32_t rest = 0;
   if (length & 3) memcpy(&rest, at + words * 4, length & 3);
   return sum + rest;
