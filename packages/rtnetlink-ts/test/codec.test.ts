@@ -29,8 +29,6 @@ import {
   RTM,
   RTN,
   readIpTunnel,
-  vrfData,
-  vrfTable,
 } from 'rtnetlink-ts';
 import { addressBytes, addressText } from '../src/codec/text.ts';
 import { captured } from './captured.ts';
@@ -389,13 +387,4 @@ test('bytes changed at random, cut or lengthened are a value or a typed error, n
   );
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (noise) => decodeAll(Buffer.from(noise))));
   t.true(refused > 100);
-});
-
-test('the table of a VRF is in its kind data (IFLA_VRF_TABLE)', (t) => {
-  t.is(vrfTable(Uint8Array.of(8, 0, 1, 0, 0xe9, 3, 0, 0)), 1001);
-  t.is(vrfTable(vrfData(0xfffffffe)), 0xfffffffe);
-  t.is(vrfTable(undefined), undefined);
-  t.is(vrfTable(new Uint8Array()), undefined);
-  t.is(vrfTable(Uint8Array.of(8, 0, 1, 0, 0xe9)), undefined, 'cut off');
-  fc.assert(fc.property(fc.uint8Array(), (bytes) => ['number', 'undefined'].includes(typeof vrfTable(bytes))));
 });
