@@ -74,7 +74,7 @@ export class Advertiser {
 
   get prefixesSent(): number {
     let count = this.#passedOn?.size ?? 0;
-    for (const route of this.#context.origination.routes()) if (this.families.includes(route.family)) count++;
+    for (const family of this.families) count += this.#context.origination.countOf(family);
     return count;
   }
 

@@ -47,6 +47,14 @@ interface Claim extends Announced {
   readonly leaving: boolean;
 }
 
+/** What one announcement says of each of its addresses. */
+interface Words {
+  readonly claim: Claim;
+  readonly shadow: boolean;
+  /** `unsaid`: it is ours where we announce the address in the very way that it shows. */
+  readonly whose: 'ours' | 'theirs' | 'unsaid';
+}
+
 export interface ClaimEvents {
   claim(claim: ForeignClaim): void;
   shadow(shadow: ForeignShadow): void;
@@ -80,7 +88,8 @@ export class ForeignClaims {
   update(peer: Address, message: UpdateMessage): void {
     this.withdraw(peer, message.withdrawn);
     for (const { prefixes, nextHop } of message.reach) {
-      for (const prefix of prefixes) this.#hear(peer, prefix, nextHop, message.attributes);
+      const words = this.#wordsOf(nextHop, message.attributes);
+      for (const prefix of prefixes) this.#hear(peer, prefix, words);
     }
   }
 
@@ -99,29 +108,23 @@ export class ForeignClaims {
         for (const peer of said.neighbors(address)) this.#forget(peer, address);
       }
     }
-    for (const { prefix, peer, nextHop, attributes } of routes) this.#hear(peer.address, prefix, nextHop, attributes);
+    for (const { prefix, peer, nextHop, attributes } of routes) {
+      this.#hear(peer.address, prefix, this.#wordsOf(nextHop, attributes));
+    }
   }
 
   get size(): number {
     return this.#claims.size;
   }
 
-  #hear(peer: Address, prefix: Prefix, nextHop: Address, attributes: PathAttributes): void {
+  #hear(peer: Address, prefix: Prefix, words: Words): void {
     const address = hostOf(prefix);
     if (!address || !this.#policy.covers(address)) return;
-    // An internal neighbour's route of our own AS has an empty path.
-    const asn = attributes.asPath?.length === 0 ? this.#policy.localAs() : originAs(attributes.asPath);
-    const marks = marksOf(attributes, asn);
-    if (!this.#isForeign(address, nextHop, attributes, marks, asn)) {
-      this.#forget(peer, address);
-      return;
-    }
-    const { routerId, endpoint, shadow } = marks;
-    const announced = { from: announcer(nextHop, attributes, marks), routerId, endpoint };
-    const claim = { ...announced, level: levelOf(attributes), leaving: isLeaving(attributes) };
+    const { claim, shadow } = words;
     // The better word first: what becomes of a claim is known when the claim goes.
-    if (shadow) {
-      this.#shadows.set(peer, address, announced);
+    if (!this.#isForeign(address, words)) this.#forget(peer, address);
+    else if (shadow) {
+      this.#shadows.set(peer, address, claim);
       this.#claims.set(peer, address, undefined);
     } else {
       this.#claims.set(peer, address, claim);
@@ -129,18 +132,28 @@ export class ForeignClaims {
     }
   }
 
-  #isForeign(
-    address: Address,
-    nextHop: Address,
-    attributes: PathAttributes,
-    { routerId, shadow }: Marks,
-    asn: number | undefined,
-  ): boolean {
-    if (asn !== this.#policy.localAs()) return true;
-    if (attributes.originatorId === this.#policy.routerId) return false;
-    if (!this.#policy.sharedAs() || this.#policy.isOurs(nextHop)) return false;
-    if (routerId) return routerId !== this.#policy.routerId;
-    return this.#policy.announced(address) !== (shadow ? 'shadow' : levelOf(attributes));
+  /** Hundreds of addresses share them in one message. */
+  #wordsOf(nextHop: Address, attributes: PathAttributes): Words {
+    // An internal neighbour's route of our own AS has an empty path.
+    const asn = attributes.asPath?.length === 0 ? this.#policy.localAs() : originAs(attributes.asPath);
+    const marks = marksOf(attributes, asn);
+    const { routerId, endpoint, shadow } = marks;
+    const from = announcer(nextHop, attributes, marks);
+    const claim = { from, routerId, endpoint, level: levelOf(attributes), leaving: isLeaving(attributes) };
+    return { claim, shadow, whose: this.#whose(nextHop, attributes, marks, asn) };
+  }
+
+  #isForeign(address: Address, { whose, claim, shadow }: Words): boolean {
+    if (whose !== 'unsaid') return whose === 'theirs';
+    return this.#policy.announced(address) !== (shadow ? 'shadow' : claim.level);
+  }
+
+  #whose(nextHop: Address, attributes: PathAttributes, { routerId }: Marks, asn: number | undefined): Words['whose'] {
+    if (asn !== this.#policy.localAs()) return 'theirs';
+    if (attributes.originatorId === this.#policy.routerId) return 'ours';
+    if (!this.#policy.sharedAs() || this.#policy.isOurs(nextHop)) return 'ours';
+    if (routerId) return routerId === this.#policy.routerId ? 'ours' : 'theirs';
+    return 'unsaid';
   }
 
   #forget(peer: Address, address: Address): void {

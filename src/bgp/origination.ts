@@ -71,6 +71,7 @@ interface Inside {
 
 export class Origination {
   readonly #routes = new Map<Address, OwnRoute>();
+  readonly #count: Record<Family, number> = { 4: 0, 6: 0 };
   #inside: readonly Inside[];
   readonly #refused: (address: Address) => void;
 
@@ -85,7 +86,7 @@ export class Origination {
     const batch = new RouteBatch();
     for (const route of this.#routes.values()) {
       if (this.covers(route.nlri.subarray(1))) continue;
-      this.#routes.delete(route.address);
+      this.#delete(route);
       batch.withdraw(route);
     }
     return batch;
@@ -121,6 +122,7 @@ export class Origination {
       const { address, level } = host;
       const route: OwnRoute = { address, family: familyOf(address), nlri, level, ...placeOf(host) };
       this.#routes.set(host.address, route);
+      if (!before) this.#count[route.family]++;
       batch.announce(route);
     }
     return batch;
@@ -128,7 +130,7 @@ export class Origination {
 
   /** Takes out what a batch of `apply` has withdrawn. */
   forget(batch: RouteBatch): void {
-    for (const route of batch.gone()) this.#routes.delete(route.address);
+    for (const route of batch.gone()) this.#delete(route);
   }
 
   /** The whole table, of one family or both. */
@@ -143,6 +145,8 @@ export class Origination {
     const batch = new RouteBatch();
     for (const route of this.#routes.values()) batch.withdraw(route);
     this.#routes.clear();
+    this.#count[4] = 0;
+    this.#count[6] = 0;
     return batch;
   }
 
@@ -168,13 +172,18 @@ export class Origination {
     return this.#routes.values();
   }
 
-  get size(): number {
-    return this.#routes.size;
+  /** How many there are of a family: asked wherever a session is looked at, and that is with each change of the fabric. */
+  countOf(family: Family): number {
+    return this.#count[family];
   }
 
   /** Whether an address (4 or 16 octets) is inside one of the configured prefixes. */
   covers(bytes: Uint8Array): boolean {
     return this.#inside.some((prefix) => prefix.bytes.length === bytes.length && matches(prefix, bytes));
+  }
+
+  #delete({ address, family }: OwnRoute): void {
+    if (this.#routes.delete(address)) this.#count[family]--;
   }
 }
 

@@ -1,34 +1,29 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Address, Family, Prefix } from '../model/address.ts';
-import { addressBytes, hostPrefix, prefixAddress } from '../model/address.ts';
+import type { Address } from '../model/address.ts';
+import { hostPrefix } from '../model/address.ts';
 import type { Instant } from '../model/clock.ts';
-import type { HostDelta, NextHop, WireReport } from '../model/hosts.ts';
+import type { HostDelta, WireReport } from '../model/hosts.ts';
 import type { CarriedFact } from '../model/port-facts.ts';
 import type { PortChange } from '../model/ports.ts';
 import { DEFAULT_ROUTES } from './adj-rib-out.ts';
-import { ForeignClaims } from './claims.ts';
 import type { CommunitySet } from './codec/communities.ts';
 import { parseCommunities } from './codec/communities.ts';
 import { CEASE } from './codec/errors.ts';
-import type { UpdateMessage } from './codec/messages.ts';
 import { Counters } from './counters.ts';
 import { tcpTransport } from './driver.ts';
 import { OwnFacts } from './facts/own.ts';
 import { SwitchFacts } from './facts/switches.ts';
-import { HeardHosts } from './heard-hosts.ts';
 import { speaksForItself } from './identity.ts';
+import { Intake } from './intake.ts';
 import { Listening, listenTargets } from './listening.ts';
-import { lossOf } from './loss.ts';
 import { ceaseNotification } from './machine/session.ts';
 import type { State } from './machine/state.ts';
-import { NextHops, wayTo } from './nexthop.ts';
+import { NextHops } from './nexthop.ts';
 import type { RouteBatch } from './origination.ts';
 import { Origination } from './origination.ts';
 import { Peer } from './peer.ts';
 import type { PeerContext } from './peer-context.ts';
 import { OwnRestart } from './restart.ts';
-import type { InRoute } from './rib.ts';
-import { Rib } from './rib.ts';
 import { routesIn, routesOut } from './route-views.ts';
 import { Servers } from './servers.ts';
 import { communitiesOf, sameRole, withSettings } from './settings.ts';
@@ -61,21 +56,17 @@ export class BgpSpeaker implements Speaker {
   readonly #peers = new Map<Address, Peer>();
   readonly #origination: Origination;
   readonly #nextHops: NextHops;
-  readonly #rib: Rib;
-  readonly #claims: ForeignClaims;
+  readonly #intake: Intake;
   readonly #servers: Servers;
   readonly #restart = new OwnRestart();
   #communities: CommunitySet;
   #gracefulShutdown = false;
   #endpoint: Address | undefined;
   readonly #facts = new OwnFacts();
-  readonly #heardHosts: HeardHosts | undefined;
   readonly #context: PeerContext;
   readonly #listening = new Listening();
   #running = false;
   #refused: Address[] = [];
-  /** Done when the kernel has heard of this turn's routes: what is told of them can wait for that. */
-  #after: (() => void)[] = [];
 
   /** @throws RangeError for a hold time below three seconds, a key or a community that can't be, a neighbour twice */
   constructor(options: BgpOptions) {
@@ -84,42 +75,33 @@ export class BgpSpeaker implements Speaker {
     this.#communities = this.#ownCommunities();
     this.#nextHops = new NextHops(options.links);
     this.#origination = new Origination(options.prefixes, (address) => this.#refused.push(address));
-    this.#rib = new Rib({
-      localAs: () => this.#options.asn,
-      alternatives: () => this.#options.propagate ?? false,
-      maximumPaths: options.maximumPaths ?? 16,
-      resolve: (route) => this.#resolve(route),
+    this.#intake = new Intake({
+      options: () => this.#options,
+      origination: this.#origination,
+      nextHops: this.#nextHops,
+      counters: this.#counters,
+      peers: this.#peers,
     });
-    this.#claims = new ForeignClaims(
-      {
-        localAs: () => this.#options.asn,
-        routerId: options.routerId,
-        sharedAs: () => this.#options.sharedAs ?? true,
-        covers: (address) => this.#options.prefixes.length > 0 && this.#origination.covers(addressBytes(address)),
-        announced: (address) => this.#origination.announcedAs(address),
-        isOurs: (address) => this.#nextHops.isOurs(address),
-      },
-      { claim: (claim) => options.onForeignClaim(claim), shadow: (shadow) => options.onForeignShadow?.(shadow) },
-    );
-    const { onHostRoute: tell } = options;
-    if (tell) this.#heardHosts = new HeardHosts({ localAs: () => this.#options.asn, emit: (route) => tell(route) });
     this.#context = {
       options: () => this.#options,
       origination: this.#origination,
       facts: this.#facts,
-      switchFacts: new SwitchFacts((fact) => this.#after.push(() => this.#options.onFact?.(fact))),
-      passing: { selected: () => this.#rib.locRib(), defaultOriginate: () => this.#options.defaultOriginate ?? false },
+      switchFacts: new SwitchFacts((fact) => this.#intake.afterwards(() => this.#options.onFact?.(fact))),
+      passing: {
+        selected: () => this.#intake.rib.locRib(),
+        defaultOriginate: () => this.#options.defaultOriginate ?? false,
+      },
       nextHops: this.#nextHops,
       counters: this.#counters,
       communities: () => this.#communities,
       connect: (peer, handlers) => this.#connect(peer, handlers),
       speaksForItself: (peer) => speaksForItself(peer, this.#peers.values(), options.log, this.#counters),
-      update: (peer, message) => this.#update(peer, message),
-      lost: (peer, kept) => this.#lost(peer, kept),
-      flush: (peer, family) => this.#flush(peer, family),
+      update: (peer, message) => this.#intake.update(peer, message),
+      lost: (peer, kept) => this.#intake.lost(peer, kept),
+      flush: (peer, family) => this.#intake.flush(peer, family),
       restart: this.#restart,
       changed: (peer, from, to, reason, at) => this.#changed(peer, from, to, reason, at),
-      settled: () => this.#settle(),
+      settled: () => this.#intake.settle(),
     };
     this.#servers = new Servers(this.#context);
     for (const [address, peer] of this.#peersOf(options)) this.#peers.set(address, peer);
@@ -158,13 +140,13 @@ export class BgpSpeaker implements Speaker {
     if ((before.defaultOriginate ?? false) !== (next.defaultOriginate ?? false)) {
       for (const peer of peers.values()) peer.pass(Object.values(DEFAULT_ROUTES));
     }
-    this.#claims.reconsider(this.#rib.adjIn());
+    this.#intake.claims.reconsider(this.#intake.rib.adjIn());
     this.#servers.configure(sameAs);
     if (this.#running) {
       this.#listen();
       for (const peer of come) peer.start();
     }
-    this.#settle();
+    this.#intake.settle();
   }
 
   settled(): void {
@@ -183,14 +165,14 @@ export class BgpSpeaker implements Speaker {
       (peer) => new Promise<void>((resolve) => peer.stop(notification, resolve)),
     );
     await Promise.all(closing);
-    this.#settle();
+    this.#intake.settle();
   }
 
   apply(delta: HostDelta): WireReport {
     const turning = this.#origination.turning(delta);
     const report = this.#spread(this.#origination.apply(delta));
-    for (const address of turning) this.#rib.touch(hostPrefix(address));
-    this.#settle();
+    for (const address of turning) this.#intake.rib.touch(hostPrefix(address));
+    this.#intake.settle();
     this.#reportRefused();
     return report;
   }
@@ -199,18 +181,18 @@ export class BgpSpeaker implements Speaker {
     for (const peer of this.#peers.values()) peer.linkChanged(change);
     this.#servers.linkChanged(change);
     const changed = this.#nextHops.refresh();
-    if (changed) this.#rib.touchNextHops(changed);
-    this.#settle();
+    if (changed) this.#intake.rib.touchNextHops(changed);
+    this.#intake.settle();
   }
 
   neighborFailed(address: Address, reason: string): void {
     this.#peers.get(address)?.failed(reason);
-    this.#settle();
+    this.#intake.settle();
   }
 
   sessions(): SessionView[] {
     return [...this.#peers.values()].map((peer) =>
-      peer.view(this.#rib.received(peer.address), this.#rib.stale(peer.address)),
+      peer.view(this.#intake.rib.received(peer.address), this.#intake.rib.stale(peer.address)),
     );
   }
 
@@ -220,7 +202,7 @@ export class BgpSpeaker implements Speaker {
 
   routes(): RouteView[] {
     const own = [...this.#origination.routes()];
-    return [...routesIn(this.#rib), ...[...this.#peers.values()].flatMap((peer) => [...routesOut(peer, own)])];
+    return [...routesIn(this.#intake.rib), ...[...this.#peers.values()].flatMap((peer) => [...routesOut(peer, own)])];
   }
 
   counters(): Record<string, number> {
@@ -276,9 +258,9 @@ export class BgpSpeaker implements Speaker {
     const report = this.#advertise(batch);
     this.#origination.forget(batch);
     // A received route to a host of ours is not used, and is of use again when the host has gone.
-    if (this.#rib.size > 0) {
-      for (const route of batch.gone()) this.#rib.touch(hostPrefix(route.address));
-      for (const route of batch.come()) this.#rib.touch(hostPrefix(route.address));
+    if (this.#intake.rib.size > 0) {
+      for (const route of batch.gone()) this.#intake.rib.touch(hostPrefix(route.address));
+      for (const route of batch.come()) this.#intake.rib.touch(hostPrefix(route.address));
     }
     return report;
   }
@@ -329,63 +311,12 @@ export class BgpSpeaker implements Speaker {
     return this.#transport.connect({ address, port: peer.port, localAddress, ...peer.security }, handlers);
   }
 
-  #update(peer: Peer, message: UpdateMessage): void {
-    // Facts alone, and what who only listens should not say.
-    if (message.withdrawn.length === 0 && message.reach.length === 0) return;
-    if (peer.observer) {
-      this.#counters.add('routes_from_observers', message.reach.length);
-      return;
-    }
-    this.#rib.update(peer.ribPeer, message);
-    this.#claims.update(peer.address, message);
-    const { ribPeer } = peer;
-    if (peer.speaksForItself) this.#after.push(() => this.#heardHosts?.update(ribPeer, message));
-    peer.checkMaximum(this.#rib.received(peer.address));
-    // What is many comes in many messages: the kernel need not wait for the last of them.
-    if (this.#rib.undecided >= MANY) this.#settle();
-  }
-
   #changed(peer: Peer, from: State, to: State, reason: string, at: Instant): void {
     if (from === 'Established') this.#counters.add('sessions_lost');
     if (to === 'Established') this.#counters.add('sessions_established');
-    const { ribPeer } = peer;
-    if (peer.speaksForItself && (from === 'Established' || to === 'Established'))
-      this.#after.push(() => this.#heardHosts?.session(ribPeer, to === 'Established'));
+    if (from === 'Established' || to === 'Established') this.#intake.session(peer, to === 'Established');
     const change = { neighbor: peer.address, from, to, reason, at };
     this.#options.onSession(peer.observer ? { ...change, observer: true } : change);
-  }
-
-  #lost(peer: Peer, kept: ReadonlySet<Family>): void {
-    if (kept.size === 0) this.#options.onNeighborLost?.(lossOf(peer, this.#rib, this.#peers));
-    this.#gone(peer.address, this.#rib.lost(peer.address, kept));
-  }
-
-  #flush(peer: Peer, family: Family | undefined): void {
-    this.#gone(peer.address, this.#rib.flush(peer.address, family));
-  }
-
-  #gone(peer: Address, prefixes: readonly Prefix[]): void {
-    this.#claims.withdraw(peer, prefixes);
-    if (this.#heardHosts) this.#after.push(() => this.#heardHosts?.withdraw(peer, prefixes));
-  }
-
-  #settle(): void {
-    const changes = this.#rib.decide();
-    if (changes.length > 0) this.#options.onRoutes(changes);
-    // The kernel first: what is passed on must lead somewhere, and who draws a map can wait.
-    const reselected = this.#rib.reselected();
-    if (reselected.length > 0) for (const peer of this.#peers.values()) peer.pass(reselected);
-    const after = this.#after;
-    if (after.length === 0) return;
-    this.#after = [];
-    for (const run of after) run();
-  }
-
-  #resolve(route: InRoute): NextHop | { readonly rejected: string } {
-    if (isHost(route) && this.#origination.keeps(prefixAddress(route.prefix))) return { rejected: 'own-host' };
-    // RFC 4456 §8: our own route, reflected.
-    if (route.attributes.originatorId === this.#options.routerId) return { rejected: 'originator-self' };
-    return wayTo(route, this.#nextHops, this.#peers.get(route.peer.address)?.interface);
   }
 
   #reportRefused(): void {
@@ -395,8 +326,3 @@ export class BgpSpeaker implements Speaker {
     this.#refused = [];
   }
 }
-
-/** Prefixes that changed, before the decision process runs in the middle of what was read. */
-const MANY = 512;
-
-const isHost = (route: InRoute): boolean => route.prefix.endsWith(route.prefix.includes(':') ? '/128' : '/32');
