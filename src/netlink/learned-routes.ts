@@ -60,6 +60,9 @@ export class LearnedRouteInstaller {
   readonly #entries = new Map<Prefix, Entry>();
   readonly #dirty = new Set<Prefix>();
   readonly #arrivals = new Arrivals();
+  #onAnswer: () => void = () => undefined;
+  /** Wanted, and not installed. */
+  #missing = 0;
   /** The port that a next hop without an interface is reached by; forgotten when a port changes. */
   readonly #towards = new Map<Address, string | undefined>();
   readonly #counters: Counters = {};
@@ -97,6 +100,16 @@ export class LearnedRouteInstaller {
 
   isInstalled(prefix: Prefix): boolean {
     return this.#entries.get(prefix)?.installed === true;
+  }
+
+  /** The kernel has acknowledged all that is wanted. */
+  get complete(): boolean {
+    return this.#missing === 0;
+  }
+
+  /** The listener hears each time that the kernel has answered: what is installed may be other routes than before. */
+  onAnswer(listener: () => void): void {
+    this.#onAnswer = listener;
   }
 
   /** What the kernel holds with our protocol and table now. */
@@ -178,9 +191,15 @@ export class LearnedRouteInstaller {
       return;
     }
     const entry = this.#entry(prefix);
-    entry.wanted = route;
-    entry.installed = false;
+    this.#mark(entry, route, false);
     this.#dirty.add(prefix);
+  }
+
+  #mark(entry: Entry, wanted: LearnedRoute | undefined, installed: boolean): void {
+    if (entry.wanted && !entry.installed) this.#missing--;
+    entry.wanted = wanted;
+    entry.installed = installed;
+    if (wanted && !installed) this.#missing++;
   }
 
   /** Writes dirty prefixes; the promise is the kernel's answer to those of this turn. */
@@ -214,6 +233,7 @@ export class LearnedRouteInstaller {
         from = each.upTo;
         this.#answered(each.prefix, each.entry, each.route, failed);
       }
+      this.#onAnswer();
     });
   }
 
@@ -231,7 +251,7 @@ export class LearnedRouteInstaller {
       entry.kernel = undefined;
       entry.waiting = true;
     } else if (route && entry.wanted) {
-      entry.installed = true;
+      this.#mark(entry, entry.wanted, true);
       this.#arrivals.arrived(prefix);
     } else if (!entry.wanted) {
       this.#entries.delete(prefix);
@@ -262,7 +282,7 @@ export class LearnedRouteInstaller {
         if (entry.waiting || this.#uses(entry, name, (after ?? before)!.ifindex)) {
           // A port that was down has lost its routes, whatever we remember of them.
           if (isUp(after)) entry.kernel = undefined;
-          entry.installed = false;
+          this.#mark(entry, entry.wanted, false);
           this.#dirty.add(prefix);
         }
       }
@@ -285,7 +305,7 @@ export class LearnedRouteInstaller {
       if (!route || !entry.wanted || entry.kernel !== route || this.#entries.get(prefix) !== entry) continue;
       if (present.get(prefix)?.some((each) => sameRoute(each, route))) continue;
       entry.kernel = undefined;
-      entry.installed = false;
+      this.#mark(entry, entry.wanted, false);
       this.#dirty.add(prefix);
     }
     this.#flush();

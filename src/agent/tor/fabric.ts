@@ -73,7 +73,7 @@ export class Fabric implements Speakers {
       clock,
       log,
       installer: options.installer,
-      onInstalled: onChange,
+      onChange,
     });
     const record = (event: NewEvent | undefined) => event && events.record(event);
     if (options.ospf) {

@@ -6,34 +6,36 @@ import type { LearnedRouteInstaller } from '../../../netlink/index.ts';
 export class LearnedTable {
   readonly #installer: LearnedRouteInstaller;
   readonly #wanted = new Map<Prefix, LearnedRoute>();
-  readonly #onInstalled: () => void;
+  readonly #onChange: () => void;
 
-  constructor(installer: LearnedRouteInstaller, onInstalled: () => void) {
+  /** `onChange`: routes have arrived in the kernel, or are not wanted any more. */
+  constructor(installer: LearnedRouteInstaller, onChange: () => void) {
     this.#installer = installer;
-    this.#onInstalled = onInstalled;
+    this.#onChange = onChange;
+    installer.onAnswer(onChange);
   }
 
   update(changes: readonly LearnedRoute[]): void {
     this.#installer.update(changes);
-    const added: Prefix[] = [];
+    let removed = false;
     for (const route of changes) {
-      if (route.nextHops.length === 0) this.#wanted.delete(route.prefix);
-      else {
-        this.#wanted.set(route.prefix, route);
-        added.push(route.prefix);
-      }
+      if (route.nextHops.length > 0) this.#wanted.set(route.prefix, route);
+      else removed = this.#wanted.delete(route.prefix) || removed;
     }
-    // A prefix that is removed again before the kernel has answered rejects: that is not an error, just not news.
-    Promise.allSettled(added.map((prefix) => this.#installer.installed(prefix))).then(this.#onInstalled);
+    if (removed) queueMicrotask(this.#onChange);
   }
 
   get size(): number {
     return this.#wanted.size;
   }
 
+  /** All of them have arrived. Asked with each change of the fabric, of which ten thousand routes bring many. */
   get complete(): boolean {
-    for (const prefix of this.#wanted.keys()) if (!this.#installer.isInstalled(prefix)) return false;
-    return true;
+    return this.#installer.complete;
+  }
+
+  of(prefix: Prefix): LearnedRoute | undefined {
+    return this.#wanted.get(prefix);
   }
 
   routes(): Iterable<LearnedRoute> {

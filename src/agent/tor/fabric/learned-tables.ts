@@ -18,8 +18,8 @@ export interface LearnedTablesOptions {
   readonly log: Log;
   /** Makes the installer of one protocol's learned routes. */
   readonly installer: (protocol: Protocol) => LearnedRouteInstaller;
-  /** Routes have arrived in the kernel. */
-  onInstalled(): void;
+  /** Routes have arrived in the kernel, or are not wanted any more. */
+  onChange(): void;
 }
 
 /** What the protocols have learned of the fabric, in this life and in the one before. */
@@ -32,7 +32,7 @@ export class LearnedTables {
   constructor(options: LearnedTablesOptions) {
     this.#options = options;
     for (const protocol of options.protocols)
-      this.#tables.set(protocol, new LearnedTable(options.installer(protocol), () => options.onInstalled()));
+      this.#tables.set(protocol, new LearnedTable(options.installer(protocol), () => options.onChange()));
   }
 
   protocols(): Iterable<Protocol> {

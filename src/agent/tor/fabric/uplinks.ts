@@ -1,4 +1,4 @@
-import type { Address } from '../../../model/address.ts';
+import type { Address, Prefix } from '../../../model/address.ts';
 import type { Clock } from '../../../model/clock.ts';
 import { type LinkState, onLink, type Port } from '../../../model/ports.ts';
 import { type DefaultRouteState, DefaultRoutes } from './default-route.ts';
@@ -6,6 +6,8 @@ import type { LearnedTables } from './learned-tables.ts';
 import type { Resets } from './resets.ts';
 import { type Outside, type Readiness, type Speakers, waysOf } from './types.ts';
 import { OSPF_SETTLE } from './upstream.ts';
+
+const DEFAULT_ROUTES = ['0.0.0.0/0' as Prefix, '::/0' as Prefix];
 
 export interface UplinksOptions {
   readonly clock: Clock;
@@ -79,8 +81,9 @@ export class Uplinks {
     const local = links.port(port);
     let state: DefaultRouteState = 'absent';
     for (const table of tables.all()) {
-      for (const route of table.routes()) {
-        if (route.prefix !== '0.0.0.0/0' && route.prefix !== '::/0') continue;
+      for (const prefix of DEFAULT_ROUTES) {
+        const route = table.of(prefix);
+        if (!route) continue;
         const through = route.nextHops.some((hop) => hop.interface === port || (local && onLink(local, hop.via)));
         if (!through) continue;
         if (table.installer.isInstalled(route.prefix)) return 'here';
