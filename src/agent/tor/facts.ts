@@ -77,10 +77,18 @@ export class PortFacts {
     this.#timer ??= clock.schedule(now, () => this.#project());
   }
 
-  /** Somebody came to a port, or went. */
+  /** Somebody came to a port, or went: of interest when it is time to look at who is there, and else nothing. */
   hostsChanged(): void {
     this.#hostsTouched = true;
-    this.touch();
+    const { clock } = this.#options;
+    if (this.#running) this.#lookAtHosts(Math.max(clock.now(), this.#macsReadAt + MACS_EVERY));
+  }
+
+  #lookAtHosts(at: Instant): void {
+    this.#macsTimer ??= this.#options.clock.schedule(at, () => {
+      this.#macsTimer = undefined;
+      this.touch();
+    });
   }
 
   close(): void {
@@ -173,13 +181,10 @@ export class PortFacts {
   /** Of a port that is not up those stay that were behind it last: they name the server's port that came apart. */
   #readMacs(now: Instant, views: readonly GroupView[]): void {
     if (!this.#hostsTouched) return;
-    const { clock, links, groups, hosts } = this.#options;
+    const { links, groups, hosts } = this.#options;
     const due = this.#macsReadAt + MACS_EVERY;
     if (now < due) {
-      this.#macsTimer ??= clock.schedule(due, () => {
-        this.#macsTimer = undefined;
-        this.touch();
-      });
+      this.#lookAtHosts(due);
       return;
     }
     this.#hostsTouched = false;
