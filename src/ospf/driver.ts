@@ -41,6 +41,7 @@ export class OspfSpeaker implements Speaker {
   #timerAt = Number.POSITIVE_INFINITY;
   #running = false;
   #stopping: Promise<void> | undefined;
+  readonly #pump = (): void => this.#wires.pump();
   /** Interfaces whose socket could not be opened. */
   readonly #reopenings = new Map<string, Timer>();
   /** @throws RangeError for options that cannot be spoken with, whatever the network does */
@@ -259,7 +260,7 @@ export class OspfSpeaker implements Speaker {
         helloSent ||= effect.packet.type === 1;
       } else neighborsChanged ||= effect.kind === 'neighbor';
     }
-    this.#machine.complete(now);
+    this.#machine.complete(now, this.#pump);
     const { refused } = this.#wires;
     for (const name of refused) this.#machine.handle({ kind: 'send-failed', interface: name }, now);
     refused.clear();

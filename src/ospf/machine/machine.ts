@@ -127,9 +127,12 @@ export class OspfMachine {
     return effects;
   }
 
-  /** To be called once the effects of an event have been sent: the part of the work that needed not come before. */
-  complete(now: Instant): void {
-    if (this.core.leavers.length > 0) bookFlushes(this.core, now);
+  /**
+   * To be called once the effects of an event have been sent: the part of the work that needed not come before. With
+   * thousands of hosts that takes a while, and `meanwhile` runs now and then in the midst of it.
+   */
+  complete(now: Instant, meanwhile?: () => void): void {
+    if (this.core.leavers.length > 0) bookFlushes(this.core, now, meanwhile);
   }
 
   nextDeadline(): Instant | undefined {
