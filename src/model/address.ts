@@ -17,7 +17,6 @@ export type Mac = string & { readonly [brand]: 'Mac' };
 
 export type Family = 4 | 6;
 
-const IPV4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
 /** Parses either family; undefined when `text` is not an address (leading zeros in a quad are refused). */
@@ -46,9 +45,9 @@ export function familyOf(value: Address | Prefix): Family {
 
 /** The IPv4 address as an unsigned 32-bit integer. */
 export function ipv4ToNumber(address: Address): number {
-  const bytes = addressBytes(address);
-  if (bytes.length !== 4) throw new TypeError(`not IPv4: ${address}`);
-  return ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
+  const value = readIpv4(address);
+  if (value < 0) throw new TypeError(`not IPv4: ${address}`);
+  return value;
 }
 
 export function ipv4FromNumber(value: number): Address {
@@ -90,10 +89,14 @@ export function prefixLength(prefix: Prefix): number {
 }
 
 export function prefixContains(prefix: Prefix, address: Address): boolean {
+  const length = prefixLength(prefix);
+  const outer4 = readIpv4(prefix, prefix.indexOf('/'));
+  const inner4 = readIpv4(address);
+  if (outer4 >= 0 || inner4 >= 0) {
+    return outer4 >= 0 && inner4 >= 0 && (length === 0 || (outer4 ^ inner4) >>> (32 - length) === 0);
+  }
   const outer = addressBytes(prefixAddress(prefix));
   const inner = addressBytes(address);
-  if (outer.length !== inner.length) return false;
-  const length = prefixLength(prefix);
   const whole = length >> 3;
   for (let index = 0; index < whole; index++) if (outer[index] !== inner[index]) return false;
   const rest = length & 7;
@@ -107,28 +110,53 @@ export function parseMac(text: string): Mac | undefined {
   return MAC.test(lower) ? (lower as Mac) : undefined;
 }
 
+/** Two digits for each octet: every frame that is heard or sent has MACs, and thousands come in a second. */
+const HEX = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, '0'));
+
 export function formatMac(bytes: Uint8Array): Mac {
-  let text = '';
-  for (let index = 0; index < 6; index++) {
-    text += (index ? ':' : '') + bytes[index]!.toString(16).padStart(2, '0');
-  }
-  return text as Mac;
+  return macAt(bytes, 0);
+}
+
+/** Of the six octets from `start`. */
+export function macAt(bytes: Uint8Array, start: number): Mac {
+  const octet = (index: number): string => HEX[bytes[start + index]!]!;
+  return `${octet(0)}:${octet(1)}:${octet(2)}:${octet(3)}:${octet(4)}:${octet(5)}` as Mac;
 }
 
 export function macBytes(mac: Mac): Uint8Array {
-  return Uint8Array.from(mac.split(':'), (octet) => Number.parseInt(octet, 16));
-}
-
-function parseIpv4(text: string): Uint8Array | undefined {
-  const match = IPV4.exec(text);
-  if (!match) return undefined;
-  const bytes = new Uint8Array(4);
-  for (let index = 0; index < 4; index++) {
-    const octet = match[index + 1]!;
-    if (Number(octet) > 255 || (octet.length > 1 && octet.startsWith('0'))) return undefined;
-    bytes[index] = Number(octet);
+  const bytes = new Uint8Array(6);
+  for (let index = 0; index < 6; index++) {
+    bytes[index] = (hexDigit(mac.charCodeAt(3 * index)) << 4) | hexDigit(mac.charCodeAt(3 * index + 1));
   }
   return bytes;
+}
+
+/** Of lower-case text. */
+const hexDigit = (code: number): number => (code < 58 ? code - 48 : code - 87);
+
+function parseIpv4(text: string): Uint8Array | undefined {
+  const value = readIpv4(text);
+  return value < 0 ? undefined : Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
+}
+
+/** As an unsigned number; -1: `text`, up to `end`, is no dotted quad, or has leading zeros. */
+function readIpv4(text: string, end = text.length): number {
+  let value = 0;
+  let octet = -1;
+  let dots = 0;
+  for (let index = 0; index < end; index++) {
+    const code = text.charCodeAt(index);
+    if (code === 46) {
+      if (octet < 0 || ++dots > 3) return -1;
+      value = value * 256 + octet;
+      octet = -1;
+    } else {
+      if (code < 48 || code > 57 || octet === 0) return -1;
+      octet = octet < 0 ? code - 48 : octet * 10 + code - 48;
+      if (octet > 255) return -1;
+    }
+  }
+  return dots === 3 && octet >= 0 ? value * 256 + octet : -1;
 }
 
 function parseIpv6(text: string): Uint8Array | undefined {

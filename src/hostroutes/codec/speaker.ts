@@ -1,7 +1,7 @@
 import type { Address, Mac } from '../../model/address.ts';
 import {
   type ArpError,
-  decodeArp,
+  arpSender,
   decodeNd,
   decodeRarp,
   ETHERNET_HEADER,
@@ -52,12 +52,13 @@ export function whoSpeaks(frame: Uint8Array): Spoken {
 }
 
 function arpSpeaker(frame: Uint8Array): Spoken {
-  const packet = decodeArp(frame.subarray(ETHERNET_HEADER));
-  if (typeof packet === 'string') return { error: packet };
-  if (packet.senderAddress === '0.0.0.0') return { silent: 'address-probe' };
-  const gratuitous = packet.senderAddress === packet.targetAddress;
-  const how = gratuitous ? 'arp-gratuitous' : packet.operation === 'reply' ? 'arp-reply' : 'arp-request';
-  return { speaker: { address: packet.senderAddress, mac: packet.senderMac, gratuitous, how } };
+  const sender = arpSender(frame, ETHERNET_HEADER);
+  if (typeof sender === 'string') return { error: sender };
+  const { address, mac, gratuitous, reply } = sender;
+  if (address === '0.0.0.0') return { silent: 'address-probe' };
+  return {
+    speaker: { address, mac, gratuitous, how: gratuitous ? 'arp-gratuitous' : reply ? 'arp-reply' : 'arp-request' },
+  };
 }
 
 function rarpStation(frame: Uint8Array): Spoken {

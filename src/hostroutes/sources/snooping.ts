@@ -5,7 +5,7 @@ import type { Log } from '../../model/log.ts';
 import type { Port } from '../../model/ports.ts';
 import { answer, type Frame, type GuardMemory, PortSocket, question, tagged } from '../../netlink/frames/index.ts';
 import { whoSpeaks } from '../codec/speaker.ts';
-import type { HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
+import type { Heard, HostEvent, HostPolicy, Stationed } from '../machine/types.ts';
 import type { HostKernel, OpenPort, PortEar } from '../options.ts';
 import type { Placement } from './placement.ts';
 import { seenOn } from './stations.ts';
@@ -209,7 +209,9 @@ export class Snooping {
         const { address, mac, gratuitous, how } = spoken.speaker;
         const routed = this.#options.placement.routedOn(port, address);
         if (this.storms.answers(name, address)) this.#answer(name, bytes, routed);
-        const place = {
+        const heard: Heard = {
+          type: 'heard',
+          source: 'arp',
           address,
           mac,
           port: name,
@@ -217,9 +219,9 @@ export class Snooping {
           ifindex: routed.ifindex,
           gratuitous,
           how: how === 'arp-reply' && this.#options.swept(address) ? 'sweep' : how,
-          ...(vlan === undefined ? {} : { vlan }),
         };
-        events.push(arp ? { type: 'heard', source: 'arp', ...place } : { type: 'probeReply', ...place });
+        const place = vlan === undefined ? heard : { ...heard, vlan };
+        events.push(arp ? place : { ...place, type: 'probeReply' });
       }
     }
     return events;

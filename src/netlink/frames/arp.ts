@@ -1,5 +1,5 @@
 import type { Address, Mac } from '../../model/address.ts';
-import { addressBytes, formatAddress, formatMac, macBytes } from '../../model/address.ts';
+import { addressBytes, formatAddress, formatMac, macAt, macBytes } from '../../model/address.ts';
 
 /** RFC 826, for Ethernet and IPv4. */
 export interface ArpPacket {
@@ -20,12 +20,8 @@ const REPLY = 2;
 
 /** `bytes` start at the ARP header; what follows it (padding) is ignored. */
 export function decodeArp(bytes: Uint8Array): ArpPacket | ArpError {
-  if (bytes.length < ARP_LENGTH) return 'arp-short';
-  if (word(bytes, 0) !== ETHERNET) return 'arp-hardware';
-  if (word(bytes, 2) !== IPV4) return 'arp-protocol';
-  if (bytes[4] !== 6 || bytes[5] !== 4) return 'arp-lengths';
-  const operation = word(bytes, 6);
-  if (operation !== REQUEST && operation !== REPLY) return 'arp-operation';
+  const operation = operationAt(bytes, 0);
+  if (typeof operation === 'string') return operation;
   return {
     operation: operation === REQUEST ? 'request' : 'reply',
     senderMac: formatMac(bytes.subarray(8, 14)),
@@ -33,6 +29,39 @@ export function decodeArp(bytes: Uint8Array): ArpPacket | ArpError {
     targetMac: formatMac(bytes.subarray(18, 24)),
     targetAddress: formatAddress(bytes.subarray(24, 28)),
   };
+}
+
+/** Who has sent an ARP packet; what it is about is left unread. */
+export interface ArpSender {
+  readonly reply: boolean;
+  readonly mac: Mac;
+  readonly address: Address;
+  /** It is about the sender itself (RFC 5227 §3). */
+  readonly gratuitous: boolean;
+}
+
+/** As `decodeArp`, of a packet that begins at `start`: thousands come in a second, and mostly no more is asked. */
+export function arpSender(bytes: Uint8Array, start: number): ArpSender | ArpError {
+  const operation = operationAt(bytes, start);
+  if (typeof operation === 'string') return operation;
+  const [sender, target] = [start + 14, start + 24];
+  let gratuitous = true;
+  for (let octet = 0; octet < 4; octet++) if (bytes[sender + octet] !== bytes[target + octet]) gratuitous = false;
+  return {
+    reply: operation === REPLY,
+    mac: macAt(bytes, start + 8),
+    address: `${bytes[sender]}.${bytes[sender + 1]}.${bytes[sender + 2]}.${bytes[sender + 3]}` as Address,
+    gratuitous,
+  };
+}
+
+function operationAt(bytes: Uint8Array, start: number): number | ArpError {
+  if (bytes.length - start < ARP_LENGTH) return 'arp-short';
+  if (word(bytes, start) !== ETHERNET) return 'arp-hardware';
+  if (word(bytes, start + 2) !== IPV4) return 'arp-protocol';
+  if (bytes[start + 4] !== 6 || bytes[start + 5] !== 4) return 'arp-lengths';
+  const operation = word(bytes, start + 6);
+  return operation === REQUEST || operation === REPLY ? operation : 'arp-operation';
 }
 
 /** RFC 903: a station's "reverse request" for its own address. Only its MAC matters here. */

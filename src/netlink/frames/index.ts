@@ -4,7 +4,16 @@
  * heard and asked on the downlinks, next hops on the uplinks.
  */
 export { allNodesEcho } from './all-nodes.ts';
-export { ARP_LENGTH, type ArpError, type ArpPacket, decodeArp, decodeRarp, encodeArp, type RarpPacket } from './arp.ts';
+export {
+  ARP_LENGTH,
+  type ArpError,
+  type ArpPacket,
+  arpSender,
+  decodeArp,
+  decodeRarp,
+  encodeArp,
+  type RarpPacket,
+} from './arp.ts';
 export { clearGuards, guardedPorts } from './arp-guard.ts';
 export { BROADCAST, ETHERNET_HEADER, ETHERTYPE, ethertypeOf, makeFrame, sourceMac, tagged } from './ethernet.ts';
 export { GuardMemory, type MemoryStore } from './guard-memory.ts';
