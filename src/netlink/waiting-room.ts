@@ -131,24 +131,30 @@ export class WaitingRoom {
     this.#guests = guests;
   }
 
-  /** The host is at `route`: what waits for it goes there, in the order in which it came. */
-  deliver(route: HostRoute, sourceMac: Mac): void {
+  /** The hosts are at these routes: what waits for each goes there, in the order in which it came. */
+  deliver(routes: readonly HostRoute[], sourceMac: (route: HostRoute) => Mac): void {
+    if (routes.length === 0) return;
     this.#receive();
-    const frames = this.#take(route.address);
-    if (frames.length === 0) return;
-    const header = new Uint8Array(12);
-    header.set(macBytes(route.mac), 0);
-    header.set(macBytes(sourceMac), 6);
-    this.#count.delivered += this.#send(frames, header, route.ifindex);
+    if (this.#waiting.size === 0) return;
+    for (const route of routes) {
+      const frames = this.#take(route.address);
+      if (frames.length === 0) continue;
+      const header = new Uint8Array(12);
+      header.set(macBytes(route.mac), 0);
+      header.set(macBytes(sourceMac(route)), 6);
+      this.#count.delivered += this.#send(frames, header, route.ifindex);
+    }
   }
 
-  /** The host did not come: what waits goes the way that the routes show now. */
-  forward(address: Address): void {
+  /** These hosts did not come: what waits goes the way that the routes show now. */
+  forward(addresses: readonly Address[]): void {
     this.#receive();
     const header = new Uint8Array(12);
     header.set(this.#doorMac, 0);
     header.set(macBytes(NOBODY), 6);
-    this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
+    for (const address of addresses) {
+      this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
+    }
   }
 
   /** Packets that came before `before` have waited long enough, and are dropped. @returns how many still wait */

@@ -1,5 +1,5 @@
 import type { Address, Mac } from '../../model/address.ts';
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { LinkState } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
@@ -23,7 +23,8 @@ export class Waiting {
   readonly #links: LinkState;
   readonly #clock: Clock;
   readonly #expected = new Set<Address>();
-  readonly #leaving = new Map<Address, Timer>();
+  /** Who is left to linger, and with whom: those of one delta go together. */
+  readonly #leaving = new Map<Address, readonly Address[]>();
 
   constructor(options: {
     kernel: Pick<HostRouteInstaller, 'apply' | 'settled'>;
@@ -68,19 +69,20 @@ export class Waiting {
     }
     const arriving = delta.announced.filter((route) => this.#arrives(room, route));
     // Before the route turns to the port, so that what waited stays ahead of what comes now; after it, for what came between.
-    for (const route of arriving) room.deliver(route, this.#sourceMac(route));
-    const withdrawn =
-      this.#expected.size === 0
-        ? delta.withdrawn
-        : delta.withdrawn.filter((address) => !this.#lingers(room, address, turned));
+    const sourceMac = (route: HostRoute): Mac => this.#sourceMac(route);
+    room.deliver(arriving, sourceMac);
+    const lingering =
+      this.#expected.size === 0 ? [] : delta.withdrawn.filter((address) => this.#expected.delete(address));
+    const left = new Set(lingering);
+    const withdrawn = left.size === 0 ? delta.withdrawn : delta.withdrawn.filter((address) => !left.has(address));
+    if (lingering.length > 0) this.#linger(room, lingering, turned);
     this.#kernel.apply({ withdrawn, announced: delta.announced });
     between?.();
-    for (const route of arriving) room.deliver(route, this.#sourceMac(route));
+    room.deliver(arriving, sourceMac);
   }
 
   /** Whether the route leads to a host for which packets waited; keeps the books of who is expected. */
   #arrives(room: Room, route: HostRoute): boolean {
-    this.#leaving.get(route.address)?.cancel();
     const left = this.#leaving.delete(route.address);
     if (route.ifindex === room.door.ifindex) {
       this.#expected.add(route.address);
@@ -90,15 +92,16 @@ export class Waiting {
     return this.#expected.delete(route.address) || left || waited;
   }
 
-  #lingers(room: Room, address: Address, turned: boolean): boolean {
-    if (!this.#expected.delete(address)) return false;
-    const timer = this.#clock.schedule(this.#clock.now() + (turned ? LINGER_TURNED : LINGER), () => {
-      this.#leaving.delete(address);
-      this.#kernel.apply({ withdrawn: [address], announced: [] });
-      room.forward(address);
+  #linger(room: Room, addresses: readonly Address[], turned: boolean): void {
+    for (const address of addresses) this.#leaving.set(address, addresses);
+    this.#clock.schedule(this.#clock.now() + (turned ? LINGER_TURNED : LINGER), () => {
+      // Not those that have come, or were expected once more, meanwhile.
+      const withdrawn = addresses.filter((address) => this.#leaving.get(address) === addresses);
+      if (withdrawn.length === 0) return;
+      for (const address of withdrawn) this.#leaving.delete(address);
+      this.#kernel.apply({ withdrawn, announced: [] });
+      room.forward(withdrawn);
     });
-    this.#leaving.set(address, timer);
-    return true;
   }
 
   #sourceMac(route: HostRoute): Mac {
