@@ -7,9 +7,19 @@ import type { Host } from './host.ts';
 import type { PortState } from './port-state.ts';
 import type { CauseKind } from './types.ts';
 
+/**
+ * Ten thousand hosts of one port take longer to be heard than one. As long as no gap between two of them is longer than
+ * this (ms) the others are still on their way.
+ */
+const GAP_MS = 200;
+/** So often they are waited for once more. */
+const MOST_WAITS = 4;
+
 interface Expected {
   readonly host: Host;
   readonly until: Instant;
+  /** How often they have been waited for. */
+  readonly waits: number;
 }
 
 /**
@@ -28,6 +38,8 @@ export class Returning {
   readonly #book: Book;
   readonly #onExpected: (host: Host) => void;
   readonly #expected = new Map<Address, Expected>();
+  /** When the last host came back to a port, by the port's name. */
+  readonly #arrivals = new Map<string, Instant>();
   readonly count = { expected: 0, returned: 0, stayedAway: 0 };
 
   /** `onExpected`: what else the host was until now, it is no more. */
@@ -63,7 +75,7 @@ export class Returning {
         host.yields = false;
         host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);
-        this.#expected.set(host.address, { host, until: now + returning.wait });
+        this.#expected.set(host.address, { host, until: now + returning.wait, waits: 1 });
         this.count.expected++;
       }
     }
@@ -76,7 +88,10 @@ export class Returning {
   heard(known: Host | undefined, port: PortState, now: Instant): ClaimLevel {
     if (!known) return 0;
     const { returning } = this.#book.rules.policy;
-    if (returning && port.left.has(known) && now - port.upAt <= returning.wait) known.returns = true;
+    if (returning && port.left.has(known) && this.#inTime(port, returning.wait, now)) {
+      known.returns = true;
+      this.#arrivals.set(port.name, now);
+    }
     const expected = this.#expected.get(known.address);
     if (!expected) return 0;
     this.#expected.delete(known.address);
@@ -92,8 +107,16 @@ export class Returning {
       if (host.port !== name) continue;
       // Taken out and put back: the map stays in the order of the deadlines.
       this.#expected.delete(address);
-      this.#expected.set(address, { host, until: now + returning.wait });
+      this.#expected.set(address, { host, until: now + returning.wait, waits: 1 });
     }
+  }
+
+  #inTime({ name, upAt }: PortState, wait: number, now: Instant): boolean {
+    return now - upAt <= wait || (now - upAt <= MOST_WAITS * wait && this.#othersCome(name, now));
+  }
+
+  #othersCome(port: string, now: Instant): boolean {
+    return now - (this.#arrivals.get(port) ?? Number.NEGATIVE_INFINITY) <= GAP_MS;
   }
 
   /** The ports will not open after all. */
@@ -120,9 +143,15 @@ export class Returning {
   }
 
   tick(now: Instant): void {
-    for (const [address, { host, until }] of this.#expected) {
+    const { returning } = this.#book.rules.policy;
+    for (const [address, { host, until, waits }] of this.#expected) {
       // All wait equally long, so the map is in the order of the deadlines.
       if (until > now || !this.#book.turn.allows('stayedAway')) return;
+      if (returning && waits < MOST_WAITS && this.#othersCome(host.port, now)) {
+        this.#expected.delete(address);
+        this.#expected.set(address, { host, until: now + returning.wait, waits: waits + 1 });
+        continue;
+      }
       host.returns = false;
       this.count.stayedAway++;
       this.#giveUp(address, host, 'it did not come back');
