@@ -12,6 +12,7 @@ import type { ForeignClaim, HostRoute } from '../model/hosts.ts';
 import { isUp, type Port, type PortChange } from '../model/ports.ts';
 import { clearGuards } from '../netlink/frames/index.ts';
 import type { NeighbourEvent } from '../netlink/index.ts';
+import { Feed, oneOf } from './feed.ts';
 import { HostTable } from './machine/table.ts';
 import type { HostEffect, HostEvent, HostPolicy, HostView, Memory, RememberedHost } from './machine/types.ts';
 import type { HostRoutesOptions, Report, Withdrawal } from './options.ts';
@@ -47,8 +48,7 @@ export class HostRoutes {
   #unsubscribe: (() => void) | undefined;
   #running = false;
   #shedNeighbours = 0;
-  /** Events that a listener caused while an earlier event was being told: they wait for their turn. */
-  #pending: { event: HostEvent; at: Instant }[] | undefined;
+  readonly #feeding: Feed;
 
   constructor(options: HostRoutesOptions) {
     this.#options = options;
@@ -58,11 +58,16 @@ export class HostRoutes {
     this.#table = new HostTable(this.#policy, options.random, (port) => options.kernel.port(port)?.ifindex);
     this.#placement = new Placement(options.kernel, this.#policy);
     const { kernel, clock } = options;
+    this.#feeding = new Feed({
+      now: () => clock.now(),
+      handle: (event, at) => this.#perform(this.#table.handle(event, at), at),
+      done: () => this.#arm(),
+    });
     const shared = {
       kernel,
       placement: this.#placement,
       known: (mac: Mac) => this.#table.stationed(mac),
-      onEvidence: (events: HostEvent[]) => this.#feed(oneOf(events), clock.now()),
+      onEvidence: (events: HostEvent[]) => this.#feeding.hear(events),
     };
     this.#snooping = new Snooping(this.#policy, {
       ...shared,
@@ -111,6 +116,7 @@ export class HostRoutes {
   /** Closes everything, and leaves the ports to the kernel; announces nothing and withdraws nothing. */
   stop(): void {
     this.#running = false;
+    this.#feeding.clear();
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
     this.#stations.stop();
@@ -340,27 +346,13 @@ export class HostRoutes {
 
   #evidenceOf(neighbour: NeighbourEvent): HostEvent | undefined {
     return neighbourEvidence(neighbour, this.#placement, ({ address, ifindex }) => {
-      const host = this.#table.find(address);
+      const host = this.#table.placeOf(address);
       return host?.ifindex === ifindex ? host.port : undefined;
     });
   }
 
   #feed(event: HostEvent, at: Instant): void {
-    if (this.#pending) {
-      this.#pending.push({ event, at });
-      return;
-    }
-    const pending: { event: HostEvent; at: Instant }[] = [];
-    this.#pending = pending;
-    try {
-      this.#perform(this.#table.handle(event, at), at);
-      for (let next = pending.shift(); next; next = pending.shift()) {
-        this.#perform(this.#table.handle(next.event, next.at), next.at);
-      }
-    } finally {
-      this.#pending = undefined;
-    }
-    this.#arm();
+    this.#feeding.give(event, at);
   }
 
   #perform(effects: readonly HostEffect[], at: Instant): void {
@@ -392,9 +384,6 @@ export class HostRoutes {
     });
   }
 }
-
-const oneOf = (events: readonly HostEvent[]): HostEvent =>
-  events.length === 1 ? events[0]! : { type: 'batch', events };
 
 const whyDown = (port: Port | undefined): string =>
   port === undefined ? 'interface removed' : port.adminUp ? 'carrier lost' : 'administratively down';

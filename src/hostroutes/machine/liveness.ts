@@ -13,9 +13,10 @@ export const SPREAD = 1 / 8;
 
 /**
  * Routine questions and the looks at their answers come on this grid (ms). Thousands of hosts have thousands of deadlines
- * a second: so they share the turns of the loop instead of having one each.
+ * a second: so they share the turns of the loop instead of having one each, and those that are silent at the same time
+ * leave in one delta. It is a small part of the seconds for which a host was silent by then.
  */
-const GRID_MS = 10;
+const GRID_MS = 50;
 
 export type Step = 'wait' | 'ask' | 'silent';
 
