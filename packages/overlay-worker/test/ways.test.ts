@@ -93,6 +93,16 @@ function quiet({ a, b }: Lab): void {
   }
 }
 
+/** What is done meanwhile waits for the process, all of it at once. */
+function whileAsleep(pid: number, work: () => void): void {
+  process.kill(pid, 'SIGSTOP');
+  try {
+    work();
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+}
+
 /** 1 octet of flow, 4 of number. */
 function datagram(flow: number, number: number, size: number): Buffer {
   const bytes = Buffer.alloc(size);
@@ -122,13 +132,17 @@ for (const [form, dial, destination] of [
       const [port] = of();
       t.deepEqual(of(), [port]);
       t.true(port! >= SOURCE_PORTS.first && port! < SOURCE_PORTS.first + SOURCE_PORTS.count);
-      // Size and TOS change inside a flow, so that no two packets in a row fit one batch.
-      for (let number = 10; number < 40; number++) {
-        flows.forEach((flow, index) => {
-          flow.mark((number % 3) * 4);
-          flow.send(datagram(index, number, 64 + ((number * 37) % 400)));
+      // Each round is one turn of the worker; TOS, and in the later ones size, changes within a flow.
+      for (let round = 10; round < 40; round += 5) {
+        whileAsleep(network.a.worker.pid, () => {
+          for (let number = round; number < round + 5; number++) {
+            flows.forEach((flow, index) => {
+              flow.mark((number % 2) * 4);
+              flow.send(datagram(index, number, 300 - (round < 25 ? 0 : (number * 37) % 200)));
+            });
+          }
         });
-        if (number % 5 === 4) await until('a round', () => got.length === 10 + (number - 9) * flows.length);
+        await until('a round', () => got.length === 10 + (round - 5) * flows.length);
       }
       const numbers = flows.map((_, index) => got.filter((bytes) => bytes[0] === index).map((b) => b.readUInt32BE(1)));
       for (const [index, of] of numbers.entries()) {
