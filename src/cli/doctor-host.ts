@@ -21,6 +21,7 @@ export async function hostBox(config: HostConfig, box: Box): Promise<Diagnosis[]
     ...overlaps(config),
     ...rooms(config),
     ...strangers(config),
+    ...(await backends(config)),
   ];
 }
 
@@ -300,4 +301,29 @@ function strangers({ neighbours: { ovs }, encryption: { keys } }: HostConfig): D
     );
   }
   return found;
+}
+
+/** Who encrypts, and whether the other could. */
+async function backends({ encryption: { policy, backend } }: HostConfig): Promise<Diagnosis[]> {
+  if (policy === 'off') return [];
+  const { xfrmLacks } = await import('../vswitch-bridge/encryption/xfrm/index.ts');
+  let lacks: string | undefined;
+  try {
+    lacks = await xfrmLacks();
+  } catch (error) {
+    lacks = (error as Error).message;
+  }
+  if (backend !== 'xfrm') {
+    const other = lacks ?? 'possible, if all hosts choose it (encryption.backend)';
+    return [fine('encryption', `by the packet worker; xfrm: ${other}`)];
+  }
+  return [
+    lacks === undefined
+      ? fine('encryption', 'by the kernel (xfrm)')
+      : wrong(
+          'encryption',
+          `backend xfrm: ${lacks}`,
+          'Run a kernel that has it, or write backend: worker, here and on all other hosts.',
+        ),
+  ];
 }

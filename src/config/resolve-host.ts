@@ -129,8 +129,16 @@ function resolveNeighbours({ proactive, poll, hold, ovs }: HostSettings['neighbo
 }
 
 function resolveEncryption({ policy, keys, notifyIdle, ...rest }: HostSettings['encryption']): EncryptionConfig {
-  const { directory, etcd, prefix } = keys;
-  const place = directory !== undefined ? { directory } : etcd && { etcd, ...(prefix === undefined ? {} : { prefix }) };
+  const { directory, etcd, prefix, tls, user } = keys;
+  const place =
+    directory !== undefined
+      ? { directory }
+      : etcd && {
+          etcd,
+          ...(prefix === undefined ? {} : { prefix }),
+          ...(tls === undefined ? {} : { tls: given(tls) }),
+          ...(user === undefined ? {} : { user }),
+        };
   return {
     ...rest,
     policy: policy ?? (place ? 'overlap' : 'off'),
@@ -138,3 +146,9 @@ function resolveEncryption({ policy, keys, notifyIdle, ...rest }: HostSettings['
     ...(place ? { keys: place } : {}),
   };
 }
+
+/** Keys that are there are never undefined. */
+const given = <T extends object>(settings: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };

@@ -164,9 +164,33 @@ const encryption = z
         directory: filePath('the directory of the keys', '/etc/peerless/keys').optional(),
         etcd: z.array(serverUrl()).min(1).optional(),
         prefix: filePath('the prefix of the keys in etcd', '/peerless/keys/').optional(),
+        tls: z
+          .strictObject({
+            ca: filePath('the file of the certificate authority', '/etc/peerless/etcd-ca.pem').optional(),
+            cert: filePath('the file of our certificate', '/etc/peerless/etcd.pem').optional(),
+            key: filePath('the file of its private key', '/etc/peerless/etcd.key').optional(),
+            serverName: z
+              .string()
+              .min(1)
+              .optional()
+              .meta({ description: "What the server's certificate must say; without it the host of the URL." }),
+          })
+          .optional()
+          .meta({ description: 'etcd by https: PEM files, read anew for each connection.' }),
+        user: z
+          .strictObject({
+            name: z.string().min(1),
+            passwordFile: filePath('the file of the password', '/etc/peerless/etcd.password'),
+          })
+          .optional()
+          .meta({ description: "etcd's own users; by https only." }),
       })
       .prefault({})
       .meta({ description: 'Where they come from: a directory, or etcd.' }),
+    backend: anyOf(['auto', 'worker', 'xfrm']).default('auto').meta({
+      description:
+        'Who encrypts: a process beside the agent, or the kernel (xfrm, where it has ESP). The same on all hosts; auto: worker.',
+    }),
     versions: integer(1, 16).default(5).meta({ description: 'How many versions of the key are held.' }),
     plain: anyOf(['esp', 'vxlan'])
       .default('esp')

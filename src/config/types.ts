@@ -225,10 +225,20 @@ export interface TunnelNeighboursConfig {
   readonly ovs?: { readonly socket: string };
 }
 
+export interface EtcdKeysConfig {
+  readonly etcd: readonly string[];
+  readonly prefix?: string;
+  /** PEM files. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly serverName?: string };
+  readonly user?: { readonly name: string; readonly passwordFile: string };
+}
+
 export interface EncryptionConfig {
   readonly policy: 'off' | 'available' | 'overlap' | 'strict';
   /** Absent only while the policy is off. */
-  readonly keys?: { readonly directory: string } | { readonly etcd: readonly string[]; readonly prefix?: string };
+  readonly keys?: { readonly directory: string } | EtcdKeysConfig;
+  /** `auto` is decided by who starts it. */
+  readonly backend: 'auto' | 'worker' | 'xfrm';
   readonly versions: number;
   readonly plain: 'esp' | 'vxlan';
   /** UDP. */

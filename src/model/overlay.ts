@@ -18,8 +18,11 @@ export interface OverlayNetwork {
   readonly encapsulation: Encapsulation;
   /** Of a VXLAN that another has laid out: its UDP port, where that is not 4789. */
   readonly port?: number;
-  /** Its tunnel port is the packet worker's TAP, of the tunnel port's name; VXLAN alone. */
-  readonly encrypted?: true;
+  /**
+   * VXLAN alone. `worker`: its tunnel port is the packet worker's TAP, of the tunnel port's name; `kernel`: it is the kernel's own,
+   * and what it sends is encrypted behind it.
+   */
+  readonly encrypted?: 'worker' | 'kernel';
   /** `kernel`: laid out by another, whose bridge and tunnel these are; absent: ours. */
   readonly origin?: OverlayOrigin;
   readonly devices?: { readonly bridge: string; readonly tunnel?: string };

@@ -65,6 +65,7 @@ test('R1.1 R3.2 the configuration of a host, as the design fixed it, is taken', 
   t.deepEqual(config.neighbours.ovs, { socket: '/var/run/openvswitch/db.sock' });
   t.deepEqual(config.encryption, {
     policy: 'overlap',
+    backend: 'auto',
     keys: { directory: '/etc/peerless/keys' },
     notifyIdle: 1_500_000,
     versions: 5,
@@ -83,6 +84,15 @@ test('R1.6 a host needs an underlay and nothing else: no fast path, no encryptio
 
 test('R0.1 keys from somewhere and no word of a policy: never plain text', (t) => {
   t.is(load(`${SMALL}encryption: { keys: { etcd: ['http://192.0.2.1:2379'] } }\n`).config.encryption.policy, 'overlap');
+  const tls = 'tls: { ca: /ca, cert: /c, key: /k }, user: { name: host, passwordFile: /p }';
+  t.deepEqual(
+    load(`${SMALL}encryption: { keys: { etcd: ['https://192.0.2.1:2379'], ${tls} } }\n`).config.encryption.keys,
+    {
+      etcd: ['https://192.0.2.1:2379'],
+      tls: { ca: '/ca', cert: '/c', key: '/k' },
+      user: { name: 'host', passwordFile: '/p' },
+    },
+  );
 });
 
 test('R1.1 two networks may have the same subnet, and an address in each', (t) => {
@@ -230,6 +240,36 @@ const ROWS: readonly (readonly [string, string, string, RegExp, string?])[] = [
     'snat:',
     "encryption: { keys: { directory: /k, etcd: ['http://e'] } }\nsnat:",
     /both a directory and etcd/,
+  ],
+  [
+    'TLS without etcd',
+    'snat:',
+    'encryption: { keys: { directory: /k, tls: { ca: /ca } } }\nsnat:',
+    /keys\.tls: says something of etcd/,
+  ],
+  [
+    'TLS to nobody',
+    'snat:',
+    "encryption: { keys: { etcd: ['http://e:1'], tls: { ca: /ca } } }\nsnat:",
+    /keys\.tls: no URL of etcd is https/,
+  ],
+  [
+    'a certificate alone',
+    'snat:',
+    "encryption: { keys: { etcd: ['https://e:1'], tls: { cert: /c } } }\nsnat:",
+    /keys\.tls\.cert: a certificate and its private key go together/,
+  ],
+  [
+    'a password in plain text',
+    'snat:',
+    "encryption: { keys: { etcd: ['https://e:1', 'http://f:1'], user: { name: u, passwordFile: /p } } }\nsnat:",
+    /keys\.user: the password would go to http:\/\/f:1 in plain text/,
+  ],
+  [
+    'available by the kernel',
+    'snat:',
+    'encryption: { policy: available, backend: xfrm, keys: { directory: /k } }\nsnat:',
+    /encryption\.backend: xfrm can't do what the policy available does/,
   ],
   ['hold', 'snat:', 'neighbours: { hold: { perNeighbour: 9000 } }\nsnat:', /9000 is more than the total 8192\. Lower/],
 ];

@@ -3,14 +3,14 @@
  * ruleset, the fast path's programs, the packet worker, its ports and entries in Open vSwitch, what it set in the namespace. Everything is known by its names and
  * marks, so it is found without the memory of the agent that made it; settings alone need that memory to be put back.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { Rtnetlink } from 'rtnetlink-ts';
 import type { HostConfig } from '../../config/index.ts';
 import { removeFastPath, standsFastPath } from '../../vswitch-bridge/fastpath/index.ts';
 import { findOvsLeftovers, removeOvsLeftovers } from '../../vswitch-bridge/neighbours/index.ts';
 import { findLayout, removeLayout, Sysctls } from '../../vswitch-bridge/slowpath/network/index.ts';
 import { removePolicy, standsPolicy } from '../../vswitch-bridge/slowpath/policy/index.ts';
-import { endWorker, workerSocket } from '../host/parts/encryption.ts';
+import { endWorker, endXfrm, standsBackend } from '../host/parts/encryption-backends.ts';
 import { settingsMemory } from '../host/parts/network.ts';
 import { Attempts } from './attempts.ts';
 
@@ -22,7 +22,7 @@ export interface HostLeftovers {
   /** Of nftables. */
   readonly ruleset: boolean;
   readonly fastPath: boolean;
-  /** The packet worker of the encryption. */
+  /** The packet worker of the encryption, or what the kernel was told in its place. */
   readonly worker: boolean;
   /** Of Open vSwitch: `bridge/port` where packets waited. */
   readonly ovsPorts: readonly string[];
@@ -59,7 +59,7 @@ export class HostCleanup {
       rules: layout?.rules ?? 0,
       ruleset: (await this.#attempts.at(() => standsPolicy())) ?? false,
       fastPath: standsFastPath(),
-      worker: existsSync(workerSocket(this.#config)),
+      worker: standsBackend(this.#config),
       ovsPorts: inOvs?.ports ?? [],
       ovsPlaceholders: inOvs?.placeholders ?? 0,
       settings: Object.keys(settingsMemory(this.#config.stateDirectory).read()),
@@ -76,6 +76,8 @@ export class HostCleanup {
     });
     await this.#attempts.at(() => endWorker(this.#config));
     await this.#withRtnetlink(removeLayout);
+    // It has kept plain text in: after the tunnels.
+    await this.#attempts.at(() => endXfrm(this.#config));
     await this.#withOvs(removeOvsLeftovers);
     await this.#withRtnetlink(async (rtnetlink) => {
       // Of a pair both go with one.

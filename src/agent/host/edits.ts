@@ -36,16 +36,19 @@ export function took(edited: Edited): Edited & { readonly ok: true } {
   throw new EditRefused(fault.reason, faultText(fault), fault.remedy);
 }
 
+/** Who encrypts VXLAN; undefined: nobody. */
+type Encrypts = OverlayNetwork['encrypted'];
+
 /** As the table has it: what the settings of encryption say of networks stands with them. */
-export const contentOf = (config: HostConfig, encrypts: boolean): OverlayContent => ({
+export const contentOf = (config: HostConfig, encrypts: Encrypts): OverlayContent => ({
   ...config,
   networks: config.networks.map((network) => encrypted(network, encrypts)),
 });
 
-export const prepared = (edit: OverlayEdit, encrypts: boolean): OverlayEdit =>
+export const prepared = (edit: OverlayEdit, encrypts: Encrypts): OverlayEdit =>
   edit.op !== 'policy' && edit.op !== 'remove' && edit.kind === 'network'
     ? { ...edit, item: encrypted(edit.item, encrypts) }
     : edit;
 
-const encrypted = (network: OverlayNetwork, encrypts: boolean): OverlayNetwork =>
-  encrypts && network.encapsulation === 'vxlan' ? { ...network, encrypted: true } : network;
+const encrypted = (network: OverlayNetwork, encrypts: Encrypts): OverlayNetwork =>
+  encrypts !== undefined && network.encapsulation === 'vxlan' ? { ...network, encrypted: encrypts } : network;

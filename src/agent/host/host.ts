@@ -11,7 +11,7 @@ import {
 import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
-import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
+import type { OverlayChange, OverlayNetwork, OverlayState } from '../../model/overlay.ts';
 import type { Kernel } from '../../netlink/index.ts';
 import { OverlayTable } from '../../vswitch-bridge/overlay/index.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
@@ -19,6 +19,7 @@ import { processCounters } from '../process-counters.ts';
 import { adopt, type FindOverlays, type FoundOverlay, type FoundOverlays } from './adoption.ts';
 import { flat } from './counters.ts';
 import { contentOf, EditRefused, type HostEdit, type Outcome, prepared, took } from './edits.ts';
+import { encryptsOf } from './encrypts.ts';
 import { Follower } from './follower.ts';
 import { InstanceMemory } from './memory.ts';
 import { DISPENSABLE, type HostPart, type HostParts, PART_NAMES, PART_TITLES, type PartName } from './part.ts';
@@ -57,7 +58,7 @@ export class Host {
   readonly #memory: InstanceMemory;
   readonly #startedAt: Instant;
   /** Of the start: another policy needs another. */
-  readonly #encrypts: boolean;
+  readonly #encrypts: OverlayNetwork['encrypted'];
   #loaded: HostLoaded;
   #loadedAt: Instant;
   #running: RunningPart[] = [];
@@ -82,7 +83,7 @@ export class Host {
     this.#loadedAt = this.#startedAt;
     this.wall = new WallClock(clock);
     this.events = new EventLog(clock, this.wall, log);
-    this.#encrypts = loaded.config.encryption.policy !== 'off';
+    this.#encrypts = encryptsOf(loaded.config.encryption);
     this.table = new OverlayTable(loaded.config.underlay);
     this.#memory = InstanceMemory.in(loaded.config.stateDirectory);
   }

@@ -19,6 +19,7 @@ export function checkHost(settings: PartlyHost): Finding[] {
     ...checkFastPath(settings),
     ...checkNeighbours(settings),
     ...checkKeys(settings),
+    ...checkBackend(settings),
     ...checkPlainTunnels(settings),
   ];
 }
@@ -119,9 +120,56 @@ function checkPlainTunnels({ encryption, networks, adopt }: PartlyHost): Finding
   return adopt ? [...plain, others] : plain;
 }
 
+/** The kernel's tunnels have no room for what plain packets tell, and nothing waits in it. */
+function checkBackend({ encryption }: PartlyHost): Finding[] {
+  if (encryption?.backend !== 'xfrm' || encryption.policy !== 'available') return [];
+  return [
+    {
+      path: ['encryption', 'backend'],
+      message: "xfrm can't do what the policy available does: plain packets of the kernel tell no version of a key",
+      remedy: 'Write policy: overlap or strict, or backend: worker.',
+    },
+  ];
+}
+
+function checkEtcd({ etcd, tls, user }: NonNullable<PartlyHost['encryption']>['keys']): Finding[] {
+  const at = (path: Path, message: string, remedy: string): Finding => ({
+    path: ['encryption', 'keys', ...path],
+    message,
+    remedy,
+  });
+  const https = (etcd ?? []).filter((url) => url.startsWith('https://'));
+  const findings: Finding[] = [];
+  for (const [name, value] of Object.entries({ tls, user })) {
+    if (value && etcd === undefined)
+      findings.push(at([name], 'says something of etcd, and the keys do not come from there', 'Remove it.'));
+  }
+  if (etcd === undefined) return findings;
+  if (tls && https.length === 0)
+    findings.push(at(['tls'], 'no URL of etcd is https://', 'Write https:// in keys.etcd, or remove tls.'));
+  if (tls && (tls.cert === undefined) !== (tls.key === undefined)) {
+    findings.push(
+      at(
+        ['tls', tls.cert === undefined ? 'key' : 'cert'],
+        'a certificate and its private key go together',
+        'Write both cert and key, or neither.',
+      ),
+    );
+  }
+  const plain = etcd.find((url) => !url.startsWith('https://'));
+  if (user && plain !== undefined) {
+    findings.push(
+      at(['user'], `the password would go to ${plain} in plain text`, 'Write https:// for all URLs, or remove user.'),
+    );
+  }
+  return findings;
+}
+
 function checkKeys({ encryption }: PartlyHost): Finding[] {
   if (!encryption) return [];
   const { policy = 'off', keys } = encryption;
+  const ofEtcd = checkEtcd(keys);
+  if (ofEtcd.length > 0) return ofEtcd;
   if (keys.directory !== undefined && keys.etcd !== undefined) {
     return [
       {

@@ -337,10 +337,12 @@ test.serial(
   'an encrypted network’s tunnel port is the worker’s TAP: it takes packets of every size, and its hosts’ MACs are theirs',
   async (t) => {
     const box = new Box(t);
-    const blue = { ...BLUE, encrypted: true } as const;
+    const blue = { ...BLUE, encrypted: 'worker' } as const;
     const remotes = [remote('10.20.1.2', 'blue', '10.200.2.0/24')];
-    // A kernel tunnel of the time before it was encrypted makes way.
-    const before = await box.open(t, overlay({ networks: [BLUE], remotes }));
+    // A kernel tunnel, behind which the kernel has encrypted, makes way. It has the room for that, and no more.
+    const before = await box.open(t, overlay({ networks: [{ ...BLUE, encrypted: 'kernel' }], remotes }));
+    t.true((await box.standing()).includes('link pltn100'));
+    t.is(before.view().networks[0]?.tunnelMtu, 1500 - 95);
     await before.close();
     const projection = await box.open(t, overlay({ networks: [blue], remotes }));
     t.false((await box.standing()).includes('link pltn100'));

@@ -1,21 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import type { OverlayWorker } from 'overlay-worker';
-import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
-import type { Address } from '../../../model/address.ts';
-import { DEFAULT_SETTINGS, Encryption, keySource, type OpenWorker } from '../../../vswitch-bridge/encryption/index.ts';
+import { join } from 'node:path';
+import { DEFAULT_SETTINGS, Encryption, keySource } from '../../../vswitch-bridge/encryption/index.ts';
 import { bridgeName, routerMac, tunnelName } from '../../../vswitch-bridge/slowpath/network/index.ts';
 import { memoryFile } from '../../memory-store.ts';
-import type { HostPartContext, OpenHostPart } from '../part.ts';
+import type { OpenHostPart } from '../part.ts';
+import { openBackend } from './encryption-backends.ts';
 
-/** VXLAN's own port: plain text in its form comes there. */
-const PLAIN_PORT = 4789;
-const USUAL_MTU = 1500;
-/** What waits for a key in the worker, for each peer, and how long each packet (ms). */
-const HOLD = { packets: 256, bytes: 512 << 10, lifetime: 1000 };
-
-/** What leaves for other hosts is encrypted by a process beside the agent, which goes on without it. */
+/** What leaves for other hosts is encrypted by a process beside the agent, or by the kernel; both go on without it. */
 export const openEncryption: OpenHostPart = async (context) => {
   const { config, clock, log, record } = context;
   const { policy, keys, versions, notifyIdle } = config.encryption;
@@ -30,7 +21,7 @@ export const openEncryption: OpenHostPart = async (context) => {
       ?.apply(state, [{ kind: 'network', op: 'added', item }])
       .catch((error: unknown) => log.error({ err: error, vni }, 'the device of an encrypted network can not be made'));
   };
-  const { openWorker, mtuChanged } = workerOpener(context, networkLost);
+  const { openWorker, mtuChanged, detail, problems } = await openBackend(context, networkLost);
   const unsubscribe = context.kernel.onChange(({ name, before, after }) => {
     if (name === config.underlay.device && after && before?.mtu !== after.mtu) mtuChanged(after.mtu);
   });
@@ -53,10 +44,11 @@ export const openEncryption: OpenHostPart = async (context) => {
   return {
     apply: (state, changes) => encryption.apply(state, changes),
     counters: () => encryption.counters(),
+    problems,
     warnings: () => encryption.warnings(),
     detail: () => {
       const { peers = 0, valid = 0 } = encryption.counters() as { peers?: number; valid?: number };
-      return { policy, peers, valid };
+      return { policy, ...detail, peers, valid };
     },
     views: { peers: () => encryption.view() },
     stats: () => encryption.counters(),
@@ -67,52 +59,6 @@ export const openEncryption: OpenHostPart = async (context) => {
   };
 };
 
-export const workerSocket = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
-  join(dirname(socket), 'overlay-worker.sock');
-
-function workerOpener(
-  { config, kernel, log }: HostPartContext,
-  networkLost: (vni: number) => void,
-): { readonly openWorker: OpenWorker; readonly mtuChanged: (mtu: number) => void } {
-  let worker: Pick<OverlayWorker<Address>, 'setUnderlayMtu'> | undefined;
-  const openWorker: OpenWorker = async (events, closed) => {
-    // Its native part is loaded where something is encrypted, and nowhere else.
-    const { OverlayWorker } = await import('overlay-worker');
-    mkdirSync(dirname(config.control.socket), { recursive: true });
-    const opened = await OverlayWorker.open<Address>({
-      ...settingsOf(config.encryption),
-      socket: workerSocket(config),
-      local: config.underlay.address,
-      underlayMtu: kernel.port(config.underlay.device)?.mtu ?? USUAL_MTU,
-      events,
-      refused: (error) => log.warn({ err: error }, 'the packet worker refused a command'),
-      networkLost,
-      closed: () => {
-        worker = undefined;
-        closed();
-      },
-    });
-    worker = opened;
-    return opened;
-  };
-  const mtuChanged = (mtu: number): void => {
-    worker
-      ?.setUnderlayMtu(mtu)
-      .catch((error: unknown) =>
-        log.error({ err: error, mtu }, 'the packet worker does not follow the MTU of the underlay'),
-      );
-  };
-  return { openWorker, mtuChanged };
-}
-
-const settingsOf = ({ policy, plain, port }: EncryptionConfig) => ({
-  port,
-  plainPort: policy === 'available' ? PLAIN_PORT : 0,
-  plainForm: plain,
-  plainAllowed: policy === 'available',
-  hold: HOLD,
-});
-
 /** 8 octets that name this host, the same at every start. */
 function instanceId(stateDirectory: string): Uint8Array {
   const file = memoryFile(join(stateDirectory, 'instance-id'), { synced: true });
@@ -121,22 +67,4 @@ function instanceId(stateDirectory: string): Uint8Array {
   const fresh = randomBytes(8);
   file.write(`${fresh.toString('hex')}\n`);
   return fresh;
-}
-
-/** One that an agent with encryption has left behind would hold the tunnels' names. */
-export async function endForeignWorker({ config, log }: HostPartContext): Promise<void> {
-  try {
-    await endWorker(config);
-  } catch (error) {
-    log.warn({ err: error }, 'the packet worker of an agent before this one could not be ended');
-  }
-}
-
-/** Nothing is done where there is none. Rejects when it does not end. */
-export async function endWorker(config: HostConfig): Promise<void> {
-  const socket = workerSocket(config);
-  if (!existsSync(socket)) return;
-  const { OverlayWorker } = await import('overlay-worker');
-  await OverlayWorker.end(socket);
-  rmSync(socket, { force: true });
 }

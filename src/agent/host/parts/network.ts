@@ -6,18 +6,19 @@ import {
 } from '../../../vswitch-bridge/slowpath/network/index.ts';
 import { memoryFile } from '../../memory-store.ts';
 import type { InstanceState, OpenHostPart } from '../part.ts';
-import { endForeignWorker } from './encryption.ts';
+import { leaveBackend, prepareBackend, settleBackend } from './encryption-backends.ts';
 
 /** The slow path's bridges, tunnel ports and routes. */
 export const openNetwork: OpenHostPart = async (context) => {
   const { config, clock, log, state } = context;
-  if (config.encryption.policy === 'off') await endForeignWorker(context);
+  await prepareBackend(context);
   const network = await NetworkProjection.open({
     clock,
     log,
     state: state(),
     memory: settingsMemory(config.stateDirectory),
   });
+  await settleBackend(context);
   return {
     apply: (state, changes) => network.apply(state, changes),
     counters: () => network.counters(),
@@ -40,7 +41,10 @@ export const openNetwork: OpenHostPart = async (context) => {
           .view()
           .networks.flatMap(({ instances }) => instances.map(({ name, state }) => [name, STATES[state]] as const)),
       ),
-    close: ({ keep }) => network.close({ purge: !keep }),
+    close: async ({ keep }) => {
+      await network.close({ purge: !keep });
+      if (!keep) await leaveBackend(context);
+    },
   };
 };
 

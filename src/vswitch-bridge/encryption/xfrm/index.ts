@@ -16,7 +16,7 @@ import { xfrmLacks } from './requests.ts';
 import { XfrmTable } from './table.ts';
 
 export type { Ends } from './projection.ts';
-export { blockPlainText, leftInKernel, removeFromKernel, xfrmLacks } from './requests.ts';
+export { blockPlainText, removeFromKernel, xfrmLacks } from './requests.ts';
 
 export interface XfrmPlace {
   readonly ends: Ends;
@@ -30,6 +30,8 @@ export interface XfrmPlace {
 export interface XfrmOptions extends XfrmPlace {
   readonly clock: Clock;
   readonly log: Log;
+  /** Of each table that is opened. */
+  readonly opened?: (table: Pick<XfrmTable, 'problems'>) => void;
 }
 
 /** Rejects when the kernel has no ESP: nothing is sent in plain text instead. */
@@ -42,7 +44,7 @@ export function openXfrmWorker(options: XfrmOptions): OpenWorker {
 }
 
 async function openTable(
-  { ends, directory, loadRules, clock, log, netns }: XfrmOptions,
+  { ends, directory, loadRules, clock, log, opened, netns }: XfrmOptions,
   ...[events, closed]: Parameters<OpenWorker>
 ): Promise<Worker> {
   let table: XfrmTable | undefined;
@@ -83,6 +85,7 @@ async function openTable(
       log,
       defer: queueMicrotask,
     });
+    opened?.(table);
     holder.begin(driver.espPort, (error) =>
       log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
     );
@@ -104,13 +107,14 @@ async function openTable(
     detach: () => void end(true),
     stop: async () => {
       await end(false);
-      forget(directory);
+      await forget({ directory, loadRules });
     },
   };
 }
 
-/** What is on the disk and among the processes. */
-export function forget(directory: string): void {
+/** What is on the disk, among the processes and in nftables. */
+export async function forget({ directory, loadRules }: Pick<XfrmPlace, 'directory' | 'loadRules'>): Promise<void> {
   new PortHolder(directory).end();
   rmSync(directory, { recursive: true, force: true });
+  await loadRules(noMarks());
 }

@@ -213,7 +213,7 @@ export class XfrmTable implements PeerTable {
     this.#options.events.unreadable(entry.index, spi);
   }
 
-  /** `keep`: SAs and policies stay for the next agent. */
+  /** `keep`: SAs and policies stay for the next agent. What blocks all stays in any case, for as long as there are tunnels. */
   close({ keep }: { readonly keep: boolean }): void {
     if (this.#closed) return;
     this.flush();
@@ -228,8 +228,6 @@ export class XfrmTable implements PeerTable {
       const { first } = plan(entry.installed, undefined);
       kernel.apply(requestsFor(ends, entry, first));
     }
-    kernel.apply(blockAll(ends).map((id): XfrmRequest => ({ op: 'delete-policy', id })));
-    kernel.marks(new Map());
     memory.keepOnly([]);
   }
 

@@ -60,7 +60,7 @@ export function overheadOf(encapsulation: Encapsulation, underlay: Address): num
   return outer + inside;
 }
 
-/** As `overheadOf`, where the packet worker encrypts: UDP, ESP, IV, UDP, VXLAN, Ethernet, padding, ICV (docs/encryption.md). */
+/** As `overheadOf`, where it is encrypted, by whomever: UDP, ESP, IV, UDP, VXLAN, Ethernet, padding, ICV (docs/encryption.md). */
 const ENCRYPTED_OVERHEAD = 95;
 
 export const networkOverhead = ({ encapsulation, encrypted }: OverlayNetwork, underlay: Address): number =>
@@ -192,7 +192,7 @@ function tunnelObjects(
   const bridge = bridgeName(vni);
   const type = DEVICE_TYPE[encapsulation];
   const objects: LayoutObject[] = [];
-  if (network.encrypted) {
+  if (network.encrypted === 'worker') {
     // The packet worker makes its TAP itself, and knows who is behind which host.
     const device = tunnelName(vni);
     objects.push({ kind: 'port', device, bridge, mtu: LAYOUT_MTU });

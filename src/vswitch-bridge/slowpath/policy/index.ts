@@ -23,7 +23,7 @@ import { TableWatch } from './table-watch.ts';
 
 export { missingFeatures } from './features.ts';
 export { removePolicy, standsPolicy } from './leftovers.ts';
-export { NftError } from './nft.ts';
+export { load as loadRuleset, NftError } from './nft.ts';
 
 export interface PolicyOptions {
   readonly clock: Clock;
