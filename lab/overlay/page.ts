@@ -1,4 +1,5 @@
 /** What a demonstration of the whole system prints: the losses of each step, and one timeline of all that was said. */
+import { excesses } from './compare.ts';
 import type { StepResult } from './story.ts';
 
 export interface Told {
@@ -17,9 +18,13 @@ const columns = (rows: readonly (readonly string[])[]): string => {
     .join('\n');
 };
 
-/** One line a step: the worst pair, hosts beside containers. */
+const LEGEND = `Between each two of the hosts run two streams, one packet a millisecond each way: from host to host, and from the
+container on one to the container on the other. NO MORE: in no direction did containers lose more than their hosts, but for
+two packets a hole (its edges) and what fell due while the prober itself was not scheduled.`;
+
+/** One line a step: all hosts beside all containers, and the pair whose containers lost most. */
 export function renderSteps(steps: readonly StepResult[]): string {
-  const rows = steps.map(({ step, pairs, equal }) => {
+  const rows = steps.map(({ step, pairs, noMore }) => {
     const worst = [...pairs].sort((a, b) => b.containers - a.containers || b.underlay - a.underlay)[0]!;
     const total = (pick: 'underlay' | 'containers') => pairs.reduce((sum, pair) => sum + pair[pick], 0);
     return [
@@ -29,12 +34,18 @@ export function renderSteps(steps: readonly StepResult[]): string {
       worst.underlay + worst.containers === 0 ? '-' : `${worst.pair} ${worst.direction}`,
       `${worst.underlayOutage.toFixed(0)}`,
       `${worst.outage.toFixed(0)}`,
-      equal ? 'yes' : 'NO',
+      noMore ? 'yes' : 'NO',
     ];
   });
-  const head = ['STEP', 'LOST BY HOSTS', 'BY CONTAINERS', 'WORST PAIR', 'OUTAGE, HOSTS', 'CONTAINERS (ms)', 'EQUAL'];
-  return columns([head, ...rows]);
+  const head = ['STEP', 'LOST BY HOSTS', 'BY CONTAINERS', 'WORST PAIR', 'OUTAGE, HOSTS', 'CONTAINERS (ms)', 'NO MORE'];
+  return [columns([head, ...rows]), '', LEGEND, ...steps.flatMap(complaints)].join('\n');
 }
+
+const complaints = ({ step, pairs }: StepResult): string[] =>
+  excesses(pairs).map(
+    ({ pair, direction, sent, underlay, containers, allowed }) =>
+      `NO: ${step}: ${pair} ${direction}: of ${sent} packets hosts lost ${underlay}, containers ${containers}; up to ${allowed} would be no more.`,
+  );
 
 /** Milliseconds since the first step. */
 export function renderTimeline(steps: readonly StepResult[], told: readonly Told[]): string {

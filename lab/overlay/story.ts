@@ -4,68 +4,20 @@
  */
 import { Faults } from '../faults.ts';
 import { monotonic } from '../monotonic.ts';
-import type { ProbeResult } from '../probe/prober.ts';
 import { sleep } from '../processes.ts';
+import { compareStreams, excesses, type PairLoss } from './compare.ts';
 import type { OverlayLab } from './lab.ts';
-
-export interface PairLoss {
-  /** `C1-C4`. */
-  readonly pair: string;
-  readonly direction: 'there' | 'back';
-  readonly sent: number;
-  readonly underlay: number;
-  readonly containers: number;
-  /** Of the containers' stream: the longest time without a packet, ms. */
-  readonly outage: number;
-  readonly underlayOutage: number;
-}
 
 export interface StepResult {
   readonly step: string;
   /** ms of CLOCK_MONOTONIC */
   readonly at: number;
   readonly pairs: readonly PairLoss[];
-  /** No stream of containers lost more than the hosts' own, but for the error of the sampling. */
-  readonly equal: boolean;
+  /** No stream of containers lost more than the one of their hosts, but for the error of the sampling. */
+  readonly noMore: boolean;
 }
 
-/** Packets: a hole has two edges, and a tunnelled packet is under way a little longer. */
-const EDGE = 2;
 const SETTLE = 3000;
-
-export function compareStreams(results: readonly ProbeResult[]): readonly PairLoss[] {
-  return results
-    .filter(({ server }) => server !== server.toLowerCase())
-    .map((hosts) => {
-      const inside = results.find(
-        ({ server, direction }) => server === hosts.server.toLowerCase() && direction === hosts.direction,
-      )!;
-      return {
-        pair: hosts.server,
-        direction: hosts.direction === 'to-server' ? 'there' : 'back',
-        sent: inside.sent,
-        underlay: hosts.lost,
-        containers: inside.lost,
-        outage: inside.outage,
-        underlayOutage: hosts.outage,
-      };
-    });
-}
-
-/**
- * Both streams are sampled once a millisecond, on a busy machine less evenly: what fell due meanwhile leaves together, first
- * one stream's and then the other's. So they can differ by what falls due in the longest pause.
- */
-const equal = (results: readonly ProbeResult[]): boolean =>
-  results
-    .filter(({ server }) => server !== server.toLowerCase())
-    .every((hosts) => {
-      const inside = results.find(
-        ({ server, direction }) => server === hosts.server.toLowerCase() && direction === hosts.direction,
-      )!;
-      const uneven = Math.ceil(Math.max(hosts.pause, inside.pause) - 1);
-      return inside.lost <= hosts.lost + EDGE * Math.max(1, hosts.holes) + uneven;
-    });
 
 export class Story {
   readonly #lab: OverlayLab;
@@ -88,7 +40,8 @@ export class Story {
       await work();
       await sleep(settle);
     });
-    return { step, at, pairs: compareStreams(results), equal: equal(results) };
+    const pairs = compareStreams(results);
+    return { step, at, pairs, noMore: excesses(pairs).length === 0 };
   }
 
   /** Nothing happens. */

@@ -1,13 +1,14 @@
 /**
  * Binds one team to a server's namespace. The kernel here has no bonding, so the team is a bridge that doesn't learn,
- * with two isolated ports, and the standby is closed in two ways:
+ * with two isolated ports, and the standby is closed in three ways:
  *
  * - The port listens (802.1D) instead of forwarding. Not blocking or disabled: a bridge without STP puts a blocking
  *   port to forwarding whenever it looks at its ports, and a disabled one at that port's next link event.
  * - The port is locked (what arrives from an address that the bridge doesn't know is dropped, and it knows none) and
  *   not flooded to. A port whose carrier is back is put to forwarding by the kernel in any case; until the `standby` of
- *   the machine takes that back, this keeps the server from answering on both links. Only a broadcast that the server
- *   itself begins in that millisecond would leave by both.
+ *   the machine takes that back, this keeps the server from answering on both links.
+ * - The port is in a group of links whose output is dropped (`silence.ts`): a broadcast that
+ *   the server itself begins in that moment would leave by both, and the wrong switch would believe it.
  *
  * An active-active server has no standby: both ports forward and learn, so that what it answers leaves by the link on
  * which it was asked, and the loss of one link leaves the other.
@@ -22,6 +23,7 @@ import type { NicName, Server, ServerName } from '../topology/plan.ts';
 import { gratuitousArp } from './arp.ts';
 import { type TeamEffect, TeamMachine } from './machine.ts';
 import { unsolicitedAdvertisement } from './neighbour-discovery.ts';
+import { SILENT, silenceGroup } from './silence.ts';
 
 /** `at` in milliseconds of CLOCK_MONOTONIC. */
 export interface TeamRecord {
@@ -56,6 +58,7 @@ export class Team {
     onReady: () => void = () => undefined,
     activeActive = false,
   ) {
+    silenceGroup(netns);
     this.#server = server;
     this.#machine = new TeamMachine(server.primary, updelay);
     this.#record = record;
@@ -110,7 +113,7 @@ export class Team {
     const port = { family: AF.BRIDGE, ifindex: this.#ifindex[nic] };
     const flood = { unicastFlood: true, multicastFlood: true, broadcastFlood: true };
     const change = { ...port, bridgePort: { locked: false, learning: true, ...flood, state: BR_STATE.FORWARDING } };
-    this.#setter.apply([change]);
+    this.#setter.apply([{ ifindex: this.#ifindex[nic], group: 0 }, change]);
     this.#announce(nic);
   }
 
@@ -140,7 +143,10 @@ export class Team {
   #role(nic: NicName, active: boolean): LinkChange[] {
     const port = { family: AF.BRIDGE, ifindex: this.#ifindex[nic] };
     const flood = { unicastFlood: active, multicastFlood: active, broadcastFlood: active };
-    const changes: LinkChange[] = [{ ...port, bridgePort: { locked: !active, ...flood } }];
+    const changes: LinkChange[] = [
+      { ifindex: port.ifindex, group: active ? 0 : SILENT },
+      { ...port, bridgePort: { locked: !active, ...flood } },
+    ];
     // A port without carrier is disabled already, and the kernel refuses to change that.
     if (this.#machine.isUp(nic)) {
       changes.push({ ...port, bridgePort: { state: active ? BR_STATE.FORWARDING : BR_STATE.LISTENING } });

@@ -141,6 +141,18 @@ test.serial('frames on the standby link are dropped, also after its carrier came
     t.true(await waitUntil(told('link-back'), 5000));
     t.false(await answersAt(standby, 1000));
     t.true(await answersAt(active));
+    standby.take();
+    // The moment between the carrier's return, when the kernel lets the port forward, and the team's hearing of it.
+    for (const up of [false, true, false, true, false, true]) {
+      cut(wires, 'B2', up);
+      for (let time = 0; time < 10; time++) {
+        letServersSpeak(LAB);
+        await sleep(1);
+      }
+      await sleep(50);
+    }
+    t.deepEqual(standby.take(), [], 'a broadcast left by the standby link while its carrier came back');
+    t.true(await answersAt(active));
     cut(wires, 'A2', false);
     t.true(await waitUntil(() => teams.records.at(-1)?.event === 'link-lost', 5000));
     t.true(await answersAt(standby));

@@ -72,6 +72,7 @@ export const IFLA = {
   OPERSTATE: 16,
   LINKINFO: 18,
   IFALIAS: 20,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
   CARRIER: 33,

@@ -77,6 +77,8 @@ export interface LinkChange {
   readonly master?: number;
   readonly link?: number;
   readonly alias?: string;
+  /** 0 is that of every new interface. */
+  readonly group?: number;
   /** The kernel refuses `false` with EBUSY while any reason is left. */
   readonly protoDown?: boolean;
   /** The bits of `mask` become those of `value`, before `protoDown` is looked at. Since Linux 5.9; ignored before. */
@@ -111,6 +113,7 @@ function encodeAttributes(writer: MessageWriter, change: LinkChange): void {
   if (change.master !== undefined) writer.attributeU32(IFLA.MASTER, change.master);
   if (change.link !== undefined) writer.attributeU32(IFLA.LINK, change.link);
   if (change.alias !== undefined) writer.attributeText(IFLA.IFALIAS, change.alias);
+  if (change.group !== undefined) writer.attributeU32(IFLA.GROUP, change.group);
   if (change.protoDown !== undefined) writer.attributeU8(IFLA.PROTO_DOWN, Number(change.protoDown));
   if (change.protoDownReason !== undefined) {
     const nest = writer.nest(IFLA.PROTO_DOWN_REASON);
