@@ -118,7 +118,8 @@ export class CompiledPolicy {
 
   #refuseIpv6(address: Address): RefusalReason | undefined {
     // fe80::/10 and ff00::/8 are never host routes; neither are :: and ::1 (RFC 4291 §2.4).
-    if (/^(fe[89ab]|ff)/.test(address) || address === '::' || address === '::1') return 'bad-address';
+    if (/^fe[89ab]/.test(address)) return 'link-local';
+    if (address.startsWith('ff') || address === '::' || address === '::1') return 'bad-address';
     for (const prefix of this.#prefixes6) {
       if (!prefixContains(prefix, address)) continue;
       // The all-zero interface identifier is the subnet-router anycast address (RFC 4291 §2.6.1; not on /127: RFC 6164).

@@ -73,6 +73,7 @@ export class Refusals {
     'port-down': 0,
     'port-blocked': 0,
     'bad-address': 0,
+    'link-local': 0,
     'bad-mac': 0,
     'outside-prefixes': 0,
     'network-address': 0,
@@ -93,6 +94,8 @@ export class Refusals {
 
   refuse(turn: Turn, { address, port, mac }: Refused, reason: RefusalReason, now: Instant): void {
     this.counts[reason]++;
+    // Everybody with IPv6 has one, and says so: that is nobody's news.
+    if (reason === 'link-local') return;
     const key = reason === 'not-a-downlink' ? '' : port;
     let reasons = this.#said.get(key);
     if (!reasons) {

@@ -217,6 +217,7 @@ export type RefusalReason =
   | 'port-down'
   | 'port-blocked'
   | 'bad-address'
+  | 'link-local'
   | 'bad-mac'
   | 'outside-prefixes'
   | 'network-address'
