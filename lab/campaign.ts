@@ -13,6 +13,7 @@ import {
   withoutFree,
 } from './cases/fib.ts';
 import type { Faults } from './faults.ts';
+import { gapsOf, lostInGaps } from './gaps.ts';
 import { type Hands, handsOf } from './hands.ts';
 import type { Helper } from './helper.ts';
 import { gatewayFib, type Progress, teamFile, torSettings, waitForHome } from './lab.ts';
@@ -198,9 +199,14 @@ export function judge(evidence: Evidence): PhaseRun {
       ? [seen.address]
       : [],
   );
+  const gaps = gapsOf(observations);
+  const holesTo = (name: string) =>
+    streams.flatMap(({ server, family, direction, where }) =>
+      server === name && family === 6 && direction === 'to-server' ? where : [],
+    );
   const probed = hosts.filter((host) => host.probed);
   const splits = probed.flatMap((host) => {
-    const [address] = addressesOf(host, [4, 6]);
+    const address = addressesOf(host, [4, 6]).find((each) => expected[each] !== undefined);
     const target = address === undefined ? undefined : expected[address]?.[0];
     const split = target && splitFor(observations, { node: host.node, address: address! }, from, target);
     return split ? [split] : [];
@@ -213,6 +219,9 @@ export function judge(evidence: Evidence): PhaseRun {
     failures: [],
     lost: sum(ours, (stream) => stream.lost),
     lostToServers: sum(ours, (stream) => (stream.direction === 'to-server' ? stream.lost : 0)),
+    lostAtGateway: sum(hostsOf(labCase), ({ name, address6 }) =>
+      address6 === undefined ? 0 : lostInGaps(address6, holesTo(name), gaps),
+    ),
     lossesFromServers: ours.flatMap(({ direction, server, where }) =>
       direction === 'from-server' ? where.map((hole) => ({ ...hole, server })) : [],
     ),

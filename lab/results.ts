@@ -32,6 +32,8 @@ export interface PhaseRun {
   readonly lost: number;
   /** Those of them that went from the client to the servers. */
   readonly lostToServers: number;
+  /** Those of all servers that fell into a gap of G's own making (gaps.ts). */
+  readonly lostAtGateway: number;
   /** What went the other way and was lost, hole by hole. */
   readonly lossesFromServers: readonly ServerLoss[];
   /** By server: when its team first sent by the other link after it had seen one go; ms of CLOCK_MONOTONIC. */

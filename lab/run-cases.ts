@@ -142,7 +142,9 @@ export function summarise(results: readonly PhaseRun[]): Row[] {
       lostElsewhere: group.reduce((total, { lostElsewhere }) => total + lostElsewhere, 0),
       asExpected: group.every(({ unexpected, flickered }) => unexpected.length === 0 && flickered.length === 0),
       lossless: group.some(({ lossless }) => lossless),
-      lossyRuns: group.filter(({ lossless, lost, lostElsewhere }) => lossless && lost + lostElsewhere > 0).length,
+      lossyRuns: group.filter(
+        ({ lossless, lost, lostElsewhere, lostAtGateway }) => lossless && lost + lostElsewhere > lostAtGateway,
+      ).length,
       failures: [...new Set(group.flatMap(({ failures }) => failures))],
       moved: first.moved,
       converged: spread(group.flatMap(({ converged }) => converged ?? [])),
