@@ -7,6 +7,7 @@ import { codec } from './codec.ts';
 import { failover } from './failover.ts';
 import { firstPackets } from './first-packets.ts';
 import { host } from './host/index.ts';
+import { CONNECTIONS, connectionScaling, RULES, ruleScaling } from './host/scaling.ts';
 import { learn } from './learn.ts';
 import type { BenchOptions } from './options.ts';
 import { type Report, ratioOf, renderReport } from './report.ts';
@@ -29,24 +30,33 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Report
   'uplink-bgp': (options) => uplink('bgp', options),
   'uplink-ospf': (options) => uplink('ospf', options),
   host,
+  'host-rules': ruleScaling,
+  'host-connections': connectionScaling,
   'first-packets': firstPackets,
   endurance,
 };
 
-/** Takes many minutes, so it must be asked for by name. */
-const LONG = new Set(['endurance']);
+/** Take minutes, so they must be asked for by name. */
+const LONG = new Set(['endurance', 'host-rules', 'host-connections']);
 const FLAPS = ['port', 'move', 'silent'] as const;
 
 const USAGE = `usage: ./run bench [NAME ...] [--runs N] [--json] [--agent PATH] [--profile FOLDER] [--flap WAY]
+                       [--rules SIZES] [--connections SIZES]
 
   NAME          ${Object.keys(BENCHES).join(', ')};
-                a first part of a name stands for all that begin with it; none: all but endurance
+                a first part of a name stands for all that begin with it; none: all but endurance, host-rules and
+                host-connections
   --runs N      how often (each benchmark has its own default); minutes for endurance
   --json        the reports as JSON on standard output
   --agent PATH  measure this build's agent (a bin/peerless) instead of ours
   --profile FOLDER  endurance, uplink: leave a CPU profile of the agent there
   --flap WAY    endurance: ${FLAPS.join(', ')}; default: all in turn
+  --rules SIZES     host-rules: how many rules, the smallest first; default ${RULES.join(',')}
+  --connections SIZES  host-connections: how many that live, the smallest first; default ${CONNECTIONS.join(',')}
 `;
+
+const isCount = (value: number): boolean => Number.isInteger(value) && value > 0;
+const sizesOf = (text: string | undefined): number[] | undefined => text?.split(',').map(Number);
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -57,6 +67,8 @@ async function main(): Promise<number> {
       agent: { type: 'string' },
       profile: { type: 'string' },
       flap: { type: 'string' },
+      rules: { type: 'string' },
+      connections: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -74,7 +86,14 @@ async function main(): Promise<number> {
   );
   const runs = values.runs === undefined ? undefined : Number(values.runs);
   const flap = FLAPS.find((each) => each === values.flap);
-  if (values.flap !== flap || unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
+  const [rules, connections] = [sizesOf(values.rules), sizesOf(values.connections)];
+  const fits = (sizes: number[] | undefined) => sizes === undefined || (sizes.length > 1 && sizes.every(isCount));
+  if (
+    values.flap !== flap ||
+    unknown.length > 0 ||
+    (runs !== undefined && !isCount(runs)) ||
+    ![rules, connections].every(fits)
+  ) {
     process.stderr.write(USAGE);
     return 2;
   }
@@ -88,7 +107,7 @@ async function main(): Promise<number> {
   const agent = values.agent ?? new URL('../../bin/peerless', import.meta.url).pathname;
   const reports: Report[] = [];
   for (const name of names) {
-    const report = await BENCHES[name]!({ runs, agent, profile: values.profile, flap, onProgress });
+    const report = await BENCHES[name]!({ runs, agent, profile: values.profile, flap, rules, connections, onProgress });
     reports.push(report);
     if (!values.json) process.stdout.write(`\n${renderReport(report)}`);
   }

@@ -7,5 +7,8 @@ export interface BenchOptions {
   readonly profile?: string | undefined;
   /** Which way to flap, for `endurance`. */
   readonly flap?: 'port' | 'move' | 'silent' | undefined;
+  /** Sizes, the smallest first, for `host-rules` and `host-connections`. */
+  readonly rules?: readonly number[] | undefined;
+  readonly connections?: readonly number[] | undefined;
   onProgress(message: string): void;
 }

@@ -25,19 +25,24 @@ export interface Ground {
   readonly lab: HostLab;
 }
 
-/** Rules that stand in the way of nothing, as many as are asked for. */
+/** Rules that stand in the way of nothing, as many as are asked for, in sixteen shapes. */
 const idleRules = (count: number): object[] =>
   Array.from({ length: count }, (_, at) => ({
     name: `idle${at}`,
-    from: `172.${16 + (at >> 12)}.${(at >> 4) & 255}.${(at & 15) << 4}/28`,
-    to: 'any',
-    protocol: 'tcp',
+    from: `172.${16 + (at >> 12)}.${(at >> 4) & 255}.${(at & 15) << 4}/${28 + (at & 3)}`,
+    to: at & 4 ? 'any' : '192.0.2.0/24',
+    protocol: at & 8 ? 'udp' : 'tcp',
     ports: [1 + (at % 1000)],
     action: 'deny',
   }));
 
-export async function makeGround(kind: Kind, rules = 20): Promise<Ground> {
-  const lab = await HostLab.up({ name: `bn${kind}${process.pid}`, networks: [NETWORK], instances: [...INSTANCES] });
+/** Of the agent's start: ten thousand rules are read, checked and written. ms */
+const PATIENCE = 90_000;
+
+/** @param label tells grounds of one kind apart: two characters at most */
+export async function makeGround(kind: Kind, { rules = 20, label = '' } = {}): Promise<Ground> {
+  const name = `bn${kind}${label}${process.pid}`;
+  const lab = await HostLab.up({ name, networks: [NETWORK], instances: [...INSTANCES] });
   try {
     if (kind === 'bare') await layRoutes(lab);
     else if (kind === 'plain') await layVxlan(lab);
@@ -107,6 +112,6 @@ async function startAgents(lab: HostLab, kind: Kind, rules: number): Promise<voi
       policy: { default: 'allow', rules: idleRules(rules) },
     };
     lab.agent(name).configure(lab.configuration(name, more));
-    await lab.agent(name).start();
+    await lab.agent(name).start(PATIENCE);
   }
 }

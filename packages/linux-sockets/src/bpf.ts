@@ -221,6 +221,13 @@ export class BpfProgram {
     return programInfo(this.fd);
   }
 
+  /** What the kernel has counted of it while `kernel.bpf_stats_enabled` was 1: how often it ran, and how long together. */
+  statistics(): { readonly runs: number; readonly nanoseconds: number } {
+    const info = Buffer.alloc(RUN_COUNT + 8);
+    checked(native.bpfInfo(this.fd, info), 'bpf', 'program info');
+    return { runs: Number(info.readBigUInt64LE(RUN_COUNT)), nanoseconds: Number(info.readBigUInt64LE(RUN_TIME)) };
+  }
+
   pin(path: string): void {
     checked(native.bpfPath(COMMAND.pin, path, this.fd, 0), 'bpf', `pin ${path}`);
   }
@@ -246,6 +253,10 @@ export class BpfProgram {
     closeSync(this.fd);
   }
 }
+
+/** Offsets in `struct bpf_prog_info`. */
+const RUN_TIME = 192;
+const RUN_COUNT = 200;
 
 function programInfo(fd: number) {
   const info = Buffer.alloc(80);

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -312,6 +312,22 @@ test.serial('clsact: attached without a pin, replaced, detached, the queue remov
   withNetns(near, () => removeClsact(ifindex));
   const shown = execFileSync('ip', ['netns', 'exec', near, 'tc', 'qdisc', 'show', 'dev', 'v0'], { encoding: 'utf8' });
   t.notRegex(shown, /clsact/);
+});
+
+test('what the kernel counts of a program while it is told to', (t) => {
+  const program = opened(t).load().program('first');
+  const file = '/proc/sys/kernel/bpf_stats_enabled';
+  const before = readFileSync(file, 'utf8');
+  const { runs } = program.statistics();
+  writeFileSync(file, '1');
+  try {
+    program.run(Buffer.alloc(64), { repeat: 100 });
+  } finally {
+    writeFileSync(file, before);
+  }
+  const after = program.statistics();
+  t.is(after.runs - runs, 100);
+  t.true(after.nanoseconds > 0);
 });
 
 test('maps are pinned and used by the next object, with their content; programs are pinned', (t) => {
