@@ -3,7 +3,7 @@
  * for others, while packets are lost on the way and agents are killed, ended and started, one host with nothing left of its
  * caches. Every packet says whom it is for; nobody ever gets another's, and every one that is lost is counted by somebody.
  *
- * `PAIRS=270 CONNECTIONS=262144 LIFETIME=40` makes 72,900 of them.
+ * `PAIRS=270 CONNECTIONS=262144 LIFETIME=60` makes 72,900 of them; a round of theirs must take less than half that lifetime.
  */
 import test, { type ExecutionContext } from 'ava';
 import { BpfMap, mountBpffs } from 'linux-sockets';

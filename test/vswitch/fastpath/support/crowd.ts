@@ -11,7 +11,7 @@ const NEAR = ipv4ToNumber('10.202.0.0' as Address);
 const FAR = ipv4ToNumber('10.203.0.0' as Address);
 const BUFFER = 1 << 20;
 const SIZE = 64;
-/** Packets that are sent before what has come is looked at. */
+/** Packets that are sent before what has come is looked at, at least; a look at very many sockets takes its time. */
 const BURST = 16;
 
 const at = (base: number, number: number): Address => ipv4FromNumber(base + 256 + number);
@@ -64,6 +64,7 @@ export class Crowd {
 
   /** Every `step`th of the near ones, from `first` on, says something to each of the far ones. */
   async round(first = 0, step = 1): Promise<void> {
+    const burst = Math.max(BURST, this.#side >> 2);
     for (let index = first; index < this.#side; index += step) {
       const socket = this.#near[index]!;
       for (let to = 0; to < this.#side; to++) {
@@ -73,7 +74,7 @@ export class Crowd {
         data.writeUInt32BE(this.asked, 4);
         this.#open.add(this.asked++);
         socket.sendBatch([{ data, to: { family: 'ipv4', address: at(FAR, to), port: PORT } }]);
-        if (to % BURST !== BURST - 1) continue;
+        if (to % burst !== burst - 1) continue;
         this.receive();
         await new Promise((resolve) => setImmediate(resolve));
       }
