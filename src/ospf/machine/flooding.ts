@@ -26,6 +26,7 @@ import {
   type Neighbor,
 } from './core.ts';
 import { isSet } from './deadlines.ts';
+import { noteAuthor } from './hearsay.ts';
 import { currentAge, databaseFor, install, isMaxAge, isOpaque, removeIfDone } from './lsdb.ts';
 import { offeredNow, release, track, wireForm } from './retransmission.ts';
 
@@ -154,6 +155,7 @@ function acceptNewer(
   const installed = install(core, database, lsa, now, flooded);
   if (!installed) return;
   if (installed.self) installed.inherited = true;
+  else noteAuthor(core, neighbor, installed, now);
   const floodedBack = flood(core, installed, now, neighbor);
   // §13.5, table 19.
   if (!floodedBack && (iface.state !== 'Backup' || neighbor.address === iface.designatedRouter)) {
