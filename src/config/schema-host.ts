@@ -196,6 +196,15 @@ const encryption = z
       .default('esp')
       .meta({ description: 'Policy available: how plain text travels; both are understood.' }),
     port: integer(1, 65_535, 'a UDP port').default(4500).meta({ description: 'The same on all hosts.' }),
+    sourcePorts: z
+      .strictObject({
+        first: integer(1, 65_535, 'a UDP port').default(61_440),
+        count: integer(0, 64).default(16).meta({ description: '0: everything leaves from `port`.' }),
+      })
+      .prefault({})
+      .meta({
+        description: 'The worker sends from these UDP ports, each flow from one, so that the fabric spreads them.',
+      }),
     notifyIdle: duration({ min: '1s', max: '24h' })
       .default('25m')
       .meta({ description: 'Nothing sent back for so long: a peer with another key is told by a packet of its own.' }),

@@ -243,6 +243,8 @@ export interface EncryptionConfig {
   readonly plain: 'esp' | 'vxlan';
   /** UDP. */
   readonly port: number;
+  /** UDP ports that flows leave from. */
+  readonly sourcePorts: { readonly first: number; readonly count: number };
   /** ms */
   readonly notifyIdle: number;
 }

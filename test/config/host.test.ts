@@ -71,6 +71,7 @@ test('R1.1 R3.2 the configuration of a host, as the design fixed it, is taken', 
     versions: 5,
     plain: 'esp',
     port: 4500,
+    sourcePorts: { first: 61_440, count: 16 },
   });
 });
 
@@ -270,6 +271,18 @@ const ROWS: readonly (readonly [string, string, string, RegExp, string?])[] = [
     'snat:',
     'encryption: { policy: available, backend: xfrm, keys: { directory: /k } }\nsnat:',
     /encryption\.backend: xfrm can't do what the policy available does/,
+  ],
+  [
+    'source ports where packets arrive',
+    'snat:',
+    'encryption: { keys: { directory: /k }, sourcePorts: { first: 4490, count: 16 } }\nsnat:',
+    /encryption\.sourcePorts: packets arrive at port 4500/,
+  ],
+  [
+    'source ports beyond the last',
+    'snat:',
+    'encryption: { keys: { directory: /k }, sourcePorts: { first: 65530, count: 16 } }\nsnat:',
+    /encryption\.sourcePorts: 65530 and 15 more go beyond 65535/,
   ],
   ['hold', 'snat:', 'neighbours: { hold: { perNeighbour: 9000 } }\nsnat:', /9000 is more than the total 8192\. Lower/],
 ];

@@ -20,6 +20,7 @@ export function checkHost(settings: PartlyHost): Finding[] {
     ...checkNeighbours(settings),
     ...checkKeys(settings),
     ...checkBackend(settings),
+    ...checkSourcePorts(settings),
     ...checkPlainTunnels(settings),
   ];
 }
@@ -128,6 +129,27 @@ function checkBackend({ encryption }: PartlyHost): Finding[] {
       path: ['encryption', 'backend'],
       message: "xfrm can't do what the policy available does: plain packets of the kernel tell no version of a key",
       remedy: 'Write policy: overlap or strict, or backend: worker.',
+    },
+  ];
+}
+
+/** VXLAN's own port belongs to tunnels. */
+const VXLAN_PORT = 4789;
+
+function checkSourcePorts({ encryption }: PartlyHost): Finding[] {
+  if (!encryption?.sourcePorts) return [];
+  const { port, sourcePorts } = encryption;
+  const { first, count } = sourcePorts;
+  const last = first + count - 1;
+  if (count === 0) return [];
+  const taken = [port, VXLAN_PORT].find((one) => one !== undefined && one >= first && one <= last);
+  if (last <= 65_535 && taken === undefined) return [];
+  return [
+    {
+      path: ['encryption', 'sourcePorts'],
+      message:
+        taken === undefined ? `${first} and ${count - 1} more go beyond 65535` : `packets arrive at port ${taken}`,
+      remedy: 'Choose ports that nobody listens to, such as first: 61440, count: 16.',
     },
   ];
 }

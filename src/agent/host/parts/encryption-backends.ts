@@ -144,8 +144,9 @@ function workerOpener(
   return { openWorker, mtuChanged };
 }
 
-const settingsOf = ({ policy, plain, port }: EncryptionConfig) => ({
+const settingsOf = ({ policy, plain, port, sourcePorts }: EncryptionConfig) => ({
   port,
+  sourcePorts,
   plainPort: policy === 'available' ? PLAIN_PORT : 0,
   plainForm: plain,
   plainAllowed: policy === 'available',
