@@ -77,6 +77,7 @@ export abstract class KeysCommand extends BaseCommand {
     try {
       return await run();
     } catch (error) {
+      if (error instanceof CommandFailure) throw error;
       if (flags.etcd) throw new CommandFailure(EXIT.unreachable, `etcd: ${(error as Error).message}`);
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') {

@@ -62,6 +62,14 @@ test('keys init, rotate, list, revoke: versions, fingerprints and ages, never a 
   const unreachable = await run(['keys', 'list', '--etcd', 'http://127.0.0.1:9']);
   t.is(unreachable.code, 3);
   t.regex(unreachable.err, /etcd: http:\/\/127\.0\.0\.1:9: /);
+  const https = await run(['keys', 'list', '--etcd', 'https://127.0.0.1:9', '--ca', join(folder, 'none.pem')]);
+  t.is(https.code, 3);
+  t.regex(https.err, /the CA: .*none\.pem: there is no such file/);
+  const login = ['--user', 'host', '--password-file', join(folder, 'password')];
+  const open = await run(['keys', 'list', '--etcd', 'http://127.0.0.1:9', ...login]);
+  t.is(open.code, 2);
+  t.regex(open.err, /the password would go to http:\/\/127\.0\.0\.1:9 in plain text/);
+  t.is((await run(['keys', 'list', '--etcd', 'https://127.0.0.1:9', '--cert', '/c'])).code, 2);
   for (const command of ['init', 'rotate', 'list', 'revoke']) {
     const help = await run(['keys', command, '--help']);
     t.is(help.code, 0);
