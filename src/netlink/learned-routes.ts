@@ -12,8 +12,8 @@
 import { AF, makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F, requests } from 'rtnetlink-ts';
 import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
-import type { LearnedRoute } from '../model/hosts.ts';
-import { isUp, onLink, type PortChange } from '../model/ports.ts';
+import type { LearnedRoute, NextHop } from '../model/hosts.ts';
+import { isUp, onLink, type Port, type PortChange } from '../model/ports.ts';
 import { Arrivals } from './arrivals.ts';
 import {
   type Counters,
@@ -37,6 +37,8 @@ export interface LearnedRouteOptions {
 const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 30_000;
 const WRITTEN_PER_TURN = 1000;
+/** A neighbour may send as many next hops as routes. */
+const REMEMBERED_HOPS = 4096;
 /** What Linux makes of IPv6 metric 0. */
 const IPV6_DEFAULT_METRIC = 1024;
 
@@ -65,6 +67,8 @@ export class LearnedRouteInstaller {
   #missing = 0;
   /** The port that a next hop without an interface is reached by; forgotten when a port changes. */
   readonly #towards = new Map<Address, string | undefined>();
+  /** As the kernel is told of them, by interface and address, and for which state of the port. Forgotten likewise. */
+  readonly #hops = new Map<string, { readonly port: Port | undefined; readonly hop: RouteNextHop | undefined }>();
   readonly #counters: Counters = {};
   readonly #unsubscribe: () => void;
   readonly #restoring: Restoring;
@@ -277,6 +281,7 @@ export class LearnedRouteInstaller {
 
   #portChanged({ name, before, after }: PortChange): void {
     this.#towards.clear();
+    this.#hops.clear();
     if (isUp(before) !== isUp(after)) {
       for (const [prefix, entry] of this.#entries) {
         if (entry.waiting || this.#uses(entry, name, (after ?? before)!.ifindex)) {
@@ -321,16 +326,9 @@ export class LearnedRouteInstaller {
   /** The route with those next hops that can be used now; undefined when there is none. */
   #desired(route: LearnedRoute): Route | undefined {
     const nextHops: RouteNextHop[] = [];
-    for (const { via, interface: name } of route.nextHops) {
-      const port = this.#links.port(name ?? this.#portTowards(via) ?? '');
-      if (port && !isUp(port)) continue;
-      if (!port && name !== undefined) continue;
-      nextHops.push({
-        gateway: via,
-        ...(port ? { ifindex: port.ifindex } : {}),
-        // A next hop on a link without a subnet of ours (unnumbered) is there because the speaker says so.
-        ...(port && !onLink(port, via) && familyOf(via) === 4 ? { flags: RTNH_F.ONLINK } : {}),
-      });
+    for (const hop of route.nextHops) {
+      const usable = this.#hopOf(hop);
+      if (usable) nextHops.push(usable);
     }
     if (nextHops.length === 0) return undefined;
     return makeRoute({
@@ -340,6 +338,17 @@ export class LearnedRouteInstaller {
       metric: this.#options.metric ?? route.metric,
       nextHops,
     });
+  }
+
+  /** Thousands of routes have the same. */
+  #hopOf({ via, interface: name = '' }: NextHop): RouteNextHop | undefined {
+    const port = this.#links.port(name || (this.#portTowards(via) ?? ''));
+    const key = `${name} ${via}`;
+    const known = this.#hops.get(key);
+    if (known && known.port === port) return known.hop;
+    const hop = (port ? isUp(port) : name === '') ? hopThrough(port, via) : undefined;
+    if (this.#hops.size < REMEMBERED_HOPS) this.#hops.set(key, { port, hop });
+    return hop;
   }
 
   #portTowards(via: Address): string | undefined {
@@ -352,6 +361,13 @@ export class LearnedRouteInstaller {
     return readRoutes(this.#rtnetlink, filter);
   }
 }
+
+const hopThrough = (port: Port | undefined, via: Address): RouteNextHop => ({
+  gateway: via,
+  ...(port ? { ifindex: port.ifindex } : {}),
+  // A next hop on a link without a subnet of ours (unnumbered) is there because the speaker says so.
+  ...(port && !onLink(port, via) && familyOf(via) === 4 ? { flags: RTNH_F.ONLINK } : {}),
+});
 
 const isWrite = (request: Request): boolean => request.type === WRITE_TYPE;
 const WRITE_TYPE = requests.setRoute(makeRoute({ destination: '0.0.0.0/0', nextHops: [] })).type;

@@ -97,7 +97,7 @@ export class Watch {
 
   /** The next tick may find a host silent. */
   verdictDue(now: Instant): boolean {
-    return this.#deadlines.someDue(
+    return this.#deadlines.mayBeDue(
       now,
       (host) => host.live && host.asking !== 'no' && nextStep(host, this.#book.rules, now) === 'silent',
     );
