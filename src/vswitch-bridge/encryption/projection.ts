@@ -34,6 +34,8 @@ export interface EncryptionOptions {
   readonly instance: Uint8Array;
   readonly random: (octets: number) => Uint8Array;
   readonly openWorker: OpenWorker;
+  /** What `openWorker` opens, in messages; default: packet worker. */
+  readonly backend?: string;
   readonly layout: NetworkLayout;
   readonly clock: Clock;
   readonly log: Log;
@@ -148,7 +150,7 @@ export class Encryption implements OverlayProjection {
     const plain = [...this.#alarms.keys()];
     return [
       ...(plain.length > 0 ? [`in plain text: what is exchanged with ${some(plain)}`] : []),
-      ...(this.#worker ? [] : ['the packet worker has ended: nothing passes until it is back']),
+      ...(this.#worker ? [] : [`the ${this.#backend} has ended: nothing passes until it is back`]),
       ...this.#stuck(),
       ...this.#keys.warnings(),
     ];
@@ -165,6 +167,10 @@ export class Encryption implements OverlayProjection {
     this.#worker = undefined;
     if (keep) worker?.detach();
     else await worker?.stop();
+  }
+
+  get #backend(): string {
+    return this.#options.backend ?? 'packet worker';
   }
 
   async #open(): Promise<void> {
@@ -195,7 +201,7 @@ export class Encryption implements OverlayProjection {
     this.#options.record({
       type: 'encryption.worker',
       severity: 'error',
-      message: 'the packet worker has ended',
+      message: `the ${this.#backend} has ended`,
       fields: {},
     });
     this.#reopen.set(this.#options.clock.now());
@@ -207,11 +213,11 @@ export class Encryption implements OverlayProjection {
       this.#options.record({
         type: 'encryption.worker',
         severity: 'info',
-        message: 'a packet worker runs again',
+        message: `a ${this.#backend} runs again`,
         fields: {},
       });
     } catch (error) {
-      this.#options.log.error({ err: error }, 'the packet worker can not be started');
+      this.#options.log.error({ err: error }, `the ${this.#backend} can not be started`);
       if (!this.#closed) this.#reopen.set(this.#options.clock.now() + REOPEN);
     }
   }

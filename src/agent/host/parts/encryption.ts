@@ -34,6 +34,7 @@ export const openEncryption: OpenHostPart = async (context) => {
       instance: instanceId(config.stateDirectory),
       random: (octets) => randomBytes(octets),
       openWorker,
+      ...(detail.backend === 'xfrm' ? { backend: 'back end xfrm' } : {}),
       layout: { device: (vni) => tunnelName(vni), bridge: bridgeName, routerMac },
       clock,
       log,

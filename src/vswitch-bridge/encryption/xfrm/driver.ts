@@ -50,6 +50,7 @@ export class XfrmDriver implements XfrmKernel {
   readonly #udp: LinuxSocket;
   readonly #packets: LinuxSocket;
   #marksLoading: Promise<void> = Promise.resolve();
+  #marksRefused: Error | undefined;
   #closed = false;
 
   /** @throws SystemCallError */
@@ -98,11 +99,21 @@ export class XfrmDriver implements XfrmKernel {
   marks(marks: ReadonlyMap<Address, number>): void {
     const { loadMarks, log } = this.#options;
     // One after the other, the last one last.
-    this.#marksLoading = this.#marksLoading.then(() =>
-      loadMarks(marks).catch((error: unknown) =>
-        log.error({ err: error }, 'packets of peers can not be told apart: what they encrypt is not read'),
-      ),
-    );
+    this.#marksLoading = this.#marksLoading.then(async () => {
+      try {
+        await loadMarks(marks);
+        this.#marksRefused = undefined;
+      } catch (error) {
+        this.#marksRefused = error as Error;
+        log.error({ err: error }, 'packets of peers can not be told apart: what they encrypt is not read');
+      }
+    });
+  }
+
+  /** Rejects when the marks that were last asked for were refused. */
+  async marked(): Promise<void> {
+    await this.#marksLoading;
+    if (this.#marksRefused) throw this.#marksRefused;
   }
 
   watch(keys: ReadonlySet<number>): void {

@@ -9,10 +9,10 @@ import type { Log } from '../../../model/log.ts';
 import type { OpenWorker, Worker } from '../worker-face.ts';
 import { XfrmDriver } from './driver.ts';
 import { PortHolder } from './holder.ts';
-import { marksRuleset, noMarks } from './marks.ts';
 import { XfrmFiles } from './memory.ts';
 import type { Ends } from './projection.ts';
 import { xfrmLacks } from './requests.ts';
+import { noRules, rulesFor } from './rules.ts';
 import { XfrmTable } from './table.ts';
 
 export type { Ends } from './projection.ts';
@@ -69,8 +69,7 @@ async function openTable(
       // The next to open finds SAs that are not whole, and lets go of them.
       void end(true).then(closed);
     },
-    loadMarks: (marks: ReadonlyMap<Address, number>) =>
-      loadRules(marks.size === 0 ? noMarks() : marksRuleset(ends, marks)),
+    loadMarks: (marks: ReadonlyMap<Address, number>) => loadRules(rulesFor(ends, marks)),
     log,
     netns,
   });
@@ -85,6 +84,7 @@ async function openTable(
       log,
       defer: queueMicrotask,
     });
+    await driver.marked();
     opened?.(table);
     holder.begin(driver.espPort, (error) =>
       log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
@@ -116,5 +116,5 @@ async function openTable(
 export async function forget({ directory, loadRules }: Pick<XfrmPlace, 'directory' | 'loadRules'>): Promise<void> {
   new PortHolder(directory).end();
   rmSync(directory, { recursive: true, force: true });
-  await loadRules(noMarks());
+  await loadRules(noRules());
 }

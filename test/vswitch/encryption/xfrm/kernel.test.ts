@@ -15,7 +15,6 @@ import type { SaId } from '../../../../src/vswitch-bridge/encryption/xfrm/codec/
 import { parseStatistics, XfrmDriver } from '../../../../src/vswitch-bridge/encryption/xfrm/driver.ts';
 import { PortHolder } from '../../../../src/vswitch-bridge/encryption/xfrm/holder.ts';
 import { openXfrmWorker } from '../../../../src/vswitch-bridge/encryption/xfrm/index.ts';
-import { marksRuleset, noMarks } from '../../../../src/vswitch-bridge/encryption/xfrm/marks.ts';
 import {
   associationOf,
   blockAll,
@@ -29,6 +28,7 @@ import {
   removeFromKernel,
   xfrmLacks,
 } from '../../../../src/vswitch-bridge/encryption/xfrm/requests.ts';
+import { noRules, rulesFor } from '../../../../src/vswitch-bridge/encryption/xfrm/rules.ts';
 
 const A = '192.0.2.1' as Address;
 const B = '192.0.2.2' as Address;
@@ -84,7 +84,9 @@ function driver(t: ExecutionContext, netns: string, isOurs: (id: SaId) => boolea
     },
     isOurs,
     lost: (reason) => void heard.push(`lost: ${reason}`),
-    loadMarks: async () => undefined,
+    loadMarks: async (marks) => {
+      if (marks.size > 1) throw new Error('no room');
+    },
     log,
     netns,
   });
@@ -140,6 +142,15 @@ test.serial('policies: the kernel has what was asked for, lists it as it was, an
   );
   t.is(await removeFromKernel(ENDS, a), 2);
   t.is(await removeFromKernel(ENDS, a), 0);
+  kernel.marks(new Map([[B, 1]]));
+  await kernel.marked();
+  kernel.marks(
+    new Map([
+      [B, 1],
+      [A, 2],
+    ]),
+  );
+  await t.throwsAsync(kernel.marked(), { message: 'no room' });
 });
 
 const sortedKeys = (value: unknown): unknown =>
@@ -228,7 +239,27 @@ test.serial("the kernel's own VXLAN obeys: blocked on its way out, refused on it
   kernel.apply([{ op: 'set-policy', policy: inboundPolicy(ENDS, PEER) }]);
   t.false(reaches());
   t.true((statisticsOf(a)['plain-refused'] ?? 0n) >= 1n);
+
+  // The second lock, for when somebody has flushed the policies.
+  await removeFromKernel(ENDS, a);
+  const before = statisticsOf(a);
+  nft(a, rulesFor(ENDS, new Map()));
+  t.false(reaches());
+  const dropped = () =>
+    [...listed(a).matchAll(/ipsec missing counter packets (\d+)/g)].map(([, count]) => Number(count));
+  t.true(dropped()[1]! >= 1, 'out');
+  ip('netns', 'exec', b, 'ping', '-c1', '-W1', '192.0.2.1');
+  spawnSync('ip', ['netns', 'exec', b, 'ping', '-c1', '-W1', '10.9.0.1']);
+  t.true(dropped()[0]! >= 1, 'in');
+  t.deepEqual(statisticsOf(a), before, 'XFRM had no part in it');
+  nft(a, noRules());
+  t.true(reaches());
 });
+
+const nft = (netns: string, text: string) =>
+  execFileSync('ip', ['netns', 'exec', netns, '/usr/sbin/nft', '-f', '-'], { input: text });
+const listed = (netns: string) =>
+  execFileSync('ip', ['netns', 'exec', netns, '/usr/sbin/nft', 'list', 'ruleset']).toString();
 
 /** /proc/net is the reader's namespace's: of another, by a process in it. */
 const statisticsOf = (netns: string) =>
@@ -287,11 +318,11 @@ test.serial(
 
 test.serial('marks: nftables takes them, as often as they change', (t) => {
   const { a } = cable(t);
-  const load = (text: string) => execFileSync('ip', ['netns', 'exec', a, '/usr/sbin/nft', '-f', '-'], { input: text });
-  const list = () => execFileSync('ip', ['netns', 'exec', a, '/usr/sbin/nft', 'list', 'ruleset']).toString();
-  load(marksRuleset(ENDS, new Map([[B, PEER.mark]])));
+  const load = (text: string) => nft(a, text);
+  const list = () => listed(a);
+  load(rulesFor(ENDS, new Map([[B, PEER.mark]])));
   load(
-    marksRuleset(
+    rulesFor(
       ENDS,
       new Map([
         [B, PEER.mark],
@@ -301,8 +332,8 @@ test.serial('marks: nftables takes them, as often as they change', (t) => {
   );
   t.regex(list(), /192\.0\.2\.2 : 0x7e000001, 192\.0\.2\.3 : 0x7e000002/);
   t.regex(list(), /ip daddr 192\.0\.2\.1 udp dport 4500 meta mark set ip saddr map @peers/);
-  load(noMarks());
-  load(noMarks());
+  load(noRules());
+  load(noRules());
   t.is(list().trim(), '');
 });
 
