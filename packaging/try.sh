@@ -45,7 +45,7 @@ images() {
   "${PODMAN[@]}" image exists "$base" || node --input-type=module --conditions=source -e \
     'const { ensureBase } = await import(`${process.cwd()}/lab/containers/image.ts`); await ensureBase(console.error);'
   [ "$which" = bare ] || "${PODMAN[@]}" image exists "$withsystemd" || printf 'FROM %s\nRUN %s\n' "$base" \
-    'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd dbus && apt-get clean && rm -rf /var/lib/apt/lists/*' |
+    'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd dbus iproute2 libbpf1 nftables && apt-get clean && rm -rf /var/lib/apt/lists/*' |
     "${PODMAN[@]}" build -q --network host "${LIMITS[@]}" -t "$withsystemd" - >/dev/null
 }
 
@@ -78,9 +78,9 @@ YAML
 of_status() { shell 'peerless status --json' | sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p" | head -1; }
 of_process() { shell "sed -n 's/^$1:[[:space:]]*//p' /proc/$(of_status pid)/status"; }
 
-bounded() {
-  expect 'effective capabilities' 0000000000003401 "$(of_process CapEff)"
-  expect 'bounding set' 0000000000003401 "$(of_process CapBnd)"
+bounded() { # SET
+  expect 'effective capabilities' "$1" "$(of_process CapEff)"
+  expect 'bounding set' "$1" "$(of_process CapBnd)"
   expect 'no new privileges' 1 "$(of_process NoNewPrivs)"
 }
 
@@ -101,19 +101,21 @@ bare() {
   ! shell 'command -v node || command -v cc || command -v systemctl' || fail 'the base is not bare'
   shell "dpkg -i /deb/$first" >/dev/null
   shell 'peerless --help' >/dev/null
+  expect 'folder of the configuration' '750 peerless' "$(shell 'stat -c "%a %G" /etc/peerless')"
   expect version "peerless/$version" "$(shell 'peerless --version' | cut -d' ' -f1)"
   expect plugin '1.0.0' "$(shell 'echo "{\"cniVersion\":\"1.0.0\"}" | CNI_COMMAND=VERSION /usr/lib/cni/peerless-cni' | sed -n 's/.*"cniVersion":"\([^"]*\)".*/\1/p')"
   shell 'peerless config check --offline /etc/peerless/peerless.yaml.example && peerless config check --offline /etc/peerless/peerless.host.yaml.example' >/dev/null
   configure
   # A supervisor of one line: whatever ends the agent, it is started again.
-  "${PODMAN[@]}" exec -d "$name" sh -c 'while [ ! -e /tmp/stop ]; do peerless agent; done >/tmp/agent.log 2>&1'
+  "${PODMAN[@]}" exec -d "$name" sh -c 'while [ ! -e /tmp/stop ]; do peerless agent; done >/tmp/agent.log 2>&1' >/dev/null
   eventually 'the agent answers' shell 'peerless status'
-  bounded
+  bounded 0000000000003401
   net ip link set pA0 down
   eventually 'an uplink is lost: the port is shut' is_shut
   shell "dpkg -i /deb/$second && peerless restart" >/dev/null
   expect 'version of the agent after the upgrade' "$next" "$(of_status version)"
   is_shut || fail 'the upgrade opened the port'
+  expect 'folder of the configuration' '750 peerless' "$(shell 'stat -c "%a %G" /etc/peerless')"
   shell 'grep -q "name: fabric" /etc/peerless/peerless.yaml'
   net ip link set pA0 up
   eventually 'the uplink is back: the port opens' is_open
@@ -142,7 +144,7 @@ under_systemd() {
   # Ends when the agent has said that it is ready.
   shell 'systemctl start peerless && systemctl is-active peerless && peerless status' >/dev/null
   expect 'main process is the agent' "$(of_status pid)" "$(shell 'systemctl show -P MainPID peerless')"
-  bounded
+  bounded 0000000000003401
   local before
   before=$(of_status pid)
   shell 'sed -i "s/recoveryDelay: 0s/recoveryDelay: 100ms/" /etc/peerless/peerless.yaml && systemctl reload peerless'
@@ -165,9 +167,33 @@ under_systemd() {
   eventually 'started: shut again' is_shut
   shell 'systemd-analyze security --no-pager peerless.service | tail -1' || true
   shell 'journalctl -u peerless --no-pager -p warning' || true
+  shell 'systemctl stop peerless'
+  as_host
   shell 'dpkg --purge peerless 2>&1'
   purged
   remove
+}
+
+# All parts of a host, encryption and programs included, inside the unit's sandbox.
+as_host() {
+  cat >"$work/peerless.yaml" <<'YAML'
+role: host
+underlay: { address: 192.0.2.2, device: A0 }
+networks: [{ name: blue, vni: 100, subnet: 10.200.0.0/16, gateway: 10.200.0.1 }]
+remotes: [{ host: 192.0.2.1, network: blue, addresses: [10.200.2.0/24] }]
+policy: { default: allow, rules: [{ name: no-telnet, direction: in, protocol: tcp, ports: [23], action: deny }] }
+fastPath: { mode: tunnel }
+encryption: { policy: overlap, keys: { directory: /etc/peerless/keys } }
+YAML
+  "${PODMAN[@]}" cp "$work/peerless.yaml" "$name:/etc/peerless/peerless.yaml"
+  # What systemd mounts on a machine, but not in a container.
+  shell 'mount -t bpf bpf /sys/fs/bpf; peerless keys init --directory /etc/peerless/keys >/dev/null
+    mkdir -p /etc/systemd/system/peerless.service.d; cp /usr/share/peerless/systemd/peerless-host.conf /etc/systemd/system/peerless.service.d/host.conf
+    systemctl daemon-reload; systemctl start peerless'
+  bounded 000000c000003401
+  expect 'parts of a host that do not follow' '' "$(shell 'peerless host status' | sed -n '/^FOLLOWS/,$p' | grep -v ' following \|^FOLLOWS' || true)"
+  shell 'systemctl stop peerless'
+  expect 'tables and devices of a host left' '' "$(net /usr/sbin/nft list tables; net ip -br link | sed -n '/^pl/p')"
 }
 
 version=$(node -p 'require("./package.json").version')
