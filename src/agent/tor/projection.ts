@@ -112,19 +112,21 @@ export class Projection {
     trace.step('host table');
     const withdrawing = delta.announced.length === 0;
     const yielding = cause.kind === 'yielding';
-    if (!withdrawing) {
-      // In the order in which the table decided.
-      this.#removals.finish();
-      this.#kernel.apply(yielding ? { ...delta, announced: delta.announced.filter(({ yields }) => !yields) } : delta);
-    }
+    // In the order in which the table decided.
+    if (!withdrawing) this.#removals.finish();
     const turned = cause.kind === 'left';
-    for (const { announcer, firstByte, lastByte } of this.#announcers) {
-      const report = announcer.apply(delta);
-      if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
-      if (report.lastByteAt !== undefined) trace.step(lastByte, report.lastByteAt);
+    const lastBytes = new Map<string, Instant>();
+    for (const portion of inPortions(delta)) {
+      if (!withdrawing) this.#kernel.apply(yielding ? withoutYielding(portion) : portion);
+      for (const { announcer, firstByte, lastByte } of this.#announcers) {
+        const report = announcer.apply(portion);
+        if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
+        if (report.lastByteAt !== undefined) lastBytes.set(lastByte, report.lastByteAt);
+      }
+      // The way by the fabric stands before ours leaves it.
+      if (yielding) this.#kernel.apply({ withdrawn: [], announced: portion.announced.filter(({ yields }) => yields) });
     }
-    // The way by the fabric stands before ours leaves it.
-    if (yielding) this.#kernel.apply({ withdrawn: [], announced: delta.announced.filter(({ yields }) => yields) });
+    for (const [lastByte, at] of lastBytes) trace.step(lastByte, at);
     const inKernel = (): void => this.#traceKernel(trace);
     if (!withdrawing) inKernel();
     else {
@@ -163,6 +165,27 @@ export class Projection {
       (error: Error) => this.#events.record({ type: 'kernel.error', severity: 'error', message: error.message }),
     );
   }
+}
+
+const withoutYielding = (delta: HostDelta): HostDelta => ({
+  ...delta,
+  announced: delta.announced.filter(({ yields }) => !yields),
+});
+
+/** As many hosts as one UPDATE holds. */
+const PORTION = 800;
+
+/**
+ * What is withdrawn goes with the first portion. What is announced is in the kernel before it is on the wire: with ten
+ * thousand hosts that come back at once the fabric begins with the first of them while the kernel still takes the others.
+ */
+function inPortions(delta: HostDelta): HostDelta[] {
+  const { withdrawn, announced } = delta;
+  if (announced.length <= PORTION) return [delta];
+  return Array.from({ length: Math.ceil(announced.length / PORTION) }, (_, index) => ({
+    withdrawn: index === 0 ? withdrawn : [],
+    announced: announced.slice(index * PORTION, (index + 1) * PORTION),
+  }));
 }
 
 function some(addresses: readonly string[]): string {
