@@ -85,7 +85,7 @@ inline_always int one_way(const struct entry *entry, const struct connection *co
   if (connection->protocol != IPPROTO_UDP || side->steady < ONE_WAY_PACKETS || connection->direction[!(direction & 1)].seen) return 0;
   /* The public address that conntrack lends to it is not safe while nobody answers: under pressure it is taken away. */
   if (side->exit.kind == EXIT_PUBLIC) return 0;
-  return entry->now - connection->created > ONE_WAY_AGE && entry->config->features & FEATURE_PORTS;
+  return elapsed(entry->now, connection->created) > ONE_WAY_AGE && entry->config->features & FEATURE_PORTS;
 }
 
 /* 1: the slow path must carry this packet. */

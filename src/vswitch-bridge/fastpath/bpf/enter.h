@@ -28,7 +28,7 @@ inline_always int read_exit(const struct exit *from, struct exit *to) {
 inline_always int check_exit(struct __sk_buff *skb, struct entry *entry, const struct connection *connection, struct direction *side,
                              const struct exit *exit) {
   __u64 lifetime = entry->mark_class == MARK_CLASS_INSTANCE ? entry->config->lifetime_send : entry->config->lifetime_receive;
-  __u64 idle = entry->now - side->last_seen, since = entry->now - side->last_slow;
+  __u64 idle = elapsed(entry->now, side->last_seen), since = elapsed(entry->now, side->last_slow);
   if (exit->kind == EXIT_UNKNOWN) return SLOW_NO_EXIT;
   if (exit->exits_generation != exits_generation()) return SLOW_AGED;
   if (idle > lifetime) return SLOW_AGED;
@@ -135,10 +135,10 @@ inline_always int begin(struct entry *entry, struct flow_key *key, struct found 
 
 /* The packet of `entry`, whose key is complete. `may_make`: a packet that nothing knows begins a connection. */
 inline_always int enter(struct __sk_buff *skb, struct entry *entry, int may_make) {
-  struct flow_key key = entry->key;
+  struct flow_key key __attribute__((aligned(8))) = entry->key;
   struct found found = {};
   feature_key(entry->config, &key);
-  find(&key, entry->now, &found);
+  find_again(&key, entry->now, &found);
   if (unlikely(stranger(entry, &found))) return slow(entry, SLOW_STRANGER);
   if (!belongs(entry, &found)) {
     if (!may_make) return slow(entry, SLOW_HOST);

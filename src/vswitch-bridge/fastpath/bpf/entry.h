@@ -83,6 +83,26 @@ inline_always __u32 generation_of_peer(__u32 index) {
   return generation ? READ(*generation) : 0;
 }
 
+/*
+ * bpf_ktime_get_coarse_ns, which changes once a tick, and the tick can be read without a call. On another processor it may be a tick
+ * behind for a moment: the exits ask the kernel, so that nothing is ever learned before it was sent.
+ */
+inline_always __u64 coarse_now(void) {
+  __u32 zero = 0;
+  struct recent_clock *clock = bpf_map_lookup_elem(&recent_clock, &zero);
+  __u64 tick = bpf_jiffies64();
+  if (likely(clock && clock->tick == tick)) return clock->now;
+  __u64 now = bpf_ktime_get_coarse_ns();
+  if (clock) {
+    clock->tick = tick;
+    clock->now = now;
+  }
+  return now;
+}
+
+/* Since a time that another processor may have read a tick later. */
+inline_always __u64 elapsed(__u64 now, __u64 then) { return now > then ? now - then : 0; }
+
 #define COUNT(entry, what) ((entry)->statistics->count[what]++)
 
 /* Left to the slow path, for this reason. */

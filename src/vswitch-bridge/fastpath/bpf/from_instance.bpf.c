@@ -2,6 +2,21 @@
 /* Ingress of an instance's device on the host: what the instance sends. */
 #include "enter.h"
 
+/* The virtual network behind a device, or 0. */
+inline_always __u32 network_of(__u32 port) {
+  __u32 index = port & (RECENT_PORTS - 1), generation = generation_of_port(port);
+  struct recent_port *recent = bpf_map_lookup_elem(&recent_ports, &index);
+  if (likely(recent && recent->ifindex == port && recent->generation == generation && recent->vni)) return recent->vni;
+  struct instance *instance = bpf_map_lookup_elem(&instances, &port);
+  if (!instance) return 0;
+  if (recent) {
+    recent->ifindex = port;
+    recent->generation = generation;
+    recent->vni = instance->vni;
+  }
+  return instance->vni;
+}
+
 SEC("tc")
 int from_instance(struct __sk_buff *skb) {
   __u32 port = skb->ifindex;
@@ -10,8 +25,8 @@ int from_instance(struct __sk_buff *skb) {
   COUNT(&entry, STAT_PACKETS);
   /* A mark of ours that we did not write. */
   if ((skb->mark & MARK_TAG_MASK) == MARK_TAG) skb->mark = 0;
-  struct instance *instance = bpf_map_lookup_elem(&instances, &port);
-  if (!instance) return slow(&entry, SLOW_UNKNOWN_PORT);
+  __u32 vni = network_of(port);
+  if (!vni) return slow(&entry, SLOW_UNKNOWN_PORT);
   if (skb->vlan_present) return slow(&entry, SLOW_VLAN);
   linear(skb, ETHERNET + IPV4 + sizeof(struct tcphdr));
   int reason = parse_frame(skb, &entry, 0);
@@ -19,9 +34,9 @@ int from_instance(struct __sk_buff *skb) {
   /* A tunnel of the instance's own would look like the host's at the exit. */
   if (entry.key.protocol == IPPROTO_UDP && entry.key.dport == entry.config->vxlan_port) return slow(&entry, SLOW_OTHER_PROTOCOL);
   entry.key.ingress = port;
-  entry.key.vni = instance->vni;
+  entry.key.vni = vni;
   entry.mark_class = MARK_CLASS_INSTANCE;
-  entry.now = bpf_ktime_get_coarse_ns();
+  entry.now = coarse_now();
   return enter(skb, &entry, 1);
 }
 

@@ -41,6 +41,8 @@
 #define RULE_IDS 16384u
 #define RATES 4096u
 #define INSTANCES_MAX 16384u
+#define RECENT_FLOWS 4096u
+#define RECENT_PORTS 256u
 
 #define VXLAN_OVERHEAD 50u
 
@@ -141,6 +143,26 @@ struct flow_value {
   __u32 record;
   /* Of the connection when the key was installed; another one: the key is stale. */
   __u32 generation;
+};
+
+/* map `recent_clock`, per-CPU array of 1: the coarse time, read once a tick. */
+struct recent_clock {
+  /* 0: not yet read. */
+  __u64 tick;
+  __u64 now;
+};
+
+/*
+ * What each processor has looked up lately. Map `recent_flows`, per-CPU array of RECENT_FLOWS flow_value, by a hash of the key;
+ * map `recent_ports`, per-CPU array of RECENT_PORTS, by the device's number.
+ */
+struct recent_port {
+  __u32 ifindex;
+  /* Of the port, when it was looked up; every change of `instances` raises it. */
+  __u32 generation;
+  /* 0: nothing. */
+  __u32 vni;
+  __u32 zero;
 };
 
 enum exit_kind { EXIT_UNKNOWN, EXIT_DELIVER, EXIT_TUNNEL, EXIT_PUBLIC };
@@ -328,6 +350,8 @@ LAYOUT_SIZE(generations, 8);
 LAYOUT_SIZE(instance, 16);
 LAYOUT_SIZE(flow_key, 24);
 LAYOUT_SIZE(flow_value, 8);
+LAYOUT_SIZE(recent_clock, 16);
+LAYOUT_SIZE(recent_port, 16);
 LAYOUT_SIZE(exit, 64);
 LAYOUT_SIZE(direction, 128);
 LAYOUT_SIZE(connection, 320);

@@ -60,11 +60,13 @@ inline_always int learn_public(struct __sk_buff *skb, struct entry *entry, struc
 
 SEC("tc")
 int nic_egress(struct __sk_buff *skb) {
+  /* Before anything else: most packets here are the fast path's own. */
+  if (skb->mark == MARK_FAST) return PASS;
   struct entry entry = {.config = configuration(), .statistics = statistics_of(PROGRAM_NIC_EGRESS)};
   struct found found = {};
   __be32 saddr = 0, daddr = 0;
   __be16 sport = 0;
-  if (!entry.config || !entry.statistics || skb->mark == MARK_FAST) return PASS;
+  if (!entry.config || !entry.statistics) return PASS;
   int guarded = rewrite_guard(skb, entry.config, entry.statistics);
   if (guarded != REWRITE_NOT_FOR_ME) return guarded;
   entry.now = bpf_ktime_get_coarse_ns();

@@ -55,7 +55,7 @@ int nic_ingress(struct __sk_buff *skb) {
   if (!entry.config || !entry.statistics) return PASS;
   if ((skb->mark & MARK_TAG_MASK) == MARK_TAG) skb->mark = 0;
   if (skb->vlan_present) return slow(&entry, SLOW_VLAN);
-  entry.now = bpf_ktime_get_coarse_ns();
+  entry.now = coarse_now();
   entry.key.ingress = skb->ifindex;
   int action = receive(skb, &entry);
   /* Without a tunnel only a connection that waits for it makes a packet ours. */

@@ -7,19 +7,13 @@
 #ifndef PEERLESS_OPENER_H
 #define PEERLESS_OPENER_H
 
-#include <bpf/bpf_core_read.h>
 #include "entry.h"
+#include "kernel.h"
 
 /* enum ip_conntrack_info of the kernel. */
 #define CTINFO_MASK 7ul
 #define CTINFO_REPLY 3
 #define CTINFO_UNTRACKED 7
-
-struct sk_buff {
-  unsigned long _nfct;
-} __attribute__((preserve_access_index));
-
-extern void *bpf_cast_to_kern_ctx(void *skb) __ksym __weak;
 
 /* Kernels before 6.2 don't say; then rules decide in the fast path only where they would say the same of both. */
 inline_always void learn_opener(struct __sk_buff *skb, struct connection *connection, __u32 direction) {

@@ -16,8 +16,7 @@ inline_always struct peer *peer_at(__u32 index) { return bpf_map_lookup_elem(&pe
 
 inline_always __u32 peer_start(__be32 address) { return (__u32)(address * 0x9e3779b1u) >> 22; }
 
-/* The index of a host's record, made if there is room; PEERS: none. */
-apart __u32 peer_index(__be32 address, __u32 may_make) {
+apart __u32 probe_peers(__be32 address, __u32 may_make) {
   __u32 start = peer_start(address);
   for (__u32 probe = 0; probe < PEER_PROBES; probe++) {
     __u32 index = (start + probe) & (PEERS - 1);
@@ -31,16 +30,20 @@ apart __u32 peer_index(__be32 address, __u32 may_make) {
   return PEERS;
 }
 
+/* The index of a host's record, made if there is room; PEERS: none. Nearly always it stands where it is looked for first. */
+inline_always __u32 peer_index(__be32 address, __u32 may_make) {
+  __u32 index = peer_start(address) & (PEERS - 1);
+  struct peer *peer = peer_at(index);
+  if (likely(peer && READ(peer->address) == address)) return index;
+  return probe_peers(address, may_make);
+}
+
 inline_always void heard(__be32 address, __u64 now) {
   struct peer *peer = peer_at(peer_index(address, 0));
   if (peer) peer->last_heard = now;
 }
 
-/* Asks for the route to the peer when the last answer is old; 0: there is none. */
-apart int refresh_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 index, __u64 now) {
-  __u32 generation = generation_of_peer(index);
-  if (peer->route_checked && peer->generation == generation && now - peer->route_checked < config_now->route_interval)
-    return peer->next_hop != 0;
+apart int ask_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 generation, __u64 now) {
   struct bpf_fib_lookup route = {.family = AF_INET, .ipv4_src = peer->local, .ipv4_dst = peer->address, .tot_len = 1};
   route.ifindex = config_now->underlay_ifindex;
   long result = bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_OUTPUT);
@@ -54,6 +57,14 @@ apart int refresh_route(struct __sk_buff *skb, struct config *config_now, struct
   peer->generation = generation;
   peer->route_checked = now;
   return peer->next_hop != 0;
+}
+
+/* Asks for the route to the peer when the last answer is old; 0: there is none. */
+inline_always int refresh_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 index, __u64 now) {
+  __u32 generation = generation_of_peer(index);
+  if (likely(peer->route_checked && peer->generation == generation && elapsed(now, peer->route_checked) < config_now->route_interval))
+    return peer->next_hop != 0;
+  return ask_route(skb, config_now, peer, generation, now);
 }
 
 #endif

@@ -135,7 +135,7 @@ inline_always int hear_key(struct __sk_buff *skb, struct entry *entry, struct pe
     struct sent_pair of = {.peer = index, .vni = heard->vni, .saddr = pair.saddr, .daddr = pair.daddr, .dscp = pair.dscp, .ttl = pair.ttl};
     sent.renew = now + key_validity(entry->config) / 2;
     bpf_map_update_elem(&sent_keys, &of, &sent, BPF_ANY);
-    if (now - peer->rewrite[PEER_GREETED] < SECOND) return TC_ACT_SHOT;
+    if (elapsed(now, peer->rewrite[PEER_GREETED]) < SECOND) return TC_ACT_SHOT;
   }
   peer->rewrite[PEER_GREETED] = now;
   reply.kind = CONTROL_HELLO;

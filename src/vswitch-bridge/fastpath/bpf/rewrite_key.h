@@ -11,6 +11,7 @@
 #define PEERLESS_REWRITE_KEY_H
 
 #include "connection.h"
+#include "kernel.h"
 #include "parse.h"
 #include "peer.h"
 #include "translate.h"
@@ -134,8 +135,28 @@ inline_always __u32 addresses_difference(__be32 from_s, __be32 from_d, __be32 to
   return (__u32)(sum & 0xffffffff) + (__u32)(sum >> 32);
 }
 
+/* As the kernel's helper does it, at a third of the price: 0 where only the helper can, which knows of a device's own sum. */
+inline_always int follow_in_place(struct __sk_buff *skb, __u8 protocol, __u32 offset, __u32 difference) {
+  __u32 kind = summed(skb);
+  __sum16 *sum = (void *)(long)skb->data + offset + (protocol == IPPROTO_TCP ? 16 : 6);
+  if (kind == SUM_COMPLETE || kind == SUM_UNKNOWN || (void *)(sum + 1) > (void *)(long)skb->data_end) return 0;
+  /* UDP without a sum. */
+  if (protocol == IPPROTO_UDP && *sum == 0) return 1;
+  /* A pseudo header's stands as it is, a whole one inverted. */
+  __u16 before = kind == SUM_PARTIAL ? *sum : ~*sum;
+  __u64 wide = (__u64)difference + before;
+  wide = (wide & 0xffff) + (wide >> 16 & 0xffff) + (wide >> 32);
+  wide = (wide & 0xffff) + (wide >> 16);
+  wide = (wide & 0xffff) + (wide >> 16);
+  __u16 after = kind == SUM_PARTIAL ? wide : ~wide;
+  *sum = protocol == IPPROTO_UDP && after == 0 ? 0xffff : after;
+  return 1;
+}
+
 /* The sum of TCP or UDP after a change of addresses; `offset` is the IP payload's. Pointers are stale afterwards. */
 inline_always int follow_addresses(struct __sk_buff *skb, __u8 protocol, __u32 offset, __u32 difference) {
+  if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return 1;
+  if (likely(follow_in_place(skb, protocol, offset, difference))) return 1;
   if (protocol == IPPROTO_TCP) return !bpf_l4_csum_replace(skb, offset + 16, 0, difference, BPF_F_PSEUDO_HDR);
   if (protocol == IPPROTO_UDP) return !bpf_l4_csum_replace(skb, offset + 6, 0, difference, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
   return 1;

@@ -64,7 +64,7 @@ inline_always int restore(struct __sk_buff *skb, struct entry *entry, const stru
 /* The packet itself goes back, as a control message without a frame. */
 apart int complain(struct __sk_buff *skb, struct entry *entry, struct peer *peer) {
   COUNT(entry, REWRITE_UNKNOWN);
-  if (entry->now - peer->rewrite[PEER_COMPLAINED] < COMPLAINT_INTERVAL) return TC_ACT_SHOT;
+  if (elapsed(entry->now, peer->rewrite[PEER_COMPLAINED]) < COMPLAINT_INTERVAL) return TC_ACT_SHOT;
   peer->rewrite[PEER_COMPLAINED] = entry->now;
   struct restored nobody = {};
   /* Whatever is left of it is no frame; but a sum that hardware would complete stays in it. */
@@ -85,8 +85,7 @@ apart int rewrite_slow(struct __sk_buff *skb, struct entry *entry) {
 }
 
 /* nic_ingress, an IPv4 packet that is not VXLAN, before anything is looked up for it. */
-apart int rewrite_receive(struct __sk_buff *skb, struct entry *entry) {
-  if (entry->config->mode != MODE_REWRITE || skb->protocol != bpf_htons(ETH_P_IP)) return REWRITE_NOT_FOR_ME;
+apart int receive_rewritten(struct __sk_buff *skb, struct entry *entry) {
   struct iphdr *ip = (void *)(long)skb->data + ETHERNET;
   void *end = (void *)(long)skb->data_end;
   __u32 option = 0;
@@ -120,6 +119,11 @@ apart int rewrite_receive(struct __sk_buff *skb, struct entry *entry) {
   return REWRITE_RESTORED;
 }
 
+inline_always int rewrite_receive(struct __sk_buff *skb, struct entry *entry) {
+  if (entry->config->mode != MODE_REWRITE || skb->protocol != bpf_htons(ETH_P_IP)) return REWRITE_NOT_FOR_ME;
+  return receive_rewritten(skb, entry);
+}
+
 /* A connection of ours that this packet belongs to, which the fast path carries by now: its pair is worth a key. */
 apart int worth_a_key(struct entry *entry) {
   struct flow_key key = entry->key;
@@ -136,8 +140,7 @@ apart int worth_a_key(struct entry *entry) {
 }
 
 /* nic_ingress: every VXLAN packet for this host with its inner tuple in `entry` (`reason` 0), or one with reserved bits. */
-apart int rewrite_learn(struct __sk_buff *skb, struct entry *entry, int reason) {
-  if (entry->config->mode != MODE_REWRITE) return REWRITE_NOT_FOR_ME;
+apart int learn_key(struct __sk_buff *skb, struct entry *entry, int reason) {
   if (!entry->encapsulated) return hear_control(skb, entry);
   if (reason || !worth_a_key(entry)) return REWRITE_NOT_FOR_ME;
   __u32 index = peer_index(entry->host, 0);
@@ -156,6 +159,10 @@ apart int rewrite_learn(struct __sk_buff *skb, struct entry *entry, int reason) 
   COUNT(entry, REWRITE_KEY_TOLD);
   tell(skb, entry->config, &control);
   return REWRITE_NOT_FOR_ME;
+}
+
+inline_always int rewrite_learn(struct __sk_buff *skb, struct entry *entry, int reason) {
+  return entry->config->mode == MODE_REWRITE ? learn_key(skb, entry, reason) : REWRITE_NOT_FOR_ME;
 }
 
 #endif

@@ -6,6 +6,7 @@
 
 SEC("tc")
 int to_instance(struct __sk_buff *skb) {
+  if (skb->mark == MARK_FAST) return PASS;
   __u32 port = skb->ifindex;
   struct entry entry = {.config = configuration(), .statistics = statistics_of(PROGRAM_TO_INSTANCE)};
   struct found found = {};
