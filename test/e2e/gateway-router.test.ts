@@ -16,6 +16,8 @@ import type { CountersView, EventView } from '../../src/agent/api.ts';
 import { peerless, Stand } from './stand.ts';
 
 const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname;
+/** Switches wait for 4 s (OSPF) and 5 s (BGP), of which the sessions need some (ms). */
+const PATIENT = 3_500;
 const HOSTS = ['10.10.10.1', '10.10.10.2'];
 const HOSTS6 = ['2001:db8:10::1', '2001:db8:10::2'];
 
@@ -97,12 +99,16 @@ for (const protocol of ['bgp', 'ospf'] as const) {
       const stand = await up(t, { protocol, ...options });
       const directory = stand.directory('G');
       const agentOfG = () => loadState(stand.name).processes.find(({ name }) => name === 'G agent')!;
+      let endedAt = 0;
+      let away = 0;
       const startG = async (): Promise<void> => {
+        endedAt = performance.now();
         const state = loadState(stand.name);
         const configuration = gatewayPeerless(protocol, directory, { families: state.families });
         state.processes = state.processes.filter(({ name }) => name !== 'G agent');
         state.processes.push(...(await startPeerlessGateway(placeOf(state, 'G'), directory, configuration)));
         saveState(state);
+        away = performance.now() - endedAt;
       };
       const cleanup = (...words: string[]) =>
         stand.exec('G', PEERLESS, 'cleanup', '--config', join(directory, 'peerless.yaml'), ...words);
@@ -127,7 +133,9 @@ for (const protocol of ['bgp', 'ospf'] as const) {
           t.like(JSON.parse(stdout), { before, after: agentOfG().pid });
         },
       };
+      const falls = async () => (await stand.events()).filter(({ type }) => type === 'ospf.down').length;
       for (const [how, exchange] of Object.entries(ways)) {
+        const fallsBefore = await falls();
         const before = await stand.ip('G', 'nexthop', 'show');
         let lost: Awaited<ReturnType<Stand['probing']>> = {} as never;
         const removed = await removedAtG(stand, async () => {
@@ -139,12 +147,13 @@ for (const protocol of ['bgp', 'ospf'] as const) {
             });
           });
         });
-        // The new agent has to say its first word within the dead interval: a machine that is too slow shows nothing.
-        const noticed = (await stand.ask<EventView[]>('/v1/events')).some(({ type }) => type === 'ospf.down');
-        if (noticed) {
-          t.log(`${how}: the absence was noticed: not judged`);
+        // The new agent has to say its first word within the dead interval, or the restart time: a machine that is too
+        // slow for that shows nothing.
+        if (away > PATIENT || (await falls()) > fallsBefore) {
+          t.log(`${how}: away for ${away.toFixed(0)} ms, which was noticed: not judged`);
+          t.pass();
           await stand.untilHome();
-          return;
+          continue;
         }
         for (const [server, probed] of Object.entries(lost)) t.is(probed.lost, 0, `${how}: ${server}`);
         t.deepEqual(removed, [], how);
