@@ -84,6 +84,20 @@ test('R4.7 a host without traffic holds the others up for 300 ms after the first
   t.is(late.opened.length, 1);
 });
 
+test('R4.7 as long as the fabric turns, host by host, the ports stay shut and packets wait', (t) => {
+  const hosts = Array.from({ length: 20 }, (_, index) => parseAddress(`10.10.10.${index + 1}`)!);
+  const { clock, opened, reopening } = bench(hosts);
+  reopening.open(['A1']);
+  for (const [index, host] of hosts.slice(0, 5).entries()) {
+    clock.advance(100 * (index + 1));
+    reopening.unrivalled(host);
+  }
+  clock.advance(799);
+  t.deepEqual(opened, [], '300 ms after the first sign the fabric was still turning');
+  clock.advance(800);
+  t.deepEqual(opened, [{ at: 800, ports: ['A1'] }], '300 ms after the last');
+});
+
 test('R4.6 a port that is shut again meanwhile is not opened', async (t) => {
   const { clock, opened, reopening } = bench([C3, C4]);
   const opening = reopening.open(['A1', 'A2']);

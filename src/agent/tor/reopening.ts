@@ -6,8 +6,11 @@ import type { Clock, Instant, Timer } from '../../model/clock.ts';
  * takes (BIRD computes its OSPF routes once a second), shorter than `returning.wait`. A fabric without traffic gives none.
  */
 const LONGEST = 900;
-/** After the first sign, the others have this long (ms): by now packets wait. */
-const AFTER_FIRST = 300;
+/**
+ * After a sign, the others have this long (ms): by now packets wait. A gateway needs a while for ten thousand hosts, and as
+ * long as signs come it is still turning; but not longer than `LONGEST` in all.
+ */
+const AFTER_SIGN = 300;
 /** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
 
@@ -15,10 +18,11 @@ interface Batch {
   readonly ports: Set<string>;
   readonly waiting: Set<Address>;
   timer: Timer;
-  /** When the ports open at the latest. */
+  /** May be earlier than `end`, never later. */
+  timerAt: Instant;
+  /** When the ports open, as it looks now, and at the latest. */
   end: Instant;
-  /** One of the hosts has shown that the fabric turned. */
-  turned: boolean;
+  readonly latest: Instant;
   readonly finish: () => void;
 }
 
@@ -52,8 +56,9 @@ export class Reopening {
         ports: new Set(ports),
         waiting,
         end,
-        turned: false,
-        timer: this.#clock.schedule(end, () => batch.finish()),
+        latest: end,
+        timerAt: end,
+        timer: this.#clock.schedule(end, () => this.#due(batch)),
         finish: () => {
           this.#batches.delete(batch);
           batch.timer.cancel();
@@ -87,11 +92,19 @@ export class Reopening {
     for (const batch of this.#batches) {
       if (!batch.waiting.delete(address)) continue;
       const now = this.#clock.now();
-      if (batch.waiting.size === 0) batch.end = now + margin;
-      else if (!batch.turned) batch.end = Math.min(batch.end, now + AFTER_FIRST);
-      batch.turned = true;
-      batch.timer.cancel();
-      batch.timer = this.#clock.schedule(batch.end, () => batch.finish());
+      batch.end = batch.waiting.size === 0 ? now + margin : Math.min(batch.latest, now + AFTER_SIGN);
+      if (batch.end < batch.timerAt) this.#arm(batch);
     }
+  }
+
+  #due(batch: Batch): void {
+    if (this.#clock.now() < batch.end) this.#arm(batch);
+    else batch.finish();
+  }
+
+  #arm(batch: Batch): void {
+    batch.timer.cancel();
+    batch.timerAt = batch.end;
+    batch.timer = this.#clock.schedule(batch.end, () => this.#due(batch));
   }
 }
