@@ -5,7 +5,7 @@ import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type EtcdAccess, EtcdClient } from '../../../src/vswitch-bridge/encryption/keys/etcd-client.ts';
+import { type EtcdAccess, EtcdClient, EtcdError } from '../../../src/vswitch-bridge/encryption/keys/etcd-client.ts';
 
 export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
@@ -75,7 +75,8 @@ export class Etcd {
       if (child.exitCode !== null) throw new Error(`etcd has ended with ${child.exitCode}`);
       return new EtcdClient(this.url, this.#access).range('/').then(
         () => true,
-        () => false,
+        // It refuses: so it is there.
+        (error: unknown) => error instanceof EtcdError && error.status !== undefined,
       );
     });
   }

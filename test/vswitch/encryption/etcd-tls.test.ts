@@ -8,7 +8,12 @@ import test, { type ExecutionContext } from 'ava';
 import { systemClock } from '../../../src/model/clock.ts';
 import { KeyController } from '../../../src/vswitch-bridge/encryption/keys/controller.ts';
 import { EtcdKeys, EtcdSource } from '../../../src/vswitch-bridge/encryption/keys/etcd.ts';
-import type { EtcdAccess, EtcdTls } from '../../../src/vswitch-bridge/encryption/keys/etcd-access.ts';
+import {
+  type EtcdAccess,
+  type EtcdTls,
+  post as sendToEtcd,
+} from '../../../src/vswitch-bridge/encryption/keys/etcd-access.ts';
+import { EtcdClient } from '../../../src/vswitch-bridge/encryption/keys/etcd-client.ts';
 import { KeyRing } from '../../../src/vswitch-bridge/encryption/keys/ring.ts';
 import { Etcd, until } from './etcd-server.ts';
 
@@ -150,8 +155,11 @@ test.serial(
     const tls = { ca: ours.ca };
     const etcd = await Etcd.start(server, { tls });
     t.teardown(() => etcd.remove());
-    const post = async (method: string, body: object) =>
-      execFileSync('curl', ['-sf', '--cacert', ours.ca, `${etcd.url}/v3/${method}`, '-d', JSON.stringify(body)]);
+    const post = async (method: string, body: object) => {
+      const url = `${etcd.url}/v3/${method}`;
+      const { statusCode } = await sendToEtcd(url, JSON.stringify(body), {}, tls, AbortSignal.timeout(20_000));
+      t.is(statusCode, 200, method);
+    };
     await post('auth/user/add', { name: 'root', password: 'of root' });
     await post('auth/user/grant', { user: 'root', role: 'root' });
     await post('auth/enable', {});
@@ -172,6 +180,13 @@ test.serial(
     await until('followed', () => ring.held.length === 1);
     await controller.rotate(5, 3);
     await until('watched', () => ring.held.length === 2);
+
+    // After a restart etcd knows no token of before.
+    const client = new EtcdClient(etcd.url, { tls, user: { name: 'root', passwordFile } });
+    t.is((await client.range('/peerless/')).entries.length, 2);
+    await etcd.kill();
+    await etcd.run();
+    t.is((await client.range('/peerless/')).entries.length, 2);
 
     writeFileSync(passwordFile, 'another\n', { mode: 0o600 });
     const error = await t.throwsAsync(controller.list(), { message: /user root: HTTP 4\d\d .*authentication failed/ });
