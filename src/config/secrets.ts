@@ -20,7 +20,7 @@ export function readSecret(path: string, most = MOST): SecretResult {
     }
     return {
       message: `the secret file ${path} can't be read (${code})`,
-      remedy: 'Run as the user that owns it, or as root.',
+      remedy: `The agent may read what its own user may, root's privilege to read everything is not left to it: chown root ${path}.`,
     };
   }
   try {
