@@ -4,7 +4,7 @@
  *
  * Descriptors are closed when `close` says so, never by the garbage collector's leave: what is not pinned is gone then.
  */
-import { closeSync, mkdirSync, readFileSync, statfsSync, unlinkSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { BpfMap } from './bpf-map.ts';
 import { type Btf, parseBtf } from './btf.ts';
 import { checked, SystemCallError } from './errors.ts';
@@ -22,7 +22,6 @@ const COMMAND = {
   linkUpdate: 29,
   linkDetach: 34,
 } as const;
-const BPFFS = 0xcafe4a11;
 const LIBBPF_ERRORS = ['LIBELF', 'FORMAT', 'KVERSION', 'ENDIAN', 'INTERNAL', 'RELOC', 'LOAD', 'VERIFY', 'PROG2BIG'];
 
 /** libbpf refused; `log` is what it had to say, the verifier's words among it. */
@@ -361,41 +360,4 @@ export function tcxPrograms(ifindex: number, direction: TcDirection): number[] {
   const ids = Buffer.alloc(4 * 64);
   const count = checked(native.bpfQuery(ifindex, TCX[direction], ids), 'bpf', `programs of device ${ifindex}`);
   return Array.from({ length: Math.min(count, 64) }, (_, at) => ids.readUInt32LE(at * 4));
-}
-
-/** Whether `path` is in a file system of BPF. */
-export function isBpffs(path: string): boolean {
-  try {
-    return (statfsSync(path).type & 0xffffffff) >>> 0 === BPFFS;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
-
-/**
- * Mounts a file system of BPF at `path` when none is there, making the directory if need be. In a mount namespace of the
- * process's own (`ip netns exec` makes one) the mount, and all that is pinned in it, ends with the last process there.
- * @throws SystemCallError
- */
-export function mountBpffs(path: string): void {
-  if (isBpffs(path)) return;
-  mkdirSync(path, { recursive: true });
-  checked(native.mount('bpf', path, 'mode=0700'), 'mount', path);
-}
-
-/** Unpins: what nobody else holds is gone. Whether it was there. */
-export function unpin(path: string): boolean {
-  try {
-    unlinkSync(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
-
-/** @throws SystemCallError */
-export function unmount(path: string): void {
-  checked(native.mount(undefined, path, ''), 'umount', path);
 }

@@ -15,16 +15,13 @@ export {
   bpfLibrary,
   type ClsactFilter,
   detachClsact,
-  isBpffs,
-  mountBpffs,
   removeClsact,
   TCX,
   type TcDirection,
   tcxPrograms,
-  unmount,
-  unpin,
 } from './bpf.ts';
 export { BPF_ANY, BPF_EXIST, BPF_MAP, BPF_NOEXIST, type BpfBatch, BpfMap, possibleCpus } from './bpf-map.ts';
+export { isBpffs, mountBpffs, unmount, unpin } from './bpffs.ts';
 export { type Btf, type BtfField, type BtfStruct, parseBtf } from './btf.ts';
 export { AF, ETH_P, IP, IPPROTO, IPV6, MSG, NETLINK, PACKET, SO, SOCK, SOL, TCP } from './constants.ts';
 export { SystemCallError } from './errors.ts';
