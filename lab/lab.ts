@@ -7,6 +7,7 @@ import { ensureImage } from './containers/image.ts';
 import { removeContainer, startContainer } from './containers/podman.ts';
 import { gatewayBird } from './gateway/bird.ts';
 import { startBird, startFrr } from './gateway/daemons.ts';
+import { gatewayFib } from './gateway/fib.ts';
 import { gatewayFrr, type LsaTimers } from './gateway/frr.ts';
 import { gatewayPeerless, startPeerlessGateway } from './gateway/peerless.ts';
 import { moduleCommand } from './helper.ts';
@@ -33,7 +34,6 @@ import {
   CLIENT,
   downlinksOf,
   type Family,
-  isHostAddress,
   namespaceOf,
   type Protocol,
   SERVERS,
@@ -45,6 +45,8 @@ import {
 import { lastWords, startPeerless } from './tor/peerless.ts';
 import { switchOn } from './tor/sonic/box.ts';
 import { startToday, type TorSettings } from './tor/today.ts';
+
+export { gatewayFib } from './gateway/fib.ts';
 
 /** Told in plain words what goes on. */
 export type Progress = (message: string) => void;
@@ -63,6 +65,8 @@ export interface LabUpOptions {
   readonly tor?: TorKind;
   /** The case whose settings and daemons the ToRs begin with; default: the usual ones. */
   readonly variant?: CaseName;
+  /** What the agents begin with, from what it is otherwise; a later start of the lab's own has the usual settings. */
+  readonly settings?: LabCase['settings'];
   /** Milliseconds the servers' teams wait before they use a primary link that is back. Default 200. */
   readonly updelay?: number;
   /** G, A and B in podman containers instead of plain namespaces. */
@@ -122,12 +126,18 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     await buildTopology(name, state.ports, state.families);
     onProgress(`starting G (${state.gateway}, ${state.protocol})`);
     const variant = options.variant === undefined ? undefined : caseNamed(options.variant);
-    state.processes.push(...(await startGateway(state, variant)));
-    saveState(state);
-    state.processes.push(await startTeam(state, variant?.activeActive));
-    saveState(state);
+    await together(
+      startGateway(state, variant).then((started) => {
+        state.processes.push(...started);
+        saveState(state);
+      }),
+      startTeam(state, variant?.activeActive).then((started) => {
+        state.processes.push(started);
+        saveState(state);
+      }),
+    );
     const tor = options.tor ?? 'peerless';
-    await changeTors(state, tor, onProgress, variant);
+    await changeTors(state, tor, onProgress, variant, options.settings);
     return {
       name,
       directory: directoryOf(name),
@@ -143,6 +153,11 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabUpResult> {
     await labDown({ name });
     throw error;
   }
+}
+
+/** What is under way comes to its end before a failure is told: nothing starts behind the back of who cleans up. */
+async function together(...works: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(works)) if (result.status === 'rejected') throw result.reason;
 }
 
 /** Removes what `labUp` made and nothing else; without such a lab it does nothing and says false. */
@@ -245,9 +260,15 @@ export const torSettings = (state: LabState, tor: TorName): TorSettings => ({
 });
 
 /** Starts one ToR's programs and remembers them. */
-export async function startTor(state: LabState, tor: TorName, kind: TorKind, afterBoot: boolean): Promise<void> {
+export async function startTor(
+  state: LabState,
+  tor: TorName,
+  kind: TorKind,
+  afterBoot: boolean,
+  first?: LabCase['settings'],
+): Promise<void> {
   const settings = torSettings(state, tor);
-  const variant = state.variant === undefined ? undefined : caseNamed(state.variant);
+  const variant = first ? { settings: first } : state.variant === undefined ? undefined : caseNamed(state.variant);
   if (state.ports === 'sonic') await switchOn(state, tor);
   state.torProcesses[tor] =
     kind === 'frr' ? await startToday(settings) : await startPeerless(settings, afterBoot, { kind, variant });
@@ -257,12 +278,14 @@ export async function startTor(state: LabState, tor: TorName, kind: TorKind, aft
 /**
  * Ends what runs on both ToRs, empties their kernels, starts `kind` and waits until every server is reached at home.
  * @param variant the case whose settings and daemons they get
+ * @param first settings in place of the variant's, for this start alone
  */
 export async function changeTors(
   state: LabState,
   kind: TorKind,
   onProgress: Progress,
   variant?: LabCase,
+  first?: LabCase['settings'],
 ): Promise<void> {
   const what = TOR_TITLE[kind];
   onProgress(`starting the ToRs (${what}${variant ? `, settings of ${variant.name}` : ''})`);
@@ -280,8 +303,8 @@ export async function changeTors(
     await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);
-  for (const tor of TOR_NAMES) await emptyTor(state, tor);
-  for (const tor of TOR_NAMES) await startTor(state, tor, kind, false);
+  await together(...TOR_NAMES.map((tor) => emptyTor(state, tor)));
+  await together(...TOR_NAMES.map((tor) => startTor(state, tor, kind, false, first)));
   state.tor = kind;
   saveState(state);
   onProgress("waiting for G's routes");
@@ -344,52 +367,4 @@ async function emptyTor(state: LabState, tor: TorName): Promise<void> {
     namespace,
     ports.map((port) => `link set ${port} up`),
   );
-}
-
-interface JsonRoute {
-  readonly dst: string;
-  /** A next-hop object of ours; the kernel names it alone. */
-  readonly nhid?: number;
-  readonly dev?: string;
-  readonly nexthops?: readonly { readonly dev: string }[];
-}
-
-/** G's host routes as its kernel has them: address -> the ToRs they lead to, sorted. */
-export async function gatewayFib(lab: string, families: readonly Family[] = [4]): Promise<Fib> {
-  const torOf = new Map(TOR_NAMES.map((tor) => [TORS[tor].gatewayPort, tor]));
-  const fib: Record<string, TorName[]> = {};
-  const objects = await nextHopDevices(lab);
-  for (const family of families) {
-    const command = ['ip', '-n', namespaceOf(lab, 'G'), '-j', `-${family}`, 'route', 'show', 'table', 'main'];
-    const routes = JSON.parse(await run(command)) as JsonRoute[];
-    for (const { dst, dev, nexthops, nhid } of routes) {
-      if (!isHostAddress(dst, family)) continue;
-      const object = dev === undefined && nexthops === undefined ? objects.get(nhid ?? 0) : undefined;
-      // Of several routes the first is used, the others stand behind it.
-      if (fib[dst] && (family === 4 || object)) continue;
-      const devices = object ?? nexthops?.map((hop) => hop.dev) ?? (dev === undefined ? [] : [dev]);
-      const tors = devices.map((device) => torOf.get(device)).filter((tor) => tor !== undefined);
-      // IPv6 shows each next hop of an address in a line of its own, unless they are one object.
-      fib[dst] = [...new Set([...(fib[dst] ?? []), ...tors])].toSorted();
-    }
-  }
-  return fib;
-}
-
-/** By the id of a next-hop object or group of G: the ports that it leads to. */
-async function nextHopDevices(lab: string): Promise<ReadonlyMap<number, readonly string[]>> {
-  const objects = JSON.parse(await run(['ip', '-n', namespaceOf(lab, 'G'), '-j', 'nexthop', 'show'])) as {
-    readonly id: number;
-    readonly dev?: string;
-    readonly group?: readonly { readonly id: number }[];
-  }[];
-  const devices = new Map<number, readonly string[]>();
-  for (const { id, dev } of objects) if (dev !== undefined) devices.set(id, [dev]);
-  for (const { id, group } of objects)
-    if (group)
-      devices.set(
-        id,
-        group.flatMap((member) => devices.get(member.id) ?? []),
-      );
-  return devices;
 }

@@ -33,7 +33,7 @@ export async function buildTopology(lab: string, ports: PortMode, families: read
   const six = families.includes(6);
   const four = families.includes(4);
   const names = [...NODES, 'wires'] as const;
-  for (const node of names) {
+  const make = async (node: (typeof names)[number]): Promise<void> => {
     const namespace = namespaceOf(lab, node);
     if (!existsSync(`/run/netns/${namespace}`)) await run(['ip', 'netns', 'add', namespace]);
     await sysctl(namespace, [
@@ -43,7 +43,8 @@ export async function buildTopology(lab: string, ports: PortMode, families: read
       ...(isRouter(node) ? ROUTER_SYSCTLS : []),
       ...(six && isRouter(node) ? ['net.ipv6.conf.all.forwarding=1'] : []),
     ]);
-  }
+  };
+  await Promise.all(names.map(make));
   await layCables(lab, ports === 'sonic');
   for (const tor of TOR_NAMES) await furnishTor(lab, tor, ports, families);
   await furnishGateway(lab, families);
@@ -201,9 +202,8 @@ async function furnishGateway(lab: string, families: readonly Family[]): Promise
 /** Removes every namespace of the lab, a case's own among them, and with it every device. */
 export async function removeTopology(lab: string): Promise<void> {
   const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
-  for (const namespace of namespaces) {
-    if (namespace.startsWith(namespaceOf(lab, ''))) await run(['ip', 'netns', 'delete', namespace]);
-  }
+  const ours = namespaces.filter((namespace) => namespace.startsWith(namespaceOf(lab, '')));
+  await Promise.all(ours.map((namespace) => run(['ip', 'netns', 'delete', namespace])));
 }
 
 /** One process for many commands of iproute2; the first that fails ends it. */

@@ -3,9 +3,6 @@
  * configured so.
  */
 import test from 'ava';
-import { caseNamed } from '../../lab/cases/index.ts';
-import { changeTors } from '../../lab/lab.ts';
-import { loadState } from '../../lab/state.ts';
 import type { TorName } from '../../lab/topology/plan.ts';
 import type { EventView, HostView } from '../../src/agent/api.ts';
 import { Stand } from './stand.ts';
@@ -18,9 +15,8 @@ for (const protocol of ['bgp', 'ospf'] as const) {
     `R4.1 R4.5 active-active by prefix, FRR with ${protocol}: both announce, a dead link takes its own away`,
     async (t) => {
       t.timeout(300_000);
-      const stand = await Stand.up({ protocol, gateway: 'frr' });
+      const stand = await Stand.up({ protocol, gateway: 'frr', variant: 'active-active' });
       try {
-        await changeTors(loadState(stand.name), 'peerless', () => undefined, caseNamed('active-active'));
         for (const tor of ['A', 'B'] as const) {
           stand.editConfig((config) => {
             config.hostRoutes.activeActive = { prefixes: [`${BOTH}/32`, '10.10.10.16/28'] };

@@ -3,10 +3,7 @@
  * detection time, a restart that was announced is not noticed, and what G begins anew is no reason to shut ports.
  */
 import test from 'ava';
-import { type CaseName, caseNamed } from '../../lab/cases/index.ts';
-import { type GatewayKind, labRun } from '../../lab/index.ts';
-import { changeTors } from '../../lab/lab.ts';
-import { loadState } from '../../lab/state.ts';
+import { type CaseName, type GatewayKind, labRun } from '../../lab/index.ts';
 import type { BfdSessionView } from '../../src/agent/api.ts';
 import { Stand } from './stand.ts';
 
@@ -23,12 +20,13 @@ for (const gateway of ['frr', 'bird', 'peerless'] as const) {
     `R4.6 R4.7 upWhen bfd: a silent uplink moves the servers and comes back by itself: ${gateway}`,
     async (t) => {
       t.timeout(240_000);
-      const stand = await Stand.up({ gateway, protocol: 'both' });
+      const stand = await Stand.up({ gateway, protocol: 'both', variant: 'silent-uplink-bfd' });
       t.teardown(() => stand.down());
       const { runs, problems } = await labRun({
         name: stand.name,
         runs: 1,
         cases: CASES[gateway],
+        keepSettings: true,
       });
       t.deepEqual(problems, []);
       t.deepEqual(
@@ -51,9 +49,8 @@ test.serial(
   'R4.6 R4.7 FRR: one session for both protocols, live; what it begins anew shuts no port; a crash beside a silent uplink',
   async (t) => {
     t.timeout(240_000);
-    const stand = await Stand.up({ gateway: 'frr', protocol: 'both' });
+    const stand = await Stand.up({ gateway: 'frr', protocol: 'both', variant: 'silent-uplink-bfd' });
     t.teardown(() => stand.down());
-    await changeTors(loadState(stand.name), 'peerless', () => undefined, caseNamed('silent-uplink-bfd'));
     const up = () =>
       stand.until(
         'BFD is Up',

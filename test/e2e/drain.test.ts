@@ -14,20 +14,35 @@ async function standUp(t: ExecutionContext, options: Parameters<typeof Stand.up>
   t.timeout(240_000);
   const stand = await Stand.up(options);
   t.teardown(() => stand.down());
+  await isReady(stand);
+  return stand;
+}
+
+async function isReady(stand: Stand): Promise<void> {
   await stand.untilHome();
   await stand.until(
     'the fabric is ready',
     async () => (await stand.events()).some(({ type, fields }) => type === 'upstream' && fields.ready === true),
     () => stand.events(),
   );
-  return stand;
+}
+
+/** Each of the tests that share it ends with everything at home. */
+let common: Stand | undefined;
+test.after.always(() => common?.down());
+
+async function shared(t: ExecutionContext): Promise<Stand> {
+  t.timeout(240_000);
+  common ??= await Stand.up({ protocol: 'bgp' });
+  await isReady(common);
+  return common;
 }
 
 const drainOf = (stand: Stand): Promise<DrainView> => stand.ask('/v1/drain');
 
 for (const protocol of ['bgp', 'ospf'] as const) {
   test.serial(`R4.7 drain, restart, undrain: nobody is lost on the way to a server, ${protocol}`, async (t) => {
-    const stand = await standUp(t, { protocol });
+    const stand = protocol === 'bgp' ? await shared(t) : await standUp(t, { protocol });
     const plan = await stand.cli(['drain', '--dry-run']);
     t.is(plan.code, 0);
     t.regex(plan.stdout, /shut A1\n {4}10\.10\.10\.1 {2}moves, if it has a standby link\n/);
@@ -78,7 +93,7 @@ for (const protocol of ['bgp', 'ospf'] as const) {
 }
 
 test.serial('R4.7 a server without another path keeps its port; --force takes it', async (t) => {
-  const stand = await standUp(t, { protocol: 'bgp' });
+  const stand = await shared(t);
   stand.cables(['B2'], false);
   const refused = await stand.cli(['drain', '--timeout', '1s', '--pause', '200ms']);
   t.is(refused.code, 1, refused.stdout);
@@ -102,7 +117,7 @@ test.serial('R4.7 a server without another path keeps its port; --force takes it
 test.serial(
   'R4.7 an agent that is killed while a port moves opens that port again, and leaves the others drained',
   async (t) => {
-    const stand = await standUp(t, { protocol: 'bgp' });
+    const stand = await shared(t);
     stand.cables(['B2'], false);
     const command = stand.cli(['drain', '--timeout', '30s', '--pause', '100ms']);
     await stand.until('A2 is under way', async () => (await stand.shutPorts()).includes('A2'));
@@ -132,7 +147,7 @@ test.serial(
 test.serial(
   "R4.7 the work is the agent's: a command that is killed is not missed, Ctrl-C stops after the port",
   async (t) => {
-    const stand = await standUp(t, { protocol: 'bgp' });
+    const stand = await shared(t);
     const socket = join(stand.directory('A'), 'control.sock');
     const peerless = new URL('../../bin/peerless', import.meta.url).pathname;
     const begin = () =>

@@ -9,9 +9,14 @@ import { Stand } from './stand.ts';
 
 test.serial('R4.10 R4.2 R4.5 R4.6 FRR, BIRD, or static routes at G: both failures and their way back', async (t) => {
   t.timeout(400_000);
-  const stand = await Stand.up({ gateway: 'frr', protocol: 'bgp' });
+  const stand = await Stand.up({ gateway: 'frr', protocol: 'bgp', variant: 'handoff-frr' });
   t.teardown(() => stand.down());
-  const result = await labRun({ name: stand.name, runs: 1, cases: ['handoff-frr', 'handoff-bird', 'static'] });
+  const result = await labRun({
+    name: stand.name,
+    runs: 1,
+    cases: ['handoff-frr', 'handoff-bird', 'static'],
+    keepSettings: true,
+  });
   t.deepEqual(result.problems, []);
   t.is(result.runs.length, 12);
   for (const run of result.runs) {

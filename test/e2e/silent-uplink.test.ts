@@ -19,9 +19,14 @@ for (const { gateway, protocol } of STANDS) {
     `R4.6 upWhen nexthop: a silent uplink moves the servers, and comes back by itself: ${gateway}, ${protocol}`,
     async (t) => {
       t.timeout(240_000);
-      const stand = await Stand.up({ gateway, protocol });
+      const stand = await Stand.up({ gateway, protocol, variant: 'silent-uplink' });
       t.teardown(() => stand.down());
-      const { runs, problems } = await labRun({ name: stand.name, runs: 1, cases: ['silent-uplink'] });
+      const { runs, problems } = await labRun({
+        name: stand.name,
+        runs: 1,
+        cases: ['silent-uplink'],
+        keepSettings: true,
+      });
       t.deepEqual(problems, []);
       t.deepEqual(
         runs.map(({ phase }) => phase),

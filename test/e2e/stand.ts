@@ -62,6 +62,9 @@ export function askAgent<T>(socketPath: string, path: string): Promise<T> {
 /** Long, because a loaded machine is slow; what is waited for either comes in a fraction of it or never. */
 const PATIENCE = 40_000;
 
+/** How long servers say nothing while everything is waited for (ms). */
+const SILENCE = 2_000;
+
 export interface KernelRoute {
   readonly dst: string;
   readonly dev?: string;
@@ -301,12 +304,15 @@ export class Stand {
   /** Every server is reached by its own ToR, every port is open, and A's kernel has exactly its two hosts. */
   async untilHome(): Promise<void> {
     let seen: unknown;
-    let round = 0;
+    let silentUntil = performance.now() + SILENCE;
     await this.until(
       'the lab is at home',
       async () => {
         // A server that nobody talks to says nothing; any server speaks sooner or later.
-        if (++round % 40 === 0) letServersSpeak(this.name);
+        if (performance.now() > silentUntil) {
+          letServersSpeak(this.name);
+          silentUntil = performance.now() + SILENCE;
+        }
         const state = {
           fib: await this.fib(),
           shut: [...(await this.shutPorts('A')), ...(await this.shutPorts('B'))],
