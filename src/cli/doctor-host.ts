@@ -300,6 +300,19 @@ function strangers({ neighbours: { ovs }, encryption: { keys } }: HostConfig): D
       ),
     );
   }
+  if (keys && 'etcd' in keys) {
+    const { tls = {}, user } = keys;
+    for (const path of [tls.ca, tls.cert, tls.key, user?.passwordFile]) {
+      if (path === undefined || existsSync(path)) continue;
+      found.push(
+        wrong(
+          'keys',
+          `there is no ${path}`,
+          'etcd is not reached without it: put it there, or correct encryption.keys.',
+        ),
+      );
+    }
+  }
   return found;
 }
 

@@ -94,3 +94,20 @@ encryption: { policy: strict, keys: { directory: ${folder}/keys } }
   t.regex(wrong[0]?.remedy ?? '', /ip address add 10\.20\.1\.9\/LENGTH dev bond0/);
   t.regex(wrong[1]?.remedy ?? '', /peerless keys init --directory/);
 });
+
+test.serial('R0.1 who encrypts, whether the other could, and files of etcd that are not there', (t) => {
+  const checks = (encryption: string) =>
+    doctor(`underlay: { address: 10.20.1.1, device: bond0 }\nencryption: ${encryption}\n`)
+      .filter(({ check }) => check === 'encryption' || check === 'keys')
+      .map(({ verdict, check, message }) => `${verdict} ${check}: ${message}`);
+  const etcd = `keys: { etcd: ['https://192.0.2.1:2379'], tls: { ca: ${folder}/none.pem } }`;
+  const [files, worker] = checks(`{ ${etcd} }`);
+  t.is(files, `wrong keys: there is no ${folder}/none.pem`);
+  t.regex(
+    worker ?? '',
+    /^fine encryption: by the packet worker; xfrm: (the kernel has no .*|possible, if all hosts .*)/,
+  );
+  const [, kernel] = checks(`{ backend: xfrm, ${etcd} }`);
+  t.regex(kernel ?? '', /^(wrong encryption: backend xfrm: the kernel has no |fine encryption: by the kernel)/);
+  t.deepEqual(checks('{ policy: off }'), []);
+});

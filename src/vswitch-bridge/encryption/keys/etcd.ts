@@ -4,7 +4,7 @@
  * the keys that were read last stay.
  */
 import type { Clock, Timer } from '../../../model/clock.ts';
-import { type EtcdAccess, EtcdClient } from './etcd-client.ts';
+import { type EtcdAccess, EtcdClient, EtcdError } from './etcd-client.ts';
 import { formatKey, parseKey } from './format.ts';
 import type { IssuedKey } from './ring.ts';
 import {
@@ -115,12 +115,16 @@ export class EtcdSource implements KeySource {
       let reading = Promise.resolve();
       const read = () => {
         // One after the other: a listing must not be overtaken by an older one.
-        reading = reading.then(async () => void (await this.#read(client, signal))).catch(() => this.#abort?.abort());
+        reading = reading
+          .then(async () => void (await this.#read(client, signal)))
+          .catch((error: unknown) => this.#abort?.abort(error));
       };
       await client.watch(this.#prefix, since, () => undefined, read, signal);
       await reading;
     } catch (error) {
-      this.#follower?.trouble(`${endpoint}: ${(error as Error).message}`);
+      // When the watch was given up for another failure, that is the one to tell of.
+      const reason = signal.aborted && signal.reason instanceof EtcdError ? signal.reason : (error as Error);
+      this.#follower?.trouble(`${endpoint}: ${reason.message}`);
     }
     this.#look?.cancel();
     this.#abort.abort();
@@ -144,7 +148,7 @@ export class EtcdSource implements KeySource {
     this.#look = this.#clock.schedule(this.#clock.now() + LOOK, () => {
       this.#read(client, signal).then(
         () => this.#watchOver(client, signal),
-        () => this.#abort?.abort(),
+        (error: unknown) => this.#abort?.abort(error),
       );
     });
   }
