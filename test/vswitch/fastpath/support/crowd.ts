@@ -13,6 +13,8 @@ const BUFFER = 1 << 20;
 const SIZE = 64;
 /** Packets that are sent before what has come is looked at, at least; a look at very many sockets takes its time. */
 const BURST = 16;
+/** Pairs that are spoken for within some seconds. */
+const GROUP = 4000;
 
 const at = (base: number, number: number): Address => ipv4FromNumber(base + 256 + number);
 
@@ -62,28 +64,40 @@ export class Crowd {
     return this.#open.size;
   }
 
-  /** Every `step`th of the near ones, from `first` on, says something to each of the far ones. */
+  /**
+   * Every `step`th of the near ones, from `first` on, says something to each of the far ones; with very many of them group by
+   * group and each twice, since after ten seconds without a packet the next takes the slow path.
+   */
   async round(first = 0, step = 1): Promise<void> {
-    const burst = Math.max(BURST, this.#side >> 2);
-    for (let index = first; index < this.#side; index += step) {
-      const socket = this.#near[index]!;
-      for (let to = 0; to < this.#side; to++) {
-        const data = Buffer.alloc(SIZE);
-        data.writeUInt16BE(index, 0);
-        data.writeUInt16BE(to, 2);
-        data.writeUInt32BE(this.asked, 4);
-        this.#open.add(this.asked++);
-        socket.sendBatch([{ data, to: { family: 'ipv4', address: at(FAR, to), port: PORT } }]);
-        if (to % burst !== burst - 1) continue;
-        this.receive();
-        await new Promise((resolve) => setImmediate(resolve));
+    const group = Math.ceil(GROUP / this.#side) * step;
+    const passes = group < this.#side ? 2 : 1;
+    for (let start = first; start < this.#side; start += group) {
+      const last = Math.min(start + group, this.#side);
+      for (let pass = 0; pass < passes; pass++) {
+        for (let index = start; index < last; index += step) await this.#speak(index);
       }
-      this.receive();
     }
   }
 
-  /** The far ones answer with what they got. */
-  receive(): void {
+  async #speak(index: number): Promise<void> {
+    const burst = Math.max(BURST, this.#side >> 2);
+    const socket = this.#near[index]!;
+    for (let to = 0; to < this.#side; to++) {
+      const data = Buffer.alloc(SIZE);
+      data.writeUInt16BE(index, 0);
+      data.writeUInt16BE(to, 2);
+      data.writeUInt32BE(this.asked, 4);
+      this.#open.add(this.asked++);
+      socket.sendBatch([{ data, to: { family: 'ipv4', address: at(FAR, to), port: PORT } }]);
+      if (to % burst !== burst - 1) continue;
+      this.receive([index]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.receive();
+  }
+
+  /** The far ones answer with what they got, and the near ones (these of them) look at what came. */
+  receive(near: Iterable<number> = this.#near.keys()): void {
     for (const [to, socket] of this.#far.entries()) {
       for (const { data, from } of socket.receiveBatch()) {
         const index = data.readUInt16BE(0);
@@ -92,8 +106,8 @@ export class Crowd {
         else socket.sendBatch([{ data, to: from }]);
       }
     }
-    for (const [index, socket] of this.#near.entries()) {
-      for (const { data, from } of socket.receiveBatch()) {
+    for (const index of near) {
+      for (const { data, from } of this.#near[index]!.receiveBatch()) {
         const isTheirs = from?.family === 'ipv4' && from.address === at(FAR, data.readUInt16BE(2));
         if (data.readUInt16BE(0) !== index || !isTheirs) this.strayed++;
         else if (!this.#open.delete(data.readUInt32BE(4))) this.doubled++;
