@@ -24,6 +24,9 @@ const MARKS = 0x7e000000;
 /** PeerDriver renews a peer whose key comes back, so that this is a second lock; it does not have to remember for ever. */
 const SPENT_MOST = 256;
 
+/** The same event with the same contents, ms; as the packet worker has it. */
+const TELL_AGAIN = 10;
+
 export const markOf = (index: PeerIndex): number => (MARKS | (index & 0xffffff)) >>> 0;
 
 export const identityOf = (key: TrafficKey): string => createHash('sha256').update(key).digest('hex').slice(0, 32);
@@ -62,6 +65,7 @@ export class PeerEntry {
   /** By direction and SPI. */
   readonly #seen = new Map<string, Seen>();
   readonly #totals = { out: nothing(), in: nothing() };
+  #told: { readonly what: string; readonly at: Instant } | undefined;
   #sequence = 0n;
   #lastSent: Instant | undefined;
   #lastReceived: Instant | undefined;
@@ -134,6 +138,13 @@ export class PeerEntry {
     this.#spent.add(identity);
     const [oldest] = this.#spent;
     if (this.#spent.size > SPENT_MOST && oldest !== undefined) this.#spent.delete(oldest);
+  }
+
+  /** The same again, so soon: it was told already. Whoever floods us is counted, and not more. */
+  toldLately(what: string, now: Instant): boolean {
+    const lately = this.#told?.what === what && now - this.#told.at < TELL_AGAIN;
+    if (!lately) this.#told = { what, at: now };
+    return lately;
   }
 
   count(reason: string, by = 1n): void {

@@ -203,14 +203,17 @@ export class XfrmTable implements PeerTable {
     const entry = this.#byAddress.get(from);
     if (!entry) return;
     entry.count('plain-refused');
-    this.#options.events.plain(entry.index, indication);
+    const { clock, events } = this.#options;
+    const what = `plain ${indication.version} ${indication.fp12} ${indication.off}`;
+    if (!entry.toldLately(what, clock.now())) events.plain(entry.index, indication);
   }
 
   unreadable(from: Address, spi: number): void {
     const entry = this.#byAddress.get(from);
     if (!entry) return;
     entry.count('no-key');
-    this.#options.events.unreadable(entry.index, spi);
+    const { clock, events } = this.#options;
+    if (!entry.toldLately(`unreadable ${spi}`, clock.now())) events.unreadable(entry.index, spi);
   }
 
   /** `keep`: SAs and policies stay for the next agent. What blocks all stays in any case, for as long as there are tunnels. */

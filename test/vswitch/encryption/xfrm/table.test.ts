@@ -206,6 +206,23 @@ test('an attacker: replayed, forged, wrong peer, unknown version, plain: none is
   t.deepEqual((a.encryption.counters().refused as Record<string, number>).malformed, 1);
 });
 
+test('a flood of packets that nobody can read is counted, and makes nobody busy', async (t) => {
+  const { world, a, b } = await pair();
+  await world.run(1000);
+  const made = (number: number) =>
+    Buffer.from(`80912300${number.toString(16).padStart(8, '0')}${'00'.repeat(40)}`, 'hex');
+  const said = state(a, B).controls.sent;
+  for (let count = 0; count < 5000; count++) {
+    world.clock.after(count / 50, () => a.kernel.receive({ from: B, port: 4500, payload: made(count) }));
+  }
+  await world.run(200);
+  t.is(state(a, B).refused['no-key'], 5000);
+  t.true(state(a, B).controls.sent - said < 30, `${state(a, B).controls.sent - said}`);
+  b.kernel.transmit(A, 1);
+  await world.run(10);
+  t.deepEqual(numbers(a), [1]);
+});
+
 test('no common key: nothing leaves, whatever was installed before; when versions meet, both are valid within a round trip', async (t) => {
   for (const policy of ['overlap', 'strict'] as const) {
     const { world, a, b } = await pair(policy);
