@@ -118,13 +118,17 @@ export class PeerEntry {
     return identity === undefined ? undefined : this.#keys.get(identity);
   }
 
-  /** What stands in the kernel needs no key here; what has left it is not sent under again. */
-  settled(picture: PeerPicture): void {
+  /** What leaves the kernel with this picture is not sent under again; to be remembered before it leaves. */
+  retire(picture: PeerPicture): void {
     for (const [spi, identity] of this.outbound) {
       if (picture.outbound.get(spi) === identity) continue;
       this.outbound.delete(spi);
       this.spend(identity);
     }
+  }
+
+  /** What stands in the kernel needs no key here. */
+  settled(picture: PeerPicture): void {
     this.installed = picture;
     this.forgetKeys();
   }

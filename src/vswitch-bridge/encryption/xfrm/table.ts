@@ -256,6 +256,7 @@ export class XfrmTable implements PeerTable {
     });
     for (const { entry, picture, unchanged } of plans) {
       if (unchanged) continue;
+      entry.retire(picture);
       // Before the kernel has them: an SA that no memory knows of is never gone on with, so no number is used twice.
       memory.save({ ...entry.remembered(), ...spisOf(picture) });
       this.#memos.delete(entry);
