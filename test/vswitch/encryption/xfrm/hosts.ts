@@ -3,6 +3,7 @@ import type { Address, Mac } from '../../../../src/model/address.ts';
 import type { EncryptionEvent } from '../../../../src/vswitch-bridge/encryption/driver/view.ts';
 import { DEFAULT_SETTINGS, type Policy } from '../../../../src/vswitch-bridge/encryption/machine/settings.ts';
 import { Encryption } from '../../../../src/vswitch-bridge/encryption/projection.ts';
+import type { XfrmKernel, XfrmMemory } from '../../../../src/vswitch-bridge/encryption/xfrm/kernel-face.ts';
 import { XfrmTable } from '../../../../src/vswitch-bridge/encryption/xfrm/table.ts';
 import { VirtualClock } from '../../../simulation/clock.ts';
 import type { Datagram } from '../fake-worker.ts';
@@ -21,6 +22,8 @@ export interface XfrmHost {
   table: XfrmTable;
   /** Somebody has flushed what the kernel had. */
   lost: () => void;
+  /** The agent dies in the midst of it: not another word from it, to the kernel, the disk or the peer. */
+  crash: () => void;
 }
 
 export class XfrmWorld {
@@ -55,8 +58,11 @@ export class XfrmWorld {
         instance: new Uint8Array(8).fill(Number(address.split('.')[3])),
         random: (length) => Uint8Array.from({ length }, () => Math.floor(this.#random() * 256)),
         openWorker: async (events, closed) => {
+          const life = mortal(kernel, memory);
+          host.crash = life.end;
           const table = await XfrmTable.open({
-            ...{ ends: { local: address, port: 4500 }, kernel, memory, events, clock: this.clock, log },
+            ...{ ends: { local: address, port: 4500 }, kernel: life.kernel, memory: life.memory, events },
+            ...{ clock: this.clock, log },
             defer: (run) => void this.clock.schedule(this.clock.now(), run),
           });
           kernel.table = table;
@@ -100,3 +106,27 @@ export class XfrmWorld {
 
 export const state = ({ encryption }: XfrmHost, of: Address) =>
   encryption.view().find(({ address }) => address === of)!;
+
+/** A kernel and a disk that hear nothing more of this agent once it has ended. */
+function mortal(kernel: FakeXfrm, memory: FakeMemory) {
+  let alive = true;
+  const own: XfrmKernel = {
+    apply: (requests) => (alive ? kernel.apply(requests) : []),
+    associations: () => (alive ? kernel.associations() : new Promise(() => undefined)),
+    policies: () => kernel.policies(),
+    marks: (marks) => (alive ? kernel.marks(marks) : undefined),
+    watch: (keys) => (alive ? kernel.watch(keys) : undefined),
+    sendControl: (to, datagram) => (alive ? kernel.sendControl(to, datagram) : undefined),
+    statistics: () => kernel.statistics(),
+  };
+  const disk: XfrmMemory = {
+    load: () => memory.load(),
+    save: (peer) => (alive ? memory.save(peer) : undefined),
+    remove: (address) => (alive ? memory.remove(address) : undefined),
+    keepOnly: (addresses) => (alive ? memory.keepOnly(addresses) : undefined),
+  };
+  const end = () => {
+    alive = false;
+  };
+  return { kernel: own, memory: disk, end };
+}

@@ -1,5 +1,5 @@
 /**
- * Random stories of two hosts whose kernels encrypt: rotations, keys that come back, agents that begin anew, SAs that somebody
+ * Random stories of two hosts whose kernels encrypt: rotations, keys that come back, agents that begin anew or die in the midst of it, SAs that somebody
  * flushes, a kernel that refuses, a network that loses. FakeXfrm throws when a nonce is used twice, when a key is installed that was
  * zeroed, or when an SA goes that a policy names; and nothing may ever leave in plain text.
  */
@@ -27,7 +27,9 @@ for (const policy of ['overlap', 'strict'] as const) {
       for (let step = 0; step < STEPS; step++) {
         const which = pick(['a', 'b'] as const);
         const host = hosts[which];
-        switch (pick(['issue', 'issue', 'issue', 'only', 'none', 'restart', 'flush', 'refuse', 'lossy', 'wait'])) {
+        switch (
+          pick(['issue', 'issue', 'issue', 'only', 'none', 'restart', 'crash', 'flush', 'refuse', 'lossy', 'wait'])
+        ) {
           case 'issue':
             host.keys.issue(pick([1, 2, 3, 4]), pick([0, 0, 1]));
             break;
@@ -39,6 +41,10 @@ for (const policy of ['overlap', 'strict'] as const) {
             break;
           case 'restart':
             await host.encryption.close({ keep: true });
+            hosts[which] = await world.host(host.address, [host.address === A ? B : A], host);
+            break;
+          case 'crash':
+            host.crash();
             hosts[which] = await world.host(host.address, [host.address === A ? B : A], host);
             break;
           case 'flush':
