@@ -10,9 +10,10 @@ import { gatewayBox, listensForBgp } from './doctor-gateway.ts';
 import { hostBox } from './doctor-host.ts';
 import { lldpAccess } from './doctor-lldp.ts';
 import { repairPath } from './doctor-repair.ts';
+import { sonicBox } from './doctor-sonic.ts';
 import { CommandFailure } from './errors.ts';
-import { agentCapabilities, ownCapabilities } from './privileges.ts';
 import { vrfsOf } from './interfaces.ts';
+import { agentCapabilities, ownCapabilities } from './privileges.ts';
 
 /**
  * What can keep a switch from failing over, or a host from carrying its networks, though every part works: checked
@@ -51,6 +52,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis[]> {
         ...neighbourTable(tor),
         ...keptAddresses(tor, box),
         ...repairPath(tor, box),
+        ...(await sonicBox(tor)),
       );
     if (config?.role === 'gateway') found.push(...gatewayBox(config, box));
     if (config?.role === 'host') found.push(...(await hostBox(config, box)));
