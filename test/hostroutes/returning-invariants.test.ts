@@ -88,6 +88,8 @@ test('R4.7 ten thousand hosts take longer than one: as long as they keep coming 
   bench.do({ type: 'expect', ports: ['A1'] });
   bench.do({ type: 'portUp', port: 'A1' });
   t.is(bench.table.expected(['A1']).length, 4);
+  t.false(bench.table.verdictDue(bench.now + 299));
+  t.true(bench.table.verdictDue(bench.now + 300), 'what they have said by then is read before they are given up');
   bench.run(150);
   bench.do(heard(hosts[0]!, 'A1'));
   bench.run(140);

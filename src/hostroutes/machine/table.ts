@@ -88,9 +88,9 @@ export class HostTable {
     return others === Number.POSITIVE_INFINITY ? watch : Math.min(others, watch ?? others);
   }
 
-  /** A tick at `now` may find a host silent: what was heard and not told yet should be told first. */
+  /** A tick at `now` may find a host silent, or give up one that is expected: what was heard and not told yet comes first. */
   verdictDue(now: Instant): boolean {
-    return this.#watch.verdictDue(now);
+    return this.#returning.nextDeadline() <= now || this.#watch.verdictDue(now);
   }
 
   /** Ours, and those that we stand by for. */
