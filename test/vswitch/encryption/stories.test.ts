@@ -338,6 +338,37 @@ test('a version that goes and comes back with the very same octets: other salts,
   t.is(data(pair, a).at(-1), 'encrypted V2');
 });
 
+test('a version that goes, then the agent begins anew, then it comes back: the recording of before is not accepted either', async (t) => {
+  for (const policy of ['overlap', 'strict'] as const) {
+    const pair = await bothAtV1(policy);
+    const { a } = pair;
+    for (const { keys } of [pair.a, pair.b]) keys.issue(2);
+    pair.run(50);
+    pair.flow(() => a, 0, 10);
+    pair.run(200);
+    const recorded = pair.capture.filter((one) => text(one) === 'encrypted V2');
+    t.is(recorded.length, 10);
+    pair.b.keys.only(1);
+    pair.run(50);
+    await pair.b.encryption.close({ keep: true });
+    // With the time of issue that it had.
+    const keys = new SaidKeys();
+    keys.issue(1);
+    keys.issue(2);
+    pair.b = await pair.host(B, A, pair.b, keys);
+    pair.run(3000);
+    t.deepEqual(states(pair), ['valid', 'valid'], policy);
+    const got = pair.got(pair.b).length;
+    for (const one of recorded) pair.b.worker.receive(one);
+    t.is(pair.got(pair.b).length, got, policy);
+    pair.flow(() => a, 100, 10);
+    pair.flow(() => pair.b, 100, 10);
+    pair.run(200);
+    t.is(pair.got(pair.b).length, got + 10);
+    t.is(pair.got(pair.a).filter(({ number }) => number >= 100).length, 10);
+  }
+});
+
 test('the worker dies: another is opened, the peers agree on new salts, and no old packet is accepted', async (t) => {
   const pair = await bothAtV1('overlap');
   const { a, b } = pair;

@@ -8,6 +8,7 @@ import { parseSpi } from '../codec/spi.ts';
 import type { KeyRing } from '../keys/ring.ts';
 import type { PeerLife } from '../machine/association.ts';
 import type { Flow, NotificationTrigger, PeerEffect, PeerEvent, Reception, SendChoice } from '../machine/events.ts';
+import { LATEST_IN_MEMO } from '../machine/memo.ts';
 import { PeerMachine } from '../machine/peer.ts';
 import type { PeerOptions } from '../machine/settings.ts';
 import type { Indication, PeerIndex, PeerTable, SendState } from '../worker-face.ts';
@@ -47,6 +48,10 @@ export class PeerDriver {
   /** The very same key has come back after it had gone: only other salts make it usable. */
   #spent = false;
   readonly #adopted: Set<number>;
+  /** The life that an earlier agent has left, until it is known what of it goes on. */
+  #inherited: PeerLife | undefined;
+  /** When the latest key was issued that had a slot in this life; in the memo too. */
+  #latest: number;
   readonly #notified: Partial<Record<NotificationTrigger, number>> = {};
   readonly #discarded: Record<string, number> = {};
   #last: LastChange;
@@ -65,6 +70,8 @@ export class PeerDriver {
     this.#machine = new PeerMachine(options);
     this.#alarm = new Alarm(clock, () => this.#handle({ type: 'tick', flow: this.#flow() }));
     this.#adopted = new Set(installed);
+    this.#inherited = this.#machine.life;
+    this.#latest = readLatest(options.memo);
     this.#last = { at: clock.now(), reason: options.memo ? 'as an earlier agent left it' : 'new' };
     const { sent, received } = table.traffic(index);
     this.#plainSeen = sent.plain + received.plain;
@@ -173,7 +180,9 @@ export class PeerDriver {
     if (this.#dormant) return;
     const effects = this.#machine.handle(event, this.#options.clock.now());
     for (const effect of effects) this.#perform(effect);
-    if (effects.length > 0) this.#options.table.setMemo(this.#options.index, this.#machine.memo());
+    if (effects.length > 0) {
+      this.#options.table.setMemo(this.#options.index, withLatest(this.#machine.memo(), this.#latest));
+    }
     this.#alarm.set(this.#machine.nextDeadline());
     if (this.#spent) this.#options.renew();
   }
@@ -233,6 +242,7 @@ export class PeerDriver {
   #receive({ keys, life }: Reception): void {
     const { table, index } = this.#options;
     const wanted = new Map<number, KeyId>();
+    let latest = this.#latest;
     for (const id of life ? keys : []) {
       const known = life === this.#slotLife ? [...this.#slots].find(([, own]) => sameKey(own, id)) : undefined;
       if (known) {
@@ -241,15 +251,20 @@ export class PeerDriver {
       }
       const { ours, theirs } = this.#ends(life!);
       this.#withKey(id, theirs, ours, (spi, key) => {
-        // A replay window must not begin anew under the same key.
-        if (this.#retired.has(spi) && life === this.#slotLife) {
+        // A replay window must not begin anew under the same key: one of this agent's time, or of the one before it.
+        const issued = this.#options.ring.find(id)?.issued ?? 0;
+        const gone = life === this.#inherited && !this.#adopted.has(spi) && issued <= this.#latest;
+        if (gone || (this.#retired.has(spi) && life === this.#slotLife)) {
           this.#spent = true;
           return;
         }
+        latest = Math.max(latest, issued);
         wanted.set(spi, id);
         if (!this.#adopted.has(spi)) table.addReceive(index, spi, key);
       });
     }
+    this.#latest = latest;
+    this.#inherited = undefined;
     if (life !== this.#slotLife) this.#retired.clear();
     for (const spi of [...this.#slots.keys(), ...this.#adopted]) {
       if (wanted.has(spi)) continue;
@@ -283,4 +298,18 @@ export class PeerDriver {
   #discard(reason: string): void {
     this.#discarded[reason] = (this.#discarded[reason] ?? 0) + 1;
   }
+}
+
+/** Where the machine's memo ends: 7 octets, ms since 1970. */
+function withLatest(memo: Uint8Array, latest: number): Uint8Array {
+  const view = Buffer.from(memo.buffer, memo.byteOffset, memo.length);
+  view[LATEST_IN_MEMO] = Math.floor(latest / 2 ** 48);
+  view.writeUIntBE(latest % 2 ** 48, LATEST_IN_MEMO + 1, 6);
+  return memo;
+}
+
+function readLatest(memo: Uint8Array | undefined): number {
+  if (!memo || memo.length < LATEST_IN_MEMO + 7) return 0;
+  const view = Buffer.from(memo.buffer, memo.byteOffset, memo.length);
+  return view[LATEST_IN_MEMO]! * 2 ** 48 + view.readUIntBE(LATEST_IN_MEMO + 1, 6);
 }

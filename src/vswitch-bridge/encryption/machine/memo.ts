@@ -9,6 +9,8 @@ const LAYOUT = 1;
 const ASSOCIATION = 57;
 const ENTRY = 5;
 const MOST = 12;
+/** From here on it is the driver's. */
+export const LATEST_IN_MEMO = 4 + ASSOCIATION + MOST * ENTRY;
 
 export interface Past {
   readonly association: Association;
