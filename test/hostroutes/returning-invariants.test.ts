@@ -111,3 +111,25 @@ test('R4.7 ten thousand hosts take longer than one: as long as they keep coming 
     'that it comes back by itself is learned of the late ones too',
   );
 });
+
+test('R4.7 whoever is heard first after a long turn is in time, and with him those behind him', (t) => {
+  const bench = new Bench(
+    policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
+  );
+  const hosts = ['10.10.10.1', '10.10.10.2'];
+  for (const host of hosts) bench.do(heard(host, 'A1'));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  for (const host of hosts) {
+    bench.do({ type: 'foreignClaim', claim: { address: address(host), level: 0, from: 'B' } });
+  }
+  bench.do({ type: 'expect', ports: ['A1'] });
+  bench.do({ type: 'portUp', port: 'A1' });
+  // Busy for longer than the wait; then what was read is told before time.
+  bench.now += 500;
+  t.true(bench.table.verdictDue(bench.now));
+  bench.do(heard(hosts[0]!, 'A1'));
+  t.deepEqual(deltas(bench.do({ type: 'tick' })), []);
+  bench.now += 5;
+  t.is(deltas(bench.do(heard(hosts[1]!, 'A1')))[0]?.delta.withdrawn.length, 0);
+  t.is(bench.model.size, 2);
+});

@@ -88,11 +88,13 @@ export class Returning {
   heard(known: Host | undefined, port: PortState, now: Instant): ClaimLevel {
     if (!known) return 0;
     const { returning } = this.#book.rules.policy;
-    if (returning && port.left.has(known) && this.#inTime(port, returning.wait, now)) {
+    const expected = this.#expected.get(known.address);
+    // To tell the fabric of thousands takes a while, and what they said meanwhile is heard after it.
+    const waitedFor = expected !== undefined && expected.host.port === port.name;
+    if (returning && port.left.has(known) && (waitedFor || this.#inTime(port, returning.wait, now))) {
       known.returns = true;
       this.#arrivals.set(port.name, now);
     }
-    const expected = this.#expected.get(known.address);
     if (!expected) return 0;
     this.#expected.delete(known.address);
     this.count.returned++;

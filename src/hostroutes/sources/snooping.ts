@@ -13,6 +13,8 @@ import { Storms } from './storms.ts';
 
 /** Batches of 64 frames that one port may have in a turn, so that a flood on one leaves the others their share. */
 const BATCHES = 4;
+/** Before somebody is given up: thousands behind one port may all have answered, and his answer may be the last of them. */
+const BATCHES_BEFORE_VERDICT = 64;
 /** A port whose socket could not be opened is tried again after this long (ms). */
 const OPEN_AGAIN = 1_000;
 
@@ -90,7 +92,7 @@ export class Snooping {
 
   /** Reads what waits on every port: before time decides that somebody did not answer. */
   drain(): void {
-    for (const [name, socket] of this.#sockets) this.#read(name, socket);
+    for (const [name, socket] of this.#sockets) this.#read(name, socket, BATCHES_BEFORE_VERDICT);
   }
 
   /** false: it could not be sent, and why was counted. */
@@ -171,8 +173,8 @@ export class Snooping {
     socket.close();
   }
 
-  #read(name: string, socket: PortEar): void {
-    for (let batch = 0; batch < BATCHES && this.#sockets.get(name) === socket; batch++) {
+  #read(name: string, socket: PortEar, batches = BATCHES): void {
+    for (let batch = 0; batch < batches && this.#sockets.get(name) === socket; batch++) {
       const frames = this.#receive(socket);
       if (frames.length === 0) return;
       const events = this.#evidence(name, frames);
