@@ -303,7 +303,8 @@ export async function changeTors(
     await changeTeam(state, variant?.activeActive ?? []);
   state.variant = variant?.name;
   saveState(state);
-  await together(...TOR_NAMES.map((tor) => emptyTor(state, tor)));
+  // One after the other: no server loses both links at once.
+  for (const tor of TOR_NAMES) await emptyTor(state, tor);
   await together(...TOR_NAMES.map((tor) => startTor(state, tor, kind, false, first)));
   state.tor = kind;
   saveState(state);
