@@ -1,39 +1,6 @@
 import test from 'ava';
-import { decodeControl } from '../../../src/vswitch-bridge/encryption/codec/control.ts';
-import { parseSpi } from '../../../src/vswitch-bridge/encryption/codec/spi.ts';
-import { decodeVxlan } from '../../../src/vswitch-bridge/encryption/codec/vxlan.ts';
-import type { Policy } from '../../../src/vswitch-bridge/encryption/machine/settings.ts';
-import type { Datagram } from './fake-worker.ts';
-import { A, B, type Host, Pair, SaidKeys } from './hosts.ts';
-
-/** A datagram in a line: `encrypted V1`, `plain V2 off`, `notification V2 off`. */
-function text({ port, payload }: Datagram): string {
-  if (port === 4789) {
-    const vxlan = decodeVxlan(payload);
-    if ('error' in vxlan || !vxlan.indication) return 'vxlan';
-    return `plain V${vxlan.indication.version}${vxlan.indication.off ? ' off' : ''}`;
-  }
-  const spi = parseSpi(Buffer.from(payload).readUInt32BE(0));
-  if (spi?.range === 'encrypted') return `encrypted V${spi.version}`;
-  if (spi?.range === 'plain') return `plain V${spi.version}${spi.off ? ' off' : ''}`;
-  const control = decodeControl(payload);
-  if ('error' in control) return control.error;
-  return `${control.kind} V${control.held[0]?.version ?? 0}${control.off ? ' off' : ''}`;
-}
-
-const isData = (line: string) => line.startsWith('encrypted') || line.startsWith('plain');
-const data = (pair: Pair, from: Host, since = 0) =>
-  pair.capture.filter((one) => one.from === from.address && one.at >= since && isData(text(one))).map(text);
-const states = ({ a, b }: Pair) => [a, b].map(({ encryption }) => encryption.view()[0]!.state);
-const unique = (lines: readonly string[]) => lines.filter((line, index) => line !== lines[index - 1]);
-
-async function bothAtV1(policy: Policy, plainForm: 'esp' | 'vxlan' = 'esp'): Promise<Pair> {
-  const pair = await Pair.make(policy, plainForm);
-  pair.a.keys.only(1);
-  pair.b.keys.only(1);
-  pair.run(50);
-  return pair;
-}
+import { A, B, SaidKeys } from './hosts.ts';
+import { bothAtV1, data, isData, states, text, unique } from './story.ts';
 
 for (const form of ['esp', 'vxlan'] as const) {
   test(`R0.4 R0.5 R0.6 R0.7 figure 1c, one-way UDP and no packet back at all, plain text as ${form}`, async (t) => {
@@ -309,64 +276,6 @@ test('R0.8 the agent restarts while the controller is dead: packets go on, nothi
   t.is(pair.got(pair.a).length, 100);
   t.deepEqual(b.encryption.view()[0]!.refused, {});
   t.deepEqual(states(pair), ['valid', 'valid']);
-});
-
-test('a version that goes and comes back with the very same octets: other salts, and no recording is accepted', async (t) => {
-  const pair = await bothAtV1('overlap');
-  const { a, b } = pair;
-  a.keys.issue(2);
-  b.keys.issue(2);
-  pair.run(50);
-  pair.flow(() => a, 0, 10);
-  pair.run(200);
-  const recorded = pair.capture.filter((one) => text(one) === 'encrypted V2');
-  t.is(recorded.length, 10);
-  // B's file was open to others for a moment.
-  b.keys.only(1);
-  pair.run(50);
-  b.keys.issue(2);
-  pair.run(100);
-  t.deepEqual(states(pair), ['valid', 'valid']);
-  const got = pair.got(b).length;
-  for (const one of recorded) b.worker.receive(one);
-  t.is(pair.got(b).length, got);
-  pair.flow(() => a, 100, 10);
-  pair.flow(() => b, 100, 10);
-  pair.run(200);
-  t.is(pair.got(b).length, got + 10);
-  t.is(pair.got(a).length, 10);
-  t.is(data(pair, a).at(-1), 'encrypted V2');
-});
-
-test('a version that goes, then the agent begins anew, then it comes back: the recording of before is not accepted either', async (t) => {
-  for (const policy of ['overlap', 'strict'] as const) {
-    const pair = await bothAtV1(policy);
-    const { a } = pair;
-    for (const { keys } of [pair.a, pair.b]) keys.issue(2);
-    pair.run(50);
-    pair.flow(() => a, 0, 10);
-    pair.run(200);
-    const recorded = pair.capture.filter((one) => text(one) === 'encrypted V2');
-    t.is(recorded.length, 10);
-    pair.b.keys.only(1);
-    pair.run(50);
-    await pair.b.encryption.close({ keep: true });
-    // With the time of issue that it had.
-    const keys = new SaidKeys();
-    keys.issue(1);
-    keys.issue(2);
-    pair.b = await pair.host(B, A, pair.b, keys);
-    pair.run(3000);
-    t.deepEqual(states(pair), ['valid', 'valid'], policy);
-    const got = pair.got(pair.b).length;
-    for (const one of recorded) pair.b.worker.receive(one);
-    t.is(pair.got(pair.b).length, got, policy);
-    pair.flow(() => a, 100, 10);
-    pair.flow(() => pair.b, 100, 10);
-    pair.run(200);
-    t.is(pair.got(pair.b).length, got + 10);
-    t.is(pair.got(pair.a).filter(({ number }) => number >= 100).length, 10);
-  }
 });
 
 test('the worker dies: another is opened, the peers agree on new salts, and no old packet is accepted', async (t) => {
