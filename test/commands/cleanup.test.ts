@@ -122,7 +122,7 @@ test.serial(
       t.is(box.ip('nexthop show proto 212'), '');
       t.regex(box.ip('nexthop show proto 213'), /^id 78 [^\n]*\n$/);
       t.is(box.ip('nexthop show proto 4'), others);
-    t.regex(box.ip('route show proto 4'), /^10\.20\.0\.0\/16 nhid 77 [^\n]*\n$/);
+      t.regex(box.ip('route show proto 4'), /^10\.20\.0\.0\/16 nhid 77 [^\n]*\n$/);
       t.is(compatMode(box), '1');
       t.true(existsSync(map), 'what the map knows of the past is kept');
 
