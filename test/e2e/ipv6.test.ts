@@ -1,6 +1,6 @@
 /**
  * Nobody has an IPv4 address, the fabric neither: servers of IPv6 alone, BGP by IPv6, and the failures of the worked
- * example. What one gateway is driven through here the other was driven through by hand.
+ * example, half of them with FRR as G and half with BIRD.
  */
 import test from 'ava';
 import { type CaseName, type GatewayKind, labRun, passed, renderTable } from '../../lab/index.ts';
