@@ -53,6 +53,8 @@ export interface WireReport {
  */
 export interface Announcer {
   readonly name: string;
+  /** All hosts are in one message: a delta is not to be cut into portions. */
+  readonly whole?: boolean;
   apply(delta: HostDelta): WireReport;
 }
 

@@ -131,8 +131,9 @@ export class LearnedRouteInstaller {
 
   /** At restart, once the speaker has converged: exactly `wanted` stays; equal routes are not touched. */
   async reconcile(wanted: Iterable<LearnedRoute>): Promise<ReconcileReport> {
-    const routes = new Map([...wanted].map((route) => [route.prefix, route]));
     const present = await this.#read();
+    // What the speakers have learned while the kernel was read is in it.
+    const routes = new Map([...wanted].map((route) => [route.prefix, route]));
     const refusedBefore = this.#refusals();
     let kept = 0;
     let removed = 0;

@@ -150,11 +150,15 @@ export class OspfSpeaker implements Speaker {
     this.#memory?.leave();
   }
 
+  /** Stub links are all in one LSA, of which no second instance would be heard in this turn. */
+  get whole(): boolean {
+    return this.#options.announce.as === 'stub-link';
+  }
+
   apply(delta: HostDelta): WireReport {
     const wires = this.#wires;
     wires.beginReport();
-    // Stub links are all in one LSA, of which no second instance would be heard in this turn.
-    const parts = this.#options.announce.as === 'stub-link' ? [delta] : inOrder(delta);
+    const parts = this.whole ? [delta] : inOrder(delta);
     for (const part of parts) this.#handle({ kind: 'hosts', delta: part });
     const { packets, firstByteAt, lastByteAt } = wires;
     return firstByteAt === undefined || lastByteAt === undefined ? { packets } : { packets, firstByteAt, lastByteAt };

@@ -18,7 +18,7 @@ const host = (index: number): HostRoute => ({
   level: 0,
 });
 
-function make() {
+function make({ whole = false } = {}) {
   const clock = new VirtualClock();
   const wall = new WallClock(clock, () => 0);
   const told: { who: string; delta: HostDelta }[] = [];
@@ -28,7 +28,8 @@ function make() {
     kernel: { apply: (delta) => told.push({ who: 'kernel', delta }), settled: () => Promise.resolve() },
     announcers: [
       {
-        name: 'bgp',
+        name: whole ? 'ospf' : 'bgp',
+        whole,
         apply: (delta) => {
           told.push({ who: 'wire', delta });
           clock.time += 1;
@@ -43,6 +44,16 @@ function make() {
 }
 
 const GONE = '10.32.0.9' as Address;
+
+test('R4.2 who has all hosts in one message hears of all of them in one delta', (t) => {
+  const { projection, told } = make({ whole: true });
+  const announced = Array.from({ length: 2_000 }, (_, index) => host(index));
+  projection.apply({ withdrawn: [], announced }, { kind: 'returning', reason: 'A1 is about to open' }, 0);
+  t.deepEqual(
+    told.map(({ who, delta }) => `${who} +${delta.announced.length}`),
+    ['kernel +800', 'kernel +800', 'kernel +400', 'wire +2000'],
+  );
+});
 
 test('R4.7 ten thousand hosts that come back at once: the fabric hears of the first while the kernel takes the others', (t) => {
   const { projection, told, failovers } = make();

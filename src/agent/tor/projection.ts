@@ -15,6 +15,7 @@ export interface DeltaCause {
 export interface KernelProjection {
   apply(delta: HostDelta, turned?: boolean): void;
   settled(): Promise<void>;
+  close?(): void;
 }
 
 /** Causes that move somebody's traffic; the others (a host first heard at start, a settled claim) are daily business. */
@@ -107,6 +108,11 @@ export class Projection {
     this.#removals.finish();
   }
 
+  close(): void {
+    this.finish();
+    this.#kernel.close?.();
+  }
+
   apply(delta: HostDelta, cause: DeltaCause, at: Instant): void {
     const trace = this.#turn ?? this.#failovers.begin(cause.reason, at, cause.port);
     trace.step('host table');
@@ -116,16 +122,24 @@ export class Projection {
     if (!withdrawing) this.#removals.finish();
     const turned = cause.kind === 'left';
     const lastBytes = new Map<string, Instant>();
-    for (const portion of inPortions(delta)) {
-      if (!withdrawing) this.#kernel.apply(yielding ? withoutYielding(portion) : portion);
+    const tell = (part: HostDelta, to: (announcer: Announcer) => boolean): void => {
       for (const { announcer, firstByte, lastByte } of this.#announcers) {
-        const report = announcer.apply(portion);
+        if (!to(announcer)) continue;
+        const report = announcer.apply(part);
         if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
         if (report.lastByteAt !== undefined) lastBytes.set(lastByte, report.lastByteAt);
       }
+    };
+    const portions = inPortions(delta);
+    const cut = portions.length > 1;
+    if (cut && yielding) tell(delta, (announcer) => announcer.whole === true);
+    for (const portion of portions) {
+      if (!withdrawing) this.#kernel.apply(yielding ? withoutYielding(portion) : portion);
+      tell(portion, (announcer) => !cut || announcer.whole !== true);
       // The way by the fabric stands before ours leaves it.
       if (yielding) this.#kernel.apply({ withdrawn: [], announced: portion.announced.filter(({ yields }) => yields) });
     }
+    if (cut && !yielding) tell(delta, (announcer) => announcer.whole === true);
     for (const [lastByte, at] of lastBytes) trace.step(lastByte, at);
     const inKernel = (): void => this.#traceKernel(trace);
     if (!withdrawing) inKernel();

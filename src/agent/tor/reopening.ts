@@ -48,9 +48,10 @@ export class Reopening {
 
   /** Resolves when the kernel has opened the ports, or when they were shut again meanwhile. */
   open(ports: readonly string[]): Promise<void> {
+    // To announce thousands takes a while, and they are waited for from before it.
+    const end = this.#clock.now() + LONGEST;
     const waiting = new Set(this.#expect(ports));
     if (waiting.size === 0) return this.#open(ports);
-    const end = this.#clock.now() + LONGEST;
     return new Promise((resolve, reject) => {
       const batch: Batch = {
         ports: new Set(ports),

@@ -220,7 +220,7 @@ export class TorSwitch {
     await handoff.stop();
     await this.groups.stop();
     memory.save();
-    projection.finish();
+    projection.close();
     await installer.leave();
     await standingBy?.leave();
     await fabricRules?.leave();

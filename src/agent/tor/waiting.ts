@@ -1,5 +1,5 @@
 import type { Address, Mac } from '../../model/address.ts';
-import type { Clock } from '../../model/clock.ts';
+import type { Clock, Timer } from '../../model/clock.ts';
 import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { LinkState } from '../../model/ports.ts';
 import type { HostRouteInstaller } from '../../netlink/index.ts';
@@ -25,6 +25,7 @@ export class Waiting {
   readonly #expected = new Set<Address>();
   /** Who is left to linger, and with whom: those of one delta go together. */
   readonly #leaving = new Map<Address, readonly Address[]>();
+  readonly #lingering = new Set<Timer>();
 
   constructor(options: {
     kernel: Pick<HostRouteInstaller, 'apply' | 'settled'>;
@@ -94,7 +95,8 @@ export class Waiting {
 
   #linger(room: Room, addresses: readonly Address[], turned: boolean): void {
     for (const address of addresses) this.#leaving.set(address, addresses);
-    this.#clock.schedule(this.#clock.now() + (turned ? LINGER_TURNED : LINGER), () => {
+    const timer = this.#clock.schedule(this.#clock.now() + (turned ? LINGER_TURNED : LINGER), () => {
+      this.#lingering.delete(timer);
       // Not those that have come, or were expected once more, meanwhile.
       const withdrawn = addresses.filter((address) => this.#leaving.get(address) === addresses);
       if (withdrawn.length === 0) return;
@@ -102,6 +104,13 @@ export class Waiting {
       this.#kernel.apply({ withdrawn, announced: [] });
       room.forward(withdrawn);
     });
+    this.#lingering.add(timer);
+  }
+
+  /** The room is about to be closed: nobody lingers any more. */
+  close(): void {
+    for (const timer of this.#lingering) timer.cancel();
+    this.#lingering.clear();
   }
 
   #sourceMac(route: HostRoute): Mac {

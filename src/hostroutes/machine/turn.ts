@@ -21,7 +21,11 @@ export class Turn {
       this.#kind = kind;
       this.#port = port;
       this.#reason = reason;
-    } else if (this.#port !== port) this.#port = undefined;
+    } else {
+      if (this.#port !== port) this.#port = undefined;
+      // A move is a failover, and told as one, whoever else was heard in the turn.
+      if (this.#kind === 'heard' && kind === 'moved') this.#kind = kind;
+    }
     if (host.dirty) return;
     host.dirty = true;
     this.#dirty.push(host);

@@ -236,6 +236,27 @@ test.serial('R3.2: a tunnel of an instance’s own makes no record, so that no e
   t.is(h2.counts('from_instance').made, before);
 });
 
+test.serial('R3.1: what a tunnel of another port or kind has wrapped teaches no way to the public side', async (t) => {
+  const { lab } = ground;
+  const h1 = ground.hosts.h1!;
+  const opening = { to: BLUE.c2, port: 6000, sourcePort: 7600, count: 3, wait: 2000 };
+  t.is((await lab.station('c1').request<UdpSent>('sendUdp', opening)).answered, 3);
+  const recordOf = () =>
+    h1.records().find(({ connection }) => {
+      const { key } = connection.direction[0]!;
+      return key.sport === 7600 && key.saddr === BLUE.c1 && key.protocol === 17;
+    })!;
+  const { slot, connection } = recordOf();
+  const inner = ethernet(
+    ipv4({ saddr: BLUE.c1, daddr: BLUE.c2, protocol: 17, sport: 7600, dport: 6000 }, Buffer.alloc(64)),
+  );
+  const wrapped = vxlan(100, inner, lab.addressOf('h1'), lab.addressOf('h2'), 8472);
+  const doubted = h1.counts('nic_egress').doubted!;
+  t.is(run(h1, 'nic_egress', wrapped, lab.ifindex('h1', 'eth0'), 0x71000000 | (slot << 1)).result, PASS);
+  t.is(h1.counts('nic_egress').doubted, doubted + 1);
+  t.is(recordOf().connection.direction[0]!.exit.kind, connection.direction[0]!.exit.kind);
+});
+
 test.serial(
   'R3.1: what leaves with a mark that is not its own, or changed beyond belief, teaches nothing',
   async (t) => {

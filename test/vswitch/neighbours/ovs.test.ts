@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { OvsSwitch } from '../../../lab/tunnels/ovs-switch.ts';
 import { eventually, pause, Rack, remoteAddress } from '../../../lab/tunnels/rack.ts';
 import { HostCleanup } from '../../../src/agent/cleanup/host.ts';
-import type { HostConfig } from '../../../src/config/index.ts';
+import { parseConfig } from '../../../src/config/index.ts';
 import type { Address, Mac } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import type { Log } from '../../../src/model/log.ts';
@@ -170,8 +170,16 @@ test.serial('R2.6 what a killed agent left in Open vSwitch is found and removed'
     t.is(found.ports.length, 1);
     t.regex(await ovs.flows('phy'), /0x504c4e48/);
     const nowhere = join(tmpdir(), 'peerless-no-such-directory');
-    const named = { stateDirectory: nowhere, control: { socket: join(nowhere, 'socket') }, neighbours: { ovs } };
-    t.like(await new HostCleanup(named as unknown as HostConfig).find(), {
+    const loaded = parseConfig(
+      `role: host
+underlay: { address: 10.20.1.1, device: phy }
+stateDirectory: ${nowhere}
+control: { socket: ${join(nowhere, 'socket')} }
+neighbours: { ovs: { socket: ${ovs.socket} } }`,
+      'host.yaml',
+    );
+    if (!loaded.ok || loaded.config.role !== 'host') throw new Error(JSON.stringify(loaded));
+    t.like(await new HostCleanup(loaded.config).find(), {
       ovsPorts: found.ports,
       ovsPlaceholders: found.placeholders,
       problems: [],

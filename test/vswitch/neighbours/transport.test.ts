@@ -237,6 +237,20 @@ test('a link that is down is not asked; all are when it comes back', (t) => {
   t.deepEqual(p.asks.at(-1), { at: 30_000, address: R1, mac: undefined });
 });
 
+test('after a change of the link the questions follow quickly: the first may have left by no port; they are not counted', (t) => {
+  const p = player();
+  p.add('a', R1);
+  p.heard(R1, M1);
+  p.asks = [];
+  p.play({ kind: 'link', ifindex: IFINDEX, up: true });
+  p.run(1_300);
+  t.deepEqual(
+    p.asks.map((ask) => ask.at),
+    [0, 10, 30, 70, 150, 310, 610, 910],
+  );
+  t.is(p.table.view(p.now)[0]!.state, 'failed');
+});
+
 test('R2.5 with mechanism 1 off nobody is asked until a packet waits; then at once, and no poll follows', (t) => {
   const p = player(false);
   p.add('a', R1);

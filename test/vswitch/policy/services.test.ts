@@ -98,7 +98,10 @@ test.serial('R1.2: least loaded: new connections go to who has fewest', async (t
   });
   const { policy } = world.host('h1');
   // Two of them may have drawn one port.
-  await until('they are counted', () => policy.backends().get('blue/web')![0]!.connections! >= 18);
+  await until('they are counted, and the kernel has what follows from it', () => {
+    const { connections, weight } = policy.backends().get('blue/web')![0]!;
+    return connections! >= 18 && weight === 0;
+  });
   t.deepEqual(await drawn(world, 'c1', ['c2', 'c3'], 15), [0, 15]);
   await until('the others are counted', () => policy.backends().get('blue/web')![1]!.connections! >= 13);
   const [first, second] = policy.backends().get('blue/web')!;

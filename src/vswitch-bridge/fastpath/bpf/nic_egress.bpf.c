@@ -78,8 +78,9 @@ int nic_egress(struct __sk_buff *skb) {
   if (origin != MARK_CLASS_INSTANCE >> 24 || skb->vlan_present) return slow(&entry, STAT_DOUBTED);
   linear(skb, ETHERNET + VXLAN_HEADERS);
   enum outer outer = parse_outer(skb, &entry, &saddr, &daddr, &sport);
+  /* What a tunnel device has wrapped came in by no interface: of another kind or port, it is no way to the public side. */
   int learned = outer == OUTER_VXLAN && saddr == entry.config->underlay_address ? learn_tunnel(skb, &entry, &found, saddr, daddr, sport)
-                : outer == OUTER_PLAIN                                          ? learn_public(skb, &entry, &found)
+                : outer == OUTER_PLAIN && skb->ingress_ifindex                  ? learn_public(skb, &entry, &found)
                                                                                 : 0;
   return learned ? PASS : slow(&entry, STAT_DOUBTED);
 }

@@ -121,6 +121,8 @@ inline_always enum outer parse_outer(struct __sk_buff *skb, struct entry *entry,
   if (udp->dest != entry->config->vxlan_port) return OUTER_PLAIN;
   if ((void *)(vxlan + 1) > end || vxlan->flags != bpf_htonl(VXLAN_FLAGS)) return OUTER_OTHER;
   __u32 length = bpf_ntohs(ip->tot_len);
+  /* To the entry, host 0 is no tunnel at all. */
+  if (!ip->saddr) return OUTER_OTHER;
   if (vxlan->vni & bpf_htonl(0xff) || length + ETHERNET > skb->len || bpf_ntohs(udp->len) + IPV4 != length) return OUTER_OTHER;
   *saddr = ip->saddr;
   *daddr = ip->daddr;

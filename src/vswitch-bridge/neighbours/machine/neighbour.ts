@@ -5,6 +5,11 @@ import type { NeighbourState, Resolution } from './types.ts';
 /** RFC 4861 §7.2.2 waits a second, three times; first packets wait for this answer, so we ask oftener. */
 export const RETRY = 300;
 export const ATTEMPTS = 3;
+/**
+ * After a change of the link, doubled each time: a server that has lost a link may still be on its way to the other one,
+ * and what it asks meanwhile leaves by neither. The kernel keeps some hundred packets for each neighbour so long.
+ */
+const SOON = 10;
 /** A confirmed one is asked alone this often before all are asked. */
 const UNICASTS = 2;
 /** Linux calls an entry stale after 15 to 45 s (half to one and a half of base_reachable_time). */
@@ -34,6 +39,8 @@ export class Neighbour {
   readonly #timing: Timing;
   #asked = 0;
   #askedAt: Instant | undefined;
+  /** Until the next question while the link may still be changing, milliseconds. */
+  #soon: number | undefined;
 
   constructor(address: Address, ifindex: number, timing: Timing) {
     this.address = address;
@@ -67,6 +74,7 @@ export class Neighbour {
     this.due = undefined;
     this.#asked = 0;
     this.#askedAt = undefined;
+    this.#soon = up ? SOON : undefined;
     this.state = up ? 'idle' : 'down';
     return was;
   }
@@ -83,6 +91,7 @@ export class Neighbour {
     this.state = 'stale';
     this.due = this.#timing.proactive ? now : undefined;
     this.#asked = 0;
+    this.#soon = undefined;
   }
 
   /** `due` has come. `failed`: this was the last question of the round. */
@@ -102,14 +111,19 @@ export class Neighbour {
   #ask(now: Instant): Asking {
     const alone = this.mac !== undefined && this.#asked < UNICASTS;
     this.state = this.mac === undefined ? 'resolving' : 'probing';
-    this.#asked++;
+    const { retry } = this.#timing;
+    const soon = this.#soon;
+    // An early question says nothing about who does not answer it.
+    if (soon === undefined) this.#asked++;
+    this.#soon = soon !== undefined && 2 * soon < retry ? 2 * soon : undefined;
     this.#askedAt = now;
-    this.due = now + this.#timing.retry;
+    this.due = now + (soon ?? retry);
     return { mac: alone ? this.mac : undefined };
   }
 
   #rest(now: Instant): void {
     this.#asked = 0;
+    this.#soon = undefined;
     this.#askedAt = undefined;
     this.due = this.#timing.proactive ? now + Math.min(this.#timing.poll, BEFORE_STALE) : undefined;
   }

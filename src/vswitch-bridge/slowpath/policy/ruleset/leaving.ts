@@ -1,10 +1,10 @@
 /** What leaves the overlay for the public side: its source by its destination (SNAT), and nothing without. */
 import { familyOf } from '../../../../model/address.ts';
 import type { OverlayState } from '../../../../model/overlay.ts';
-import { GENEVE_PORT, networkMark, VXLAN_PORT } from '../../network/names.ts';
+import { networkMark } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
-import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY } from './names.ts';
+import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY, tunnelPorts } from './names.ts';
 
 export function addLeaving(table: TableBuilder, state: OverlayState): void {
   const lines: string[] = [];
@@ -57,7 +57,7 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
       'iifname != @need_source accept',
       'oifname @bridges accept',
       // With this host's address as its source it would be this host's tunnel to every other: a way into any network there.
-      `udp dport { ${VXLAN_PORT}, ${GENEVE_PORT} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
+      `udp dport { ${tunnelPorts(state)} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
       ...(portless ? [`meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`] : []),
       'ct status snat accept',
       // The answer to what the public side opened goes back as it was asked.

@@ -1,6 +1,6 @@
 /** Names and numbers that the parts of the ruleset share, and that others may look for in the kernel. */
 import type { OverlayNetwork, OverlayState } from '../../../../model/overlay.ts';
-import { bridgeName, tunnelName } from '../../network/names.ts';
+import { bridgeName, GENEVE_PORT, tunnelName, VXLAN_PORT } from '../../network/names.ts';
 
 /** The devices of a network that packets are seen on. */
 export interface NetworkDevices {
@@ -56,3 +56,9 @@ export const COUNTERS = {
   neighbours: 'neighbours_at_tunnel',
   reflected: 'reflected',
 } as const;
+
+/** Where tunnels of this host's networks end, those of others' layouts among them. */
+export const tunnelPorts = (state: OverlayState): string => {
+  const others = [...state.networks.values()].flatMap(({ port }) => port ?? []);
+  return [...new Set([VXLAN_PORT, GENEVE_PORT, ...others])].join(', ');
+};

@@ -8,10 +8,10 @@
  */
 import { type Address, familyOf, hostPrefix, type Prefix } from '../../../../model/address.ts';
 import type { OverlayState } from '../../../../model/overlay.ts';
-import { GENEVE_PORT, networkMark, VXLAN_PORT } from '../../network/names.ts';
+import { networkMark } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
-import { CLASS, devicesOf, hex, MARK_OURS, MARK_OURS_MASK, openerMark, PRIORITY } from './names.ts';
+import { CLASS, devicesOf, hex, MARK_OURS, MARK_OURS_MASK, openerMark, PRIORITY, tunnelPorts } from './names.ts';
 import { SHARED_ZONE } from './zones.ts';
 
 export function addTracking(table: TableBuilder, state: OverlayState, zones: ReadonlyMap<string, number>): void {
@@ -56,7 +56,7 @@ export function addTracking(table: TableBuilder, state: OverlayState, zones: Rea
     `type filter hook prerouting priority ${PRIORITY.zone}; policy accept;`,
   );
   // The tunnels' outer packets: a source port for each flow inside would be an entry for each, that nobody looks at.
-  const outer = `${ipWord(familyOf(state.underlay.address))} %s ${addressLiteral(state.underlay.address)} udp dport { ${VXLAN_PORT}, ${GENEVE_PORT} } notrack`;
+  const outer = `${ipWord(familyOf(state.underlay.address))} %s ${addressLiteral(state.underlay.address)} udp dport { ${tunnelPorts(state)} } notrack`;
   table.chain(
     'outer_in',
     [outer.replace('%s', 'daddr')],
