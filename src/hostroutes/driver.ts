@@ -166,8 +166,9 @@ export class HostRoutes {
     return this.#table.expected(ports);
   }
 
-  unexpect(ports: readonly string[], reason: string): void {
-    this.#feed({ type: 'unexpect', ports: this.#lags.names(ports), reason }, this.#now());
+  /** Those who are expected at these ports can be heard from now on: the wait for them begins anew. */
+  opening(names: readonly string[]): void {
+    this.#feed({ type: 'opening', ports: this.#lags.names(names) }, this.#now());
   }
 
   /** Packets for the hosts of these ports wait from now on, and nothing is learned there (see machine/leaving.ts). */

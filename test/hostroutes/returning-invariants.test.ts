@@ -29,7 +29,7 @@ const event: fc.Arbitrary<HostEvent> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ type: fc.constant('portUp' as const), port }) },
   fc.record({ type: fc.constant('blockPorts' as const), ports, blocked: fc.boolean(), reason: fc.constant('group') }),
   { weight: 4, arbitrary: fc.record({ type: fc.constant('expect' as const), ports }) },
-  fc.record({ type: fc.constant('unexpect' as const), ports, reason: fc.constant('not after all') }),
+  fc.record({ type: fc.constant('opening' as const), ports }),
   {
     weight: 4,
     arbitrary: fc
@@ -73,6 +73,23 @@ test('R4.7 hosts announced ahead of their return: the deltas add up, and without
     { numRuns: 2_000 },
   );
   t.pass();
+});
+
+test('R4.7 hosts are waited for from when their port is opened, however long the fabric took to turn', (t) => {
+  const bench = new Bench(
+    policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
+  );
+  const host = '10.10.10.1';
+  bench.do(heard(host, 'A1'));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  bench.do({ type: 'foreignClaim', claim: { address: address(host), level: 0, from: 'B' } });
+  bench.do({ type: 'expect', ports: ['A1'] });
+  bench.run(290);
+  bench.do({ type: 'opening', ports: ['A1'] });
+  t.deepEqual(deltas(bench.run(290)), []);
+  t.deepEqual(bench.table.expected(['A1']), [address(host)]);
+  bench.run(20);
+  t.deepEqual(bench.table.expected(['A1']), [], 'and no longer');
 });
 
 test('R4.7 ten thousand hosts take longer than one: as long as they keep coming the others are waited for', (t) => {

@@ -7,7 +7,7 @@ import type { GatewayConfig, Loaded } from '../../config/index.ts';
 import type { Log } from '../../model/log.ts';
 import { RehearsalClock } from './clock.ts';
 import { GatewayStage, type Twin } from './gateway-stage.ts';
-import { perform, type RehearsalReport } from './perform.ts';
+import { PAUSE, perform, type RehearsalReport, settle } from './perform.ts';
 
 /** Hosts of a move of many, and how often. */
 const CROWDS = [...Array(24).fill(16), ...Array(12).fill(64), ...Array(12).fill(256)] as readonly number[];
@@ -17,15 +17,8 @@ const LOSSES = 12;
 const LOST = 64;
 /** Hosts of one slice. */
 const PORTION = 32;
-/** Past MinLSArrival, so that no resend waits. */
-const PAUSE = 1_200;
 /** What is said is heard within this. */
 const ON_THE_WIRE = 1;
-/** Virtual time in which sessions come up. */
-const SESSIONS = 30_000;
-/** Of it, in one slice. */
-const SLICE = 500;
-
 /** As `rehearse`, for a gateway. */
 export function rehearseGateway(
   loaded: Loaded & { readonly config: GatewayConfig },
@@ -45,13 +38,6 @@ function* play(stage: GatewayStage): Generator<void> {
 }
 
 const inTurn = (round: number): [Twin, Twin] => (round % 2 === 0 ? ['A', 'B'] : ['B', 'A']);
-
-function* settle(stage: GatewayStage): Generator<void> {
-  for (let elapsed = 0; elapsed < SESSIONS; elapsed += SLICE) {
-    stage.pass(SLICE);
-    yield;
-  }
-}
 
 /** Hosts that change over: one switch announces them, the other takes them back. */
 function* move(stage: GatewayStage, from: Twin, to: Twin, first: number, count: number): Generator<void> {

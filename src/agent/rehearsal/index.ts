@@ -19,7 +19,7 @@ import type { Loaded, TorConfig } from '../../config/index.ts';
 import { type Address, ipv4FromNumber, type Mac } from '../../model/address.ts';
 import type { Log } from '../../model/log.ts';
 import { RehearsalClock } from './clock.ts';
-import { perform, type RehearsalReport } from './perform.ts';
+import { PAUSE, perform, type RehearsalReport, settle } from './perform.ts';
 import { gratuitousArp } from './props.ts';
 import { DOWNLINKS, FIRST_HOST, REHEARSAL_PREFIX, Stage, UPLINK } from './stage.ts';
 
@@ -34,10 +34,6 @@ const SINGLE_LOSSES = 400;
 const UPLINK_LOSSES = 4;
 /** Frames of one slice. */
 const PORTION = 16;
-/** Past MinLSArrival, so that no resend waits. */
-const PAUSE = 1_200;
-/** Virtual time in which sessions come up. */
-const SESSIONS = 30_000;
 
 /**
  * Resolves when the rehearsal is over or `signal` has ended it; never rejects.
@@ -53,10 +49,7 @@ export function rehearse(
 }
 
 function* play(stage: Stage): Generator<void> {
-  for (let elapsed = 0; elapsed < SESSIONS; elapsed += 500) {
-    stage.pass(500);
-    yield;
-  }
+  yield* settle(stage);
   for (const [round, size] of CROWDS.entries()) yield* crowd(stage, DOWNLINKS[round % DOWNLINKS.length]!, size);
   for (let round = 0; round < SINGLE_LOSSES; round++) yield* single(stage, DOWNLINKS[0]!, round);
   for (let round = 0; round < UPLINK_LOSSES; round++) yield* uplink(stage);
@@ -106,8 +99,5 @@ function* uplink(stage: Stage): Generator<void> {
   yield;
   yield* stage.passing(PAUSE);
   stage.restore(UPLINK);
-  for (let elapsed = 0; elapsed < SESSIONS; elapsed += 500) {
-    stage.pass(500);
-    yield;
-  }
+  yield* settle(stage);
 }

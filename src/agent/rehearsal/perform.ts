@@ -10,6 +10,12 @@ export interface RehearsalReport {
   readonly longest: number;
 }
 
+/** Past MinLSArrival, so that no resend waits. Milliseconds of virtual time. */
+export const PAUSE = 1_200;
+/** Virtual time in which sessions come up, and of it in one slice. */
+const SESSIONS = 30_000;
+const SLICE = 500;
+
 export interface Performed {
   heard(): { readonly announced: number; readonly withdrawn: number };
   close(): Promise<void>;
@@ -48,5 +54,13 @@ export async function perform<Stage extends Performed>(
   } catch (error) {
     log.warn({ err: error }, 'the rehearsal of failovers failed: the first real one will be slower than the others');
     return undefined;
+  }
+}
+
+/** Sessions come up, or end. */
+export function* settle(stage: { pass(duration: number): void }): Generator<void> {
+  for (let elapsed = 0; elapsed < SESSIONS; elapsed += SLICE) {
+    stage.pass(SLICE);
+    yield;
   }
 }

@@ -101,7 +101,7 @@ export class Returning {
     return known.level;
   }
 
-  /** The port has come up: from now on its hosts have `wait` to be heard. */
+  /** The port is opened, or has come up: from now on its hosts have `wait` to be heard. */
   opened(name: string, now: Instant): void {
     const { returning } = this.#book.rules.policy;
     if (!returning) return;

@@ -278,8 +278,8 @@ export class HostTable {
       case 'expect':
         this.#returning.expect(event.ports, now);
         break;
-      case 'unexpect':
-        this.#returning.cancel(event.ports, event.reason);
+      case 'opening':
+        for (const port of event.ports) this.#returning.opened(port, now);
         break;
       case 'leave':
         this.#returning.cancel(event.ports, event.reason);

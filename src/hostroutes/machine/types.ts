@@ -154,9 +154,9 @@ export type HostEvent =
       readonly blocked: boolean;
       readonly reason: string;
     }
-  /** These ports are about to carry their hosts again, or will not after all. */
+  /** These ports are about to carry their hosts again; now they are opened. */
   | { readonly type: 'expect'; readonly ports: readonly string[] }
-  | { readonly type: 'unexpect'; readonly ports: readonly string[]; readonly reason: string }
+  | { readonly type: 'opening'; readonly ports: readonly string[] }
   /** These ports are about to be shut for planned work (see leaving.ts); or the hosts have left by now. */
   | { readonly type: 'leave'; readonly ports: readonly string[]; readonly reason: string }
   | { readonly type: 'left'; readonly addresses: readonly Address[]; readonly turned: boolean }

@@ -56,6 +56,8 @@ export class EbpfFastPath implements FastPath {
   #underlay: { readonly device: string; readonly ifindex: number } | undefined;
   #underlayProblem: string | undefined;
   #ruleProblem: string | undefined;
+  /** To be said as soon as there is a device to say it by. */
+  #owesFarewell = false;
   #closed = false;
 
   constructor(parts: EbpfParts, settings: FastPathSettings, state: OverlayState) {
@@ -70,6 +72,8 @@ export class EbpfFastPath implements FastPath {
     const { adopted, attachments, instances, links } = this.#parts;
     const state = this.#state;
     this.#installRules(state);
+    // Whoever was here before may have gone without a word, and others still use its keys.
+    this.#owesFarewell = !adopted && this.#settings.mode === 'rewrite';
     this.#followUnderlay(state);
     for (const instance of state.instances.values()) this.#addInstance(instance.name);
     instances.removeStrangers();
@@ -78,9 +82,6 @@ export class EbpfFastPath implements FastPath {
     if (adopted) {
       this.relearn();
       this.underlayChanged();
-    } else if (this.#settings.mode === 'rewrite' && this.#underlay) {
-      // Whoever was here before may have gone without a word, and others still use its keys.
-      this.#sayFarewell(this.#hosts.map(({ address }) => address));
     }
   }
 
@@ -273,6 +274,8 @@ export class EbpfFastPath implements FastPath {
       }
       this.#underlay = { device, ifindex: port.ifindex };
       this.#underlayProblem = undefined;
+      if (this.#owesFarewell) this.#sayFarewell(this.#hosts.map((host) => host.address));
+      this.#owesFarewell = false;
     } catch (error) {
       this.#underlayProblem = `${device}: ${(error as Error).message}`;
       throw error;

@@ -271,7 +271,10 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const reopening = new Reopening({
     clock,
     expect: (ports) => hosts.expect(ports),
-    open: (ports) => kernel.setAdmin(ports, true),
+    open: (ports) => {
+      hosts.opening(ports);
+      return kernel.setAdmin(ports, true);
+    },
   });
   const facts = new PortFacts({
     config: options.config,
