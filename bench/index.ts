@@ -44,7 +44,7 @@ const USAGE = `usage: ./run bench [NAME ...] [--runs N] [--json] [--agent PATH] 
                        [--rules SIZES] [--connections SIZES]
 
   NAME          ${Object.keys(BENCHES).join(', ')};
-                a first part of a name stands for all that begin with it; none: all but endurance, host-rules and
+                what is no name stands for all names that begin with it; none: all but endurance, host-rules and
                 host-connections
   --runs N      how often (each benchmark has its own default); minutes for endurance
   --json        the reports as JSON on standard output
@@ -76,14 +76,14 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const names = Object.keys(BENCHES).filter(
-    (name) =>
-      (positionals.length === 0 && !LONG.has(name)) ||
-      positionals.some((wanted) => name === wanted || name.startsWith(`${wanted}-`)),
+  const all = Object.keys(BENCHES);
+  const chosen = positionals.map((wanted) =>
+    all.includes(wanted) ? [wanted] : all.filter((name) => name.startsWith(`${wanted}-`)),
   );
-  const unknown = positionals.filter(
-    (wanted) => !names.some((name) => name === wanted || name.startsWith(`${wanted}-`)),
+  const names = all.filter((name) =>
+    chosen.length === 0 ? !LONG.has(name) : chosen.some((each) => each.includes(name)),
   );
+  const unknown = positionals.filter((_, at) => chosen[at]!.length === 0);
   const runs = values.runs === undefined ? undefined : Number(values.runs);
   const flap = FLAPS.find((each) => each === values.flap);
   const [rules, connections] = [sizesOf(values.rules), sizesOf(values.connections)];
