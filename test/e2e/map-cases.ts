@@ -70,8 +70,9 @@ export function mapCases(up: () => Promise<Watched>): void {
     await untilTrue(t);
     t.is(await observer.text(C4), 'up GA A A0 A2');
     t.is(await observer.text('10.10.10.4'), 'up GB B B0 B3');
-    const { macs } = (await observer.place(C4, 'A'))!;
-    t.deepEqual(macs, ['02:00:00:00:00:04']);
+    // Who is behind a port is said at most once a second: a while after the address itself.
+    const macs = async () => (await observer.place(C4, 'A'))?.macs;
+    await stand.until('the server is named', async () => (await macs())?.join() === '02:00:00:00:00:04', macs);
   });
 
   test.serial('R4.8, R4.9: figure 7: the server-link that came apart is named, and stays', async (t) => {
