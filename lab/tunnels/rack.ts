@@ -293,9 +293,13 @@ function received(socket: LinuxSocket): IncomingMessage[] {
   }
 }
 
-/** Until it holds; the runner's own limit ends a wait in vain. */
-export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+/** Until it holds. A wait in vain ends: the runner gives a test up, but not what the test still waits for. */
+export async function eventually(condition: () => boolean | Promise<boolean>, limit = 50_000): Promise<void> {
+  const end = performance.now() + limit;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`in vain for ${limit} ms: ${condition}`);
+    await pause(5);
+  }
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

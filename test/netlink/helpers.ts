@@ -54,9 +54,13 @@ export async function withKernel(
   }
 }
 
-/** Until the kernel's messages have come through; the runner's own limit ends a wait in vain. */
+/** Until the kernel's messages have come through. A wait in vain ends: the runner gives up a test, not its waiting. */
 export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+  const end = performance.now() + 50_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`in vain: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }
 
 export const upAndThere = (kernel: Kernel, ...names: string[]): Promise<void> =>

@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -109,7 +110,9 @@ test.serial(
         return line?.includes(rack.mac) === true;
       };
       const waitFor = async (index: number) => {
-        while (!(await shown(index))) await new Promise((resolve) => setTimeout(resolve, 50));
+        await eventually(() => shown(index));
+        // The switch itself has overheard the answer; the agent may have yet to hear it.
+        await eventually(() => neighbours!.view().some(({ address, mac }) => address === remoteAddress(index) && mac));
       };
       await waitFor(0);
       await waitFor(1);
@@ -166,7 +169,9 @@ test.serial('R2.6 what a killed agent left in Open vSwitch is found and removed'
     await rack.addOvsTunnels(ovs);
     let found = await findOvsLeftovers(ovs.socket);
     for (; found.placeholders < 2; found = await findOvsLeftovers(ovs.socket)) await pause(50);
+    const ended = once(agent, 'exit');
     agent.kill('SIGKILL');
+    await ended;
     t.is(found.ports.length, 1);
     t.regex(await ovs.flows('phy'), /0x504c4e48/);
     const nowhere = join(tmpdir(), 'peerless-no-such-directory');
