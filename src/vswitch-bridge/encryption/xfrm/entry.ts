@@ -104,6 +104,11 @@ export class PeerEntry {
     this.#armed.add(spi);
   }
 
+  readNoMore(spi: number): void {
+    this.receive.delete(spi);
+    this.#armed.delete(spi);
+  }
+
   arm(spi: number): void {
     if (this.receive.has(spi)) this.#armed.add(spi);
   }
@@ -130,6 +135,9 @@ export class PeerEntry {
   /** What stands in the kernel needs no key here. */
   settled(picture: PeerPicture): void {
     this.installed = picture;
+    // What is made again under the same SPI counts from the beginning, and what is gone is not asked for.
+    const names = namesOf(picture);
+    for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
     this.forgetKeys();
   }
 
@@ -158,7 +166,7 @@ export class PeerEntry {
   /** The kernel's numbers of one SA. */
   observe(direction: Direction, sa: ListedAssociation, now: Instant): Observed {
     const { spi, traffic } = sa;
-    const name = `${direction} ${spi}`;
+    const name = nameOf(direction, spi);
     const seen = this.#seen.get(name) ?? nothing();
     this.#seen.set(name, { ...traffic });
     const packets = grown(traffic.packets, seen.packets);
@@ -215,5 +223,12 @@ export class PeerEntry {
     if (!this.#keys.has(identity)) this.#keys.set(identity, Uint8Array.from(key));
   }
 }
+
+const nameOf = (direction: Direction, spi: number): string => `${direction} ${spi}`;
+
+const namesOf = ({ inbound, outbound }: PeerPicture): ReadonlySet<string> =>
+  new Set(
+    [...inbound.keys()].map((spi) => nameOf('in', spi)).concat([...outbound.keys()].map((spi) => nameOf('out', spi))),
+  );
 
 const grown = (now: bigint, before: bigint): bigint => (now > before ? now - before : 0n);

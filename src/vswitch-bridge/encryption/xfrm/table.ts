@@ -147,7 +147,7 @@ export class XfrmTable implements PeerTable {
 
   removeReceive(peer: PeerIndex, spi: number): void {
     const entry = this.#entry(peer);
-    entry.receive.delete(spi);
+    entry.readNoMore(spi);
     this.#touch(entry);
   }
 

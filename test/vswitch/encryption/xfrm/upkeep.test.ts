@@ -1,0 +1,73 @@
+/** What the table over the kernel's XFRM keeps and does by itself, without the machine: memory, looks, marks, what is refused. */
+import test from 'ava';
+import type { ListedAssociation } from '../../../../src/vswitch-bridge/encryption/xfrm/codec/association.ts';
+import { PeerEntry } from '../../../../src/vswitch-bridge/encryption/xfrm/entry.ts';
+import { XfrmTable } from '../../../../src/vswitch-bridge/encryption/xfrm/table.ts';
+import { VirtualClock } from '../../../simulation/clock.ts';
+import { A, B } from '../hosts.ts';
+import { FakeMemory, FakeXfrm } from './fake-kernel.ts';
+
+const KEY = new Uint8Array(36).fill(7);
+const SPI = 0x80112233;
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+
+async function opened(kernel = new FakeXfrm(A, () => undefined), memory = new FakeMemory()) {
+  const clock = new VirtualClock();
+  const lost: number[] = [];
+  const nothing = () => undefined;
+  const told = { unreadable: nothing, readable: nothing, forged: nothing, plain: nothing, held: nothing };
+  const table = await XfrmTable.open({
+    ends: { local: A, port: 4500 },
+    ...{ kernel, memory, clock, log, defer: queueMicrotask },
+    events: { ...told, control: nothing, lost: (peer) => void lost.push(peer) },
+  });
+  const run = async (time: number): Promise<void> => {
+    const end = clock.now() + time;
+    do for (let turn = 0; turn < 4; turn++) await Promise.resolve();
+    while (clock.step(end));
+  };
+  return { table, kernel, memory, clock, lost, run };
+}
+
+/** How often its SAs are listed from now on. */
+function looksAt(kernel: FakeXfrm): () => number {
+  let looks = 0;
+  const { associations } = kernel;
+  kernel.associations = () => {
+    looks++;
+    return associations.call(kernel);
+  };
+  return () => looks;
+}
+
+test('a key that is read under no more is not waited for: the kernel is looked at rarely again', async (t) => {
+  const { table, kernel, run } = await opened();
+  const peer = table.add(B);
+  table.addReceive(peer, SPI, KEY);
+  await run(1000);
+  const looks = looksAt(kernel);
+  await run(5000);
+  t.true(looks() >= 9, 'while its first packet is waited for');
+  table.removeReceive(peer, SPI);
+  await run(1000);
+  const before = looks();
+  await run(60_000);
+  t.true(looks() - before <= 13, `${looks() - before}`);
+});
+
+test('an SA that is made anew under the same SPI counts from the beginning', (t) => {
+  const entry = new PeerEntry(1, B);
+  const counted = (packets: bigint) =>
+    ({
+      spi: SPI,
+      sequence: {},
+      traffic: { packets, bytes: 0n, replayed: 0, forged: 0 },
+    }) as unknown as ListedAssociation;
+  const [without, within] = [new Map<number, string>(), new Map([[SPI, 'a']])];
+  entry.settled({ inbound: within, outbound: without, current: undefined });
+  entry.observe('in', counted(10n), 0);
+  entry.settled({ inbound: without, outbound: without, current: undefined });
+  entry.settled({ inbound: within, outbound: without, current: undefined });
+  entry.observe('in', counted(3n), 1);
+  t.is(entry.traffic(1).received.encrypted, 13n);
+});
