@@ -162,8 +162,9 @@ export class XfrmTable implements PeerTable {
   setMemo(peer: PeerIndex, memo: Uint8Array): void {
     const entry = this.#entry(peer);
     entry.memo = Uint8Array.from(memo);
+    // From the first that waits on: who speaks all the time would put it off for ever.
+    if (this.#memos.size === 0) this.#remember.set(this.#options.clock.now() + MEMO_DELAY);
     this.#memos.add(entry);
-    if (this.#memos.size === 1) this.#remember.set(this.#options.clock.now() + MEMO_DELAY);
   }
 
   sendControl(peer: PeerIndex, datagram: Uint8Array): void {

@@ -71,3 +71,13 @@ test('an SA that is made anew under the same SPI counts from the beginning', (t)
   entry.observe('in', counted(3n), 1);
   t.is(entry.traffic(1).received.encrypted, 13n);
 });
+
+test('what is to be remembered is written twice a second, also for who speaks all the time', async (t) => {
+  const { table, memory, run } = await opened();
+  const peer = table.add(B);
+  for (let time = 0; time < 20; time++) {
+    table.setMemo(peer, Uint8Array.of(time));
+    await run(100);
+  }
+  t.true(Number.parseInt(memory.peers.get(B)!.memo || '0', 16) >= 13, memory.peers.get(B)!.memo);
+});
