@@ -4,7 +4,7 @@ import type { Address } from '../../../model/address.ts';
 import type { Instant } from '../../../model/clock.ts';
 import type { PeerIndex, PeerTraffic, TrafficKey } from '../worker-face.ts';
 import type { ListedAssociation } from './codec/association.ts';
-import type { Direction, PeerPicture, PeerWish } from './projection.ts';
+import { type Direction, NO_PICTURE, type PeerPicture, type PeerWish } from './projection.ts';
 
 /** What is remembered beside the kernel's SAs, so that the next agent goes on with them. */
 export interface RememberedPeer {
@@ -205,9 +205,8 @@ export class PeerEntry {
     };
   }
 
-  remembered(): RememberedPeer {
-    const { address, mark, memo, installed } = this;
-    const picture = installed ?? { inbound: new Map(), outbound: new Map(), current: undefined };
+  remembered(picture = this.installed ?? NO_PICTURE): RememberedPeer {
+    const { address, mark, memo } = this;
     return {
       address,
       mark,

@@ -51,6 +51,9 @@ export interface PeerPicture {
   readonly current: number | undefined;
 }
 
+/** Policies that let nothing pass. */
+export const NO_PICTURE: PeerPicture = { inbound: new Map(), outbound: new Map(), current: undefined };
+
 export type Direction = 'in' | 'out';
 
 export type Step =
@@ -93,7 +96,7 @@ export function plan(before: PeerPicture | undefined, after: PeerPicture | undef
   }
   const first: Step[] = [];
   const later: Step[] = [];
-  const was = before ?? { inbound: new Map(), outbound: new Map(), current: undefined };
+  const was = before ?? NO_PICTURE;
   if (!before) first.push({ op: 'inbound-policy' }, { op: 'outbound-policy', spi: undefined });
   // One SPI, another key: for a moment there is none.
   const replacedOut = changed(was.outbound, after.outbound);
@@ -111,6 +114,13 @@ export function plan(before: PeerPicture | undefined, after: PeerPicture | undef
   later.push(...deletions('in', missing(was.inbound, after.inbound)));
   return { first, later };
 }
+
+/** When it can't be carried out: nothing leaves, and no SA stays. */
+export const abandon = (picture: PeerPicture = NO_PICTURE): readonly Step[] => [
+  { op: 'outbound-policy', spi: undefined },
+  ...deletions('out', picture.outbound.keys()),
+  ...deletions('in', picture.inbound.keys()),
+];
 
 type Sas = ReadonlyMap<number, string>;
 const missing = (from: Sas, there: Sas): number[] => [...from.keys()].filter((spi) => !there.has(spi));

@@ -24,13 +24,13 @@ import { adoptAssociations, inherit } from './adoption.ts';
 import type { ListedAssociation } from './codec/association.ts';
 import type { SaId } from './codec/structures.ts';
 import { PeerEntry, type RememberedPeer } from './entry.ts';
-import type { XfrmKernel, XfrmMemory, XfrmRequest } from './kernel-face.ts';
+import type { XfrmKernel, XfrmMemory } from './kernel-face.ts';
 import {
-  associationId,
+  abandon,
   blockAll,
   type Ends,
   keyBits,
-  outboundPolicy,
+  NO_PICTURE,
   type PeerPicture,
   plan,
   project,
@@ -162,6 +162,7 @@ export class XfrmTable implements PeerTable {
   setMemo(peer: PeerIndex, memo: Uint8Array): void {
     const entry = this.#entry(peer);
     entry.memo = Uint8Array.from(memo);
+    if (entry.trouble !== undefined) return;
     // From the first that waits on: who speaks all the time would put it off for ever.
     if (this.#memos.size === 0) this.#remember.set(this.#options.clock.now() + MEMO_DELAY);
     this.#memos.add(entry);
@@ -259,7 +260,7 @@ export class XfrmTable implements PeerTable {
       if (unchanged) continue;
       entry.retire(picture);
       // Before the kernel has them: an SA that no memory knows of is never gone on with, so no number is used twice.
-      memory.save({ ...entry.remembered(), ...spisOf(picture) });
+      memory.save(entry.remembered(picture));
       this.#memos.delete(entry);
     }
     for (const { entry, first } of plans) this.#apply(entry, first);
@@ -308,20 +309,14 @@ export class XfrmTable implements PeerTable {
 
   /** Nothing passes; with the next look another entry takes its place, with other salts: of keys nothing is left here. */
   #failed(entry: PeerEntry, picture: PeerPicture): void {
-    const { kernel, ends, log } = this.#options;
+    const { kernel, ends, log, memory } = this.#options;
     log.error({ peer: entry.address, reason: entry.trouble }, 'the kernel refused an SA or a policy: nothing passes');
-    const gone = (direction: 'in' | 'out', sas: ReadonlyMap<number, string> | undefined) =>
-      [...(sas?.keys() ?? [])].map(
-        (spi): XfrmRequest => ({ op: 'delete-sa', id: associationId(ends, entry, direction, spi) }),
-      );
-    kernel.apply([
-      { op: 'set-policy', policy: outboundPolicy(ends, entry, undefined) },
-      ...gone('out', entry.installed?.outbound),
-      ...gone('out', picture.outbound),
-      ...gone('in', entry.installed?.inbound),
-      ...gone('in', picture.inbound),
-    ]);
-    entry.forgetKeys();
+    const steps = [...abandon(entry.installed), ...abandon(picture)];
+    kernel.apply(requestsFor(ends, entry, steps));
+    // Of it the kernel has policies alone, and a next agent must not go on with its salts.
+    entry.settled(NO_PICTURE);
+    this.#memos.delete(entry);
+    memory.remove(entry.address);
   }
 
   #marks(): void {
@@ -379,9 +374,3 @@ export class XfrmTable implements PeerTable {
     return entry;
   }
 }
-
-const spisOf = ({ inbound, outbound, current }: PeerPicture) => ({
-  inbound: [...inbound.keys()],
-  outbound: [...outbound.keys()],
-  current,
-});

@@ -81,3 +81,24 @@ test('what is to be remembered is written twice a second, also for who speaks al
   }
   t.true(Number.parseInt(memory.peers.get(B)!.memo || '0', 16) >= 13, memory.peers.get(B)!.memo);
 });
+
+test('of a peer whose SA was refused nothing is remembered, and with it its policies go', async (t) => {
+  const { table, kernel, memory, lost, run } = await opened();
+  kernel.refuse = (request) => (request.op === 'add-sa' && request.sa.source === A ? 'ENOMEM' : undefined);
+  const peer = table.add(B);
+  table.setMemo(peer, Uint8Array.of(1));
+  table.addReceive(peer, SPI, KEY);
+  table.setSend(peer, { mode: 'encrypt', spi: SPI, key: KEY });
+  await run(100);
+  t.deepEqual(table.problems(), [`${B}: ENOMEM`]);
+  t.is(kernel.states.size, 0);
+  table.setMemo(peer, Uint8Array.of(2));
+  await run(1000);
+  t.deepEqual(lost, [peer, peer]);
+  // A number may have been used: the next agent begins with other salts.
+  t.deepEqual([...memory.peers], []);
+  t.deepEqual((await opened(kernel, memory)).table.adopted, []);
+  table.remove(peer);
+  await run(100);
+  t.is(kernel.policyList.size, 2, 'what blocks everybody');
+});
