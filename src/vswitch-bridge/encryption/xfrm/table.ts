@@ -32,6 +32,7 @@ import {
   keyBits,
   NO_PICTURE,
   type PeerPicture,
+  peerOfPolicy,
   plan,
   project,
   REQID,
@@ -80,7 +81,13 @@ export class XfrmTable implements PeerTable {
     const [associations, policies] = await Promise.all([kernel.associations(), kernel.policies()]);
     const { kept, requests } = inherit(ends, memory.load(), associations, policies);
     const table = new XfrmTable(options, kept, associations);
-    kernel.apply(requests);
+    for (const { request, reason } of kernel.apply(requests)) {
+      const peer = request.op === 'set-policy' ? peerOfPolicy(ends, request.policy) : undefined;
+      const entry = table.#byAddress.get(peer as Address);
+      if (!entry || entry.trouble !== undefined) continue;
+      table.#refusedTo(entry, reason);
+      table.#failed(entry, NO_PICTURE);
+    }
     memory.keepOnly(kept.map(({ address }) => address));
     for (const { key } of associations) key.fill(0);
     return table;
@@ -301,10 +308,14 @@ export class XfrmTable implements PeerTable {
     for (const { reason, request } of kernel.apply(requestsFor(ends, entry, steps))) {
       // What is to be gone may have gone by itself.
       if (request.op === 'delete-sa' || request.op === 'delete-policy') continue;
-      this.#kernelRefused++;
-      entry.count('kernel-refused');
-      entry.trouble ??= reason;
+      this.#refusedTo(entry, reason);
     }
+  }
+
+  #refusedTo(entry: PeerEntry, reason: string): void {
+    this.#kernelRefused++;
+    entry.count('kernel-refused');
+    entry.trouble ??= reason;
   }
 
   /** Nothing passes; with the next look another entry takes its place, with other salts: of keys nothing is left here. */

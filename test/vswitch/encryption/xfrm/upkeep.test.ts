@@ -102,3 +102,19 @@ test('of a peer whose SA was refused nothing is remembered, and with it its poli
   await run(100);
   t.is(kernel.policyList.size, 2, 'what blocks everybody');
 });
+
+test('a policy that the kernel refuses when an agent begins anew is a problem, and that peer begins anew', async (t) => {
+  const before = await opened();
+  const peer = before.table.add(B);
+  before.table.addReceive(peer, SPI, KEY);
+  before.table.setSend(peer, { mode: 'encrypt', spi: SPI, key: KEY });
+  await before.run(100);
+  before.table.close({ keep: true });
+  const { kernel, memory } = before;
+  kernel.refuse = (request) => (request.op === 'set-policy' && request.policy.template ? 'ENOMEM' : undefined);
+  const { table, lost, run } = await opened(kernel, memory);
+  t.deepEqual(table.problems(), [`${B}: ENOMEM`]);
+  t.is(kernel.states.size, 0);
+  await run(600);
+  t.deepEqual(lost, [table.adopted[0]!.peer]);
+});
