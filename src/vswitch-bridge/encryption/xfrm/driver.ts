@@ -49,6 +49,7 @@ export class XfrmDriver implements XfrmKernel {
   readonly #monitor: LinuxSocket;
   readonly #udp: LinuxSocket;
   readonly #packets: LinuxSocket;
+  #marksWanted: ReadonlyMap<Address, number> | undefined;
   #marksLoading: Promise<void> = Promise.resolve();
   #marksRefused: Error | undefined;
   #closed = false;
@@ -97,17 +98,8 @@ export class XfrmDriver implements XfrmKernel {
   }
 
   marks(marks: ReadonlyMap<Address, number>): void {
-    const { loadMarks, log } = this.#options;
-    // One after the other, the last one last.
-    this.#marksLoading = this.#marksLoading.then(async () => {
-      try {
-        await loadMarks(marks);
-        this.#marksRefused = undefined;
-      } catch (error) {
-        this.#marksRefused = error as Error;
-        log.error({ err: error }, 'packets of peers can not be told apart: what they encrypt is not read');
-      }
-    });
+    this.#marksWanted = marks;
+    this.#marksLoading = this.#marksLoading.then(() => this.#loadMarks());
   }
 
   /** Rejects when the marks that were last asked for were refused. */
@@ -141,6 +133,21 @@ export class XfrmDriver implements XfrmKernel {
     for (const socket of [this.#monitor, this.#udp, this.#packets]) socket.close();
     this.#netlink.close();
     await this.#marksLoading;
+  }
+
+  /** One load at a time; of what is asked for meanwhile, the last. */
+  async #loadMarks(): Promise<void> {
+    const { loadMarks, log } = this.#options;
+    const marks = this.#marksWanted;
+    if (!marks) return;
+    this.#marksWanted = undefined;
+    try {
+      await loadMarks(marks);
+      this.#marksRefused = undefined;
+    } catch (error) {
+      this.#marksRefused = error as Error;
+      log.error({ err: error }, 'packets of peers can not be told apart: what they encrypt is not read');
+    }
   }
 
   #arrived(): void {

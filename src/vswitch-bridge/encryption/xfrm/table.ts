@@ -68,6 +68,8 @@ export class XfrmTable implements PeerTable {
   #removed: PeerEntry[] = [];
   #next: PeerIndex = 1;
   #deferred = false;
+  /** Peers came or went since their marks were asked for. */
+  #unmarked = false;
   #closed = false;
   #kernelRefused = 0n;
   #watched = new Set<number>();
@@ -120,7 +122,7 @@ export class XfrmTable implements PeerTable {
     const entry = new PeerEntry(this.#next++, address);
     this.#put(entry);
     this.#touch(entry);
-    this.#marks();
+    this.#unmarked = true;
     return entry.index;
   }
 
@@ -132,7 +134,7 @@ export class XfrmTable implements PeerTable {
     this.#memos.delete(entry);
     entry.forgetKeys();
     this.#removed.push(entry);
-    this.#marks();
+    this.#unmarked = true;
     this.#defer();
   }
 
@@ -247,6 +249,7 @@ export class XfrmTable implements PeerTable {
   flush(): void {
     this.#deferred = false;
     if (this.#closed) return;
+    if (this.#unmarked) this.#marks();
     const { ends, kernel, memory } = this.#options;
     const removed = this.#removed;
     this.#removed = [];
@@ -331,6 +334,7 @@ export class XfrmTable implements PeerTable {
   }
 
   #marks(): void {
+    this.#unmarked = false;
     this.#options.kernel.marks(new Map([...this.#entries.values()].map(({ address, mark }) => [address, mark])));
   }
 

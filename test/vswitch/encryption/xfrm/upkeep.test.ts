@@ -1,5 +1,6 @@
 /** What the table over the kernel's XFRM keeps and does by itself, without the machine: memory, looks, marks, what is refused. */
 import test from 'ava';
+import type { Address } from '../../../../src/model/address.ts';
 import type { ListedAssociation } from '../../../../src/vswitch-bridge/encryption/xfrm/codec/association.ts';
 import { PeerEntry } from '../../../../src/vswitch-bridge/encryption/xfrm/entry.ts';
 import { XfrmTable } from '../../../../src/vswitch-bridge/encryption/xfrm/table.ts';
@@ -117,4 +118,20 @@ test('a policy that the kernel refuses when an agent begins anew is a problem, a
   t.is(kernel.states.size, 0);
   await run(600);
   t.deepEqual(lost, [table.adopted[0]!.peer]);
+});
+
+test('marks are asked for once a turn, however many peers come', async (t) => {
+  const { table, kernel, run } = await opened();
+  let asked = 0;
+  kernel.marks = (marks) => {
+    asked++;
+    kernel.marked = marks;
+  };
+  const peers = Array.from({ length: 200 }, (_, at) => table.add(`10.20.2.${at}` as Address));
+  await run(10);
+  t.is(kernel.marked.size, 200);
+  for (const peer of peers.slice(50)) table.remove(peer);
+  await run(10);
+  t.is(kernel.marked.size, 50);
+  t.is(asked, 2);
 });

@@ -1,0 +1,49 @@
+/** The marks that tell peers apart, in a real kernel: how often they are loaded, and who takes them away. */
+import { execFileSync } from 'node:child_process';
+import test, { type ExecutionContext } from 'ava';
+import type { Address } from '../../../../src/model/address.ts';
+import { XfrmDriver } from '../../../../src/vswitch-bridge/encryption/xfrm/driver.ts';
+import { rulesFor } from '../../../../src/vswitch-bridge/encryption/xfrm/rules.ts';
+import { load } from '../../../../src/vswitch-bridge/slowpath/policy/nft.ts';
+
+const A = '192.0.2.1' as Address;
+const B = '192.0.2.2' as Address;
+const ENDS = { local: A, port: 4500 };
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+const ip = (...argv: string[]) => execFileSync('ip', argv, { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+let serial = 0;
+
+function opened(t: ExecutionContext) {
+  const netns = `xfrmr${process.pid}n${++serial}`;
+  ip('netns', 'add', netns);
+  t.teardown(() => void ip('netns', 'del', netns));
+  ip('-n', netns, 'link', 'set', 'lo', 'up');
+  ip('-n', netns, 'address', 'add', `${A}/32`, 'dev', 'lo');
+  const loaded: ReadonlyMap<Address, number>[] = [];
+  const driver = XfrmDriver.open({
+    ends: ENDS,
+    arrivals: { control() {}, plain() {}, unreadable() {} },
+    isOurs: () => false,
+    lost: () => undefined,
+    loadMarks: async (marks) => {
+      loaded.push(marks);
+      await load(rulesFor(ENDS, marks), { netns });
+    },
+    ...{ log, netns },
+  });
+  t.teardown(() => driver.close());
+  return { netns, driver, loaded };
+}
+
+test.serial('marks that are asked for while others are loaded are one load, with the last of them', async (t) => {
+  const { driver, loaded } = opened(t);
+  driver.marks(new Map([[B, 1]]));
+  await driver.marked();
+  for (let mark = 2; mark <= 50; mark++) {
+    driver.marks(new Map([[B, mark]]));
+    if (mark === 25) await Promise.resolve();
+  }
+  await driver.marked();
+  t.true(loaded.length <= 3, `${loaded.length}`);
+  t.deepEqual(loaded.at(-1), new Map([[B, 50]]));
+});
