@@ -72,6 +72,8 @@ export class XfrmTable implements PeerTable {
   #unmarked = false;
   #closed = false;
   #kernelRefused = 0n;
+  /** The next look is one that does not wait long. */
+  #soon = false;
   #watched = new Set<number>();
 
   /** Takes up what an earlier agent has left, as far as it is whole; what is not goes. Rejects when the kernel refuses. */
@@ -115,7 +117,7 @@ export class XfrmTable implements PeerTable {
     });
     this.#marks();
     this.#watch();
-    this.#look.set(clock.now() + LOOK.waiting);
+    this.#lookSoon();
   }
 
   add(address: Address): PeerIndex {
@@ -353,7 +355,10 @@ export class XfrmTable implements PeerTable {
     this.#remember.set(undefined);
   }
 
+  /** Who asks again and again does not put it off. */
   #lookSoon(): void {
+    if (this.#soon) return;
+    this.#soon = true;
     this.#look.set(this.#options.clock.now() + LOOK.waiting);
   }
 
@@ -379,8 +384,8 @@ export class XfrmTable implements PeerTable {
     if (this.#closed) return;
     const entries = [...this.#entries.values()];
     for (const { index, trouble } of entries) if (trouble !== undefined) events.lost?.(index);
-    const waiting = entries.some(({ waitsForReadable }) => waitsForReadable);
-    this.#look.set(clock.now() + (waiting ? LOOK.waiting : LOOK.quiet));
+    this.#soon = entries.some(({ waitsForReadable }) => waitsForReadable);
+    this.#look.set(clock.now() + (this.#soon ? LOOK.waiting : LOOK.quiet));
   }
 
   #entry(peer: PeerIndex): PeerEntry {

@@ -135,3 +135,14 @@ test('marks are asked for once a turn, however many peers come', async (t) => {
   t.is(kernel.marked.size, 50);
   t.is(asked, 2);
 });
+
+test('keys that come all the time do not put off the look at the kernel', async (t) => {
+  const { table, kernel, run } = await opened();
+  const peer = table.add(B);
+  const looks = looksAt(kernel);
+  for (let time = 0; time < 25; time++) {
+    table.addReceive(peer, SPI + time * 256, KEY);
+    await run(200);
+  }
+  t.true(looks() >= 8, `${looks()}`);
+});
