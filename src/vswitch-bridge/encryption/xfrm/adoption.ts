@@ -1,4 +1,5 @@
 /** What of an earlier agent's SAs is gone on with, and what goes. Pure. */
+import type { Instant } from '../../../model/clock.ts';
 import type { ListedAssociation } from './codec/association.ts';
 import type { Policy } from './codec/policy.ts';
 import type { PeerEntry, RememberedPeer } from './entry.ts';
@@ -45,12 +46,13 @@ export function adoptAssociations(
   peer: RememberedPeer,
   associations: readonly ListedAssociation[],
   ends: Ends,
+  now: Instant,
 ): void {
   const names = namesOf(peer, ends);
   for (const sa of associations) {
     if (sa.reqid !== REQID || !names.has(nameOf(sa))) continue;
     if (sa.source === ends.local) entry.sendUnder(sa.spi, sa.key);
-    else entry.readUnder(sa.spi, sa.key);
+    else entry.readUnder(sa.spi, sa.key, now);
   }
   entry.current = peer.current;
   entry.settled(project(entry.wish));

@@ -24,6 +24,8 @@ const MARKS = 0x7e000000;
 /** PeerDriver renews a peer whose key comes back, so that this is a second lock; it does not have to remember for ever. */
 const SPENT_MOST = 256;
 
+/** So long the first packet under a key is looked for often, ms. */
+const IMPATIENT = 10_000;
 /** The same event with the same contents, ms; as the packet worker has it. */
 const TELL_AGAIN = 10;
 
@@ -61,7 +63,8 @@ export class PeerEntry {
   readonly refused: Record<string, bigint> = {};
   readonly #keys = new Map<string, Uint8Array>();
   readonly #spent = new Set<string>();
-  readonly #armed = new Set<number>();
+  /** SPI → since when its first packet is waited for. */
+  readonly #armed = new Map<number, Instant>();
   /** By direction and SPI. */
   readonly #seen = new Map<string, Seen>();
   readonly #totals = { out: nothing(), in: nothing() };
@@ -97,11 +100,11 @@ export class PeerEntry {
     return true;
   }
 
-  readUnder(spi: number, key: TrafficKey): void {
+  readUnder(spi: number, key: TrafficKey, now: Instant): void {
     const identity = identityOf(key);
     this.receive.set(spi, identity);
     this.#keep(identity, key);
-    this.#armed.add(spi);
+    this.#armed.set(spi, now);
   }
 
   readNoMore(spi: number): void {
@@ -109,12 +112,14 @@ export class PeerEntry {
     this.#armed.delete(spi);
   }
 
-  arm(spi: number): void {
-    if (this.receive.has(spi)) this.#armed.add(spi);
+  arm(spi: number, now: Instant): void {
+    if (this.receive.has(spi)) this.#armed.set(spi, now);
   }
 
-  get waitsForReadable(): boolean {
-    return this.#armed.size > 0;
+  /** Who says nothing for so long is not in a hurry. */
+  waitsForReadable(now: Instant): boolean {
+    for (const since of this.#armed.values()) if (now - since < IMPATIENT) return true;
+    return false;
   }
 
   /** Of an SA that is to be made. */

@@ -111,7 +111,7 @@ export class XfrmTable implements PeerTable {
       this.#next = Math.max(this.#next, index + 1);
       const entry = new PeerEntry(index, peer.address, peer.mark);
       entry.memo = Buffer.from(peer.memo, 'hex');
-      adoptAssociations(entry, peer, associations, options.ends);
+      adoptAssociations(entry, peer, associations, options.ends, clock.now());
       this.#put(entry);
       return { peer: index, address: peer.address, memo: Uint8Array.from(entry.memo), receive: [...peer.inbound] };
     });
@@ -151,7 +151,7 @@ export class XfrmTable implements PeerTable {
 
   addReceive(peer: PeerIndex, spi: number, key: TrafficKey): void {
     const entry = this.#entry(peer);
-    entry.readUnder(spi, key);
+    entry.readUnder(spi, key, this.#options.clock.now());
     this.#touch(entry);
     this.#lookSoon();
   }
@@ -163,7 +163,7 @@ export class XfrmTable implements PeerTable {
   }
 
   armReceive(peer: PeerIndex, spi: number): void {
-    this.#entry(peer).arm(spi);
+    this.#entry(peer).arm(spi, this.#options.clock.now());
     this.#lookSoon();
   }
 
@@ -382,10 +382,10 @@ export class XfrmTable implements PeerTable {
       log.warn({ err: error }, "the kernel's SAs can't be read");
     }
     if (this.#closed) return;
-    const entries = [...this.#entries.values()];
-    for (const { index, trouble } of entries) if (trouble !== undefined) events.lost?.(index);
-    this.#soon = entries.some(({ waitsForReadable }) => waitsForReadable);
-    this.#look.set(clock.now() + (this.#soon ? LOOK.waiting : LOOK.quiet));
+    for (const { index, trouble } of [...this.#entries.values()]) if (trouble !== undefined) events.lost?.(index);
+    const now = clock.now();
+    this.#soon = [...this.#entries.values()].some((entry) => entry.waitsForReadable(now));
+    this.#look.set(now + (this.#soon ? LOOK.waiting : LOOK.quiet));
   }
 
   #entry(peer: PeerIndex): PeerEntry {

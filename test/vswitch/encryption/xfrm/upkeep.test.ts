@@ -146,3 +146,15 @@ test('keys that come all the time do not put off the look at the kernel', async 
   }
   t.true(looks() >= 8, `${looks()}`);
 });
+
+test('a peer that says nothing under a new key does not have the kernel looked at twice a second for ever', async (t) => {
+  const { table, kernel, run } = await opened();
+  table.addReceive(table.add(B), SPI, KEY);
+  const looks = looksAt(kernel);
+  await run(10_000);
+  t.true(looks() >= 18, `${looks()}`);
+  await run(1000);
+  const before = looks();
+  await run(60_000);
+  t.true(looks() - before <= 13, `${looks() - before}`);
+});
