@@ -66,7 +66,7 @@ export function reasonOf({ code, extack, request }: Refusal): string {
 
 /**
  * What `doctor` and `status` say; undefined: the kernel encrypts. Tried with an SA between two addresses of this host alone, which is
- * taken back at once: should we die in between, the next agent clears it away.
+ * taken back at once, and before: should somebody else be trying, or have died in between, that is no answer.
  */
 export async function xfrmLacks(netns?: string): Promise<string | undefined> {
   const ends: Ends = { local: '127.0.0.1' as Address, port: 4500 };
@@ -79,10 +79,10 @@ export async function xfrmLacks(netns?: string): Promise<string | undefined> {
     return `the kernel has no XFRM: CONFIG_XFRM_USER (${(error as Error).message})`;
   }
   try {
-    const { refused } = await netlink.sendNow([messageOf({ op: 'add-sa', sa })]);
-    if (refused[0]) return reasonOf(refused[0].refusal);
-    await netlink.sendNow([messageOf({ op: 'delete-sa', id: sa })]);
-    return undefined;
+    const gone = messageOf({ op: 'delete-sa', id: sa });
+    const { refused } = await netlink.sendNow([gone, messageOf({ op: 'add-sa', sa }), gone]);
+    const refusal = refused.find(({ index }) => index === 1)?.refusal;
+    return refusal && reasonOf(refusal);
   } finally {
     netlink.close();
   }
