@@ -177,6 +177,15 @@ test('R4.5 a host that moves to another port of the same switch is replaced at o
   t.is(bench.model.size, 1);
 });
 
+test('R4.5 a host that moves in the turn in which others are heard is a failover, and told as what it is', (t) => {
+  const bench = new Bench();
+  bench.do(heard('10.10.10.1', 'A1'));
+  const events = [heard('10.10.10.2', 'A2'), heard('10.10.10.1', 'A2'), heard('10.10.10.3', 'A2')];
+  const [told] = deltas(bench.do({ type: 'batch', events }));
+  t.deepEqual(told?.cause, { kind: 'moved', port: 'A2', reason: 'moved from A1' });
+  t.is(told?.delta.announced.length, 3);
+});
+
 test('R4.1 R4.5 a forged claim takes a host away for 150 ms: it does not answer there, it does where it was', (t) => {
   const bench = new Bench();
   bench.do(bench.live('10.10.10.1', 'A1'));

@@ -15,7 +15,7 @@ export class Turn {
   #port: string | undefined;
   #reason = '';
 
-  /** `port` undefined: several. The first cause of a turn names it. */
+  /** `port` undefined: several. The first cause of a turn names it, or the first move. */
   note(host: Host, kind: CauseKind, port: string | undefined, reason: string): void {
     if (this.#kind === undefined) {
       this.#kind = kind;
@@ -24,7 +24,10 @@ export class Turn {
     } else {
       if (this.#port !== port) this.#port = undefined;
       // A move is a failover, and told as one, whoever else was heard in the turn.
-      if (this.#kind === 'heard' && kind === 'moved') this.#kind = kind;
+      if (this.#kind === 'heard' && kind === 'moved') {
+        this.#kind = kind;
+        this.#reason = reason;
+      }
     }
     if (host.dirty) return;
     host.dirty = true;
