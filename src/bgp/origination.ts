@@ -150,13 +150,10 @@ export class Origination {
     return batch;
   }
 
-  has(address: Address): boolean {
-    return this.#routes.has(address);
-  }
-
-  /** What others say of it is not used. */
+  /** What others say of it is not used. What we only stand by for is reached through the fabric, as everybody reaches it. */
   keeps(address: Address): boolean {
-    return this.#routes.get(address)?.yields === false;
+    const route = this.#routes.get(address);
+    return route !== undefined && !route.shadow && !route.yields;
   }
 
   get(address: Address): OwnRoute | undefined {

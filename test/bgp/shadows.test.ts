@@ -159,6 +159,24 @@ for (const asn of [65002, 65001]) {
   });
 }
 
+test('R4.5 what a switch stands by for it reaches through the fabric; what it has, it does not', (t) => {
+  const { clock, a, b } = fabric();
+  const way = () => {
+    clock.advance(10);
+    return b.routes.findLast(({ prefix }) => prefix === `${HOST}/32`)?.nextHops.map(({ via }) => via);
+  };
+  a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
+  t.deepEqual(way(), ['198.51.100.1' as Address]);
+  b.speaker.apply({ withdrawn: [], announced: shadow(HOST) });
+  t.deepEqual(way(), ['198.51.100.1' as Address], 'it stands by');
+  b.speaker.apply({ withdrawn: [], announced: hosts([HOST, 1]) });
+  t.deepEqual(way(), [], 'it is here');
+  b.speaker.apply({ withdrawn: [], announced: shadow(HOST) });
+  t.deepEqual(way(), ['198.51.100.1' as Address], 'and there again');
+  a.speaker.apply({ withdrawn: [HOST], announced: [] });
+  t.deepEqual(way(), [], 'its own shadow leads nowhere');
+});
+
 test('a new endpoint is said with all we announce', (t) => {
   const { clock, a, b } = fabric();
   a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
