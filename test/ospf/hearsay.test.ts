@@ -93,3 +93,15 @@ test("a switch's own words that were faster another way are no forgery, nor is w
   t.is(counted(it), 0);
   t.deepEqual(warnings(it), []);
 });
+
+test('what a switch has said itself is its word, whoever was faster: it may change its mind at once', (t) => {
+  const it = scene();
+  it.a.announce(host(HOST));
+  const own = [...it.a.machine.core.external.entries.values()].find(({ lsa }) => lsa.header.linkStateId === ip(HOST))!;
+  fromB(it, own.lsa);
+  it.world.run(1_500);
+  it.a.withdraw(HOST);
+  it.world.until('withdrawn', () => !it.g.routes.has(PREFIX));
+  t.is(counted(it), 0);
+  t.deepEqual(warnings(it), []);
+});

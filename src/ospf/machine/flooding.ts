@@ -26,7 +26,7 @@ import {
   type Neighbor,
 } from './core.ts';
 import { isSet } from './deadlines.ts';
-import { noteAuthor } from './hearsay.ts';
+import { noteAuthor, noteCopy } from './hearsay.ts';
 import { currentAge, databaseFor, install, isMaxAge, isOpaque, removeIfDone } from './lsdb.ts';
 import { offeredNow, release, track, wireForm } from './retransmission.ts';
 
@@ -101,6 +101,7 @@ function receiveLsa(
     return false;
   }
   if (order === 0) {
+    noteCopy(neighbor, entry!);
     // §13 (7): an implied acknowledgement, or a duplicate that wants one.
     if (neighbor.retransmit.has(entry!)) {
       release(core, neighbor, entry!, now);

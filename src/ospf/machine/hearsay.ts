@@ -38,6 +38,11 @@ export function noteAuthor(core: Core, neighbor: Neighbor, entry: LsdbEntry, now
   if (now - before.at <= ANSWERED_WITHIN && !sameWords(before.lsa, lsa)) tell(core, before, now);
 }
 
+/** This neighbour has sent the instance that we have: its author's own words, which were merely faster another way. */
+export function noteCopy(neighbor: Neighbor, entry: LsdbEntry): void {
+  if (neighbor.routerId === entry.lsa.header.advertisingRouter) said.delete(entry);
+}
+
 function isNeighbor(core: Core, routerId: U32): boolean {
   for (const iface of core.interfaces.values()) {
     for (const neighbor of iface.neighbors.values()) {
