@@ -4,7 +4,10 @@ import { isUp, type LinkState, onLink } from '../../../model/ports.ts';
 import type { LearnedTables } from './learned-tables.ts';
 import { type Outside, type Protocol, type Readiness, type Speakers, waysOf } from './types.ts';
 
-/** A gateway that announces no route at all still counts as ready after this long (ms), or nothing would ever reopen. */
+/**
+ * A gateway that announces no route at all, or one that our kernel refuses, still counts as ready after this long (ms), or
+ * nothing would ever reopen.
+ */
 const NO_ROUTES_WAIT = 10_000;
 /**
  * What we announce before the gateway has found its way to us (its SPF throttle) waits there for its next calculation of
@@ -66,16 +69,17 @@ export class Upstream {
     const name = protocol.toUpperCase();
     const since = this.#upSince.get(protocol);
     if (since === undefined) return { ready: false, reason: `${name}: no session` };
-    const table = this.#options.tables.of(protocol);
-    if (!table.complete) return { ready: false, reason: `${name}: routes are on their way into the kernel` };
+    const { complete, size } = this.#options.tables.of(protocol);
     const standing = this.#options.clock.now() - since;
+    const waited = standing >= NO_ROUTES_WAIT;
+    if (!complete && !waited) return { ready: false, reason: `${name}: routes are on their way into the kernel` };
     if (protocol === 'ospf' && standing < OSPF_SETTLE) {
       return { ready: false, reason: `${name}: the gateway may still be computing its way to us` };
     }
-    const waited = standing >= NO_ROUTES_WAIT;
-    const announced = protocol === 'bgp' ? this.#initialRoutesReceived() : table.size > 0;
+    const announced = protocol === 'bgp' ? this.#initialRoutesReceived() : size > 0;
     if (!announced && !waited) return { ready: false, reason: `${name}: waiting for the gateway's routes` };
-    return { ready: true, reason: `${name}: session up, ${table.size} routes installed` };
+    const routes = complete ? `${size} routes installed` : 'routes that are still not in the kernel are not waited for';
+    return { ready: true, reason: `${name}: session up, ${routes}` };
   }
 
   sessionChanged(protocol: Protocol, up: boolean, at: Instant): void {

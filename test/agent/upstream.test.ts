@@ -1,0 +1,49 @@
+import test from 'ava';
+import { Upstream } from '../../src/agent/tor/fabric/upstream.ts';
+import { VirtualClock } from '../simulation/clock.ts';
+
+function bench(protocol: 'ospf' | 'bgp') {
+  const clock = new VirtualClock();
+  const table = { complete: false, size: 3 };
+  const session = { neighbor: '192.0.2.1', state: 'Established', initialRoutesReceived: true };
+  const judged: boolean[] = [];
+  const upstream: Upstream = new Upstream({
+    clock,
+    links: { port: () => undefined, ports: () => [] },
+    speakers: {
+      ospf: protocol === 'ospf' ? { neighbors: () => [{ state: 'Full' }] } : undefined,
+      bgp: protocol === 'bgp' ? { sessions: () => [session], initialRoutesReceived: () => true } : undefined,
+    },
+    tables: { protocols: () => [protocol], of: () => table },
+    outside: undefined,
+    onChange: () => judged.push(upstream.readiness().ready),
+  } as never);
+  const pass = (ms: number): void => {
+    const end = clock.now() + ms;
+    while (clock.step(end));
+  };
+  upstream.sessionChanged(protocol, true, clock.now());
+  return { table, judged, pass, upstream };
+}
+
+for (const protocol of ['ospf', 'bgp'] as const) {
+  test(`R4.6 ${protocol}: ports stay shut while the gateway's routes are on their way into the kernel`, (t) => {
+    const { table, judged, pass, upstream } = bench(protocol);
+    pass(5_000);
+    t.false(judged.includes(true));
+    t.regex(upstream.readiness().reason, /on their way into the kernel/);
+    table.complete = true;
+    t.deepEqual(upstream.readiness(), {
+      ready: true,
+      reason: `${protocol.toUpperCase()}: session up, 3 routes installed`,
+    });
+  });
+
+  test(`R4.6 ${protocol}: a route that the kernel never takes leaves no port shut`, (t) => {
+    const { judged, pass } = bench(protocol);
+    pass(9_900);
+    t.false(judged.includes(true));
+    pass(200);
+    t.true(judged.at(-1));
+  });
+}
