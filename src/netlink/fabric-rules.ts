@@ -119,12 +119,11 @@ export class FabricRules {
           ...{ table, inputInterface, protocol },
         }),
       );
-      const present = await findFabricRules(this.#rtnetlink, protocol, [family]);
+      const present = await rulesOf(this.#rtnetlink, protocol, family);
+      if (present === undefined) continue;
       const missing = wanted.filter((rule) => !present.some((each) => same(each, rule)));
       const left = present.filter((rule) => !wanted.some((each) => same(each, rule)));
-      const refused = await sendPaced(this.#rtnetlink, missing, (rule) => [requests.addRule(rule)], this.#counters);
-      // IPv6 may be switched off at boot.
-      if (family === AF.INET) failed += refused;
+      failed += await sendPaced(this.#rtnetlink, missing, (rule) => [requests.addRule(rule)], this.#counters);
       failed += await sendPaced(this.#rtnetlink, left, (rule) => [requests.deleteRule(rule)], this.#counters);
     }
     return failed;
@@ -135,17 +134,24 @@ export class FabricRules {
 export async function findFabricRules(
   rtnetlink: Pick<Rtnetlink, 'dumpRules'>,
   protocol: number,
-  families: readonly number[] = FAMILIES,
-): Promise<Rule[]> {
+): Promise<readonly Rule[]> {
   const rules: Rule[] = [];
-  for (const family of families) {
-    try {
-      rules.push(...(await rtnetlink.dumpRules({ family })).filter((rule) => rule.protocol === protocol));
-    } catch (error) {
-      if (family !== AF.INET6) throw error;
-    }
-  }
+  for (const family of FAMILIES) rules.push(...((await rulesOf(rtnetlink, protocol, family)) ?? []));
   return rules;
+}
+
+/** undefined: there is no IPv6, which may be switched off at boot. */
+async function rulesOf(
+  rtnetlink: Pick<Rtnetlink, 'dumpRules'>,
+  protocol: number,
+  family: number,
+): Promise<readonly Rule[] | undefined> {
+  try {
+    return (await rtnetlink.dumpRules({ family })).filter((rule) => rule.protocol === protocol);
+  } catch (error) {
+    if (family === AF.INET6) return undefined;
+    throw error;
+  }
 }
 
 const same = (one: Rule, other: Rule): boolean =>
