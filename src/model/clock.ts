@@ -10,7 +10,22 @@ export interface Clock {
   now(): Instant;
   /** Calls `run` once at `at` or as soon after as possible; an instant in the past means the next turn. */
   schedule(at: Instant, run: () => void): Timer;
+  /** See the function `soon`; absent: as `schedule`, at once. */
+  soon?(run: () => void): Timer;
 }
+
+/**
+ * Calls `run` in a later turn, after all that has come in meanwhile was read. A timer is no such thing: when several are due
+ * they run one after the other, and nothing is read in between.
+ */
+export const soon = (clock: Clock, run: () => void): Timer =>
+  clock.soon ? clock.soon(run) : clock.schedule(clock.now(), run);
+
+/**
+ * A timer that runs so much later than it should (ms): the loop was busy, and what would have kept us from giving somebody
+ * up may wait to be read.
+ */
+export const LATE = 50;
 
 /** The one timer of a machine: it follows the machine's next deadline, and is not touched while that stays. */
 export class Alarm {
@@ -59,5 +74,9 @@ export const systemClock: Clock = {
     };
     arm();
     return { cancel: () => clearTimeout(handle) };
+  },
+  soon(run) {
+    const handle = setImmediate(run);
+    return { cancel: () => clearImmediate(handle) };
   },
 };

@@ -27,12 +27,13 @@ class HandClock implements Clock {
 const C3 = parseAddress('10.10.10.1')!;
 const C4 = parseAddress('10.10.10.2')!;
 
-function bench(expected: Address[]) {
+function bench(expected: Address[], announcing = () => false) {
   const clock = new HandClock();
   const opened: { at: number; ports: readonly string[] }[] = [];
   const reopening = new Reopening({
     clock,
     expect: () => expected,
+    announcing,
     open: (ports) => {
       opened.push({ at: clock.at, ports });
       return Promise.resolve();
@@ -96,6 +97,27 @@ test('R4.7 as long as the fabric turns, host by host, the ports stay shut and pa
   t.deepEqual(opened, [], '300 ms after the first sign the fabric was still turning');
   clock.advance(800);
   t.deepEqual(opened, [{ at: 800, ports: ['A1'] }], '300 ms after the last');
+});
+
+test('R4.7 as long as hosts wait to be announced, ports stay shut, but not for ever', (t) => {
+  let announcing = true;
+  const { clock, opened, reopening } = bench([C3, C4], () => announcing);
+  reopening.open(['A1']);
+  clock.advance(1_500);
+  t.deepEqual(opened, [], 'the second is not announced yet');
+  reopening.unrivalled(C3);
+  clock.advance(1_600);
+  t.deepEqual(opened, []);
+  announcing = false;
+  clock.advance(1_700);
+  t.is(opened.length, 1);
+
+  const stuck = bench([C3], () => true);
+  stuck.reopening.open(['A1']);
+  stuck.clock.advance(3_900);
+  t.deepEqual(stuck.opened, []);
+  stuck.clock.advance(4_100);
+  t.is(stuck.opened.length, 1);
 });
 
 test('R4.6 a port that is shut again meanwhile is not opened', async (t) => {

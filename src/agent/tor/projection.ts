@@ -1,7 +1,9 @@
+import type { Address } from '../../model/address.ts';
 import type { Clock, Instant } from '../../model/clock.ts';
-import type { Announcer, HostDelta } from '../../model/hosts.ts';
+import type { Announcer, HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { EventLog } from '../events.ts';
 import type { Failovers, FailoverTrace } from '../failovers.ts';
+import { Announcing, PORTION, type Portion } from './announcing.ts';
 import { Removals } from './removals.ts';
 
 /** Why the host table changed, as far as the projection needs to know. */
@@ -21,6 +23,19 @@ export interface KernelProjection {
 /** Causes that move somebody's traffic; the others (a host first heard at start, a settled claim) are daily business. */
 const FAILOVER_CAUSES = new Set(['returning', 'stayedAway', 'portDown', 'blocked', 'silent', 'rival', 'lost', 'moved']);
 
+/** What becomes of one delta. */
+interface Story {
+  readonly trace: FailoverTrace;
+  /** The way by the fabric stands before ours leaves it. */
+  readonly yielding: boolean;
+  /** By the name of the step. */
+  readonly lastBytes: Map<string, Instant>;
+  /** Still to be told. */
+  withdrawn: readonly Address[];
+  /** Who hears of all in one message. */
+  readonly apart: readonly NamedAnnouncer[];
+}
+
 interface NamedAnnouncer {
   readonly announcer: Announcer;
   readonly firstByte: string;
@@ -32,9 +47,10 @@ interface NamedAnnouncer {
  *
  * - A withdrawal goes to the fabric before anything else: every microsecond of it is outage. Ports that have to be shut
  *   are shut next, for that is what their servers wait for; the kernel's routes go last (see removals.ts).
- * - A new host gets its kernel route first: the fabric must not send what we could not deliver yet.
+ * - A new host gets its kernel route first: the fabric must not send what we could not deliver yet. Where thousands come in
+ *   one delta, the first few hundred are announced in its turn, and the others in turns after it (see announcing.ts).
  *
- * Everything up to the last announcer happens in the turn of the event. Events and traces are written after it.
+ * Everything else up to the last announcer happens in the turn of the event. Events and traces are written after it.
  */
 export class Projection {
   readonly #clock: Clock;
@@ -43,6 +59,8 @@ export class Projection {
   readonly #failovers: Failovers;
   readonly #events: EventLog;
   readonly #removals: Removals;
+  readonly #announcing: Announcing<Story>;
+  readonly #applied: (part: HostDelta) => void;
   #turn: FailoverTrace | undefined;
   #shutting = false;
 
@@ -52,8 +70,12 @@ export class Projection {
     announcers: readonly Announcer[];
     failovers: Failovers;
     events: EventLog;
+    /** Kernel and fabric have been told this part of a delta. */
+    applied?(part: HostDelta): void;
   }) {
     this.#clock = options.clock;
+    this.#announcing = new Announcing(options.clock, (portion, story) => this.#tell(portion, story));
+    this.#applied = (part) => options.applied?.(part);
     this.#kernel = options.kernel;
     this.#removals = new Removals((withdrawn, turned) => this.#kernel.apply({ withdrawn, announced: [] }, turned));
     this.#failovers = options.failovers;
@@ -103,12 +125,24 @@ export class Projection {
     if (!this.#turn) this.#removals.begin();
   }
 
+  /** There are hosts that were to be announced, and are not yet. */
+  get announcing(): boolean {
+    return this.#announcing.size > 0;
+  }
+
   /** Nothing is left for a later turn. */
   finish(): void {
+    this.#announcing.finish();
     this.#removals.finish();
   }
 
+  /** Nobody is announced any more. */
+  leave(): void {
+    this.#announcing.clear();
+  }
+
   close(): void {
+    this.leave();
     this.finish();
     this.#kernel.close?.();
   }
@@ -116,39 +150,63 @@ export class Projection {
   apply(delta: HostDelta, cause: DeltaCause, at: Instant): void {
     const trace = this.#turn ?? this.#failovers.begin(cause.reason, at, cause.port);
     trace.step('host table');
-    const withdrawing = delta.announced.length === 0;
-    const yielding = cause.kind === 'yielding';
-    // In the order in which the table decided.
-    if (!withdrawing) this.#removals.finish();
-    const turned = cause.kind === 'left';
-    const lastBytes = new Map<string, Instant>();
-    const tell = (part: HostDelta, to: (announcer: Announcer) => boolean): void => {
-      for (const { announcer, firstByte, lastByte } of this.#announcers) {
-        if (!to(announcer)) continue;
-        const report = announcer.apply(part);
-        if (report.firstByteAt !== undefined) trace.step(firstByte, report.firstByteAt);
-        if (report.lastByteAt !== undefined) lastBytes.set(lastByte, report.lastByteAt);
-      }
-    };
-    const portions = inPortions(delta);
-    const cut = portions.length > 1;
-    if (cut && yielding) tell(delta, (announcer) => announcer.whole === true);
-    for (const portion of portions) {
-      if (!withdrawing) this.#kernel.apply(yielding ? withoutYielding(portion) : portion);
-      tell(portion, (announcer) => !cut || announcer.whole !== true);
-      // The way by the fabric stands before ours leaves it.
-      if (yielding) this.#kernel.apply({ withdrawn: [], announced: portion.announced.filter(({ yields }) => yields) });
-    }
-    if (cut && !yielding) tell(delta, (announcer) => announcer.whole === true);
-    for (const [lastByte, at] of lastBytes) trace.step(lastByte, at);
-    const inKernel = (): void => this.#traceKernel(trace);
-    if (!withdrawing) inKernel();
-    else {
-      this.#removals.add(delta.withdrawn, turned, inKernel);
-      if (!this.#turn && !this.#shutting) this.#removals.begin();
-    }
+    if (delta.announced.length === 0) this.#withdraw(delta.withdrawn, cause.kind === 'left', trace);
+    else this.#announce(delta, cause.kind, trace);
     trace.hosts += delta.withdrawn.length + delta.announced.length;
     this.#afterTheTurn(delta, cause, at, trace, this.#turn !== undefined);
+  }
+
+  #withdraw(withdrawn: readonly Address[], turned: boolean, trace: FailoverTrace): void {
+    const lastBytes = new Map<string, Instant>();
+    const delta = { withdrawn, announced: [] };
+    for (const each of this.#announcers) tell(each, delta, trace, lastBytes);
+    this.#announcing.overtaken(withdrawn);
+    this.#applied(delta);
+    traceLastBytes(trace, lastBytes);
+    this.#removals.add(withdrawn, turned, () => this.#traceKernel(trace));
+    if (!this.#turn && !this.#shutting) this.#removals.begin();
+  }
+
+  #announce(delta: HostDelta, kind: string, trace: FailoverTrace): void {
+    const { withdrawn, announced } = delta;
+    this.#announcing.overtaken(withdrawn);
+    this.#announcing.overtaken(addressesOf(announced));
+    const cut = announced.length > PORTION;
+    const story: Story = {
+      trace,
+      yielding: kind === 'yielding',
+      lastBytes: new Map(),
+      withdrawn,
+      apart: cut ? this.#announcers.filter(({ announcer }) => announcer.whole) : [],
+    };
+    const { apart, lastBytes } = story;
+    if (story.yielding) for (const each of apart) tell(each, delta, trace, lastBytes);
+    // Where the ports are shut next, or a neighbour hears of no second message, nothing can wait.
+    const now = kind === 'leaving' || apart.length > 0 ? announced.length : PORTION;
+    const over = (): void => {
+      traceLastBytes(trace, lastBytes);
+      this.#traceKernel(trace);
+    };
+    const later = announced.slice(now);
+    if (later.length > 0) this.#announcing.add(later, story, over);
+    for (let from = 0; from < now && from < announced.length; from += PORTION)
+      this.#announcing.tell(announced.slice(from, from + PORTION), story);
+    if (!story.yielding) for (const each of apart) tell(each, delta, trace, lastBytes);
+    if (later.length === 0) over();
+  }
+
+  /** What is withdrawn goes with the first portion. Asked anew each time: a listener may say something newer of a host. */
+  #tell(portion: Portion, story: Story): void {
+    const { trace, yielding, lastBytes, apart, withdrawn } = story;
+    story.withdrawn = [];
+    const { announced } = portion;
+    if (withdrawn.length + announced.length === 0) return;
+    this.#removals.overtaken(addressesOf(announced));
+    this.#kernel.apply({ withdrawn, announced: yielding ? announced.filter(({ yields }) => !yields) : announced });
+    for (const each of this.#announcers)
+      if (!apart.includes(each)) tell(each, { withdrawn, announced: portion.announced }, trace, lastBytes);
+    if (yielding) this.#kernel.apply({ withdrawn: [], announced: portion.announced.filter(({ yields }) => yields) });
+    this.#applied({ withdrawn, announced: portion.announced });
   }
 
   #afterTheTurn(delta: HostDelta, cause: DeltaCause, at: Instant, trace: FailoverTrace, kept: boolean): void {
@@ -181,25 +239,21 @@ export class Projection {
   }
 }
 
-const withoutYielding = (delta: HostDelta): HostDelta => ({
-  ...delta,
-  announced: delta.announced.filter(({ yields }) => !yields),
-});
+const addressesOf = (routes: readonly HostRoute[]): Address[] => routes.map(({ address }) => address);
 
-/** As many hosts as one UPDATE holds. */
-const PORTION = 800;
+function tell(
+  { announcer, firstByte, lastByte }: NamedAnnouncer,
+  delta: HostDelta,
+  trace: FailoverTrace,
+  lastBytes: Map<string, Instant>,
+): void {
+  const { firstByteAt, lastByteAt } = announcer.apply(delta);
+  if (firstByteAt !== undefined) trace.step(firstByte, firstByteAt);
+  if (lastByteAt !== undefined) lastBytes.set(lastByte, lastByteAt);
+}
 
-/**
- * What is withdrawn goes with the first portion. What is announced is in the kernel before it is on the wire: with ten
- * thousand hosts that come back at once the fabric begins with the first of them while the kernel still takes the others.
- */
-function inPortions(delta: HostDelta): HostDelta[] {
-  const { withdrawn, announced } = delta;
-  if (announced.length <= PORTION) return [delta];
-  return Array.from({ length: Math.ceil(announced.length / PORTION) }, (_, index) => ({
-    withdrawn: index === 0 ? withdrawn : [],
-    announced: announced.slice(index * PORTION, (index + 1) * PORTION),
-  }));
+function traceLastBytes(trace: FailoverTrace, lastBytes: ReadonlyMap<string, Instant>): void {
+  for (const [lastByte, at] of lastBytes) trace.step(lastByte, at);
 }
 
 function some(addresses: readonly string[]): string {

@@ -1,7 +1,7 @@
 import type { Address } from '../../model/address.ts';
 
 interface Removal {
-  readonly addresses: readonly Address[];
+  addresses: readonly Address[];
   /** The fabric knows. */
   readonly turned: boolean;
   readonly done: () => void;
@@ -28,6 +28,20 @@ export class Removals {
   /** `done` runs when the last one was handed to the kernel. */
   add(addresses: readonly Address[], turned: boolean, done: () => void): void {
     this.#queue.push({ addresses, turned, done, next: 0 });
+  }
+
+  /** Those of them that wait go now, before they are announced again; all others keep their turn. */
+  overtaken(addresses: readonly Address[]): void {
+    if (this.#queue.length === 0) return;
+    const newer = new Set(addresses);
+    for (const removal of this.#queue) {
+      const left = removal.addresses.slice(removal.next);
+      const now = left.filter((address) => newer.has(address));
+      if (now.length === 0) continue;
+      removal.addresses = left.filter((address) => !newer.has(address));
+      removal.next = 0;
+      this.#remove(now, removal.turned);
+    }
   }
 
   /** The first portion now, what is left turn by turn. */
@@ -60,7 +74,7 @@ export class Removals {
       room -= portion.length;
       const over = first.next >= first.addresses.length;
       if (over) this.#queue.shift();
-      this.#remove(portion, first.turned);
+      if (portion.length > 0) this.#remove(portion, first.turned);
       if (over) first.done();
     }
   }

@@ -11,6 +11,9 @@ const LONGEST = 900;
  * long as signs come it is still turning; but not longer than `LONGEST` in all.
  */
 const AFTER_SIGN = 300;
+/** Where hosts wait to be announced, as long as that takes, but no longer than this (ms). */
+const LONGEST_ANNOUNCING = 4_000;
+const LOOK_AGAIN = 50;
 /** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
 
@@ -22,7 +25,8 @@ interface Batch {
   timerAt: Instant;
   /** When the ports open, as it looks now, and at the latest. */
   end: Instant;
-  readonly latest: Instant;
+  latest: Instant;
+  readonly since: Instant;
   readonly finish: () => void;
 }
 
@@ -34,28 +38,34 @@ export class Reopening {
   readonly #clock: Clock;
   readonly #expect: (ports: readonly string[]) => Address[];
   readonly #open: (ports: readonly string[]) => Promise<void>;
+  readonly #announcing: () => boolean;
   readonly #batches = new Set<Batch>();
 
   constructor(options: {
     clock: Clock;
     expect(ports: readonly string[]): Address[];
     open(ports: readonly string[]): Promise<void>;
+    /** There are hosts that are expected, and wait to be announced. */
+    announcing?(): boolean;
   }) {
     this.#clock = options.clock;
     this.#expect = options.expect;
     this.#open = options.open;
+    this.#announcing = () => options.announcing?.() ?? false;
   }
 
   /** Resolves when the kernel has opened the ports, or when they were shut again meanwhile. */
   open(ports: readonly string[]): Promise<void> {
     // To announce thousands takes a while, and they are waited for from before it.
-    const end = this.#clock.now() + LONGEST;
+    const since = this.#clock.now();
+    const end = since + LONGEST;
     const waiting = new Set(this.#expect(ports));
     if (waiting.size === 0) return this.#open(ports);
     return new Promise((resolve, reject) => {
       const batch: Batch = {
         ports: new Set(ports),
         waiting,
+        since,
         end,
         latest: end,
         timerAt: end,
@@ -99,7 +109,12 @@ export class Reopening {
   }
 
   #due(batch: Batch): void {
-    if (this.#clock.now() < batch.end) this.#arm(batch);
+    const now = this.#clock.now();
+    if (now >= batch.end && batch.waiting.size > 0 && this.#announcing() && now < batch.since + LONGEST_ANNOUNCING) {
+      batch.end = now + LOOK_AGAIN;
+      batch.latest = Math.max(batch.latest, batch.end);
+    }
+    if (now < batch.end) this.#arm(batch);
     else batch.finish();
   }
 

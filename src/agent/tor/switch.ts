@@ -215,6 +215,7 @@ export class TorSwitch {
     this.#parts.spoofing.close();
     this.drain.close();
     this.hosts.stop();
+    projection.leave();
     await this.fabric.stop();
     bfd.stop();
     await handoff.stop();
@@ -317,7 +318,9 @@ export class TorSwitch {
   }
 
   #settle(): void {
-    const { installer, handoff } = this.#parts;
+    const { installer, handoff, projection } = this.#parts;
+    // What is compared with the kernel and told as the whole table is all of it.
+    projection.finish();
     const ours = this.hosts.announced().filter(({ shadow }) => !shadow);
     this.fabric.settled().catch((error: Error) => this.#way.failed('routes of the fabric were not reconciled', error));
     handoff.settle(ours);

@@ -271,6 +271,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
   const reopening = new Reopening({
     clock,
     expect: (ports) => hosts.expect(ports),
+    announcing: () => projection.announcing,
     open: (ports) => {
       hosts.opening(ports);
       return kernel.setAdmin(ports, true);
@@ -293,6 +294,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     announcers: fabric.announcers(),
     failovers,
     events,
+    applied: (part) => repair.delta(part),
   });
   return {
     clock,

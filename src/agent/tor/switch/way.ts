@@ -65,7 +65,6 @@ export class Way implements Reactions {
 
   delta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.parts.projection.apply(delta, cause, at);
-    this.parts.repair.delta(delta);
     this.parts.memory.changed();
     this.parts.facts.hostsChanged();
   }
