@@ -1,4 +1,4 @@
-import type { Clock, Instant, Timer } from '../model/clock.ts';
+import { type Clock, type Instant, LATE, soon, type Timer } from '../model/clock.ts';
 import { Framer } from './codec/framer.ts';
 import type { Message, RouteRefreshMessage, UpdateMessage } from './codec/messages.ts';
 import { parseMessage } from './codec/parser.ts';
@@ -145,7 +145,11 @@ export class Channel {
     if (deadline === undefined || deadline >= this.#timerAt) return;
     this.stopTimer();
     this.#timerAt = deadline;
-    this.#timer = this.#clock.schedule(deadline, () => this.#fire());
+    this.#timer = this.#clock.schedule(deadline, () => {
+      // A keepalive may wait in the socket.
+      if (this.#clock.now() - deadline > LATE) this.#timer = soon(this.#clock, () => this.#fire());
+      else this.#fire();
+    });
   }
 
   #fire(): void {

@@ -7,7 +7,7 @@
  */
 import { authenticationProblem, LSInfinity, type OspfPacket, type U32 } from 'node-ospf-lsa';
 import { type Address, familyOf, ipv4FromNumber, ipv4ToNumber, prefixAddress, prefixLength } from '../model/address.ts';
-import type { Instant, Timer } from '../model/clock.ts';
+import { type Instant, LATE, soon, type Timer } from '../model/clock.ts';
 import type { HostDelta, WireReport } from '../model/hosts.ts';
 import type { CarriedFact } from '../model/port-facts.ts';
 import { isUp, type Port } from '../model/ports.ts';
@@ -39,6 +39,8 @@ export class OspfSpeaker implements Speaker {
   #unsubscribe: (() => void) | undefined;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  /** The timer was late, and what came meanwhile is read first. */
+  #reading = false;
   #running = false;
   #stopping: Promise<void> | undefined;
   readonly #pump = (): void => this.#wires.pump();
@@ -318,9 +320,19 @@ export class OspfSpeaker implements Speaker {
     this.#timer = undefined;
     this.#timerAt = next ?? Number.POSITIVE_INFINITY;
     if (next === undefined) return;
-    this.#timer = this.#options.clock.schedule(next, () => {
+    const { clock } = this.#options;
+    const due = (): void => {
       this.#timer = undefined;
+      this.#reading = false;
       this.#handle({ kind: 'timer' });
+    };
+    this.#timer = clock.schedule(next, () => {
+      // A hello may wait in the socket.
+      if (this.#reading || clock.now() - next <= LATE) due();
+      else {
+        this.#reading = true;
+        this.#timer = soon(clock, due);
+      }
     });
   }
 

@@ -1,6 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { Transport } from '../../src/bgp/transport.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
+import { BusyClock } from '../model/busy-clock.ts';
 import { MemoryNetwork, VirtualClock } from './support/memory.ts';
 
 import { A, G, hosts, inTable, lastOf, Node, port, updates, world } from './support/world.ts';
@@ -106,6 +108,51 @@ test('R4.7 a dead neighbour costs its routes and claims after the hold time, and
   clock.advance(6_000);
   t.true(tor.speaker.establishedWith(G));
   t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
+});
+
+test('a loop that was busy for longer than the hold time reads what has come before it gives a neighbour up', (t) => {
+  const clock = new VirtualClock();
+  const busy = new BusyClock(clock);
+  const network = new MemoryNetwork(clock);
+  const inner = network.transport(A);
+  const transport: Transport = {
+    ...inner,
+    connect: (target, { onData, ...handlers }) =>
+      inner.connect(target, { ...handlers, onData: (data) => busy.arrive(() => onData(data)) }),
+  };
+  const tor = new Node(
+    clock,
+    network,
+    A,
+    { asn: 65001, routerId: '10.255.0.1' as Address, clock: busy, transport },
+    [{ address: G, remoteAs: 65000 }],
+    [port('A0', 1, [A, 24])],
+  );
+  const gateway = new Node(
+    clock,
+    network,
+    G,
+    { asn: 65000, routerId: '10.255.0.254' as Address },
+    [{ address: A, remoteAs: 65001, passive: true }],
+    [port('gA', 1, [G, 24])],
+  );
+  gateway.speaker.start();
+  tor.speaker.start();
+  clock.advance(5_000);
+  t.true(tor.speaker.establishedWith(G));
+  const changes = tor.changes.length;
+  busy.deaf = true;
+  clock.advance(1_200);
+  busy.deaf = false;
+  busy.turn(() => clock.advance(1_950));
+  clock.advance(1_000);
+  t.true(tor.speaker.establishedWith(G));
+  t.is(tor.changes.length, changes);
+
+  network.cut = true;
+  busy.turn(() => clock.advance(4_000));
+  t.false(tor.speaker.establishedWith(G), 'nothing had come');
+  t.true(tor.changes.some(({ reason }) => reason === 'hold timer expired'));
 });
 
 test('carrier loss ends the session in the same turn; the way back is short', (t) => {

@@ -5,6 +5,7 @@ import type { Port } from '../../src/model/ports.ts';
 import { type OspfOptions, OspfSpeaker } from '../../src/ospf/index.ts';
 import { PacedSender } from '../../src/ospf/pacing.ts';
 import { type OspfSocket, stripIp } from '../../src/ospf/socket.ts';
+import { BusyClock } from '../model/busy-clock.ts';
 import { memoryInRam } from './memory-store.ts';
 import { address, host } from './simulation.ts';
 
@@ -154,6 +155,7 @@ test('hosts of IPv6 are not for OSPFv2: counted, not announced', (t) => {
 /** Two speakers on one wire in memory; `order` is what the first one did since it was last emptied. */
 function pair(change: Partial<OspfOptions> = {}) {
   const clock = new ManualClock();
+  const busy = new BusyClock(clock);
   const order: string[] = [];
   const ends: Parameters<OspfSocket['listen']>[0][] = [];
   const addresses = ['192.0.2.1', '192.0.2.2'].map(address);
@@ -180,9 +182,8 @@ function pair(change: Partial<OspfOptions> = {}) {
         for (const packet of packets) {
           if (side === 0 && packet[1] === 4) order.push('wire');
           const bytes = Uint8Array.from(packet);
-          clock.schedule(clock.now() + 1, () =>
-            ends[1 - side]?.({ source: ends32[side]!, destination: 0xe0000005, bytes }),
-          );
+          const arrive = (): void => ends[1 - side]?.({ source: ends32[side]!, destination: 0xe0000005, bytes });
+          clock.schedule(clock.now() + 1, () => (side === 1 ? busy.arrive(arrive) : arrive()));
         }
         return packets.length;
       },
@@ -194,14 +195,14 @@ function pair(change: Partial<OspfOptions> = {}) {
         links: { port: () => port, portByIndex: () => port, ports: () => [port], onChange: () => () => {} },
         clock,
         openSocket,
-        ...(side === 0 ? { memory: store, ...change } : {}),
+        ...(side === 0 ? { memory: store, clock: busy, ...change } : {}),
       }),
     );
   });
   for (const speaker of speakers) speaker.start();
   for (const speaker of speakers) speaker.settled();
   clock.pass(5_000);
-  return { clock, order, speakers };
+  return { clock, busy, order, speakers };
 }
 
 test('R4.5 in one delta a host goes and another comes: what is written down of the other waits for the withdrawal', (t) => {
@@ -213,6 +214,25 @@ test('R4.5 in one delta a host goes and another comes: what is written down of t
   order.length = 0;
   speaker.apply({ withdrawn: [address('10.10.10.1')], announced: [host('10.10.10.2')] });
   t.deepEqual(order, ['wire', 'disk', 'wire']);
+});
+
+test('a loop that was busy for long reads what has come before it gives a neighbour up', (t) => {
+  const changes: string[] = [];
+  const { clock, busy, speakers } = pair({ onNeighbor: ({ to, reason }) => changes.push(`${to}: ${reason}`) });
+  const [speaker, other] = speakers as [OspfSpeaker, OspfSpeaker];
+  changes.length = 0;
+  busy.deaf = true;
+  clock.pass(2_000);
+  busy.deaf = false;
+  busy.turn(() => clock.pass(2_500));
+  clock.pass(1_500);
+  t.deepEqual(changes, []);
+  t.true(speaker.adjacencyUp('A0'));
+
+  other.abandon();
+  clock.pass(10);
+  busy.turn(() => clock.pass(5_000));
+  t.deepEqual(changes, ['Down: InactivityTimer']);
 });
 
 test('R4.5 hosts that are stub links go in one instance, however many: a neighbour hears no second one in a second', (t) => {
