@@ -189,8 +189,8 @@ export class Encryption implements OverlayProjection {
       if (wanted.has(adopted.address)) this.#add(worker, adopted.address, adopted);
       else worker.table.remove(adopted.peer);
     }
-    if (this.#state) await this.#follow(worker, this.#state);
     this.#look.set(this.#options.clock.now() + LOOK);
+    if (this.#state) await this.#follow(worker, this.#state);
   }
 
   #lost(): void {
@@ -209,7 +209,9 @@ export class Encryption implements OverlayProjection {
 
   async #openAgain(): Promise<void> {
     try {
-      await this.#open();
+      // It may run, and not have taken all that it was told: another connection would be one too many.
+      if (this.#worker && this.#state) await this.#follow(this.#worker, this.#state);
+      else await this.#open();
       this.#options.record({
         type: 'encryption.worker',
         severity: 'info',
@@ -217,7 +219,10 @@ export class Encryption implements OverlayProjection {
         fields: {},
       });
     } catch (error) {
-      this.#options.log.error({ err: error }, `the ${this.#backend} can not be started`);
+      this.#options.log.error(
+        { err: error },
+        `the ${this.#backend} can not be started, or does not take what it is told`,
+      );
       if (!this.#closed) this.#reopen.set(this.#options.clock.now() + REOPEN);
     }
   }

@@ -161,3 +161,36 @@ test('R0.3 the listing says state, versions, counts and why', async (t) => {
   t.like(pair.a.encryption.counters(), { peers: 1, valid: 0, invalid: 1, plainTextPeers: 1 });
   t.true(pair.a.events.some(({ type, severity }) => type === 'encryption.state' && severity === 'warning'));
 });
+
+test('a worker that runs again and does not take all that it is told is told once more: never two connections', async (t) => {
+  const { encryption, worker, clock } = await open(overlay(A, [B], [blue]));
+  const { attach, detach, setNetwork } = worker;
+  let connections = 0;
+  let refusals = 2;
+  worker.attach = (...events) => {
+    connections++;
+    return attach.call(worker, ...events) as FakeWorker;
+  };
+  worker.detach = () => {
+    connections--;
+    detach.call(worker);
+  };
+  worker.setNetwork = async (network) => {
+    if (refusals-- > 0) throw new Error('EBUSY');
+    return setNetwork.call(worker, network);
+  };
+  worker.die();
+  const end = clock.now() + 5000;
+  do for (let turn = 0; turn < 8; turn++) await Promise.resolve();
+  while (clock.step(end));
+  t.true(refusals < 0);
+  t.is(connections, 1);
+  t.deepEqual(
+    encryption.view().map(({ address }) => address),
+    [B],
+  );
+  t.deepEqual(
+    encryption.warnings().filter((warning) => warning.includes('has ended')),
+    [],
+  );
+});
