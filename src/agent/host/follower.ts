@@ -95,10 +95,10 @@ export class Follower {
 type ItemChange = Extract<OverlayChange, { readonly op: string }>;
 const KINDS = ['network', 'instance', 'remote', 'service'];
 
-/** Two lists of changes as one: of each item its removal as it was first, and its addition as it is last. */
+/** Two lists of changes as one: of each item its removals, as it was first and as it was last, and its last addition. */
 function merge(first: readonly OverlayChange[], then: readonly OverlayChange[]): readonly OverlayChange[] {
   if (first.length === 0) return then;
-  const items = new Map<string, { removed?: ItemChange | undefined; added?: ItemChange | undefined }>();
+  const items = new Map<string, { removed?: readonly ItemChange[]; added?: ItemChange | undefined }>();
   const flat = new Set<'policy' | 'snat'>();
   for (const change of [...first, ...then]) {
     if (!('op' in change)) {
@@ -108,8 +108,11 @@ function merge(first: readonly OverlayChange[], then: readonly OverlayChange[]):
     const key = keyOf(change);
     const known = items.get(key) ?? {};
     if (change.op === 'added') known.added = change;
-    else if (known.added) known.added = undefined;
-    else known.removed = change;
+    else {
+      // Also of what was to be added: it may have been refused in part, and part of it stands.
+      known.removed = [...(known.removed?.slice(0, 1) ?? []), change];
+      known.added = undefined;
+    }
     items.set(key, known);
   }
   const sorted = (op: 'removed' | 'added') =>
