@@ -53,6 +53,9 @@ async function rulesOf(stand: Stand, tor: Tor): Promise<string[]> {
   return rules;
 }
 
+const wayFrom = (stand: Stand, tor: Tor, address: string): Promise<string> =>
+  stand.ip(tor, 'route', 'get', address).catch((error: Error) => error.message);
+
 const room = async (stand: Stand, tor: Tor): Promise<Record<string, number>> =>
   (await stand.counters(tor))['waiting-room']!;
 
@@ -85,6 +88,11 @@ for (const where of GATEWAYS) {
 
     const { stdout } = await stand.cli(['hosts', '--why'], 'B');
     t.regex(stdout, /10\.10\.10\.2 .* shadow .* fabric .*announced by/, stdout);
+    await stand.until(
+      'the servers of B reach it through the fabric',
+      async () => / dev B0 /.test(await wayFrom(stand, 'B', C4)),
+      () => wayFrom(stand, 'B', C4),
+    );
 
     // Nobody has heard the server at B, and its link there is down: G turns to B, and packets wait.
     stand.cables(['B2'], false);
