@@ -4,7 +4,10 @@ import test from 'ava';
 import { LinuxSocket } from 'linux-sockets';
 import { PUBLIC } from '../../../lab/hosts/index.ts';
 import type { Address } from '../../../src/model/address.ts';
+import { systemClock } from '../../../src/model/clock.ts';
 import type { OverlayRemote } from '../../../src/model/overlay.ts';
+import { PolicyProjection } from '../../../src/vswitch-bridge/slowpath/policy/index.ts';
+import { quietLog } from '../network/overlay.ts';
 import { until, World } from './support/world.ts';
 
 const VXLAN_PORT = 4789;
@@ -57,5 +60,53 @@ test.serial(
     send('public', host, '02:00:00:00:00:05');
     await until('taken', () => learned('02:00:00:00:00:05'));
     t.is(refused(), 2);
+  },
+);
+
+test.serial(
+  'R1.2: to the port of encrypted packets no instance sends as a host, be it to its own or to another',
+  async (t) => {
+    t.timeout(60_000);
+    const espPort = 4500;
+    const world = await World.up(
+      t,
+      {
+        networks: [{ name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' }],
+        instances: [
+          { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' },
+          { name: 'c2', host: 2, network: 'blue', address: '10.200.2.2' },
+        ],
+      },
+      { snat: [['blue', '0.0.0.0/0', '10.20.1.1']] },
+    );
+    const { lab } = world;
+    const h1 = world.host('h1');
+    await h1.policy.close({ keep: true });
+    h1.policy = await PolicyProjection.open({ clock: systemClock, log: quietLog(), netns: h1.netns, espPort });
+    await h1.policy.apply(h1.state, []);
+    const heard: string[] = [];
+    const sender = LinuxSocket.open({ family: 2, type: 2, protocol: 17, netns: lab.netnsOf('c1') });
+    t.teardown(() => sender.close());
+    for (const [host, port] of [
+      ['h1', espPort],
+      ['h2', espPort],
+      ['h2', espPort + 1],
+    ] as const) {
+      const address = lab.addressOf(host);
+      const socket = LinuxSocket.open({ family: 2, type: 2, protocol: 17, netns: lab.netnsOf(host) });
+      t.teardown(() => socket.close());
+      socket.bind({ family: 'ipv4', address, port });
+      socket.onReadable(() => {
+        for (const { from } of socket.receiveBatch(8))
+          heard.push(`${host} ${port}, from ${from?.family === 'ipv4' ? from.address : ''}`);
+      });
+      sender.send({ data: Buffer.from('as a host'), to: { family: 'ipv4', address, port } });
+    }
+    await until('another port passes', () => heard.length > 0);
+    await until('both are counted', () => {
+      const { tunnel_of_instance: sent, tunnel_of_stranger: taken } = h1.policy.counters();
+      return sent === 1 && taken === 1;
+    });
+    t.deepEqual(heard, [`h2 ${espPort + 1}, from 10.20.1.1`]);
   },
 );

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Address } from '../../../model/address.ts';
 import { PolicyProjection } from '../../../vswitch-bridge/slowpath/policy/index.ts';
 import type { BackendView } from '../../host-api.ts';
+import { encryptsOf } from '../encrypts.ts';
 import { everything } from '../everything.ts';
 import type { OpenHostPart } from '../part.ts';
 
@@ -11,6 +12,7 @@ export const openPolicy: OpenHostPart = async ({ config, clock, log, state, rele
     clock,
     log,
     stateFile: join(config.stateDirectory, 'policy.json'),
+    espPort: encryptsOf(config.encryption) === undefined ? undefined : config.encryption.port,
     onDeparture: relearn,
   });
   await policy.apply(state(), everything(state()));

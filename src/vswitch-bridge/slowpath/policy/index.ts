@@ -34,6 +34,8 @@ export interface PolicyOptions {
   readonly stateFile?: string | undefined;
   /** Between two counts of connections, for services that give to the least loaded. Default 1 s. */
   readonly countInterval?: number;
+  /** UDP port on which hosts take each other's encrypted packets; absent: they send none. */
+  readonly espPort?: number | undefined;
   /** Connections of instances or backends that went were ended: what else remembers them must forget them. */
   readonly onDeparture?: () => void;
 }
@@ -268,7 +270,7 @@ export class PolicyProjection implements OverlayProjection {
     // A count that has changed no share.
     if (state === this.#rendered && [...weights].every(([key, each]) => this.#weights.get(key) === each)) return;
     try {
-      await this.#loaded.change(renderRuleset(state, weights));
+      await this.#loaded.change(renderRuleset(state, weights, this.#options.espPort));
     } catch (error) {
       this.#refusal = error instanceof NftError ? error.said : String(error);
       this.#rendered = undefined;

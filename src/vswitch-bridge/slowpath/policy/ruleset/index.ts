@@ -24,15 +24,20 @@ export { CLASS, COUNTERS, devicesOf, MARK_CLASS_MASK, openerMark } from './names
 export { type BackendWeight, probeSource, type ServiceWeights, serviceKey } from './services.ts';
 export { SHARED_ZONE, zonesOf } from './zones.ts';
 
-export function renderRuleset(state: OverlayState, weights: ServiceWeights = new Map()): Ruleset {
+/** @param espPort UDP port on which hosts take each other's encrypted packets; absent: they send none */
+export function renderRuleset(
+  state: OverlayState,
+  weights: ServiceWeights = new Map(),
+  espPort: number | undefined = undefined,
+): Ruleset {
   const zones = zonesOf(state);
   const table = new TableBuilder('inet');
   addTracking(table, state, zones);
-  addStrangers(table, state);
+  addStrangers(table, state, espPort);
   addAcl(table, state, zones);
   addRates(table, state, zones);
   addServices(table, state, zones, weights);
   addProbeSources(table, state);
-  addLeaving(table, state);
+  addLeaving(table, state, espPort);
   return { tables: [bridgeTable(state), table] };
 }

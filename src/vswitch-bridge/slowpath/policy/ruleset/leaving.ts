@@ -6,7 +6,7 @@ import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
 import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY, tunnelPorts } from './names.ts';
 
-export function addLeaving(table: TableBuilder, state: OverlayState): void {
+export function addLeaving(table: TableBuilder, state: OverlayState, espPort: number | undefined): void {
   const lines: string[] = [];
   for (const family of [4, 6] as const) {
     const ip = ipWord(family);
@@ -49,14 +49,17 @@ export function addLeaving(table: TableBuilder, state: OverlayState): void {
   for (const each of state.networks.values()) {
     if (each.origin !== 'kernel') laidOut.set(interfaceLiteral(devicesOf(state, each).bridge), '');
   }
+  const ports = [tunnelPorts(state), ...(espPort === undefined ? [] : [espPort])];
   table.chain(
     'leave',
     [
       // It has found its table; to the fast path's programs the lower bits would be a connection.
       `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
-      'iifname != @need_source accept',
       'oifname @bridges accept',
       // With this host's address as its source it would be this host's tunnel to every other: a way into any network there.
+      // That is so wherever it comes from; the port of encrypted packets is that of others' IPsec too, elsewhere.
+      `iifname @bridges ${ipWord(familyOf(state.underlay.address))} daddr @other_hosts udp dport { ${ports.join(', ')} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
+      'iifname != @need_source accept',
       `udp dport { ${tunnelPorts(state)} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
       ...(portless ? [`meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`] : []),
       'ct status snat accept',

@@ -14,7 +14,11 @@ import { COUNTERS, PRIORITY } from './names.ts';
 /** RFC 7348 §5: the VNI stands at octet 4 behind the UDP header. */
 const VNI = '@th,96,24';
 
-export function addStrangers(table: TableBuilder, { underlay, networks, remotes }: OverlayState): void {
+export function addStrangers(
+  table: TableBuilder,
+  { underlay, networks, remotes }: OverlayState,
+  espPort: number | undefined,
+): void {
   const family = familyOf(underlay.address);
   const vnis = table.set('set', 'vxlan_networks', `typeof ${VNI};`);
   for (const { vni, encapsulation, origin } of networks.values()) {
@@ -26,7 +30,12 @@ export function addStrangers(table: TableBuilder, { underlay, networks, remotes 
   const stop = `${table.counter(COUNTERS.stranger)} drop`;
   table.chain(
     'strangers',
-    [`${ours} iifname @bridges ${stop}`, `${ours} ${ipWord(family)} saddr != @other_hosts ${stop}`],
+    [
+      `${ours} iifname @bridges ${stop}`,
+      `${ours} ${ipWord(family)} saddr != @other_hosts ${stop}`,
+      // Who sends there is known by the source address, and not all that comes there is authenticated.
+      ...(espPort === undefined ? [] : [`udp dport ${espPort} iifname @bridges ${stop}`]),
+    ],
     `type filter hook input priority ${PRIORITY.forward}; policy accept;`,
   );
 }
