@@ -229,8 +229,10 @@ test.serial('a server of ours goes on reaching the host where it really is', asy
     t.regex(fromFabric, /dev plhold0 table 20101/);
     t.regex(b.ip(`route get ${SERVER.v4} from 10.10.10.3 iif B3`), /via 192\.0\.2\.5 dev B0/);
     t.regex(b.ip(`route get ${SERVER.v4}`), /via 192\.0\.2\.5 dev B0/, 'and so does the switch itself');
-    send(g, SERVER.v4, 1);
-    await eventually(() => counters().waited! >= 1);
+    await eventually(() => {
+      send(g, SERVER.v4, 1);
+      return counters().waited! >= 1;
+    });
     t.pass();
   });
 });

@@ -92,6 +92,13 @@ export function use(server: Box, port: string | undefined): void {
   server.ip(`-6 neigh replace 2001:db8:10::fe lladdr 02:00:00:00:00:fe dev ${port} nud permanent`);
 }
 
+/** As `use`, until the switches have seen it: the kernel leaves routes of a dead link out when it has told of the carrier. */
+export async function plug({ a, b, server }: Fabric, port: 'eth0' | 'eth1'): Promise<void> {
+  use(server, port);
+  const dead = (box: Box, link: string): boolean => box.ip(`link show ${link}`).includes('NO-CARRIER');
+  await eventually(() => dead(a, 'A2') === (port === 'eth1') && dead(b, 'B2') === (port === 'eth0'));
+}
+
 export interface Answers {
   readonly v4: number;
   readonly v6: number;
@@ -100,7 +107,9 @@ export interface Answers {
 /** How many of `count` whole packets of this many octets, that may not be fragmented, are answered. */
 export function ping({ g }: Fabric, octets = 100, count = 5): Answers {
   const run = (family: string, from: string, to: string, header: number): number => {
-    const options = ['-q', '-M', 'do', '-c', `${count}`, '-i', '0.02', '-W', '2', '-s', `${octets - header - 8}`];
+    // All at once: for the last answer ping waits no longer than its interval, once there was one.
+    const size = `${octets - header - 8}`;
+    const options = ['-q', '-M', 'do', '-c', `${count}`, '-l', `${count}`, '-i', '1', '-W', '2', '-s', size];
     try {
       const text = execFileSync('ip', ['netns', 'exec', g.netns, 'ping', family, ...options, '-I', from, to], {
         encoding: 'utf8',

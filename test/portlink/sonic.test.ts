@@ -310,13 +310,15 @@ test.serial('a demand that orchagent does not take up fails by name and is taken
         box.daemons.pause(false);
         await eventually(() => box.redis.cli(APPL, 'SCARD', 'PORT_TABLE_KEY_SET') === '0');
         t.deepEqual(carriers(box), PANEL);
-        await ports.setAdmin([LAG], false);
-        await eventually(() => carriers(box).join() === 'Ethernet4,Ethernet8');
-        await ports.setAdmin([LAG], true);
-        await eventually(() => carriers(box).length === PANEL.length);
       },
       500,
     );
+    await withPorts(box, async (ports) => {
+      await ports.setAdmin([LAG], false);
+      await eventually(() => carriers(box).join() === 'Ethernet4,Ethernet8');
+      await ports.setAdmin([LAG], true);
+      await eventually(() => carriers(box).length === PANEL.length);
+    });
   });
 });
 

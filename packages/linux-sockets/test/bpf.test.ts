@@ -101,6 +101,13 @@ const u32 = (value: number) => {
 };
 const count = (map: BpfMap, at: number) => Number(map.get(u32(at))?.readBigUInt64LE() ?? -1n);
 
+/** What is sent arrives when the machine comes to it. */
+async function eventually(condition: () => boolean): Promise<boolean> {
+  const end = performance.now() + 10_000;
+  while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
+  return condition();
+}
+
 function hello(namespace: string): void {
   const socket = LinuxSocket.open({ family: AF.INET, type: SOCK.DGRAM, protocol: 0, netns: namespace });
   socket.connect({ family: 'ipv4', address: '10.9.0.2', port: 9 });
@@ -258,39 +265,42 @@ test('descriptors are closed when asked, not later', (t) => {
 });
 
 for (const direction of ['ingress', 'egress'] satisfies TcDirection[]) {
-  test.serial(`a link on ${direction}: attached, replaced between two packets, pinned, found again, detached`, (t) => {
-    const [near, far] = pair(t);
-    const [namespace, device] = direction === 'egress' ? [near, 'v0'] : [far, 'v1'];
-    const sample = opened(t).load();
-    const counts = sample.map('counts');
-    const index = withNetns(namespace, () => interfaceIndex(device));
-    const link = withNetns(namespace, () => BpfLink.attach(sample.program('first'), index, direction));
-    t.like(link.info(), { program: sample.program('first').info().id, ifindex: index });
-    hello(near);
-    t.true(count(counts, 0) > 0);
-    link.update(sample.program('second'));
-    const [first, second] = [count(counts, 0), count(counts, 2)];
-    hello(near);
-    t.is(count(counts, 0), first);
-    t.true(count(counts, 2) > second);
+  test.serial(
+    `a link on ${direction}: attached, replaced between two packets, pinned, found again, detached`,
+    async (t) => {
+      const [near, far] = pair(t);
+      const [namespace, device] = direction === 'egress' ? [near, 'v0'] : [far, 'v1'];
+      const sample = opened(t).load();
+      const counts = sample.map('counts');
+      const index = withNetns(namespace, () => interfaceIndex(device));
+      const link = withNetns(namespace, () => BpfLink.attach(sample.program('first'), index, direction));
+      t.like(link.info(), { program: sample.program('first').info().id, ifindex: index });
+      hello(near);
+      t.true(await eventually(() => count(counts, 0) > 0));
+      link.update(sample.program('second'));
+      const [first, second] = [count(counts, 0), count(counts, 2)];
+      hello(near);
+      t.true(await eventually(() => count(counts, 2) > second));
+      t.is(count(counts, 0), first);
 
-    const pin = path.join(bpffs, `link-${direction}`);
-    link.pin(pin);
-    link.close();
-    t.deepEqual(
-      withNetns(namespace, () => tcxPrograms(index, direction)),
-      [sample.program('second').info().id],
-    );
-    const again = BpfLink.pinned(pin);
-    again.detach();
-    again.close();
-    t.deepEqual(
-      withNetns(namespace, () => tcxPrograms(index, direction)),
-      [],
-    );
-    t.true(unpin(pin));
-    t.false(unpin(pin));
-  });
+      const pin = path.join(bpffs, `link-${direction}`);
+      link.pin(pin);
+      link.close();
+      t.deepEqual(
+        withNetns(namespace, () => tcxPrograms(index, direction)),
+        [sample.program('second').info().id],
+      );
+      const again = BpfLink.pinned(pin);
+      again.detach();
+      again.close();
+      t.deepEqual(
+        withNetns(namespace, () => tcxPrograms(index, direction)),
+        [],
+      );
+      t.true(unpin(pin));
+      t.false(unpin(pin));
+    },
+  );
 }
 
 test.serial('clsact: attached without a pin, replaced, detached, the queue removed', (t) => {
