@@ -12,11 +12,12 @@ import {
   blockPlainText,
   forget,
   openXfrmWorker,
+  RULES_TABLE,
   removeFromKernel,
   type XfrmPlace,
   xfrmLacks,
 } from '../../../vswitch-bridge/encryption/xfrm/index.ts';
-import { loadRuleset } from '../../../vswitch-bridge/slowpath/policy/index.ts';
+import { loadRuleset, watchForRemoval } from '../../../vswitch-bridge/slowpath/policy/index.ts';
 import { encryptsOf } from '../encrypts.ts';
 import type { HostPartContext } from '../part.ts';
 
@@ -42,6 +43,7 @@ export async function openBackend(context: HostPartContext, networkLost: (vni: n
       ...xfrmPlace(config),
       clock,
       log,
+      watchRules: (removed) => watchForRemoval({ table: RULES_TABLE, clock, log, removed }),
       opened: (table) => {
         problems = () => table.problems();
       },

@@ -49,7 +49,9 @@ export class XfrmDriver implements XfrmKernel {
   readonly #monitor: LinuxSocket;
   readonly #udp: LinuxSocket;
   readonly #packets: LinuxSocket;
-  #marksWanted: ReadonlyMap<Address, number> | undefined;
+  /** As last asked for. */
+  #marks: ReadonlyMap<Address, number> | undefined;
+  #marksStale = false;
   #marksLoading: Promise<void> = Promise.resolve();
   #marksRefused: Error | undefined;
   #closed = false;
@@ -98,8 +100,14 @@ export class XfrmDriver implements XfrmKernel {
   }
 
   marks(marks: ReadonlyMap<Address, number>): void {
-    this.#marksWanted = marks;
+    this.#marks = marks;
+    this.#marksStale = true;
     this.#marksLoading = this.#marksLoading.then(() => this.#loadMarks());
+  }
+
+  /** Somebody has taken the rules away. */
+  markAgain(): void {
+    if (this.#marks) this.marks(this.#marks);
   }
 
   /** Rejects when the marks that were last asked for were refused. */
@@ -138,11 +146,10 @@ export class XfrmDriver implements XfrmKernel {
   /** One load at a time; of what is asked for meanwhile, the last. */
   async #loadMarks(): Promise<void> {
     const { loadMarks, log } = this.#options;
-    const marks = this.#marksWanted;
-    if (!marks) return;
-    this.#marksWanted = undefined;
+    if (!this.#marks || !this.#marksStale) return;
+    this.#marksStale = false;
     try {
-      await loadMarks(marks);
+      await loadMarks(this.#marks);
       this.#marksRefused = undefined;
     } catch (error) {
       this.#marksRefused = error as Error;

@@ -17,6 +17,7 @@ import { XfrmTable } from './table.ts';
 
 export type { Ends } from './projection.ts';
 export { blockPlainText, removeFromKernel, xfrmLacks } from './requests.ts';
+export { TABLE as RULES_TABLE } from './rules.ts';
 
 export interface XfrmPlace {
   readonly ends: Ends;
@@ -30,6 +31,8 @@ export interface XfrmPlace {
 export interface XfrmOptions extends XfrmPlace {
   readonly clock: Clock;
   readonly log: Log;
+  /** Calls when another program has taken the rules away, and answers with what ends it. */
+  readonly watchRules?: (removed: () => void) => () => void;
   /** Of each table that is opened. */
   readonly opened?: (table: Pick<XfrmTable, 'problems'>) => void;
 }
@@ -44,14 +47,16 @@ export function openXfrmWorker(options: XfrmOptions): OpenWorker {
 }
 
 async function openTable(
-  { ends, directory, loadRules, clock, log, opened, netns }: XfrmOptions,
+  { ends, directory, loadRules, watchRules, clock, log, opened, netns }: XfrmOptions,
   ...[events, closed]: Parameters<OpenWorker>
 ): Promise<Worker> {
   let table: XfrmTable | undefined;
   let ended = false;
+  let unwatch: (() => void) | undefined;
   const end = async (keep: boolean): Promise<void> => {
     if (ended) return;
     ended = true;
+    unwatch?.();
     table?.close({ keep });
     await driver.close();
   };
@@ -85,6 +90,10 @@ async function openTable(
       defer: queueMicrotask,
     });
     await driver.marked();
+    unwatch = watchRules?.(() => {
+      log.warn({}, 'somebody has removed the rules that tell peers apart: they are loaded again');
+      driver.markAgain();
+    });
     opened?.(table);
     holder.begin(driver.espPort, (error) =>
       log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),

@@ -9,14 +9,15 @@
 import type { Address } from '../../../model/address.ts';
 import { type Ends, VXLAN_PORT } from './projection.ts';
 
-const TABLE = 'peerless_esp';
+export const TABLE = { family: 'ip', name: 'peerless_esp' } as const;
+const ours = `table ${TABLE.family} ${TABLE.name}`;
 
-export const noRules = (): string => `table ip ${TABLE}\ndelete table ip ${TABLE}\n`;
+export const noRules = (): string => `${ours}\ndelete ${ours}\n`;
 
 /** The whole table in place of the one that was there. */
 export function rulesFor({ local, port }: Ends, marks: ReadonlyMap<Address, number>): string {
   const list = [...marks].map(([address, mark]) => `${address} : 0x${mark.toString(16)}`).join(', ');
-  return `${noRules()}table ip ${TABLE} {
+  return `${noRules()}${ours} {
   map peers { type ipv4_addr : mark;${list === '' ? '' : ` elements = { ${list} }`} }
   chain marked {
     type filter hook prerouting priority raw; policy accept;

@@ -24,6 +24,7 @@ import { TableWatch } from './table-watch.ts';
 export { missingFeatures } from './features.ts';
 export { removePolicy, standsPolicy } from './leftovers.ts';
 export { load as loadRuleset, NftError } from './nft.ts';
+export { watchForRemoval } from './removed-table.ts';
 
 export interface PolicyOptions {
   readonly clock: Clock;

@@ -2,9 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
 import type { Address } from '../../../../src/model/address.ts';
+import { systemClock } from '../../../../src/model/clock.ts';
 import { XfrmDriver } from '../../../../src/vswitch-bridge/encryption/xfrm/driver.ts';
-import { rulesFor } from '../../../../src/vswitch-bridge/encryption/xfrm/rules.ts';
+import { rulesFor, TABLE } from '../../../../src/vswitch-bridge/encryption/xfrm/rules.ts';
 import { load } from '../../../../src/vswitch-bridge/slowpath/policy/nft.ts';
+import { watchForRemoval } from '../../../../src/vswitch-bridge/slowpath/policy/removed-table.ts';
 
 const A = '192.0.2.1' as Address;
 const B = '192.0.2.2' as Address;
@@ -46,4 +48,26 @@ test.serial('marks that are asked for while others are loaded are one load, with
   await driver.marked();
   t.true(loaded.length <= 3, `${loaded.length}`);
   t.deepEqual(loaded.at(-1), new Map([[B, 50]]));
+});
+
+test.serial('who flushes the ruleset finds the marks there again', async (t) => {
+  const { netns, driver, loaded } = opened(t);
+  const nft = (...argv: string[]) => execFileSync('ip', ['netns', 'exec', netns, '/usr/sbin/nft', ...argv]).toString();
+  const heard: string[] = [];
+  const options = { table: TABLE, clock: systemClock, log, netns };
+  const removed = () => {
+    heard.push('removed');
+    driver.markAgain();
+  };
+  t.teardown(watchForRemoval({ ...options, removed }));
+  driver.marks(new Map([[B, 0x7e000001]]));
+  await driver.marked();
+  nft('add', 'table', 'ip', 'other');
+  nft('flush', 'ruleset');
+  const end = performance.now() + 20_000;
+  const stands = () => nft('list', 'ruleset').includes(`${B} : 0x7e000001`);
+  while (!stands() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  t.true(stands());
+  t.deepEqual(heard, ['removed']);
+  t.is(loaded.length, 2);
 });
