@@ -12,7 +12,7 @@ import type { Pins } from './loader/pins.ts';
 import { PORTS, type ProgramName } from './maps/layout.ts';
 import { indexKey, raise } from './maps/tables.ts';
 import { concernedHosts, forgetWays, knownPeers, type RemoteHost, remoteHosts } from './peers.ts';
-import { epochFor, leavesRewriting, sayFarewell } from './rewriting.ts';
+import { leavesRewriting, lifeFor, sayFarewell } from './rewriting.ts';
 import { compileRules } from './rules/compile.ts';
 import type { RuleTable } from './rules/table.ts';
 import { encodeSettings } from './settings.ts';
@@ -252,7 +252,7 @@ export class EbpfFastPath implements FastPath {
   }
 
   #followUnderlay(state: OverlayState): void {
-    const { attachments, links, loaded } = this.#parts;
+    const { attachments, clock, links, loaded } = this.#parts;
     const { address, device } = state.underlay;
     const port = links.port(device);
     if (this.#underlay && this.#underlay.ifindex !== port?.ifindex) {
@@ -265,10 +265,10 @@ export class EbpfFastPath implements FastPath {
     }
     try {
       const { tables } = loaded;
-      const epoch = epochFor(tables, this.#settings);
+      const life = lifeFor(tables, this.#settings, clock.now());
       if (leavesRewriting(tables, this.#settings)) this.#sayFarewell();
       const underlay = { address, ifindex: port.ifindex, port: tunnelPort(state.networks.values()) };
-      tables.config.set(indexKey(0), encodeSettings(this.#settings, underlay, tables.connections.maxEntries, epoch));
+      tables.config.set(indexKey(0), encodeSettings(this.#settings, underlay, tables.connections.maxEntries, life));
       for (const [program, hook] of Object.entries(HOOKS)) {
         attachments.attach(loaded.program(program as ProgramName), port.ifindex, hook);
       }

@@ -1,4 +1,4 @@
-/** Rewrite mode from the agent's side: the epoch of our keys, and the word to the others when we leave the mode. */
+/** Rewrite mode from the agent's side: the life of our keys, and the word to the others when we leave the mode. */
 import { randomInt } from 'node:crypto';
 import { AF, LinuxSocket, SOCK } from 'linux-sockets';
 import type { Address } from '../../model/address.ts';
@@ -12,17 +12,31 @@ const CONTROL_BYE = 4;
 
 type Mode = Pick<FastPathSettings, 'mode' | 'keyField'>;
 
-function current(tables: Tables) {
-  const settings = readIndex(tables.config, 0, config);
-  return { ...settings, written: settings.layout === LAYOUT_VERSION, epoch: Number(settings.rewrite[0]) };
+/** Keys of one mean nothing in another. */
+export interface Life {
+  /** 1 to 255. */
+  readonly epoch: number;
+  /** ns of CLOCK_MONOTONIC. */
+  readonly born: bigint;
 }
 
-/** The maps hold keys of this mode and field: they stay valid. Else another epoch makes all void that was told. */
-export function epochFor(tables: Tables, { mode, keyField }: Mode): number {
-  const { written, epoch, mode: before, key_field: field } = current(tables);
-  if (written && epoch !== 0 && before === MODE[mode] && field === KEY_FIELD[keyField]) return epoch;
-  const others = randomInt(1, EPOCHS - 1);
-  return others === epoch ? EPOCHS - 1 : others;
+function current(tables: Tables) {
+  const settings = readIndex(tables.config, 0, config);
+  const [epoch = 0n, born = 0n] = settings.rewrite;
+  return { ...settings, written: settings.layout === LAYOUT_VERSION, epoch: Number(epoch), born };
+}
+
+/**
+ * The maps hold keys of this mode and field: they stay valid. Else all is void that was told: another epoch says so to the
+ * others, and the time says to the programs how long somebody may not have heard of it.
+ *
+ * @param now ms of CLOCK_MONOTONIC
+ */
+export function lifeFor(tables: Tables, { mode, keyField }: Mode, now: number): Life {
+  const { written, epoch, born, mode: before, key_field: field } = current(tables);
+  if (written && epoch !== 0 && before === MODE[mode] && field === KEY_FIELD[keyField]) return { epoch, born };
+  const another = randomInt(1, EPOCHS - 1);
+  return { epoch: another === epoch ? EPOCHS - 1 : another, born: BigInt(Math.round(now * 1e6)) };
 }
 
 /** Whether what the others have been told ends with these settings; undefined: with the mode itself. */

@@ -1,5 +1,6 @@
 import type { Address } from '../../model/address.ts';
 import { config, FEATURE, KEY_FIELD, LAYOUT_VERSION, MODE } from './maps/layout.ts';
+import type { Life } from './rewriting.ts';
 import type { FastPathSettings } from './types.ts';
 
 const MS = 1_000_000n;
@@ -25,12 +26,12 @@ export interface Underlay {
   readonly port: number;
 }
 
-/** The map `config`. `epoch`: of the keys that we tell, 1 to 255; another one makes all of them, and those we were told, void. */
+/** The map `config`. Another life makes all keys void that we have told, and those that we were told. */
 export function encodeSettings(
   settings: FastPathSettings,
   underlay: Underlay,
   connections: number,
-  epoch: number,
+  { epoch, born }: Life,
 ): Buffer {
   const { opening, established, closing } = settings.timeouts;
   const features =
@@ -60,6 +61,6 @@ export function encodeSettings(
     slow_idle: ns(SLOW_IDLE),
     slow_force: ns(SLOW_FORCE),
     route_interval: ns(ROUTE_INTERVAL),
-    rewrite: [BigInt(epoch)],
+    rewrite: [BigInt(epoch), born],
   });
 }

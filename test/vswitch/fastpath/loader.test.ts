@@ -148,6 +148,28 @@ test.serial('R3.6 another layout, other sizes or missing maps are not gone on wi
   }
 });
 
+test.serial('R3.3 keys live on with their maps; with another field a life of theirs begins', async (t) => {
+  const box = await Box.make(t);
+  const open = async (keyField: 'ip-id' | 'dscp') => {
+    const fastPath = await box.open(stateOf([]), { settings: { ...SETTINGS, mode: 'rewrite', keyField } });
+    const [epoch, born] = box.config().rewrite;
+    return { fastPath, life: { epoch: epoch!, born: born! } };
+  };
+  const before = process.hrtime.bigint();
+  const first = await open('ip-id');
+  // Two readings of one clock, one of them in fractions of milliseconds.
+  t.true(first.life.born >= before - 1_000_000n && first.life.born <= process.hrtime.bigint() + 1_000_000n);
+  await first.fastPath.close({ keep: true });
+  const second = await open('ip-id');
+  t.true(second.fastPath.status().adopted);
+  t.deepEqual(second.life, first.life);
+  await second.fastPath.close({ keep: true });
+  const third = await open('dscp');
+  t.true(third.fastPath.status().adopted);
+  t.not(third.life.epoch, first.life.epoch);
+  t.true(third.life.born > first.life.born);
+});
+
 test.serial('R1.6 R3.6 closed for good, or removed after a death, nothing is left in the kernel', async (t) => {
   const box = await Box.make(t);
   await box.device('c1');

@@ -98,7 +98,7 @@ struct config {
   __u64 slow_force;
   /* The route to a peer is asked for again after this time, or when the peer's generation has changed. */
   __u64 route_interval;
-  /* First: our epoch (1..255), of the keys we tell; chosen with the maps. */
+  /* Our epoch (1..255), of the keys we tell, chosen with the maps; when that was, ns of CLOCK_MONOTONIC. */
   __u64 rewrite[8];
 };
 

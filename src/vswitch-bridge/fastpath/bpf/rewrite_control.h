@@ -9,13 +9,14 @@
  *     |                VNI                            |     epoch     |   24 + 8 bits
  *
  *   KEY      receiver to sender: what you send for the pair inside is known here by this key. K: and you are known to be in
- *            rewrite mode; without it the key must not be used yet.
+ *            rewrite mode; without it the key must not be used yet, nor any that was told before.
  *   HELLO    sender to receiver, the KEY turned round: I am in rewrite mode with this field, and my host's own packets carry
- *            no keys. W: tell me the key again.
+ *            no keys. W: I have dropped what you told before, tell me the key again.
  *   UNKNOWN  receiver to sender: a key of yours means nothing here; all of them are void.
  *   BYE      I leave rewrite mode.
  *
- * A pair needs one round trip (VXLAN, KEY, HELLO, KEY) when the hosts meet, and VXLAN, KEY when they know each other.
+ * A pair needs one round trip (VXLAN, KEY, HELLO, KEY) when the hosts meet, and VXLAN, KEY when they know each other. A
+ * receiver that began lately (settled) lets a while pass between HELLO and KEY.
  */
 #ifndef PEERLESS_REWRITE_CONTROL_H
 #define PEERLESS_REWRITE_CONTROL_H
@@ -114,9 +115,25 @@ inline_always int read_pair(struct __sk_buff *skb, struct pair *pair) {
   return 1;
 }
 
+/* What that host told until then is not used any more. */
+inline_always void drop_told(struct peer *peer, __u64 until) {
+  if (READ(peer->rewrite[PEER_VOID_BEFORE]) < until) WRITE(peer->rewrite[PEER_VOID_BEFORE], until);
+  __sync_fetch_and_add(&peer->rewrite[PEER_EPOCH], EPOCH_MASK + 1);
+}
+
+/* Of HELLO with W: that host has heard a KEY without K, of this life if nothing from before is on its way. */
+inline_always void settle(struct peer *peer, const struct config *config_now, __u64 now) {
+  if (READ(peer->rewrite[PEER_SETTLED]) > config_now->rewrite[1] || newborn(config_now, now)) return;
+  WRITE(peer->rewrite[PEER_SETTLED], now + SETTLE);
+}
+
 inline_always void greet(struct peer *peer, const struct config *config_now, __u32 epoch, __u64 now) {
   if ((peer->rewrite[PEER_EPOCH] & EPOCH_MASK) != epoch) {
-    /* That host has begun anew: what it told before means nothing. The rest of the word tells the readings apart. */
+    /*
+     * That host has begun anew: what it told before means nothing, even if that epoch should come again. The rest of the word
+     * tells the readings apart. Less one: what it tells within this tick is of its new life.
+     */
+    drop_told(peer, now - 1);
     peer->rewrite[PEER_EPOCH] = ((peer->rewrite[PEER_EPOCH] | EPOCH_MASK) + 1) | epoch;
   }
   WRITE(peer->rewrite[PEER_KNOWN_UNTIL], now + config_now->lifetime_send);
@@ -128,6 +145,8 @@ inline_always int hear_key(struct __sk_buff *skb, struct entry *entry, struct pe
   COUNT(entry, REWRITE_KEY_HEARD);
   __u64 now = entry->now;
   greet(peer, entry->config, heard->epoch, now);
+  /* It does not know us: what we know of it is from a life before, though the epoch may by chance be the same. */
+  if (!heard->known) drop_told(peer, now - 1);
   if (heard->known && heard->key) {
     struct pair pair = {};
     struct sent_key sent = {.key = heard->key, .epochs = heard->epoch | own_epoch(entry->config) << 8, .heard = now, .until = now + key_validity(entry->config)};
@@ -148,9 +167,10 @@ inline_always int hear_key(struct __sk_buff *skb, struct entry *entry, struct pe
 inline_always int hear_hello(struct __sk_buff *skb, struct entry *entry, struct peer *peer, __u32 index, struct control *heard) {
   COUNT(entry, REWRITE_HELLO_HEARD);
   greet(peer, entry->config, heard->epoch, entry->now);
+  if (heard->wants) settle(peer, entry->config, entry->now);
   struct restored *restored_entry = restored_at(index, heard->key);
   struct pair pair = {.vni = heard->vni};
-  if (!heard->wants || !restored_entry || !read_pair(skb, &pair)) return TC_ACT_SHOT;
+  if (!heard->wants || !restored_entry || !settled(entry->config, peer, entry->now) || !read_pair(skb, &pair)) return TC_ACT_SHOT;
   /* Told again only if it is what was told. */
   if (!live(restored_entry, entry->config, entry->now) || !restores(restored_entry, &pair, peer->address)) return TC_ACT_SHOT;
   WRITE(restored_entry->told, entry->now);
@@ -178,8 +198,7 @@ inline_always int hear(struct __sk_buff *skb, struct entry *entry, struct peer *
       /* fall through */
     case CONTROL_UNKNOWN:
       COUNT(entry, REWRITE_VOIDED);
-      WRITE(peer->rewrite[PEER_VOID_BEFORE], entry->now);
-      __sync_fetch_and_add(&peer->rewrite[PEER_EPOCH], EPOCH_MASK + 1);
+      drop_told(peer, entry->now);
       return TC_ACT_SHOT;
     default:
       return TC_ACT_SHOT;

@@ -6,6 +6,10 @@
  * A sender uses a key for half the send lifetime after it has heard it. A receiver gives it to another pair only when the
  * receive lifetime has passed since it last told it: longer, so no packet is ever restored to a pair it was not sent for.
  * A table of a fixed size a peer: a pair whose places are all held stays with the tunnel.
+ *
+ * A receiver that has begun with nothing does not know what it told before, and whoever has not heard of that still uses it.
+ * So for the receive lifetime it restores a host's packets only when that host has said that it has dropped all of it, and
+ * what was on the way then has arrived (settled).
  */
 #ifndef PEERLESS_REWRITE_KEY_H
 #define PEERLESS_REWRITE_KEY_H
@@ -31,6 +35,11 @@
 #define PEER_VOID_BEFORE 2
 #define PEER_GREETED 3
 #define PEER_COMPLAINED 4
+/* From when on nothing comes from that host any more by what we told in a life before; older than our beginning: not known. */
+#define PEER_SETTLED 5
+
+/* Longer than any packet is on its way, there and back. */
+#define SETTLE (SECOND / 4)
 
 #define EPOCH_MASK 0xffu
 /* Of `config.rewrite[0]`: ours, chosen with the maps, never 0. */
@@ -38,6 +47,12 @@ inline_always __u32 own_epoch(const struct config *config_now) {
   __u32 epoch = config_now->rewrite[0] & EPOCH_MASK;
   return epoch ? epoch : 1;
 }
+
+/* Of `config.rewrite[1]`: when we began with nothing told, and chose the epoch. */
+inline_always __u64 since_birth(const struct config *config_now, __u64 now) { return elapsed(now, config_now->rewrite[1]); }
+
+/* Something that was said before our beginning may still be on its way. */
+inline_always int newborn(const struct config *config_now, __u64 now) { return since_birth(config_now, now) <= SETTLE; }
 
 /* Units of 2^27 ns, about 134 ms. */
 inline_always __u32 ticks(__u64 time) { return time >> 27; }
@@ -50,6 +65,12 @@ inline_always __u32 keys_of(const struct config *config_now) {
 
 /* Whether that host is in rewrite mode, and keeps its own packets from looking like keys: it has said so lately. */
 inline_always int known(const struct peer *peer, __u64 now) { return READ(peer->rewrite[PEER_KNOWN_UNTIL]) > now; }
+
+/* Whether a key in that host's packets can only mean what it means now. */
+inline_always int settled(const struct config *config_now, const struct peer *peer, __u64 now) {
+  __u64 since = READ(peer->rewrite[PEER_SETTLED]);
+  return (since > config_now->rewrite[1] && since <= now) || since_birth(config_now, now) > config_now->lifetime_receive;
+}
 
 inline_always struct restored *restored_at(__u32 peer, __u32 key) {
   __u32 index = peer * KEYS_A_PEER + (key & (KEYS_A_PEER - 1));

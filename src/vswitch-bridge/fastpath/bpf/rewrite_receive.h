@@ -106,6 +106,7 @@ apart int receive_rewritten(struct __sk_buff *skb, struct entry *entry) {
     return TC_ACT_SHOT;
   }
   struct restored *pair = restored_at(index, key);
+  if (!settled(entry->config, peer, entry->now)) return complain(skb, entry, peer);
   if (key >= keys_of(entry->config) || !pair || pair->host != host || !live(pair, entry->config, entry->now)) return complain(skb, entry, peer);
   if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_ICMP) return complain(skb, entry, peer);
   if (!restore(skb, entry, pair, option != 0)) return TC_ACT_SHOT;
@@ -142,7 +143,7 @@ apart int worth_a_key(struct entry *entry) {
 /* nic_ingress: every VXLAN packet for this host with its inner tuple in `entry` (`reason` 0), or one with reserved bits. */
 apart int learn_key(struct __sk_buff *skb, struct entry *entry, int reason) {
   if (!entry->encapsulated) return hear_control(skb, entry);
-  if (reason || !worth_a_key(entry)) return REWRITE_NOT_FOR_ME;
+  if (reason || newborn(entry->config, entry->now) || !worth_a_key(entry)) return REWRITE_NOT_FOR_ME;
   __u32 index = peer_index(entry->host, 0);
   struct peer *peer = peer_at(index);
   struct pair pair = {.vni = entry->key.vni};
@@ -154,7 +155,7 @@ apart int learn_key(struct __sk_buff *skb, struct entry *entry, int reason) {
   }
   __u64 validity = key_validity(entry->config);
   struct control control = {.kind = CONTROL_KEY, .field = entry->config->key_field, .key = key, .vni = pair.vni};
-  control.known = READ(peer->rewrite[PEER_KNOWN_UNTIL]) >= entry->now + validity;
+  control.known = READ(peer->rewrite[PEER_KNOWN_UNTIL]) >= entry->now + validity && settled(entry->config, peer, entry->now);
   control.epoch = own_epoch(entry->config);
   COUNT(entry, REWRITE_KEY_TOLD);
   tell(skb, entry->config, &control);
