@@ -30,16 +30,18 @@ const C4 = parseAddress('10.10.10.2')!;
 function bench(expected: Address[], announcing = () => false) {
   const clock = new HandClock();
   const opened: { at: number; ports: readonly string[] }[] = [];
+  const waits: { at: number; ports: readonly string[] }[] = [];
   const reopening = new Reopening({
     clock,
     expect: () => expected,
     announcing,
+    waitAgain: (ports) => waits.push({ at: clock.at, ports }),
     open: (ports) => {
       opened.push({ at: clock.at, ports });
       return Promise.resolve();
     },
   });
-  return { clock, opened, reopening };
+  return { clock, opened, reopening, waits };
 }
 
 test('R4.7 ports behind which nobody is expected open at once', (t) => {
@@ -118,6 +120,22 @@ test('R4.7 as long as hosts wait to be announced, ports stay shut, but not for e
   t.deepEqual(stuck.opened, []);
   stuck.clock.advance(4_100);
   t.is(stuck.opened.length, 1);
+});
+
+test('R4.7 hosts are not given up while their port is kept shut because others wait to be announced', (t) => {
+  const { clock, opened, reopening, waits } = bench([C3, C4], () => clock.at < 2_000);
+  reopening.open(['A1', 'A2']);
+  clock.advance(899);
+  t.deepEqual(waits, [], 'they are waited for anyway, for longer than this');
+  clock.advance(1_000);
+  reopening.shut(['A2']);
+  clock.advance(2_100);
+  t.deepEqual(
+    waits.map(({ at, ports }) => `${ports.join(' ')} at ${at}`),
+    ['A1 A2 at 900', 'A1 at 1400', 'A1 at 1900'],
+    'sooner than a second after the one before',
+  );
+  t.is(opened.length, 1);
 });
 
 test('R4.6 a port that is shut again meanwhile is not opened', async (t) => {

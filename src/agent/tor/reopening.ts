@@ -14,6 +14,8 @@ const AFTER_SIGN = 300;
 /** Where hosts wait to be announced, as long as that takes, but no longer than this (ms). */
 const LONGEST_ANNOUNCING = 4_000;
 const LOOK_AGAIN = 50;
+/** So often (ms) they are waited for anew meanwhile, since nobody can come before the port is open: sooner than `returning.wait`. */
+const WAIT_AGAIN = 500;
 /** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
 
@@ -27,6 +29,8 @@ interface Batch {
   end: Instant;
   latest: Instant;
   readonly since: Instant;
+  /** The wait for the hosts began. */
+  waitingSince: Instant;
   readonly finish: () => void;
 }
 
@@ -39,6 +43,7 @@ export class Reopening {
   readonly #expect: (ports: readonly string[]) => Address[];
   readonly #open: (ports: readonly string[]) => Promise<void>;
   readonly #announcing: () => boolean;
+  readonly #waitAgain: (ports: readonly string[]) => void;
   readonly #batches = new Set<Batch>();
 
   constructor(options: {
@@ -47,11 +52,14 @@ export class Reopening {
     open(ports: readonly string[]): Promise<void>;
     /** There are hosts that are expected, and wait to be announced. */
     announcing?(): boolean;
+    /** Whoever is expected behind these ports is waited for from now on, and not from before. */
+    waitAgain?(ports: readonly string[]): void;
   }) {
     this.#clock = options.clock;
     this.#expect = options.expect;
     this.#open = options.open;
     this.#announcing = () => options.announcing?.() ?? false;
+    this.#waitAgain = (ports) => options.waitAgain?.(ports);
   }
 
   /** Resolves when the kernel has opened the ports, or when they were shut again meanwhile. */
@@ -66,6 +74,7 @@ export class Reopening {
         ports: new Set(ports),
         waiting,
         since,
+        waitingSince: since,
         end,
         latest: end,
         timerAt: end,
@@ -113,6 +122,10 @@ export class Reopening {
     if (now >= batch.end && batch.waiting.size > 0 && this.#announcing() && now < batch.since + LONGEST_ANNOUNCING) {
       batch.end = now + LOOK_AGAIN;
       batch.latest = Math.max(batch.latest, batch.end);
+      if (now - batch.waitingSince >= WAIT_AGAIN) {
+        batch.waitingSince = now;
+        this.#waitAgain([...batch.ports]);
+      }
     }
     if (now < batch.end) this.#arm(batch);
     else batch.finish();

@@ -272,6 +272,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     clock,
     expect: (ports) => hosts.expect(ports),
     announcing: () => projection.announcing,
+    waitAgain: (ports) => hosts.opening(ports),
     open: (ports) => {
       hosts.opening(ports);
       return kernel.setAdmin(ports, true);
