@@ -145,6 +145,8 @@ export class EtcdSource implements KeySource {
   }
 
   #watchOver(client: EtcdClient, signal: AbortSignal): void {
+    // What answers at last after the end must not end the next connection.
+    if (signal.aborted) return;
     this.#look = this.#clock.schedule(this.#clock.now() + LOOK, () => {
       this.#read(client, signal).then(
         () => this.#watchOver(client, signal),
