@@ -198,3 +198,17 @@ test('when the agent leaves, nobody who waits is announced any more', (t) => {
   projection.close();
   t.is(onWire().length, 400);
 });
+
+test('R4.7 a host yields when the way by the fabric is there, and has its own again before that goes', (t) => {
+  const { projection, told } = make();
+  const [leaves, back] = [{ ...host(1), yields: true } as const, host(2)];
+  projection.apply({ withdrawn: [], announced: [leaves, back] }, { kind: 'yielding', reason: 'claimed above us' }, 0);
+  t.deepEqual(
+    told.map(({ who, delta }) => ({ who, announced: delta.announced })),
+    [
+      { who: 'kernel', announced: [back] },
+      { who: 'wire', announced: [leaves, back] },
+      { who: 'kernel', announced: [leaves] },
+    ],
+  );
+});
