@@ -33,7 +33,7 @@ interface Past {
 }
 
 /** The hosts have agreed on keys of all the old pairs, and the receiver has just lost everything. */
-function agreedOnce(t: ExecutionContext): Past {
+async function agreedOnce(t: ExecutionContext): Promise<Past> {
   sender.begin(SENDER_LIFE);
   receiver.begin(FIRST);
   let lateKey: Control | undefined;
@@ -51,6 +51,8 @@ function agreedOnce(t: ExecutionContext): Past {
     return [sent.frame];
   });
   t.true(late.length > 35, `${late.length} of the old pairs have keys`);
+  // The programs' clock goes by ticks: what was told in the same one is taken for told anew.
+  await sleep(30);
   return { late, lateKey: lateKey! };
 }
 
@@ -84,8 +86,8 @@ function noneIsRestored(t: ExecutionContext, late: readonly Buffer[], when: stri
 
 test.serial(
   'R3.3 R3.8 a receiver that lost everything, and whose words are lost: what is sent by the old keys is nobody’s, and is said',
-  (t) => {
-    const { late } = agreedOnce(t);
+  async (t) => {
+    const { late } = await agreedOnce(t);
     receiver.begin({ epoch: 9, born: now() - 2n * SETTLE });
     const keyOfSender = toldBySender();
     t.true(keyOfSender.known, 'the sender takes the receiver for the one that it knew');
@@ -107,8 +109,8 @@ for (const epoch of [9, FIRST.epoch]) {
   const chance = epoch === FIRST.epoch ? ', though its epoch is by chance the same' : '';
   test.serial(
     `R3.3 a receiver that begins anew restores nothing before the sender has dropped the old keys, and what was on its way has arrived${chance}`,
-    (t) => {
-      const { late } = agreedOnce(t);
+    async (t) => {
+      const { late } = await agreedOnce(t);
       const born = now() - 2n * SETTLE;
       receiver.begin({ epoch, born });
       const told = tellAnew();
@@ -141,8 +143,8 @@ for (const epoch of [9, FIRST.epoch]) {
   );
 }
 
-test.serial('R3.3 words of the life before that come late begin nothing in the new one', (t) => {
-  const { lateKey } = agreedOnce(t);
+test.serial('R3.3 words of the life before that come late begin nothing in the new one', async (t) => {
+  const { lateKey } = await agreedOnce(t);
   t.true(lateKey.known);
   // As the sender would answer a word of the receiver's without K, said before its end.
   const bare = Buffer.from(lateKey.frame);
@@ -164,9 +166,7 @@ test.serial('R3.3 words of the life before that come late begin nothing in the n
 });
 
 test.serial('R3.3 an epoch that comes again does not bring its keys back', async (t) => {
-  const { lateKey } = agreedOnce(t);
-  // The programs' clock goes by ticks: what was told in the same one is taken for told anew.
-  await sleep(30);
+  const { lateKey } = await agreedOnce(t);
   const other = Buffer.from(lateKey.frame);
   other[49] = 9;
   sender.receive(other);
