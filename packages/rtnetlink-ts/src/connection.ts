@@ -40,7 +40,7 @@ export class Connection {
   readonly counters: ReceiveCounters = newReceiveCounters();
   readonly #socket: LinuxSocket;
   readonly #secret: boolean;
-  readonly #writer = new MessageWriter(16_384);
+  readonly #writer: MessageWriter;
   #sequence = 1;
   #waiting: Waiting[] = [];
   #dumps: Promise<unknown> = Promise.resolve();
@@ -49,12 +49,14 @@ export class Connection {
 
   /** @throws SystemCallError */
   static open(options: SocketOptions = {}): Connection {
-    return new Connection(openRouteSocket(options), options.secret === true);
+    return new Connection(openRouteSocket(options), options);
   }
 
-  private constructor(socket: LinuxSocket, secret: boolean) {
+  private constructor(socket: LinuxSocket, { protocol, secret = false }: SocketOptions) {
     this.#socket = socket;
     this.#secret = secret;
+    // Notifications of XFRM carry what the request says of its sender, those of rtnetlink the sending socket's own.
+    this.#writer = new MessageWriter(16_384, protocol === undefined ? 0 : this.port);
     socket.onReadable(() => this.#drain(1, DATAGRAMS_PER_TURN));
   }
 

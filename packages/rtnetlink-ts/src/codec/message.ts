@@ -167,9 +167,12 @@ export class MessageWriter {
   #length = 0;
   #message = 0;
   #last = 0;
+  readonly #port: number;
 
-  constructor(capacity = 4096) {
+  /** @param port who sends (nlmsg_pid); 0: the kernel knows by the socket */
+  constructor(capacity = 4096, port = 0) {
     this.#bytes = Buffer.allocUnsafe(capacity);
+    this.#port = port;
   }
 
   get length(): number {
@@ -196,7 +199,7 @@ export class MessageWriter {
     this.#bytes.writeUInt16LE(type, at + 4);
     this.#bytes.writeUInt16LE(flags, at + 6);
     this.#bytes.writeUInt32LE(sequence, at + 8);
-    this.#bytes.writeUInt32LE(0, at + 12);
+    this.#bytes.writeUInt32LE(this.#port, at + 12);
   }
 
   end(): void {
