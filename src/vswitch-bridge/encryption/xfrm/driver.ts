@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { AF, ETH_P, isWouldBlock, LinuxSocket, NETLINK, SO, SOCK, SOL, SystemCallError } from 'linux-sockets';
-import { type Connection, forEachMessage, Malformed } from 'rtnetlink-ts';
+import { type Connection, forEachMessage, Malformed, type Message } from 'rtnetlink-ts';
 import type { Address } from '../../../model/address.ts';
 import type { Log } from '../../../model/log.ts';
 import { parseSpi } from '../codec/spi.ts';
@@ -14,10 +14,10 @@ import type { Indication } from '../worker-face.ts';
 import { type ListedAssociation, readAssociationId } from './codec/association.ts';
 import { UDP_ENCAP, UDP_ENCAP_ESPINUDP, XFRM_MSG, XFRMNLGRP, xfrmMessageName } from './codec/constants.ts';
 import { packetFilter, readUdpPacket } from './codec/packet-filter.ts';
-import type { Policy } from './codec/policy.ts';
+import { type Policy, readPolicyId } from './codec/policy.ts';
 import type { SaId } from './codec/structures.ts';
 import type { XfrmKernel, XfrmRefusal, XfrmRequest } from './kernel-face.ts';
-import type { Ends } from './projection.ts';
+import { type Ends, peerOfSelector } from './projection.ts';
 import { listAssociations, listPolicies, messageOf, openXfrm, reasonOf } from './requests.ts';
 
 /** What comes in beside the data. */
@@ -181,12 +181,24 @@ export class XfrmDriver implements XfrmKernel {
         const { type } = message;
         if (type === XFRM_MSG.FLUSHSA || type === XFRM_MSG.FLUSHPOLICY)
           this.#options.lost(`${xfrmMessageName(type)} of another program`);
-        if (type !== XFRM_MSG.DELSA || message.pid === this.#netlink.port) return;
-        const id = readAssociationId(message);
-        if (id === undefined || id instanceof Malformed || !this.#options.isOurs(id)) return;
-        this.#options.lost(`another program has deleted the SA ${id.spi.toString(16)} to ${id.destination}`);
+        if ((type !== XFRM_MSG.DELSA && type !== XFRM_MSG.DELPOLICY) || message.pid === this.#netlink.port) return;
+        const deleted = type === XFRM_MSG.DELSA ? this.#ownAssociation(message) : this.#ownPolicy(message);
+        if (deleted !== undefined) this.#options.lost(`another program has deleted the ${deleted}`);
       });
     }
+  }
+
+  #ownAssociation(message: Message): string | undefined {
+    const id = readAssociationId(message);
+    if (id === undefined || id instanceof Malformed || !this.#options.isOurs(id)) return undefined;
+    return `SA ${id.spi.toString(16)} to ${id.destination}`;
+  }
+
+  #ownPolicy(message: Message): string | undefined {
+    const id = readPolicyId(message);
+    const peer = id === undefined || id instanceof Malformed ? undefined : peerOfSelector(this.#options.ends, id);
+    if (!id || id instanceof Malformed || peer === undefined) return undefined;
+    return `policy for what ${id.direction === 'in' ? 'comes in from' : 'goes out to'} ${peer}`;
   }
 
   #discard(socket: LinuxSocket): void {

@@ -211,10 +211,15 @@ export function blockAll({ local }: Ends): readonly Policy[] {
 }
 
 /** The peer that a policy is of; `all`: of none in particular; undefined: it is not ours. */
-export function peerOfPolicy({ local }: Ends, { selector, direction, priority }: Policy): Address | 'all' | undefined {
+export function peerOfPolicy(ends: Ends, policy: Policy): Address | 'all' | undefined {
+  const peer = peerOfSelector(ends, policy);
+  return policy.priority === (peer === 'all' ? PRIORITY.all : PRIORITY.peer) ? peer : undefined;
+}
+
+/** As `peerOfPolicy`, of a policy that has gone. */
+export function peerOfSelector({ local }: Ends, { selector, direction }: PolicyId): Address | 'all' | undefined {
   const { source, destination, protocol, destinationPort } = selector;
   const [own, other] = direction === 'out' ? [source, destination] : [destination, source];
   if (protocol !== IPPROTO_UDP || destinationPort !== VXLAN_PORT || own.address !== local) return undefined;
-  if (priority === PRIORITY.all && other.length === 0) return 'all';
-  return priority === PRIORITY.peer ? other.address : undefined;
+  return other.length === 0 ? 'all' : other.address;
 }

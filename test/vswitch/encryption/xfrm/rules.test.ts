@@ -1,9 +1,10 @@
-/** The marks that tell peers apart, in a real kernel: how often they are loaded, and who takes them away. */
+/** The marks that tell peers apart and the policies, in a real kernel: how often they are loaded, and who takes them away. */
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
 import type { Address } from '../../../../src/model/address.ts';
 import { systemClock } from '../../../../src/model/clock.ts';
 import { XfrmDriver } from '../../../../src/vswitch-bridge/encryption/xfrm/driver.ts';
+import { inboundPolicy } from '../../../../src/vswitch-bridge/encryption/xfrm/projection.ts';
 import { rulesFor, TABLE } from '../../../../src/vswitch-bridge/encryption/xfrm/rules.ts';
 import { load } from '../../../../src/vswitch-bridge/slowpath/policy/nft.ts';
 import { watchForRemoval } from '../../../../src/vswitch-bridge/slowpath/policy/removed-table.ts';
@@ -22,11 +23,12 @@ function opened(t: ExecutionContext) {
   ip('-n', netns, 'link', 'set', 'lo', 'up');
   ip('-n', netns, 'address', 'add', `${A}/32`, 'dev', 'lo');
   const loaded: ReadonlyMap<Address, number>[] = [];
+  const lost: string[] = [];
   const driver = XfrmDriver.open({
     ends: ENDS,
     arrivals: { control() {}, plain() {}, unreadable() {} },
     isOurs: () => false,
-    lost: () => undefined,
+    lost: (reason) => void lost.push(reason),
     loadMarks: async (marks) => {
       loaded.push(marks);
       await load(rulesFor(ENDS, marks), { netns });
@@ -34,7 +36,7 @@ function opened(t: ExecutionContext) {
     ...{ log, netns },
   });
   t.teardown(() => driver.close());
-  return { netns, driver, loaded };
+  return { netns, driver, loaded, lost };
 }
 
 test.serial('marks that are asked for while others are loaded are one load, with the last of them', async (t) => {
@@ -71,3 +73,23 @@ test.serial('who flushes the ruleset finds the marks there again', async (t) => 
   t.deepEqual(heard, ['removed']);
   t.is(loaded.length, 2);
 });
+
+test.serial(
+  'who deletes a policy of ours is heard; what we delete ourselves, and what others delete of theirs, is not',
+  async (t) => {
+    const { netns, driver, lost } = opened(t);
+    const peer = { address: B, mark: 1 };
+    const set = () => driver.apply([{ op: 'set-policy', policy: inboundPolicy(ENDS, peer) }]);
+    const dropped = (...which: string[]) => ip('-n', netns, 'xfrm', 'policy', 'delete', ...which, 'dir', 'in');
+    const theirs = ['src', '192.0.2.9/32', 'dst', `${A}/32`];
+    ip('-n', netns, 'xfrm', 'policy', 'add', ...theirs, 'dir', 'in', 'action', 'block');
+    set();
+    driver.apply([{ op: 'delete-policy', id: inboundPolicy(ENDS, peer) }]);
+    dropped(...theirs);
+    set();
+    dropped('src', `${B}/32`, 'dst', `${A}/32`, 'proto', 'udp', 'dport', '4789');
+    const end = performance.now() + 20_000;
+    while (lost.length === 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+    t.deepEqual(lost, [`another program has deleted the policy for what comes in from ${B}`]);
+  },
+);

@@ -111,6 +111,15 @@ export function readPolicy(message: Message): Policy | undefined | Malformed {
   };
 }
 
+/** Of XFRM_MSG_DELPOLICY as a notification. */
+export function readPolicyId(message: Message): PolicyId | undefined | Malformed {
+  const { bytes, start, end } = message;
+  if (end - start < SIZE.POLICY_ID) return new Malformed('short message');
+  const selector = getSelector(bytes, start);
+  const direction = DIRECTIONS.get(bytes[start + 60]!);
+  return selector && direction ? { direction, selector } : undefined;
+}
+
 /** undefined: not the one template that we write. */
 function readTemplate(bytes: Buffer, start: number, end: number): Template | undefined {
   if (end - start !== SIZE.TEMPLATE) return undefined;
