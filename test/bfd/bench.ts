@@ -1,6 +1,6 @@
 /** A0 in `tor`, where BFD of ours speaks, cabled to ge0 in `gateway`, where that of FRR or BIRD does. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -146,7 +146,8 @@ export class Bench {
       const own = name === 'bfdd' ? ['--bfdctl', join(directory, 'bfdd.sock')] : [];
       const pid = join(directory, `${name}.pid`);
       this.spawn(this.gateway, `/usr/lib/frr/${name}`, '-f', file, '-i', pid, ...common, ...own);
-      await sleep(400);
+      // Each asks zebra when it starts, and not again for seconds.
+      await until(`${name} runs`, () => existsSync(join(directory, `${name}.vty`)));
     }
     const frr = new Frr(directory);
     await until('FRR answers', () => /\S/.test(frr.show('show version')));

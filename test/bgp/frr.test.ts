@@ -90,8 +90,8 @@ test.serial(
     await speaker.established('192.0.2.1');
     const routes = await until(() => {
       const table = frr.routes();
-      return table['10.10.10.2/32'] && table;
-    }, 'the /32 at FRR');
+      return table['10.10.10.1/32'] && table['10.10.10.2/32'] && table;
+    }, 'both /32 at FRR');
     t.deepEqual(
       Object.keys(routes)
         .filter((prefix) => prefix.startsWith('10.'))
@@ -142,7 +142,8 @@ test.serial('R4.5 a thousand hosts are withdrawn in two UPDATEs, and nothing on 
   t.true(report.firstByteAt !== undefined && report.lastByteAt !== undefined);
   await until(() => Object.keys(frr.routes()).every((prefix) => !prefix.endsWith('/32')), 'no /32 left');
   await speaker.stop('moving to another rack');
-  t.regex(frr.vtysh('show bgp neighbors 192.0.2.2'), /Cease\/Administrative Shutdown/);
+  const shutdown = /Cease\/Administrative Shutdown/;
+  await until(() => shutdown.test(frr.vtysh('show bgp neighbors 192.0.2.2')), 'the reason at FRR');
   await capture.stop();
   const wire = dissect(capture.file);
   t.deepEqual(wire.malformed, []);
@@ -180,10 +181,11 @@ test.serial(
     const before = await speaker.view();
     frr.vtysh('clear bgp 192.0.2.2 soft in');
     await until(async () => ((await speaker.view()).counters['received_route-refresh'] ?? 0) > 0, 'a ROUTE-REFRESH');
+    const sent = async () => (await speaker.view()).counters.sent_update!;
+    await until(async () => (await sent()) > before.counters.sent_update!, 'the table once more');
+    await until(async () => (await speaker.view()).initial[0], 'End-of-RIB of FRR');
     const after = await speaker.view();
-    t.true(after.counters.sent_update! > before.counters.sent_update!);
     t.is(after.sessions[0]!.established, 2);
-    t.true(after.initial[0], 'FRR said End-of-RIB');
     t.true(await speaker.refresh('192.0.2.1'));
   },
 );

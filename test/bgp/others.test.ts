@@ -65,7 +65,8 @@ test.serial(
       { address: '2001:db8:10::5' },
     ]);
     await speaker.established('192.0.2.1');
-    await until(() => bird.ask('show', 'route', '10.10.10.2/32').includes('via 192.0.2.2'), 'the /32 at BIRD');
+    for (const each of ['10.10.10.1/32', '10.10.10.2/32'])
+      await until(() => bird.ask('show', 'route', each).includes('via 192.0.2.2'), `${each} at BIRD`);
     const detail = bird.ask('show', 'route', '10.10.10.1/32', 'all');
     t.regex(detail, /BGP.origin: Incomplete/);
     t.regex(detail, /BGP.as_path: 4200000001/);

@@ -1,6 +1,6 @@
 /** Network namespaces with FRR or BIRD as the gateway G, for the tests of the OSPF driver. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Address, parseAddress, parseMac, parsePrefix } from '../../src/model/address.ts';
@@ -81,7 +81,8 @@ export class Lab {
     const socket = join(directory, 'zserv');
     const common = ['-u', 'root', '-g', 'frrvty', '-z', socket, '--vty_socket', directory];
     this.spawn(namespace, ['/usr/lib/frr/zebra', '-f', zebraConf, '-i', join(directory, 'zebra.pid'), ...common]);
-    await sleep(400);
+    // It is asked once at the start, and not again for seconds.
+    await until('zebra runs', () => existsSync(socket));
     this.spawn(namespace, ['/usr/lib/frr/ospfd', '-f', ospfConf, '-i', join(directory, 'ospfd.pid'), ...common]);
     const frr = new Frr(this, namespace, directory);
     await until('ospfd answers', () => {
