@@ -1,12 +1,19 @@
 import test from 'ava';
 import { address, type Frr, host, Lab, run, sleep, type TestSpeaker, until } from './lab.ts';
 
-const P2P = { name: 'A0', area: address('0.0.0.0'), network: 'point-to-point', hello: 1000, dead: 4000 } as const;
+// A busy machine keeps a process from speaking for seconds.
+const P2P = { name: 'A0', area: address('0.0.0.0'), network: 'point-to-point', hello: 1000, dead: 12_000 } as const;
+/** Where it is waited for: until somebody counts as dead, until a DR is elected. */
+const SOON_DEAD = { ...P2P, dead: 4_000 };
 
-const frrConfig = (lines = '', iface = ' ip ospf network point-to-point') => `
+const frrConfig = (
+  lines = '',
+  iface = ' ip ospf network point-to-point',
+  { dead }: { readonly dead: number } = P2P,
+) => `
 interface G0
  ip ospf hello-interval 1
- ip ospf dead-interval 4
+ ip ospf dead-interval ${dead / 1000}
 ${iface}
 router ospf
  ospf router-id 10.255.0.254
@@ -100,10 +107,10 @@ test.serial(
 test.serial('FRR, broadcast: DR and Backup elected, Full, hosts and default both ways', async (t) => {
   const lab = new Lab();
   t.teardown(() => lab.close());
-  const { a, frr } = await pair(lab, frrConfig('', ' ip ospf network broadcast'));
+  const { a, frr } = await pair(lab, frrConfig('', ' ip ospf network broadcast', SOON_DEAD));
   const peer = lab.speaker(a, {
     routerId: '10.255.0.1',
-    interfaces: [{ ...P2P, network: 'broadcast', priority: 5 }],
+    interfaces: [{ ...SOON_DEAD, network: 'broadcast', priority: 5 }],
   });
   peer.speaker.start();
   peer.speaker.apply({ withdrawn: [], announced: [host('10.10.10.1')] });
@@ -222,7 +229,7 @@ def checksum(data):
     total = (total >> 16) + (total & 0xffff)
     return 0xffff - ((total + (total >> 16)) & 0xffff)
 def hello(area, version=2, spoil=0):
-    body = struct.pack('!IHBBIII', 0xfffffffc, 1, 2, 1, 4, 0, 0)
+    body = struct.pack('!IHBBIII', 0xfffffffc, 1, 2, 1, 12, 0, 0)
     head = struct.pack('!BBH4s4sHH', version, 1, 24 + len(body), socket.inet_aton('10.255.0.254'), area, 0, 0)
     sum = (checksum(head + body) + spoil) & 0xffff
     return head[:12] + struct.pack('!HH', sum, 0) + bytes(8) + body
@@ -298,7 +305,7 @@ test.serial(
       'interface G1\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\n';
     const frr = await lab.frr(g, second + frrConfig());
     const one = lab.speaker(a, { routerId: '10.255.0.1', interfaces: [P2P] });
-    const two = lab.speaker(b, { routerId: '10.255.0.2', interfaces: [{ ...P2P, name: 'B0' }] });
+    const two = lab.speaker(b, { routerId: '10.255.0.2', interfaces: [{ ...SOON_DEAD, name: 'B0' }] });
     for (const { speaker } of [one, two]) speaker.start();
     one.speaker.apply({ withdrawn: [], announced: [host('10.10.10.1'), host('10.10.10.2')] });
     await one.full('A0');
