@@ -1,6 +1,6 @@
 /** The layout of two hosts on the real kernel, and what passes through it. */
 import test, { type ExecutionContext } from 'ava';
-import { HostLab, type HostLabOptions } from '../../../lab/hosts/index.ts';
+import { HostLab, type HostLabOptions, type PlannedInstance } from '../../../lab/hosts/index.ts';
 import { waitUntil } from '../../../lab/processes.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import { NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
@@ -19,6 +19,10 @@ async function inLab(
     for (const projection of projections.values()) await projection.close();
   });
   for (const projection of projections.values()) t.deepEqual(projection.view().problems, []);
+  // A bridge's new ports carry nothing until the kernel has come to their carriers.
+  const ready = ({ name, gateway }: PlannedInstance) =>
+    waitUntil(async () => (await lab.ping(name, gateway!)) === 1, 15_000);
+  t.true((await Promise.all(lab.instances.map(ready))).every(Boolean), 'each instance reaches its gateway');
   return { lab, projections };
 }
 

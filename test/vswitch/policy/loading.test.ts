@@ -196,8 +196,11 @@ test.serial('R3.7: a rate holds on the slow path, for what goes its way only', a
   await world.set({ policy: { rules: [rule({ name: 'cap', to: '10.200.1.3', rate: 8_000_000 })] } });
   const { policy } = world.host('h1');
   for (const from of ['c1', 'c3']) {
+    const begun = performance.now();
     const { received, sent } = await world.lab.udp(from, 'c2', { port: 7400, count: 2000, size: 1000, interval: 0 });
-    t.true(received >= 100 && received < 1900, `${from}: ${received} of ${sent}`);
+    // The longer a busy machine takes to send them, the more may pass.
+    const most = Math.max(1900, 200 + (performance.now() - begun) * 1.1);
+    t.true(received >= 100 && received < most, `${from}: ${received} of ${sent}`);
   }
   await policy.refresh();
   t.true(policy.ruleCounters().get('cap')!.packets > 100);
@@ -248,7 +251,7 @@ test.serial('R1.2: rules hold for IPv6; neighbour discovery and errors pass an a
   run('ip', '-n', names[0]!, '-6', 'neigh', 'flush', 'dev', 'eth0');
   const allow = rule({ name: 'six', from: 'fd00:6::2', to: 'fd00:6::3', protocol: 58, action: 'allow' });
   await policy.apply(state({ ...parts, policy: { default: 'deny', rules: [allow] } }), []);
-  t.true(ping());
+  await until('neighbour discovery passes', ping);
   await policy.apply(state({ ...parts, policy: { default: 'deny' } }), []);
   t.false(ping());
   await policy.close({ keep: false });

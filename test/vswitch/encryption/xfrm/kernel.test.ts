@@ -229,12 +229,12 @@ test.serial("the kernel's own VXLAN obeys: blocked on its way out, refused on it
     ip('-n', name, 'link', 'set', 'vx', 'up');
   }
   const reaches = () => spawnSync('ip', ['netns', 'exec', a, 'ping', '-c1', '-W1', '10.9.0.2']).status === 0;
-  t.true(reaches());
+  await until('it is reached', reaches);
   await blockPlainText(ENDS, a);
   t.false(reaches());
   t.true((statisticsOf(a)['not-sent'] ?? 0n) >= 1n);
   await removeFromKernel(ENDS, a);
-  t.true(reaches());
+  await until('it is reached again', reaches);
   const { driver: kernel } = driver(t, a);
   kernel.apply([{ op: 'set-policy', policy: inboundPolicy(ENDS, PEER) }]);
   t.false(reaches());
@@ -253,7 +253,7 @@ test.serial("the kernel's own VXLAN obeys: blocked on its way out, refused on it
   t.true(dropped()[0]! >= 1, 'in');
   t.deepEqual(statisticsOf(a), before, 'XFRM had no part in it');
   nft(a, noRules());
-  t.true(reaches());
+  await until('it is reached at last', reaches);
 });
 
 const nft = (netns: string, text: string) =>

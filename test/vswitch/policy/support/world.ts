@@ -1,7 +1,7 @@
 /** A lab of hosts with both halves of the slow path on each: the layout of networks, and the policy under test. */
 import { execFileSync } from 'node:child_process';
 import type { ExecutionContext } from 'ava';
-import { HostLab, type HostLabOptions } from '../../../../lab/hosts/index.ts';
+import { HostLab, type HostLabOptions, type PlannedInstance } from '../../../../lab/hosts/index.ts';
 import { systemClock } from '../../../../src/model/clock.ts';
 import type { OverlayChange, OverlayState } from '../../../../src/model/overlay.ts';
 import { NetworkProjection } from '../../../../src/vswitch-bridge/slowpath/network/index.ts';
@@ -38,6 +38,10 @@ export class World {
       world.hosts.set(name, { name, netns, network, policy, said: log.said, state: first });
       await policy.apply(first, []);
     }
+    // A bridge's new ports carry nothing until the kernel has come to their carriers.
+    const ready = ({ name, gateway }: PlannedInstance) =>
+      until(`${name} reaches its gateway`, async () => (await lab.ping(name, gateway!)) === 1);
+    await Promise.all(lab.instances.filter(({ gateway }) => gateway !== undefined).map(ready));
     return world;
   }
 
@@ -70,9 +74,11 @@ export class World {
     }
   }
 
-  /** Opens, sends a little, and tells how it went. */
+  /** Opens, sends a little, and tells how it went. Who was let in is waited for: a busy machine is slow. */
   async tcp(from: string, to: string, port = 7001, by?: string): Promise<string> {
-    return (await this.lab.tcp(from, to, { port, bytes: 10_000, patience: 500 }, by)).outcome;
+    const { outcome, connected } = await this.lab.tcp(from, to, { port, bytes: 10_000, patience: 500 }, by);
+    if (outcome !== 'timeout' || connected === undefined) return outcome;
+    return (await this.lab.tcp(from, to, { port, bytes: 10_000, patience: 10_000 }, by)).outcome;
   }
 
   /** How many of ten came back. */
