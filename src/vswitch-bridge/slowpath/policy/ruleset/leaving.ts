@@ -49,18 +49,18 @@ export function addLeaving(table: TableBuilder, state: OverlayState, espPort: nu
   for (const each of state.networks.values()) {
     if (each.origin !== 'kernel') laidOut.set(interfaceLiteral(devicesOf(state, each).bridge), '');
   }
-  const ports = [tunnelPorts(state), ...(espPort === undefined ? [] : [espPort])];
+  // Elsewhere it is the port of others' IPsec.
+  const toHosts = `${ipWord(familyOf(state.underlay.address))} daddr @other_hosts udp dport ${espPort}`;
   table.chain(
     'leave',
     [
       // It has found its table; to the fast path's programs the lower bits would be a connection.
       `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
+      'iifname != @need_source accept',
       'oifname @bridges accept',
       // With this host's address as its source it would be this host's tunnel to every other: a way into any network there.
-      // That is so wherever it comes from; the port of encrypted packets is that of others' IPsec too, elsewhere.
-      `iifname @bridges ${ipWord(familyOf(state.underlay.address))} daddr @other_hosts udp dport { ${ports.join(', ')} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
-      'iifname != @need_source accept',
       `udp dport { ${tunnelPorts(state)} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
+      ...(espPort === undefined ? [] : [`${toHosts} ${table.counter(COUNTERS.tunnelOfInstance)} drop`]),
       ...(portless ? [`meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`] : []),
       'ct status snat accept',
       // The answer to what the public side opened goes back as it was asked.
