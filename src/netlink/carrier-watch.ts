@@ -9,6 +9,8 @@
  * The limit counts events in all network namespaces, also those that we do not see: where other namespaces' interfaces
  * come and go all the time, `idleInterval` has the carriers read outside of such windows too.
  *
+ * Ports that stand on others (veth, VLAN) are an exception of the kernel's, told of without delay, and not read.
+ *
  * A reading takes the kernel's RTNL lock, which others may hold for long; then we read less often, for a late event is
  * better than an agent that waits all the time.
  */
@@ -68,10 +70,19 @@ export class CarrierWatch {
     this.#timer = undefined;
     const start = this.#clock.now();
     this.counters.rounds++;
-    for (const name of this.#names) this.#read(name, start);
+    const ports = this.#names.flatMap((name) => {
+      const port = this.#links.port(name);
+      return port && !this.#links.isToldAtOnce(port.ifindex) ? [port] : [];
+    });
+    const carriers = this.#rtnetlink.carriersNow(ports.map(({ ifindex }) => ifindex));
+    // Those that differ are read once more, alone: what they say must not be older than the notifications taken in.
+    for (const [index, { name, carrier }] of ports.entries()) {
+      if (carriers[index] !== undefined && carriers[index] !== carrier) this.#read(name, start);
+    }
     const end = this.#clock.now();
     const age = end - this.#since;
-    const interval = age < DENSE_WINDOW ? DENSE_INTERVAL : age < WINDOW ? SPARSE_INTERVAL : this.#idleInterval;
+    const soon = age < DENSE_WINDOW ? DENSE_INTERVAL : age < WINDOW ? SPARSE_INTERVAL : this.#idleInterval;
+    const interval = ports.length > 0 ? soon : this.#idleInterval;
     if (interval !== undefined) this.#schedule(Math.max(interval, (end - start) * GIVE_WAY));
   }
 

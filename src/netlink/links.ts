@@ -61,6 +61,15 @@ export class Links implements LinkState {
     return this.#byIndex.values();
   }
 
+  /**
+   * The kernel tells of this port's carrier without delay: it stands on another one (veth, VLAN), for which
+   * net/core/link_watch.c makes an exception.
+   */
+  isToldAtOnce(ifindex: number): boolean {
+    const lower = this.#subscription.table('link').get(String(ifindex))?.link ?? 0;
+    return lower !== 0 && lower !== ifindex;
+  }
+
   /** The port whose own subnet holds `address`. */
   portTowards(address: Address): Port | undefined {
     for (const port of this.#byIndex.values()) if (onLink(port, address)) return port;

@@ -134,6 +134,26 @@ test.serial('R4.5 a second carrier loss within a second is seen long before the 
   });
 });
 
+test.serial('ports that stand on others are told of without delay, and their carriers are not read', async (t) => {
+  await inBoxes(2, async (tor, server) => {
+    // Another ifindex than its peer's: that is how the kernel knows.
+    tor.ip('link add spare type veth');
+    cable(tor, 'A1', server, 'C1');
+    await withKernel(tor, async (kernel) => {
+      kernel.watchCarriers(['A1']);
+      await upAndThere(kernel, 'A1');
+      const rounds = kernel.counters().carrierRounds!;
+      for (const way of ['down', 'up'] as const) {
+        server.ip(`link set C1 ${way}`);
+        await eventually(() => kernel.port('A1')!.carrier === (way === 'up'));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      t.true(kernel.counters().carrierRounds! - rounds <= 4, 'one look for each event, and nothing to read');
+      t.is(kernel.counters().carrierFoundLate, 0);
+    });
+  });
+});
+
 test.serial(
   'R4.5 a carrier loss that events of other namespaces hold back is seen where idle reading is on',
   async (t) => {

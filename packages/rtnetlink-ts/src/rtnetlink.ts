@@ -4,7 +4,7 @@
  */
 import { AF, RTEXT_FILTER, RTM, RTM_F } from './codec/constants.ts';
 import { decodeInterfaceAddress, type InterfaceAddress } from './codec/interface-address.ts';
-import { type BridgePort, decodeLink, encodeLink, type Link, type LinkChange } from './codec/link.ts';
+import { type BridgePort, decodeCarrier, decodeLink, encodeLink, type Link, type LinkChange } from './codec/link.ts';
 import { decodeNeighbour, encodeNeighbourFilter, type Neighbour, type NeighbourEntry } from './codec/neighbour.ts';
 import { decodeNextHop, encodeNextHopFilter, type NextHop, type NextHopFilter } from './codec/nexthop.ts';
 import { decodeRoute, encodeRoute, encodeRouteFilter, type Route, type RouteFilter } from './codec/route.ts';
@@ -30,6 +30,9 @@ export interface RouteLookup {
   /** Give the matching entry of the table, not the resolved path. */
   readonly match?: boolean;
 }
+
+/** Links in one send: their answers, some kilobytes of buffer each, are taken by one reading. */
+const MAXIMUM_READ = 64;
 
 export class Rtnetlink {
   readonly #connection: Connection;
@@ -176,6 +179,19 @@ export class Rtnetlink {
    */
   getLinkNow(which: { ifindex: number } | { name: string }): Link | undefined {
     return this.#connection.getNow(linkGet(which), decodeLink);
+  }
+
+  /**
+   * IFLA_CARRIER of each of these links, as `getLinkNow` would read it (pending carrier events are handled too), for a
+   * fraction of its price; undefined where there is no such link.
+   */
+  carriersNow(ifindexes: readonly number[]): (boolean | undefined)[] {
+    const carriers: (boolean | undefined)[] = [];
+    for (let start = 0; start < ifindexes.length; start += MAXIMUM_READ) {
+      const requests = ifindexes.slice(start, start + MAXIMUM_READ).map((ifindex) => linkGet({ ifindex }));
+      carriers.push(...this.#connection.getEachNow(requests, decodeCarrier));
+    }
+    return carriers;
   }
 
   /** Which way a packet would go (RTM_GETROUTE). Rejects with NetlinkError (ENETUNREACH ...). */

@@ -68,6 +68,16 @@ test.serial('links: a pair, a bridge and its port, a vxlan device are made, chan
     await rtnetlink.addLink({ name: 'vx0', kind: 'vxlan', kindData: vxlanData(settings) });
     t.regex(ip('-d link show vx0'), /vxlan id 100 remote 10.0.0.2 local 10.0.0.1 .*dstport 4790.*nolearning/);
 
+    await rtnetlink.setLink({ ifindex: one.ifindex, up: true });
+    const [asked, other] = [one.ifindex, (await rtnetlink.getLink({ name: 'C1' }))!.ifindex];
+    const each = [asked, 9_999, other, bridge.ifindex];
+    const carriers = each.map((ifindex) => rtnetlink.getLinkNow({ ifindex })?.carrier);
+    t.deepEqual(rtnetlink.carriersNow(each), carriers);
+    t.is(carriers[1], undefined, 'there is no such link');
+    t.deepEqual(rtnetlink.carriersNow(Array.from({ length: 100 }, () => each).flat()).slice(-4), carriers);
+    t.deepEqual(rtnetlink.carriersNow([]), []);
+    t.is(rtnetlink.counters.stray, 0);
+
     await rtnetlink.deleteLink({ ifindex: one.ifindex });
     t.is(await rtnetlink.getLink({ name: 'A1' }), undefined);
     t.is(await rtnetlink.getLink({ name: 'C1' }), undefined);

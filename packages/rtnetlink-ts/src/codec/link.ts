@@ -274,6 +274,13 @@ export function decodeLink(message: Message): Link | Malformed {
   };
 }
 
+/** Of all that a link's message says, IFLA_CARRIER alone. */
+export function decodeCarrier({ bytes, start, end }: Message): boolean | undefined | Malformed {
+  const cursor = new AttributeCursor(bytes, start + IFINFOMSG, end);
+  while (cursor.next()) if (cursor.type === IFLA.CARRIER) return cursor.u8() !== 0;
+  return cursor.malformed;
+}
+
 interface LinkInfo {
   kind?: string;
   kindData?: Uint8Array;
