@@ -125,10 +125,24 @@ export function macAt(bytes: Uint8Array, start: number): Mac {
 
 export function macBytes(mac: Mac): Uint8Array {
   const bytes = new Uint8Array(6);
-  for (let index = 0; index < 6; index++) {
-    bytes[index] = (hexDigit(mac.charCodeAt(3 * index)) << 4) | hexDigit(mac.charCodeAt(3 * index + 1));
-  }
+  writeMac(mac, bytes, 0);
   return bytes;
+}
+
+/** Six octets from `start` on. */
+export function writeMac(mac: Mac, into: Uint8Array, start: number): void {
+  for (let index = 0; index < 6; index++) {
+    into[start + index] = (hexDigit(mac.charCodeAt(3 * index)) << 4) | hexDigit(mac.charCodeAt(3 * index + 1));
+  }
+}
+
+/** Four octets from `start` on. @throws TypeError when it is not IPv4 */
+export function writeIpv4(address: Address, into: Uint8Array, start: number): void {
+  const value = ipv4ToNumber(address);
+  into[start] = value >>> 24;
+  into[start + 1] = value >>> 16;
+  into[start + 2] = value >>> 8;
+  into[start + 3] = value;
 }
 
 /** Of lower-case text. */

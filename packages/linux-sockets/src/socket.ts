@@ -52,6 +52,19 @@ const SLOTS = 64;
 let pool: Buffer | undefined;
 const lengths = new Int32Array(SLOTS * 4);
 
+function takePool(): Buffer {
+  pool ??= Buffer.allocUnsafeSlow(SLOT * SLOTS);
+  return pool;
+}
+
+/** A copy of the message in that slot. */
+function received(pool: Buffer, index: number): Buffer {
+  return Buffer.from(pool.subarray(index * SLOT, index * SLOT + lengths[index * 4]!));
+}
+
+const FIONREAD = 0x541b;
+const waiting = Buffer.alloc(4);
+
 const EBADF = 9;
 const EAGAIN = 11;
 const EINPROGRESS = 115;
@@ -193,16 +206,14 @@ export class LinuxSocket {
    * there. An error that the kernel left on the socket (ENOBUFS, ENETDOWN) is thrown once; the socket lives on.
    */
   receiveBatch(max = SLOTS): IncomingMessage[] {
-    pool ??= Buffer.allocUnsafeSlow(SLOT * SLOTS);
-    const want = Math.max(1, Math.min(Math.trunc(max) || 1, SLOTS));
-    const count = checked(native.receiveBatch(this.#fd, pool, SLOT, PAYLOAD, ADDRESS_ROOM, want, lengths), 'recvmmsg');
+    const pool = takePool();
+    const count = this.#receive(pool, max);
     const messages: IncomingMessage[] = [];
     for (let index = 0; index < count; index++) {
-      const start = index * SLOT;
-      const name = start + PAYLOAD;
+      const name = index * SLOT + PAYLOAD;
       const control = name + ADDRESS_ROOM;
       const message: IncomingMessage = {
-        data: Buffer.from(pool.subarray(start, start + lengths[index * 4]!)),
+        data: received(pool, index),
         control: lengths[index * 4 + 2] ? decodeControl(pool.subarray(control, control + lengths[index * 4 + 2]!)) : [],
         flags: lengths[index * 4 + 3]!,
       };
@@ -213,6 +224,26 @@ export class LinuxSocket {
       messages.push(message);
     }
     return messages;
+  }
+
+  /** As `receiveBatch`, of each message its octets alone: who sent it, and what came with it, is not looked at. */
+  receiveData(max = SLOTS): Buffer[] {
+    const pool = takePool();
+    const count = this.#receive(pool, max);
+    const messages: Buffer[] = [];
+    for (let index = 0; index < count; index++) messages.push(received(pool, index));
+    return messages;
+  }
+
+  #receive(pool: Buffer, max: number): number {
+    const want = Math.max(1, Math.min(Math.trunc(max) || 1, SLOTS));
+    return checked(native.receiveBatch(this.#fd, pool, SLOT, PAYLOAD, ADDRESS_ROOM, want, lengths), 'recvmmsg');
+  }
+
+  /** Octets of the message that `receiveBatch` would give first, or of all in a stream; 0: none. An error that waits is none. */
+  waiting(): number {
+    checked(native.ioctl(this.#fd, FIONREAD, waiting), 'ioctl', 'FIONREAD');
+    return waiting.readInt32LE(0);
   }
 
   /**

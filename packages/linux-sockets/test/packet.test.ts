@@ -81,12 +81,19 @@ test.serial('batches of more than one system call are counted whole', async (t) 
     if (seen < 600) await new Promise((resolve) => setTimeout(resolve, 10));
   }
   t.is(seen, 600);
+  t.is(receiver.waiting(), 60);
   const first = receiver.receiveBatch(10);
   t.is(first.length, 10);
   t.is(receiver.receiveBatch(0).length, 1);
   t.is(receiver.receiveBatch(1000).length, 64);
-  let total = 75;
+  const data = receiver.receiveData(5);
+  t.is(data.length, 5);
+  t.deepEqual(data[0], frame(data[0]![14]!));
+  t.is((data[1]![14]! - data[0]![14]!) & 255, 1);
+  let total = 80;
   for (let batch = receiver.receiveBatch(); batch.length > 0; batch = receiver.receiveBatch()) total += batch.length;
+  t.is(receiver.waiting(), 0);
+  t.deepEqual(receiver.receiveData(), []);
   // The receive buffer may have been too small for all; every one that was not received was counted by the kernel.
   t.is(total + dropped, 600);
 });

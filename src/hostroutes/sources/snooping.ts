@@ -92,7 +92,8 @@ export class Snooping {
 
   /** Reads what waits on every port: before time decides that somebody did not answer. */
   drain(): void {
-    for (const [name, socket] of this.#sockets) this.#read(name, socket, BATCHES_BEFORE_VERDICT);
+    for (const [name, socket] of this.#sockets)
+      if (socket.hasFrames?.() !== false) this.#read(name, socket, BATCHES_BEFORE_VERDICT);
   }
 
   /** false: it could not be sent, and why was counted. */

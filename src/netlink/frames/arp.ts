@@ -1,5 +1,5 @@
 import type { Address, Mac } from '../../model/address.ts';
-import { addressBytes, formatAddress, formatMac, macAt, macBytes } from '../../model/address.ts';
+import { formatAddress, formatMac, macAt, writeIpv4, writeMac } from '../../model/address.ts';
 
 /** RFC 826, for Ethernet and IPv4. */
 export interface ArpPacket {
@@ -82,11 +82,18 @@ export function decodeRarp(bytes: Uint8Array): RarpPacket | ArpError {
 
 /** Writes 28 octets at `offset`. */
 export function encodeArp(packet: ArpPacket, into: Uint8Array, offset: number): void {
-  into.set([0, ETHERNET, IPV4 >> 8, IPV4 & 255, 6, 4, 0, packet.operation === 'request' ? REQUEST : REPLY], offset);
-  into.set(macBytes(packet.senderMac), offset + 8);
-  into.set(addressBytes(packet.senderAddress), offset + 14);
-  into.set(macBytes(packet.targetMac), offset + 18);
-  into.set(addressBytes(packet.targetAddress), offset + 24);
+  into[offset] = 0;
+  into[offset + 1] = ETHERNET;
+  into[offset + 2] = IPV4 >> 8;
+  into[offset + 3] = IPV4 & 255;
+  into[offset + 4] = 6;
+  into[offset + 5] = 4;
+  into[offset + 6] = 0;
+  into[offset + 7] = packet.operation === 'request' ? REQUEST : REPLY;
+  writeMac(packet.senderMac, into, offset + 8);
+  writeIpv4(packet.senderAddress, into, offset + 14);
+  writeMac(packet.targetMac, into, offset + 18);
+  writeIpv4(packet.targetAddress, into, offset + 24);
 }
 
 const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!;

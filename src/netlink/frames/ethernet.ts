@@ -1,5 +1,5 @@
 import type { Mac } from '../../model/address.ts';
-import { formatMac, macBytes } from '../../model/address.ts';
+import { formatMac, writeMac } from '../../model/address.ts';
 
 export const ETHERNET_HEADER = 14;
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd } as const;
@@ -27,8 +27,8 @@ export function sourceMac(frame: Uint8Array): Mac {
 /** A frame with room for `payload` octets, padded to the Ethernet minimum of 60 (without FCS). */
 export function makeFrame(to: Mac, from: Mac, ethertype: number, payload: number): Uint8Array {
   const frame = new Uint8Array(Math.max(60, ETHERNET_HEADER + payload));
-  frame.set(macBytes(to), 0);
-  frame.set(macBytes(from), 6);
+  writeMac(to, frame, 0);
+  writeMac(from, frame, 6);
   frame[12] = ethertype >> 8;
   frame[13] = ethertype & 255;
   return frame;

@@ -90,9 +90,13 @@ export class PortSocket {
 
   /** Ethernet frames, at most 64. @throws SystemCallError (ENETDOWN once when the port goes down) */
   receive(): Frame[] {
-    const messages = this.#socket.receiveBatch();
-    if (!this.bridged) return messages.map(({ data }) => ({ bytes: data }));
-    return messages.map(({ data, control }) => ({ bytes: data, vlan: vlanOf(control) }));
+    if (!this.bridged) return this.#socket.receiveData().map((bytes) => ({ bytes }));
+    return this.#socket.receiveBatch().map(({ data, control }) => ({ bytes: data, vlan: vlanOf(control) }));
+  }
+
+  /** Frames wait to be read: a fraction of what it costs to find that there are none by reading. */
+  hasFrames(): boolean {
+    return this.#socket.waiting() > 0;
   }
 
   /** Undefined when sent, otherwise the errno name. */

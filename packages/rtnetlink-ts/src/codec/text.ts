@@ -36,9 +36,26 @@ export function linkAddressText(bytes: Uint8Array, start: number, end: number): 
 }
 
 export function linkAddressBytes(text: string): Uint8Array {
-  const parts = text.split(':');
-  if (!parts.every((part) => /^[0-9a-fA-F]{2}$/.test(part))) throw new TypeError(`not a link-layer address: ${text}`);
-  return Uint8Array.from(parts, (part) => Number.parseInt(part, 16));
+  const octets = (text.length + 1) / 3;
+  let wellFormed = Number.isInteger(octets) && octets > 0;
+  const bytes = new Uint8Array(wellFormed ? octets : 0);
+  for (let index = 0; index < bytes.length; index++) {
+    const at = 3 * index;
+    const value = (hexDigit(text.charCodeAt(at)) << 4) | hexDigit(text.charCodeAt(at + 1));
+    if (value < 0 || (at + 2 < text.length && text.charCodeAt(at + 2) !== COLON)) wellFormed = false;
+    bytes[index] = value;
+  }
+  if (!wellFormed) throw new TypeError(`not a link-layer address: ${text}`);
+  return bytes;
+}
+
+const COLON = 58;
+
+/** -1: it is none. */
+function hexDigit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
 }
 
 const HEX = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
