@@ -133,6 +133,14 @@ class TcpConnection implements Connection {
     if (this.#socket.writableLength > 0) this.#awaitDrain();
   }
 
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   close(done?: () => void): void {
     this.#handlers = undefined;
     if (this.#closed) {

@@ -50,6 +50,9 @@ export interface Connection {
   /** Octets that the kernel has not taken yet; 0 means that the next write is a system call in this turn. */
   backlog(): number;
   write(data: Uint8Array): void;
+  /** No more `onData` until `resume`; absent: it goes on. */
+  pause?(): void;
+  resume?(): void;
   /** Sends what is written, then closes; `done` when closed. No handler is called after this. */
   close(done?: () => void): void;
 }

@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { BgpOptions } from '../../src/bgp/index.ts';
 import type { Transport } from '../../src/bgp/transport.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { BusyClock } from '../model/busy-clock.ts';
@@ -110,21 +111,13 @@ test('R4.7 a dead neighbour costs its routes and claims after the hold time, and
   t.deepEqual(inTable(gateway), ['10.10.10.1/32 INCOMPLETE']);
 });
 
-test('a loop that was busy for longer than the hold time reads what has come before it gives a neighbour up', (t) => {
-  const clock = new VirtualClock();
-  const busy = new BusyClock(clock);
-  const network = new MemoryNetwork(clock);
-  const inner = network.transport(A);
-  const transport: Transport = {
-    ...inner,
-    connect: (target, { onData, ...handlers }) =>
-      inner.connect(target, { ...handlers, onData: (data) => busy.arrive(() => onData(data)) }),
-  };
+/** `world`, with a switch that has a clock and ears of its own. */
+function between(clock: VirtualClock, network: MemoryNetwork, options: Partial<BgpOptions>) {
   const tor = new Node(
     clock,
     network,
     A,
-    { asn: 65001, routerId: '10.255.0.1' as Address, clock: busy, transport },
+    { asn: 65001, routerId: '10.255.0.1' as Address, ...options },
     [{ address: G, remoteAs: 65000 }],
     [port('A0', 1, [A, 24])],
   );
@@ -136,6 +129,20 @@ test('a loop that was busy for longer than the hold time reads what has come bef
     [{ address: A, remoteAs: 65001, passive: true }],
     [port('gA', 1, [G, 24])],
   );
+  return { tor, gateway };
+}
+
+test('a loop that was busy for longer than the hold time reads what has come before it gives a neighbour up', (t) => {
+  const clock = new VirtualClock();
+  const busy = new BusyClock(clock);
+  const network = new MemoryNetwork(clock);
+  const inner = network.transport(A);
+  const transport: Transport = {
+    ...inner,
+    connect: (target, { onData, ...handlers }) =>
+      inner.connect(target, { ...handlers, onData: (data) => busy.arrive(() => onData(data)) }),
+  };
+  const { tor, gateway } = between(clock, network, { clock: busy, transport });
   gateway.speaker.start();
   tor.speaker.start();
   clock.advance(5_000);
@@ -153,6 +160,40 @@ test('a loop that was busy for longer than the hold time reads what has come bef
   busy.turn(() => clock.advance(4_000));
   t.false(tor.speaker.establishedWith(G), 'nothing had come');
   t.true(tor.changes.some(({ reason }) => reason === 'hold timer expired'));
+});
+
+test('a neighbour that tells of thousands at once leaves others their turns, and its last words are heard', (t) => {
+  const clock = new VirtualClock();
+  const busy = new BusyClock(clock);
+  const network = new MemoryNetwork(clock);
+  const { tor, gateway } = between(clock, network, { clock: busy });
+  const many = hosts(...Array.from({ length: 4_000 }, (_, index) => `10.10.${index >> 8}.${index & 255}`));
+  gateway.speaker.start();
+  tor.speaker.start();
+  clock.advance(100);
+  busy.turn(() => undefined);
+  t.true(tor.speaker.establishedWith(G));
+  gateway.speaker.apply({ withdrawn: [], announced: many });
+  clock.advance(10);
+  const counts = [inTable(tor).length];
+  for (let turn = 0; turn < 3; turn++) {
+    busy.turn(() => undefined);
+    counts.push(inTable(tor).length);
+  }
+  t.true(counts[0]! > 500 && counts[0]! < 1_000, `${counts}`);
+  t.true(counts[3]! > 2_500 && counts[3]! < 4_000, `${counts}`);
+  gateway.speaker.apply({ withdrawn: [many[3_999]!.address], announced: [] });
+  clock.advance(10);
+  for (let turn = 0; turn < 5; turn++) busy.turn(() => undefined);
+  t.is(inTable(tor).length, 3_999, 'in the order in which it was said');
+
+  gateway.speaker.apply({ withdrawn: [], announced: many.map((host) => ({ ...host, level: 1 as const })) });
+  clock.advance(10);
+  network.connections.find((one) => one.localAddress === A && one.open)!.fail('cut');
+  t.is(lastOf(tor.changes).reason, 'cut');
+  t.deepEqual(inTable(tor), []);
+  busy.turn(() => undefined);
+  t.deepEqual(inTable(tor), [], 'nothing of the old stream comes later');
 });
 
 test('carrier loss ends the session in the same turn; the way back is short', (t) => {
