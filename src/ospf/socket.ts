@@ -8,6 +8,8 @@ const TOS_INTERNETWORK_CONTROL = 0xc0;
 const PMTUDISC_DONT = 0;
 /** Room for the updates of ten thousand hosts in one turn; the kernel counts more than the bytes. */
 const BUFFER = 8 << 20;
+/** Of forty LSAs each, at most; what is left is read in the next turn. */
+const PACKETS_PER_TURN = 16;
 
 export interface Received {
   readonly source: U32;
@@ -86,7 +88,7 @@ export class InterfaceSocket {
   listen(receive: (packet: Received) => void, malformed: () => void, failed: (error: SystemCallError) => void): void {
     this.#socket.onReadable(() => {
       try {
-        for (const { data } of this.#socket.receiveBatch(64)) {
+        for (const { data } of this.#socket.receiveBatch(PACKETS_PER_TURN)) {
           const packet = stripIp(data);
           if (packet) receive(packet);
           else malformed();
