@@ -6,6 +6,8 @@ const MAXIMUM_WAITERS = 16;
 
 const CLOSED = (): Error => new Error('the installer was closed');
 
+const NOBODY: readonly Waiter[] = [];
+
 interface Waiter {
   readonly resolve: () => void;
   readonly reject: (reason: Error) => void;
@@ -30,18 +32,19 @@ export class Arrivals {
     for (const { resolve } of this.#take(prefix)) resolve();
   }
 
-  gone(prefix: Prefix, reason = new Error(`${prefix} was removed`)): void {
-    for (const { reject } of this.#take(prefix)) reject(reason);
+  gone(prefix: Prefix): void {
+    // An error costs its stack, and ten thousand routes go in a turn for which nobody waits.
+    for (const { reject } of this.#take(prefix)) reject(new Error(`${prefix} was removed`));
   }
 
   close(): void {
     this.#closed = true;
-    for (const prefix of [...this.#waiters.keys()]) this.gone(prefix, CLOSED());
+    for (const prefix of [...this.#waiters.keys()]) for (const { reject } of this.#take(prefix)) reject(CLOSED());
   }
 
   #take(prefix: Prefix): readonly Waiter[] {
     const waiters = this.#waiters.get(prefix);
-    if (!waiters) return [];
+    if (!waiters) return NOBODY;
     this.#waiters.delete(prefix);
     return waiters;
   }

@@ -40,6 +40,8 @@ export class Returning {
   readonly #expected = new Map<Address, Expected>();
   /** When the last host came back to a port, by the port's name. */
   readonly #arrivals = new Map<string, Instant>();
+  /** No host is due before. Deadlines only ever move away. */
+  #dueAt: Instant = Number.POSITIVE_INFINITY;
   readonly count = { expected: 0, returned: 0, stayedAway: 0 };
 
   /** `onExpected`: what else the host was until now, it is no more. */
@@ -75,7 +77,10 @@ export class Returning {
         host.yields = false;
         host.route = { ...waitingRoute(host, returning.door), ...this.#book.portIndexOf(host) };
         this.#book.turn.note(host, 'returning', name, `${name} is about to carry its hosts again`);
-        this.#expected.set(host.address, { host, until: now + returning.wait, waits: 1 });
+        const until = now + returning.wait;
+        if (this.#expected.size === 0) this.#dueAt = until;
+        this.#dueAt = Math.min(this.#dueAt, until);
+        this.#expected.set(host.address, { host, until, waits: 1 });
         this.count.expected++;
       }
     }
@@ -135,16 +140,25 @@ export class Returning {
     }
   }
 
+  /** Or a little earlier: it is asked for with each event, and a map that thousands have left is slow to say its first. */
   nextDeadline(): Instant {
-    let first = Number.POSITIVE_INFINITY;
-    for (const { until } of this.#expected.values()) {
-      first = until;
-      break;
-    }
-    return first;
+    return this.#expected.size === 0 ? Number.POSITIVE_INFINITY : this.#dueAt;
+  }
+
+  isDue(now: Instant): boolean {
+    for (const { until } of this.#expected.values()) return until <= now;
+    return false;
   }
 
   tick(now: Instant): void {
+    this.#attend(now);
+    for (const { until } of this.#expected.values()) {
+      this.#dueAt = until;
+      break;
+    }
+  }
+
+  #attend(now: Instant): void {
     const { returning } = this.#book.rules.policy;
     for (const [address, { host, until, waits }] of this.#expected) {
       // All wait equally long, so the map is in the order of the deadlines.

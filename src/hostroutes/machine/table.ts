@@ -90,7 +90,7 @@ export class HostTable {
 
   /** A tick at `now` may find a host silent, or give up one that is expected: what was heard and not told yet comes first. */
   verdictDue(now: Instant): boolean {
-    return this.#returning.nextDeadline() <= now || this.#watch.verdictDue(now);
+    return this.#returning.isDue(now) || this.#watch.verdictDue(now);
   }
 
   /** Ours, and those that we stand by for. */
