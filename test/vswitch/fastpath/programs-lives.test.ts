@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { UdpReceipt, UdpSent } from '../../../lab/hosts/index.ts';
-import { run } from '../../../lab/processes.ts';
+import { run, waitUntil } from '../../../lab/processes.ts';
 import { indexKey, raise } from '../../../src/vswitch-bridge/fastpath/maps/tables.ts';
 import { added, type FastHost, type Ground, makeGround, nft, SETTINGS } from './support/ground.ts';
 
@@ -53,10 +53,9 @@ test.serial('R1.4: TCP is followed from the handshake to both ends, whichever pa
   const stateOf = () =>
     h1.records().find(({ connection }) => connection.direction[0]!.key.dport === 6010)?.connection.state;
   const done = ground.lab.tcp('c1', 'c2', { port: 6010, bytes: 300_000_000 });
-  await wait(300);
-  t.is(stateOf(), 2, 'established');
+  t.true(await waitUntil(() => stateOf() === 2, 20_000, 5), 'established');
   t.is((await done).outcome, 'done');
-  t.is(stateOf(), 4, 'closed');
+  t.true(await waitUntil(() => stateOf() === 4, 20_000, 5), 'closed');
 });
 
 test.serial(

@@ -1,11 +1,11 @@
 /** UDP that nobody answers: carried all the same once the slow path has let enough of it through, and never longer. */
 import test, { type ExecutionContext } from 'ava';
 import type { UdpReceipt, UdpSent } from '../../../lab/hosts/index.ts';
-import { run } from '../../../lab/processes.ts';
+import { run, waitUntil } from '../../../lab/processes.ts';
 import type { Prefix } from '../../../src/model/address.ts';
 import type { PolicyRule } from '../../../src/model/overlay.ts';
 import { MODE, type ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
-import { added, type Counts, type FastHost, type Ground, makeGround, nft, SETTINGS } from './support/ground.ts';
+import { added, type Counts, type FastHost, type Ground, makeGround, nft, SETTINGS, still } from './support/ground.ts';
 
 const MS = 1_000_000n;
 const C2 = '10.200.2.2';
@@ -76,10 +76,11 @@ async function during(work: () => Promise<unknown>): Promise<(host: FastHost, pr
   const programs = ['from_instance', 'nic_ingress', 'nic_egress', 'to_instance'] as const;
   const all = [h1, h2].flatMap((host) => programs.map((program) => ({ host, program, before: host.counts(program) })));
   await work();
+  const after = await still(() => all.map(({ host, program }) => host.counts(program)));
   return (host, program) => {
-    const { before } = all.find((one) => one.host === host && one.program === program)!;
+    const at = all.findIndex((one) => one.host === host && one.program === program);
     return Object.fromEntries(
-      Object.entries(host.counts(program)).map(([name, count]) => [name, count - before[name]!]),
+      Object.entries(after[at]!).map(([name, count]) => [name, count - all[at]!.before[name]!]),
     );
   };
 }
@@ -87,7 +88,7 @@ async function during(work: () => Promise<unknown>): Promise<(host: FastHost, pr
 async function carried(t: ExecutionContext, stream: Stream, name: string, ...by: [FastHost, ProgramName][]) {
   const before = await received(stream.port, name);
   const counted = await during(() => send({ ...stream, count: 200 }));
-  await wait(100);
+  await waitUntil(async () => (await received(stream.port, name)) - before >= 200, 5_000);
   t.is((await received(stream.port, name)) - before, 200, 'nothing is lost');
   for (const [host, program] of by) {
     const counts = counted(host, program);

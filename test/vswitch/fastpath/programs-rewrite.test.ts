@@ -1,8 +1,10 @@
 /** Rewrite mode on the wire: both hosts' programs agree on keys by themselves, with a slow path laid by hand below them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import { AF, LinuxSocket, SOCK } from 'linux-sockets';
 import type { UdpReceipt, UdpSent } from '../../../lab/hosts/index.ts';
-import { outcome, waitUntil } from '../../../lab/processes.ts';
+import { waitUntil } from '../../../lab/processes.ts';
 import { addressBytes } from '../../../src/model/address.ts';
 import * as layout from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
 import { indexKey, raise } from '../../../src/vswitch-bridge/fastpath/maps/tables.ts';
@@ -91,23 +93,20 @@ test.serial('R3.2 the receiver gets addresses, TTL and DSCP as they were sent', 
     const marked = ['-Q', '0xb8', '-t', '33'];
     await agreed(t, ground, h1, marked);
     const before = h2.counts('nic_ingress')['rewrite received']!;
-    const capture = outcome(
-      ground.lab.inside('c2', [
-        'timeout',
-        '8',
-        'tcpdump',
-        '--immediate-mode',
-        '-ni',
-        'eth0',
-        '-v',
-        '-c',
-        '4',
-        'icmp[0]=8',
-      ]),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const words = ['timeout', '60', 'tcpdump', '--immediate-mode', '-ni', 'eth0', '-v', '-c', '4', 'icmp[0]=8'];
+    const [command, ...parameters] = ground.lab.inside('c2', words);
+    const capture = spawn(command!, parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let [stdout, said] = ['', ''];
+    capture.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    capture.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const ended = once(capture, 'close');
+    t.true(await waitUntil(() => said.includes('listening on'), 20_000, 10), said);
     t.is(await ground.lab.ping('c1', '10.200.2.2', 8, ['-i', '0.1', ...marked]), 8);
-    const { stdout } = await capture;
+    await ended;
     const seen = stdout.split('\n').filter((line) => line.includes('tos'));
     t.is(seen.length, 4, stdout);
     for (const line of seen) t.regex(line, /tos 0xb8, ttl 33,/);

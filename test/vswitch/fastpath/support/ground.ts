@@ -142,6 +142,18 @@ export class FastHost {
   }
 }
 
+/** Counters that do not go on: what was sent last may be under way, on a busy machine. */
+export async function still<T>(read: () => T): Promise<T> {
+  let now = read();
+  for (let looks = 0; looks < 100; looks += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const before = JSON.stringify(now);
+    now = read();
+    if (JSON.stringify(now) === before) break;
+  }
+  return now;
+}
+
 /** What `during` added to each counter. */
 export async function added(
   host: FastHost,
@@ -150,7 +162,7 @@ export async function added(
 ): Promise<Counts> {
   const before = host.counts(program);
   await during();
-  const after = host.counts(program);
+  const after = await still(() => host.counts(program));
   return Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - before[name]!]));
 }
 
