@@ -159,10 +159,12 @@ export class HostLab {
   }
 
   async removeInstance(name: string): Promise<void> {
-    const { netns } = this.instance(name);
+    const { netns, host, interface: device } = this.instance(name);
     await this.#stations.get(name)?.stop();
     this.#stations.delete(name);
     this.#instances.delete(name);
+    // With its namespace it would go at some later time, and its name would be taken until then.
+    await outcome(['ip', '-n', this.host(`h${host}`).netns, 'link', 'delete', device]);
     await run(['ip', 'netns', 'delete', netns]);
   }
 

@@ -21,6 +21,8 @@ test.before(async (t) => {
   await stand.start();
 });
 
+test.afterEach.always((t) => stand.mend(t));
+
 test.after.always(() => stand?.down());
 
 const cleanup = (...words: string[]) => stand.cli(['cleanup', '--config', stand.configFile(), ...words]);
@@ -55,19 +57,30 @@ test.serial('while an agent answers it is refused, and a dry run tells what ther
   const refused = await cleanup();
   t.is(refused.code, 1, refused.stderr);
   t.regex(refused.stderr, /an agent answers on .*\n.*systemctl stop/);
-  const dry = await cleanup('--dry-run', '--json');
-  t.is(dry.code, 0, dry.stderr);
-  const { found } = JSON.parse(dry.stdout) as { found: Record<string, number | boolean | string[]> };
-  // Two hosts, in the main table and in that which is handed over.
-  t.like(found, { ports: [], hostRoutes: 4, unreachable: 1, waitingRoom: true, silenced: [] });
-  t.true((found.learnedRoutes as number) > 0 && (found.neighbours as number) === 2, dry.stdout);
+  let found: Record<string, number | boolean | string[]> = {};
+  await stand.until(
+    'the dry run finds all of it',
+    async () => {
+      const dry = await cleanup('--dry-run', '--json');
+      t.is(dry.code, 0, dry.stderr);
+      ({ found } = JSON.parse(dry.stdout) as { found: typeof found });
+      // Two hosts, in the main table and in that which is handed over.
+      return found.hostRoutes === 4 && found.neighbours === 2 && (found.learnedRoutes as number) > 0;
+    },
+    () => found,
+  );
+  t.like(found, { ports: [], unreachable: 1, waitingRoom: true, silenced: [] });
   await stand.untilHome();
 });
 
 test.serial('R4.6 killed with its uplink lost and all ports shut: cleanup opens them', async (t) => {
   t.timeout(120_000);
   stand.cables(['A0'], false);
-  await stand.until('the group has shut its ports', async () => (await stand.shutPorts()).length >= 2);
+  await stand.until(
+    'the group has shut its ports',
+    async () => (await stand.shutPorts()).length === 4,
+    () => stand.shutPorts(),
+  );
   const shut = await stand.shutPorts();
   await stand.signal('SIGKILL');
   const dry = await cleanup('--dry-run');

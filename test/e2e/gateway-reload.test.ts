@@ -15,7 +15,17 @@ test.before(async (t) => {
   await stand.untilHome();
   observer = await observerByBgp(stand);
   await observer.start();
-  await stand.until('the map is full', async () => (await observer.rows()).length === 4);
+  // Hosts are heard before the ports of their switches are: until then nobody is up, and no switch has a name.
+  const told = async () => JSON.stringify([await observer.text('10.10.10.2'), await observer.rows()]);
+  await stand.until(
+    'the map is full',
+    async () => {
+      const rows = await observer.rows();
+      const named = (await observer.text('10.10.10.2')) === 'up GA A A0 A2';
+      return named && rows.length === 4 && rows.every(({ state }) => state === 'up');
+    },
+    told,
+  );
 });
 
 test.after.always(async () => {

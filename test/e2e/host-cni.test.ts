@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { HostLab } from '../../lab/hosts/index.ts';
-import { type Outcome, outcome, run } from '../../lab/processes.ts';
+import { type Outcome, outcome, run, waitUntil } from '../../lab/processes.ts';
 
 const PLUGIN = new URL('../../bin/peerless-cni', import.meta.url).pathname;
 const networks = [{ name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' }];
@@ -176,7 +176,11 @@ test.serial(
   async (t) => {
     t.timeout(60_000);
     await lab.agent('h1').kill();
+    const interfaces = async () => (await run(lab.inside('h1', ['ip', '-br', 'link']))).trim().split('\n').length;
+    const before = await interfaces();
     await run(['ip', 'netns', 'delete', containerOf(1, 'b')]);
+    // The kernel takes a namespace apart behind the back of who deletes it.
+    t.true(await waitUntil(async () => (await interfaces()) === before - 1, 30_000));
     await lab.agent('h1').start();
     t.deepEqual(
       (await instancesOf('h1')).map(({ address }) => address),

@@ -29,11 +29,13 @@ import { letServersSpeak } from '../../lab/servers.ts';
 import { loadState, nodeDirectory, saveState } from '../../lab/state.ts';
 import { gratuitousArp } from '../../lab/team/arp.ts';
 import {
+  CABLES,
   downlinksOf,
   type NodeName,
   namespaceOf,
   SERVERS,
   type ServerName,
+  TOR_NAMES,
   type TorName,
 } from '../../lab/topology/plan.ts';
 import type { EventView, FailoverView, GroupView, HostView, StatusView } from '../../src/agent/api.ts';
@@ -329,6 +331,18 @@ export class Stand {
       },
       () => seen,
     );
+  }
+
+  /** For `afterEach.always`: what a failed test has left broken does not fail all that follow. */
+  async mend({ passed }: { readonly passed: boolean }): Promise<void> {
+    if (passed) return;
+    this.cables(
+      CABLES.map(({ near }) => near.port),
+      true,
+    );
+    for (const tor of TOR_NAMES) if (!this.running(tor)) await this.start({ tor });
+    // What is not mended by that is the next test's to say.
+    await this.untilHome().catch(() => undefined);
   }
 
   // ------------------------------------------------------------------ the probe

@@ -16,6 +16,8 @@ test.before(async (t) => {
   await stand.untilHome();
 });
 
+test.afterEach.always((t) => stand.mend(t));
+
 test.after.always(() => stand?.down());
 
 // ------------------------------------------------------------------ the operator's ports
