@@ -89,7 +89,7 @@ void describe_fdb(const struct worker* w, const struct network* network, struct 
   put(reply, "[");
   for (uint32_t i = 0; i < network->fdb_size; i++) {
     const struct fdb_entry* entry = &network->fdb[i];
-    if (!entry->used) continue;
+    if (!entry->used || entry->peer == FDB_NOBODY) continue;
     const uint8_t* m = entry->mac;
     put(reply, "%s{\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"fixed\":%s,", comma, m[0], m[1], m[2], m[3], m[4], m[5],
         entry->fixed ? "true" : "false");

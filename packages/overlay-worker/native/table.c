@@ -215,7 +215,11 @@ static void fdb_rebuild(struct network* network, uint32_t size, int64_t without_
   struct fdb_entry* old = network->fdb;
   uint32_t old_size = network->fdb_size;
   struct fdb_entry* fresh = calloc(size, sizeof *fresh);
-  if (!fresh) return;
+  if (!fresh) {
+    for (uint32_t i = 0; i < old_size; i++)
+      if (old[i].used && (int64_t)old[i].peer == without_peer) old[i].peer = FDB_NOBODY;
+    return;
+  }
   network->fdb = fresh;
   network->fdb_size = size;
   network->fdb_count = 0;
@@ -245,8 +249,8 @@ void fdb_learn(struct worker* w, struct network* network, const uint8_t* mac, st
 void fdb_forget(struct network* network, const uint8_t* mac) {
   struct fdb_entry* entry = fdb_find(network, mac);
   if (!entry) return;
-  entry->peer = UINT32_MAX;
-  fdb_rebuild(network, network->fdb_size, UINT32_MAX);
+  entry->peer = FDB_NOBODY;
+  fdb_rebuild(network, network->fdb_size, FDB_NOBODY);
 }
 
 void fdb_age(struct worker* w, struct network* network) {
@@ -255,8 +259,8 @@ void fdb_age(struct worker* w, struct network* network) {
   for (uint32_t i = 0; i < network->fdb_size; i++) {
     struct fdb_entry* entry = &network->fdb[i];
     if (!entry->used || entry->fixed || now - entry->seen_s < w->fdb_age_s) continue;
-    entry->peer = UINT32_MAX;
+    entry->peer = FDB_NOBODY;
     any = true;
   }
-  if (any) fdb_rebuild(network, network->fdb_size, UINT32_MAX);
+  if (any) fdb_rebuild(network, network->fdb_size, FDB_NOBODY);
 }

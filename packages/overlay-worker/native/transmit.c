@@ -125,7 +125,7 @@ void transmit_frame(struct worker* w, struct network* network, const struct virt
   }
   if (!(frame[0] & 1)) {
     const struct fdb_entry* entry = fdb_find(network, frame);
-    if (entry) {
+    if (entry && entry->peer != FDB_NOBODY) {
       one(w, network, &w->peers[entry->peer], hdr, frame, length);
       return;
     }

@@ -231,10 +231,12 @@ struct peer {
 struct fdb_entry {
   uint8_t mac[6];
   bool used, fixed;
-  uint32_t peer; /* index */
+  uint32_t peer; /* index, or FDB_NOBODY */
   uint32_t seen_s;
 };
 
+/* Forgotten, and there was no memory to make the table anew without it: as good as unknown. */
+#define FDB_NOBODY UINT32_MAX
 #define FDB_START 256
 #define FDB_MAX 65536
 
