@@ -24,9 +24,31 @@ export class WallClock {
   }
 
   iso(at: Instant): string {
-    return new Date(this.#wall() - (this.#clock.now() - at)).toISOString();
+    return new Date(this.ms(at)).toISOString();
+  }
+
+  /** ms since 1970. */
+  ms(at: Instant): number {
+    return this.#wall() - (this.#clock.now() - at);
   }
 }
+
+/** An event that nobody has looked at yet: mostly nobody ever does. */
+interface Kept extends Required<NewEvent> {
+  readonly seq: number;
+  /** ms since 1970, as it was when it was written. */
+  readonly ms: number;
+}
+
+const viewOf = ({ seq, ms, at, type, severity, message, fields }: Kept): EventView => ({
+  seq,
+  time: new Date(ms).toISOString(),
+  monotonicUs: Math.round(at * 1000),
+  type,
+  severity,
+  message,
+  fields,
+});
 
 /**
  * What happened, newest last: a bounded ring that the log, `peerless events` and its followers read. `record` notes the
@@ -36,7 +58,7 @@ export class EventLog {
   readonly #clock: Clock;
   readonly #wall: WallClock;
   readonly #log: Log;
-  readonly #ring: EventView[] = [];
+  readonly #ring: Kept[] = [];
   readonly #followers = new Set<(event: EventView) => void>();
   #pending: (NewEvent & { readonly at: Instant })[] = [];
   #sequence = 0;
@@ -54,7 +76,7 @@ export class EventLog {
 
   since(sequence: number): EventView[] {
     this.#write();
-    return this.#ring.filter((event) => event.seq > sequence);
+    return this.#ring.filter((event) => event.seq > sequence).map(viewOf);
   }
 
   follow(follower: (event: EventView) => void): () => void {
@@ -66,19 +88,12 @@ export class EventLog {
     const pending = this.#pending;
     this.#pending = [];
     for (const { type, severity = 'info', message, fields = {}, at } of pending) {
-      const time = this.#wall.iso(at);
-      const view: EventView = {
-        seq: ++this.#sequence,
-        time,
-        monotonicUs: Math.round(at * 1000),
-        type,
-        severity,
-        message,
-        fields,
-      };
-      this.#ring.push(view);
+      const kept: Kept = { seq: ++this.#sequence, ms: this.#wall.ms(at), at, type, severity, message, fields };
+      this.#ring.push(kept);
       if (this.#ring.length > KEPT) this.#ring.shift();
       this.#log[severity === 'warning' ? 'warn' : severity]({ event: type, ...fields }, message);
+      if (this.#followers.size === 0) continue;
+      const view = viewOf(kept);
       for (const follower of this.#followers) follower(view);
     }
   }
