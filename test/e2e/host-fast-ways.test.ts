@@ -4,7 +4,7 @@
  */
 import test, { type ExecutionContext } from 'ava';
 import { HostLab, PUBLIC, type TcpAnswer, type UdpReceipt } from '../../lab/hosts/index.ts';
-import { run } from '../../lab/processes.ts';
+import { run, waitUntil } from '../../lab/processes.ts';
 import { ethernet, ipv4, type Packet, vxlan } from '../vswitch/fastpath/support/frames.ts';
 
 const ETHERNET_IP_UDP = 42;
@@ -150,7 +150,6 @@ test.serial('R1.1: a tunnel that an instance builds itself reaches no other netw
       ]),
     );
   const arrived = async () => {
-    await new Promise((resolve) => setTimeout(resolve, 300));
     const { received, corrupted } = await lab
       .station('g2')
       .request<UdpReceipt>('receiptOf', { port: 7777, close: false });
@@ -158,7 +157,8 @@ test.serial('R1.1: a tunnel that an instance builds itself reaches no other netw
   };
   await lab.station('g2').request('listenUdp', { port: 7777, echo: false });
   await send('h1');
-  t.is(await arrived(), 1, 'from the host itself it is a tunnel’s');
+  t.true(await waitUntil(async () => (await arrived()) === 1, 10_000), 'from the host itself it is a tunnel’s');
   await send('c1');
+  await new Promise((resolve) => setTimeout(resolve, 300));
   t.is(await arrived(), 1);
 });

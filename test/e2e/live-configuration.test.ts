@@ -14,6 +14,8 @@ test.before(async (t) => {
   await stand.untilHome();
 });
 
+test.afterEach.always((t) => stand.mend(t));
+
 test.after.always(() => stand?.down());
 
 test.serial(
@@ -138,14 +140,17 @@ test.serial('SIGHUP: a bad file changes nothing and says why; a good one is used
   await stand.until('4 s', async () => (await stand.group()).config.recoveryDelay === '4s');
   stand.cables(['A0'], false);
   await stand.until('shut', async () => (await stand.shutPorts()).length === 4);
+  const back = performance.now();
   stand.cables(['A0'], true);
   await sleep(3000);
-  t.is((await stand.shutPorts()).length, 4, 'not before recoveryDelay');
+  const shut = await stand.shutPorts();
+  if (performance.now() - back < 4_000) t.is(shut.length, 4, 'not before recoveryDelay');
+  else t.log('a busy machine: looked at too late to say');
   await stand.untilHome();
   writeFileSync(file, good);
-  const back = await stand.cli(['config', 'reload', '--json']);
-  t.is(back.code, 0);
-  t.regex((JSON.parse(back.stdout) as ReloadResult).changes.join(), /recoveryDelay/);
+  const undone = await stand.cli(['config', 'reload', '--json']);
+  t.is(undone.code, 0);
+  t.regex((JSON.parse(undone.stdout) as ReloadResult).changes.join(), /recoveryDelay/);
 });
 
 test.serial(

@@ -76,12 +76,12 @@ test.serial(
       async () => (await stand.group()).state === 'up',
       () => stand.group(),
     );
-    t.true(
-      (await stand.status()).warnings.some((text) =>
-        /^A2 is not shut with its group while somebody is logged in/.test(text),
-      ),
+    const warnings = async () => (await stand.status()).warnings;
+    const told = /^A2 is not shut with its group while somebody is logged in/;
+    await stand.until('it is told', async () => (await warnings()).some((text) => told.test(text)), warnings);
+    await stand.until('in an event too', async () =>
+      (await stand.events()).some(({ type }) => type === 'portlink.spared'),
     );
-    t.true((await stand.events()).some(({ type }) => type === 'portlink.spared'));
     stand.cables(['A0'], false);
     await stand.until(
       'the others are shut',
@@ -96,9 +96,10 @@ test.serial(
       async () => (await stand.shutPorts()).length === 4,
       () => stand.group(),
     );
-    t.deepEqual(
-      (await stand.status()).warnings.filter((text) => text.includes('logged in')),
-      [],
+    await stand.until(
+      'nobody is warned any more',
+      async () => !(await warnings()).some((text) => text.includes('logged in')),
+      warnings,
     );
     stand.cables(['A0'], true);
     await stand.untilHome();

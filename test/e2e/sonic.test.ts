@@ -21,6 +21,8 @@ test.before(async (t) => {
   t.timeout(120_000);
   stand = await Stand.up({ protocol: 'bgp', ports: 'sonic' });
 });
+test.afterEach.always((t) => stand.mend(t));
+
 test.after.always(() => stand?.down());
 
 const redis = (database: number, ...words: string[]): Promise<string> =>
@@ -66,8 +68,8 @@ test.serial(
     await stand.untilHome();
     await killRedis(loadState(stand.name), 'A');
     await stand.until('frozen', async () => (await groupReason()).startsWith('frozen'), groupReason);
-    const alarms = (await stand.events()).filter(({ type }) => type === 'portlink.alarm');
-    t.regex(alarms.at(-1)!.message, /Redis is gone/);
+    const alarms = async () => (await stand.events()).filter(({ type }) => type === 'portlink.alarm');
+    await stand.until('an alarm', async () => /Redis is gone/.test((await alarms()).at(-1)?.message ?? ''), alarms);
     stand.cables(['A2'], false);
     await stand.until('C4 is behind B', async () => (await stand.fib())['10.10.10.2']?.join() === 'B', stand.fib);
     stand.cables(['A0'], false);
@@ -98,12 +100,13 @@ test.serial('R4.6 killed while its ports are dark: doctor tells, and cleanup lig
   const words = ['cleanup', '--config', stand.configFile()];
   const dry = await stand.cli([...words, '--dry-run']);
   t.true(dry.stdout.includes('would be undone: shut: A1 A2 A3\n'), dry.stdout + dry.stderr);
-  t.deepEqual(await lit(), []);
+  // The hardware comes after the databases.
+  await stand.until('all lasers are off', async () => (await lit()).length === 0, lit);
   const doctor = await stand.cli(['doctor', '--config', stand.configFile()]);
   t.regex(doctor.stdout, /WARNING +SONiC +A4 is admin down in CONFIG_DB/);
   const done = await stand.cli(words);
   t.is(done.code, 0, done.stdout + done.stderr);
-  t.deepEqual(await lit(), ['A1', 'A2', 'A3']);
+  await stand.until('lit again', async () => (await lit()).join() === 'A1,A2,A3', lit);
   const { ports } = JSON.parse(readFileSync(join(stand.directory('A'), 'state/ports.json'), 'utf8'));
   t.deepEqual(ports, []);
   await redis(4, 'HSET', 'PORT|A4', 'admin_status', 'up');
