@@ -64,6 +64,8 @@ for (const gateway of ['bird', 'frr'] as const) {
         await during(`A2 lost, ${round}`, () => faults.cables(['A2'], false), 700);
         const back = await during(`A2 back, ${round}`, () => faults.cables(['A2'], true), 1_200);
         if (round === 'second') spared('A2 back', back);
+        // On a busy machine it is not all the way back by then, and would not have come back once.
+        await stand.untilHome();
       }
       await during("A's uplink lost", () => faults.cables(['A0'], false), 1_500);
       spared("A's uplink back", await during("A's uplink back", () => faults.cables(['A0'], true), 8_000));

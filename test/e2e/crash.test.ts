@@ -111,12 +111,12 @@ test.serial(
       async () => (await stand.shutPorts()).length === 4,
       () => stand.shutPorts(),
     );
-    stand.cables(['A0'], true);
     // The announcement of a host that is expected back is the moment: its port opens within 300 ms of it.
     const since = (await stand.events()).at(-1)!.seq;
+    stand.cables(['A0'], true);
     const caught = await waitUntil(
       async () => (await stand.events()).some(({ seq, type }) => seq > since && type === 'hosts.returning'),
-      20_000,
+      40_000,
       2,
     );
     t.true(caught);
