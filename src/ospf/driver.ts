@@ -319,8 +319,10 @@ export class OspfSpeaker implements Speaker {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAt = next ?? Number.POSITIVE_INFINITY;
-    if (next === undefined) return;
     const { clock } = this.#options;
+    // Nothing is overdue any more: what was read has seen to it.
+    if (next === undefined || next > clock.now()) this.#reading = false;
+    if (next === undefined) return;
     const due = (): void => {
       this.#timer = undefined;
       this.#reading = false;
