@@ -32,6 +32,18 @@ async function up(t: ExecutionContext, options: Options): Promise<Stand> {
 
 const askG = <T>(stand: Stand, path: string): Promise<T> => askAgent(stand.directory('G'), path) as Promise<T>;
 
+function untilInstalled(stand: Stand, table: 'bgp.routes' | 'ospf.routes', count: number): Promise<void> {
+  const routes = async () => (await askG<CountersView>(stand, '/v1/counters'))[table];
+  return stand.until(
+    `${count} routes are installed`,
+    async () => {
+      const { installed, waiting } = (await routes())!;
+      return installed === count && waiting === 0;
+    },
+    routes,
+  );
+}
+
 async function drive(t: ExecutionContext, stand: Stand, cases: readonly CaseName[]): Promise<LabResult> {
   const result = await labRun({ name: stand.name, runs: 1, cases });
   t.deepEqual(result.problems, []);
@@ -59,8 +71,7 @@ test.serial(
     moved(t, result, (name) => (name === 'server-link' ? one : [...HOSTS, ...HOSTS6]));
     for (const run of result.runs)
       if (run.phase === 'back') t.is(run.lost, 0, `${run.case}: nothing is lost on the way back`);
-    const counters = await askG<CountersView>(stand, '/v1/counters');
-    t.like(counters['bgp.routes'], { installed: 8, waiting: 0 });
+    await untilInstalled(stand, 'bgp.routes', 8);
     t.regex(await stand.ip('G', 'route', 'show', '10.10.10.1'), /nhid \d+ proto 203 metric 20/);
   },
 );
@@ -71,7 +82,7 @@ test.serial('R4.3 R4.5 R4.6 R4.7 G = Peerless, OSPF: figures 7 and 10, the death
   moved(t, result, (name) => (name === 'server-link' ? HOSTS.slice(1) : HOSTS));
   for (const run of result.runs)
     if (run.phase === 'back') t.is(run.lost, 0, `${run.case}: nothing is lost on the way back`);
-  t.like((await askG<CountersView>(stand, '/v1/counters'))['ospf.routes'], { installed: 4, waiting: 0 });
+  await untilInstalled(stand, 'ospf.routes', 4);
 });
 
 /** What the kernel of G says went of routes and next-hop objects while `work` was done. */
@@ -184,7 +195,8 @@ test.serial(
     await stand.until('backups are there', async () => {
       return (await askG<CountersView>(stand, '/v1/counters'))['bgp.routes']!.backed === 4;
     });
-    t.is((await stand.ip('G', 'route', 'show', 'proto', '203')).trim().split('\n').length, 8);
+    const kernel = async () => (await stand.ip('G', 'route', 'show', 'proto', '203')).trim().split('\n');
+    await stand.until('the kernel has them beside the routes', async () => (await kernel()).length === 8, kernel);
     await stand.silence('A0', true);
     let told: EventView | undefined;
     await stand.until('a switch-over is told', async () => {
