@@ -75,8 +75,9 @@ for (const daemon of ['FRR', 'BIRD'] as const) {
       await until(() => rack.fib().join() === '10.10.10.1', 'again');
       await pause(4000);
       await rack.signal('SIGTERM');
-      await pause(300);
-      t.deepEqual(rack.fib(), [], 'a clean stop is no restart');
+      // Its restart time is 5 s: what goes earlier was withdrawn.
+      await until(() => rack.fib().length === 0, 'a clean stop is no restart', 3_000);
+      t.pass();
     },
   );
 }

@@ -58,9 +58,16 @@ test.serial(
         () => sessions(stand),
       );
     await up();
-    t.like(await sessions(stand), [
-      { peer: '192.0.2.1', interface: 'A0', clients: ['ospf', 'bgp'], transmitInterval: 100, detectionTime: 300 },
-    ]);
+    // RFC 5880 §6.8.3: slow until Up; the quick intervals are agreed on by a poll of each side afterwards.
+    await stand.until(
+      'the intervals are agreed on',
+      async () => {
+        const [session] = await sessions(stand);
+        return session?.transmitInterval === 100 && session.detectionTime === 300 && session.clients.length === 2;
+      },
+      () => sessions(stand),
+    );
+    t.like(await sessions(stand), [{ peer: '192.0.2.1', interface: 'A0', clients: ['ospf', 'bgp'] }]);
     const listing = await stand.cli(['bfd']);
     t.regex(listing.stdout, /192\.0\.2\.1\s+A0\s+Up\s+Up .* ospf,bgp/);
     t.regex((await stand.cli(['status'])).stdout, /bfd\s+192\.0\.2\.1\s+A0\s+Up/);
