@@ -106,12 +106,13 @@ export class Returning {
     return known.level;
   }
 
-  /** The port is opened, or has come up: from now on its hosts have `wait` to be heard. */
-  opened(name: string, now: Instant): void {
+  /** The ports are opened, or have come up: from now on their hosts have `wait` to be heard. */
+  opened(names: readonly string[], now: Instant): void {
     const { returning } = this.#book.rules.policy;
-    if (!returning) return;
+    if (!returning || this.#expected.size === 0) return;
+    const ports = new Set(names);
     for (const [address, { host }] of [...this.#expected]) {
-      if (host.port !== name) continue;
+      if (!ports.has(host.port)) continue;
       // Taken out and put back: the map stays in the order of the deadlines.
       this.#expected.delete(address);
       this.#expected.set(address, { host, until: now + returning.wait, waits: 1 });

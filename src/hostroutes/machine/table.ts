@@ -279,7 +279,7 @@ export class HostTable {
         this.#returning.expect(event.ports, now);
         break;
       case 'opening':
-        for (const port of event.ports) this.#returning.opened(port, now);
+        this.#returning.opened(event.ports, now);
         break;
       case 'leave':
         this.#returning.cancel(event.ports, event.reason);
@@ -357,7 +357,7 @@ export class HostTable {
     if (port?.down === undefined) return;
     port.down = undefined;
     port.upAt = now;
-    this.#returning.opened(name, now);
+    this.#returning.opened([name], now);
     this.#watch.searchPort(port, now);
     this.#shadows.placesChanged(now);
   }
