@@ -174,11 +174,17 @@ export class Encryption implements OverlayProjection {
   }
 
   async #open(): Promise<void> {
-    const worker = await this.#options.openWorker(this.#events, () => this.#lost());
+    let ended = false;
+    const worker = await this.#options.openWorker(this.#events, () => {
+      ended = true;
+      this.#lost();
+    });
     if (this.#closed) {
       worker.detach();
       return;
     }
+    // While it was opened; the next is on its way.
+    if (ended) return;
     this.#worker = worker;
     this.#networks = new NetworkFollowing(
       this.#options.layout,
@@ -212,6 +218,7 @@ export class Encryption implements OverlayProjection {
       // It may run, and not have taken all that it was told: another connection would be one too many.
       if (this.#worker && this.#state) await this.#follow(this.#worker, this.#state);
       else await this.#open();
+      if (!this.#worker) return;
       this.#options.record({
         type: 'encryption.worker',
         severity: 'info',

@@ -194,3 +194,27 @@ test('a worker that runs again and does not take all that it is told is told onc
     [],
   );
 });
+
+test('a worker that is lost while it is opened is none: another is opened', async (t) => {
+  const { encryption, worker, clock } = await open(overlay(A, [B], [blue]));
+  const { attach } = worker;
+  let opened = 0;
+  worker.attach = (events, closed) => {
+    const attached = attach.call(worker, events, closed);
+    if (++opened === 1) closed();
+    return attached;
+  };
+  worker.die();
+  const end = clock.now() + 5000;
+  do for (let turn = 0; turn < 8; turn++) await Promise.resolve();
+  while (clock.step(end));
+  t.is(opened, 2);
+  t.deepEqual(
+    encryption.view().map(({ address }) => address),
+    [B],
+  );
+  t.deepEqual(
+    encryption.warnings().filter((warning) => warning.includes('has ended')),
+    [],
+  );
+});

@@ -90,14 +90,17 @@ async function openTable(
       defer: queueMicrotask,
     });
     await driver.marked();
-    unwatch = watchRules?.(() => {
-      log.warn({}, 'somebody has removed the rules that tell peers apart: they are loaded again');
-      driver.markAgain();
-    });
-    opened?.(table);
-    holder.begin(driver.espPort, (error) =>
-      log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
-    );
+    // It may have been lost meanwhile, and whoever opens it has been told.
+    if (!ended) {
+      unwatch = watchRules?.(() => {
+        log.warn({}, 'somebody has removed the rules that tell peers apart: they are loaded again');
+        driver.markAgain();
+      });
+      opened?.(table);
+      holder.begin(driver.espPort, (error) =>
+        log.warn({ err: error }, 'nobody holds the port of ESP: without the agent nothing is decrypted'),
+      );
+    }
   } catch (error) {
     await end(true);
     throw error;
