@@ -334,3 +334,13 @@ test('restart: who took over from whom; without waiting; and nobody comes', asyn
   t.is(failed.code, 3);
   t.regex(failed.err, /agent 3822 has left for a restart, and no other answers after 1 s\nStart it now/);
 });
+
+test('nobody reads any more: no complaint, and the exit code is what it was', async (t) => {
+  for (const argv of [
+    ['hosts', '--socket', agent.socket],
+    ['lab', 'run', '--help'],
+  ]) {
+    const outcome = await run(['-o', 'pipefail', '-c', '"$@" | true', 'bash', PEERLESS, ...argv], { file: 'bash' });
+    t.deepEqual(outcome, { code: 0, out: '', err: '' });
+  }
+});
