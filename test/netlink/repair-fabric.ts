@@ -107,9 +107,9 @@ export interface Answers {
 /** How many of `count` whole packets of this many octets, that may not be fragmented, are answered. */
 export function ping({ g }: Fabric, octets = 100, count = 5): Answers {
   const run = (family: string, from: string, to: string, header: number): number => {
-    // All at once: for the last answer ping waits no longer than its interval, once there was one.
+    // For the last answer ping waits no longer than its interval, once there was one.
     const size = `${octets - header - 8}`;
-    const options = ['-q', '-M', 'do', '-c', `${count}`, '-l', `${count}`, '-i', '1', '-W', '2', '-s', size];
+    const options = ['-q', '-M', 'do', '-c', `${count}`, '-i', '0.2', '-W', '2', '-s', size];
     try {
       const text = execFileSync('ip', ['netns', 'exec', g.netns, 'ping', family, ...options, '-I', from, to], {
         encoding: 'utf8',
