@@ -26,6 +26,8 @@ export interface AgentOptions {
 
 /** The answer to a request for a restart is on its way (ms). */
 const ANSWER_FIRST = 20;
+/** Two threads of a process may take two signals in the other order than they were sent: the word that it is a restart, too. */
+const SIGNALS_CROSS = 50;
 
 /** The configuration was refused; `message` has all its problems. */
 export class ConfigRefused extends Error {}
@@ -70,7 +72,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     return { pid: process.pid, uptimeMs: Math.round(role.uptime) } satisfies RestartResult;
   });
   process.on('SIGUSR2', () => pause('SIGUSR2'));
-  process.on('SIGTERM', leave);
+  process.on('SIGTERM', (signal) => setTimeout(() => leave(signal), SIGNALS_CROSS));
   process.on('SIGINT', leave);
   process.on('SIGHUP', () => {
     role.reload().then(

@@ -116,6 +116,8 @@ test.serial(
     }
     for (const part of ['node_modules', 'packages']) symlinkSync(join(ROOT, part), join(place, part));
     await unnoticed(t, async () => {
+      // They may be taken in the other order than they were sent.
+      process.kill(stand.pid(), 'SIGTERM');
       process.kill(stand.pid(), 'SIGUSR2');
       await stand.signal('SIGTERM');
       await stand.start({ program: join(place, 'bin/peerless') });
