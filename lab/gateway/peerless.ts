@@ -2,7 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { type Place, startIn } from '../place.ts';
+import { type Place, runIn, startIn } from '../place.ts';
 import { isRunning, type ProcessRecord, waitUntil } from '../processes.ts';
 import { GATEWAY, type Protocol, TOR_NAMES, TORS } from '../topology/plan.ts';
 import { agentCommand, agentStatus, lastWords, socketOf } from '../tor/peerless.ts';
@@ -46,6 +46,8 @@ export async function startPeerlessGateway(
   const file = join(directory, 'peerless.yaml');
   writeFileSync(file, stringify(configuration, { aliasDuplicateObjects: false }));
   rmSync(socketOf(directory), { force: true });
+  // FRR's, when it was G before; root without its capabilities may not write there.
+  await runIn(place, ['chown', 'root:root', directory]);
   const record = await startIn(place, 'G agent', [...agentCommand(), '--config', file], join(directory, 'agent.log'));
   const ready = await waitUntil(async () => !isRunning(record) || (await agentStatus(directory)) !== undefined, 20_000);
   if (!ready || !isRunning(record)) throw new Error(`the agent of G did not start:\n${lastWords(directory)}`);
