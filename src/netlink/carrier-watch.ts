@@ -9,7 +9,8 @@
  * The limit counts events in all network namespaces, also those that we do not see: where other namespaces' interfaces
  * come and go all the time, `idleInterval` has the carriers read outside of such windows too.
  *
- * Ports that stand on others (veth, VLAN) are an exception of the kernel's, told of without delay, and not read.
+ * Ports that stand on others (veth, VLAN) are an exception of the kernel's, told of without delay as soon as the other is,
+ * and not read.
  *
  * A reading takes the kernel's RTNL lock, which others may hold for long; then we read less often, for a late event is
  * better than an agent that waits all the time.

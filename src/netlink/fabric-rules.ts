@@ -7,7 +7,7 @@
  *
  * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again.
  */
-import { AF, FR_ACT, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
+import { AF, FR_ACT, NetlinkError, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import { type Counters, sendPaced } from './installing.ts';
 import { ReversePath } from './reverse-path.ts';
@@ -27,6 +27,8 @@ export interface FabricRulesOptions {
 const PRIORITY = 20_000;
 const RETRY = 1_000;
 const FAMILIES = [AF.INET, AF.INET6] as const;
+/** What the kernel says of rules of a family that it does not have. */
+const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EOPNOTSUPP']);
 
 export class FabricRules {
   readonly #rtnetlink: Pick<Rtnetlink, 'dumpRules' | 'sendNow'>;
@@ -149,7 +151,7 @@ async function rulesOf(
   try {
     return (await rtnetlink.dumpRules({ family })).filter((rule) => rule.protocol === protocol);
   } catch (error) {
-    if (family === AF.INET6) return undefined;
+    if (family === AF.INET6 && error instanceof NetlinkError && NO_FAMILY.has(error.code)) return undefined;
     throw error;
   }
 }

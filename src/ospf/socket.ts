@@ -88,7 +88,7 @@ export class InterfaceSocket {
   listen(receive: (packet: Received) => void, malformed: () => void, failed: (error: SystemCallError) => void): void {
     this.#socket.onReadable(() => {
       try {
-        for (const { data } of this.#socket.receiveBatch(PACKETS_PER_TURN)) {
+        for (const data of this.#socket.receiveData(PACKETS_PER_TURN)) {
           const packet = stripIp(data);
           if (packet) receive(packet);
           else malformed();

@@ -46,4 +46,19 @@ for (const protocol of ['ospf', 'bgp'] as const) {
     pass(200);
     t.true(judged.at(-1));
   });
+
+  test(`R4.6 ${protocol}: nor does one that comes when it was ready already`, (t) => {
+    const { table, judged, pass } = bench(protocol);
+    table.complete = true;
+    pass(2_000);
+    t.true(judged.at(-1));
+    table.complete = false;
+    pass(1_000);
+    t.false(judged.at(-1));
+    pass(7_200);
+    t.true(judged.at(-1));
+    const asked = judged.length;
+    pass(60_000);
+    t.is(judged.length, asked, 'asked for no longer');
+  });
 }

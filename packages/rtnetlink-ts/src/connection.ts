@@ -197,12 +197,7 @@ export class Connection {
       request.write(this.#writer);
       this.#writer.end();
     }
-    this.#waiting.push(waiting);
-    const failure = this.#send();
-    if (failure) {
-      waiting.fail(failure);
-      this.#forgetFinished();
-    } else this.#drain(Number.POSITIVE_INFINITY);
+    if (this.#sendFor(waiting)) this.#drain(Number.POSITIVE_INFINITY);
     return found;
   }
 
@@ -283,12 +278,17 @@ export class Connection {
     // Throws when the request can't be encoded: then nobody waits.
     request.write(this.#writer);
     this.#writer.end();
+    if (this.#sendFor(waiting) && !multiple) this.#drain(4);
+  }
+
+  /** What is written, for somebody who waits for the answers. False: it was not sent, and he was told. */
+  #sendFor(waiting: Waiting): boolean {
     this.#waiting.push(waiting);
     const failure = this.#send();
-    if (failure) {
-      waiting.fail(failure);
-      this.#forgetFinished();
-    } else if (!multiple) this.#drain(4);
+    if (failure === undefined) return true;
+    waiting.fail(failure);
+    this.#forgetFinished();
+    return false;
   }
 
   #take(count: number): number {

@@ -96,14 +96,15 @@ export class Upstream {
 
   /**
    * Readiness also comes with an End-of-RIB, or with the passing of time, which nobody reports: while it is due and
-   * missing, it is asked for.
+   * missing, or may still be lost and come with time again, it is asked for.
    */
   #askAgain(): void {
     const { clock } = this.#options;
     this.#timer?.cancel();
     this.#timer = clock.schedule(clock.now() + ASK_AGAIN, () => {
       this.#options.onChange();
-      if (this.#upSince.size > 0 && !this.readiness().ready) this.#askAgain();
+      const young = clock.now() - Math.max(...this.#upSince.values()) <= NO_ROUTES_WAIT;
+      if (this.#upSince.size > 0 && (young || !this.readiness().ready)) this.#askAgain();
     });
   }
 
