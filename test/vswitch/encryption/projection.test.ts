@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { Address, Mac, Prefix } from '../../../src/model/address.ts';
 import type { OverlayNetwork, OverlayState } from '../../../src/model/overlay.ts';
 import { DEFAULT_SETTINGS } from '../../../src/vswitch-bridge/encryption/machine/settings.ts';
@@ -162,6 +162,23 @@ test('R0.3 the listing says state, versions, counts and why', async (t) => {
   t.true(pair.a.events.some(({ type, severity }) => type === 'encryption.state' && severity === 'warning'));
 });
 
+async function passing(clock: VirtualClock, duration: number): Promise<void> {
+  const end = clock.now() + duration;
+  do for (let turn = 0; turn < 8; turn++) await Promise.resolve();
+  while (clock.step(end));
+}
+
+function runsWith(t: ExecutionContext, encryption: Encryption, peers: readonly Address[]): void {
+  t.deepEqual(
+    encryption.view().map(({ address }) => address),
+    peers,
+  );
+  t.deepEqual(
+    encryption.warnings().filter((warning) => warning.includes('has ended')),
+    [],
+  );
+}
+
 test('a worker that runs again and does not take all that it is told is told once more: never two connections', async (t) => {
   const { encryption, worker, clock } = await open(overlay(A, [B], [blue]));
   const { attach, detach, setNetwork } = worker;
@@ -180,19 +197,10 @@ test('a worker that runs again and does not take all that it is told is told onc
     return setNetwork.call(worker, network);
   };
   worker.die();
-  const end = clock.now() + 5000;
-  do for (let turn = 0; turn < 8; turn++) await Promise.resolve();
-  while (clock.step(end));
+  await passing(clock, 5_000);
   t.true(refusals < 0);
   t.is(connections, 1);
-  t.deepEqual(
-    encryption.view().map(({ address }) => address),
-    [B],
-  );
-  t.deepEqual(
-    encryption.warnings().filter((warning) => warning.includes('has ended')),
-    [],
-  );
+  runsWith(t, encryption, [B]);
 });
 
 test('a worker that is lost while it is opened is none: another is opened', async (t) => {
@@ -205,16 +213,7 @@ test('a worker that is lost while it is opened is none: another is opened', asyn
     return attached;
   };
   worker.die();
-  const end = clock.now() + 5000;
-  do for (let turn = 0; turn < 8; turn++) await Promise.resolve();
-  while (clock.step(end));
+  await passing(clock, 5_000);
   t.is(opened, 2);
-  t.deepEqual(
-    encryption.view().map(({ address }) => address),
-    [B],
-  );
-  t.deepEqual(
-    encryption.warnings().filter((warning) => warning.includes('has ended')),
-    [],
-  );
+  runsWith(t, encryption, [B]);
 });

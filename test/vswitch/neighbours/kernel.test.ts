@@ -258,7 +258,9 @@ test.serial(
       ip(rack.near, frame);
       rack.sendTo('10.200.0.99', 3);
       await eventually(() => rack.arrivals.length === 9);
-      t.is(neighbours.counters().hold!.sent, 3);
+      // One that comes while those before it leave may wait once more.
+      const { sent } = neighbours.counters().hold!;
+      t.true(sent >= 3, `${sent}`);
       // One dies: after it has failed, nobody's frames wait for it.
       rack.silent.add(remoteAddress(2));
       neighbours.underlayChanged(neighbours.view()[0]!.ifindex);
