@@ -45,6 +45,7 @@ interface Announced {
 interface Claim extends Announced {
   readonly level: ClaimLevel;
   readonly leaving: boolean;
+  readonly portIndex: number | undefined;
 }
 
 /** What one announcement says of each of its addresses. */
@@ -72,8 +73,12 @@ export class ForeignClaims {
       // Who hears of it keeps a claim for each that makes one.
       if (before && before.from !== after?.from) events.claim({ address, level: undefined, from: before.from });
       if (!after) return;
-      const { level, leaving, from, endpoint, routerId } = after;
-      const named = { ...(endpoint ? { endpoint } : {}), ...(routerId ? { routerId } : {}) };
+      const { level, leaving, from, endpoint, routerId, portIndex } = after;
+      const named = {
+        ...(endpoint ? { endpoint } : {}),
+        ...(routerId ? { routerId } : {}),
+        ...(portIndex === undefined ? {} : { portIndex }),
+      };
       events.claim({ address, level, from, ...(leaving ? { leaving } : {}), ...named });
     });
     this.#shadows = new Said<Announced>(first, (address, after, before) => {
@@ -137,9 +142,9 @@ export class ForeignClaims {
     // An internal neighbour's route of our own AS has an empty path.
     const asn = attributes.asPath?.length === 0 ? this.#policy.localAs() : originAs(attributes.asPath);
     const marks = marksOf(attributes, asn);
-    const { routerId, endpoint, shadow } = marks;
+    const { routerId, endpoint, portIndex, shadow } = marks;
     const from = announcer(nextHop, attributes, marks);
-    const claim = { from, routerId, endpoint, level: levelOf(attributes), leaving: isLeaving(attributes) };
+    const claim = { from, routerId, endpoint, portIndex, level: levelOf(attributes), leaving: isLeaving(attributes) };
     return { claim, shadow, whose: this.#whose(nextHop, attributes, marks, asn) };
   }
 
@@ -196,4 +201,7 @@ const sameAnnounced = (one: Announced | undefined, other: Announced | undefined)
   one?.from === other?.from && one?.endpoint === other?.endpoint;
 
 const sameClaim = (one: Claim | undefined, other: Claim | undefined): boolean =>
-  one?.level === other?.level && one?.leaving === other?.leaving && sameAnnounced(one, other);
+  one?.level === other?.level &&
+  one?.leaving === other?.leaving &&
+  one?.portIndex === other?.portIndex &&
+  sameAnnounced(one, other);

@@ -67,7 +67,7 @@ export class HostRoutes {
       kernel,
       placement: this.#placement,
       known: (mac: Mac) => this.#table.stationed(mac),
-      onEvidence: (events: HostEvent[]) => this.#feeding.hear(events),
+      onEvidence: (events: HostEvent[]) => this.#hear(events),
     };
     this.#snooping = new Snooping(this.#policy, {
       ...shared,
@@ -314,6 +314,12 @@ export class HostRoutes {
 
   #now(): Instant {
     return this.#options.clock.now();
+  }
+
+  #hear(events: HostEvent[]): void {
+    const first = events.find((event) => event.type === 'heard' && this.#table.leads(event.address, this.#now()));
+    if (first) this.#feeding.ahead(first);
+    this.#feeding.hear(events);
   }
 
   #takeNeighbours(): void {

@@ -40,13 +40,14 @@ export class Feed {
       for (const event of events) this.#heard.push(event);
       return;
     }
-    this.#heard = [];
-    setImmediate(() => {
-      const heard = this.#heard;
-      this.#heard = undefined;
-      if (heard !== undefined && heard.length > 0) this.#give(oneOf(heard), this.#options.now());
-    });
+    this.#gather();
     this.#give(oneOf(events), this.#options.now());
+  }
+
+  /** Told at once, ahead of what else was heard in this turn. */
+  ahead(event: HostEvent): void {
+    if (this.#heard === undefined) this.#gather();
+    this.#give(event, this.#options.now());
   }
 
   /** What was heard is told now. */
@@ -60,6 +61,15 @@ export class Feed {
   /** What was heard is forgotten. */
   clear(): void {
     if (this.#heard) this.#heard = [];
+  }
+
+  #gather(): void {
+    this.#heard = [];
+    setImmediate(() => {
+      const heard = this.#heard;
+      this.#heard = undefined;
+      if (heard !== undefined && heard.length > 0) this.#give(oneOf(heard), this.#options.now());
+    });
   }
 
   #give(event: HostEvent, at: Instant): void {

@@ -24,6 +24,11 @@ export interface HostRoute {
    */
   readonly shadow?: true;
   /**
+   * Of a shadow: the other switch and its port, where the fabric says so. The hosts of one port come together when its
+   * server does.
+   */
+  readonly group?: string;
+  /**
    * Another switch claims it above us: the kernel's route is only for what comes from the fabric, everybody else goes the
    * fabric's way. Announced as ever.
    */
@@ -70,6 +75,8 @@ export interface ForeignClaim {
   readonly leaving?: boolean;
   /** Where the other can be reached through the fabric, for a tunnel to it; absent while unknown. */
   readonly endpoint?: Address;
+  /** ifindex of the other's port that the host is behind, where the claim says it. */
+  readonly portIndex?: number;
 }
 
 /** The fabric shows that somebody else stands by for a host (`HostRoute.shadow`), or does no more. No claim. */
@@ -79,6 +86,9 @@ export interface ForeignShadow {
   readonly from: string;
   readonly endpoint?: Address;
 }
+
+/** So many shadows of one group are better served together than one by one, each when it was heard. */
+export const LEAST_GROUP = 16;
 
 /** IPv4 addresses that are asked for one by one when silent servers are looked for (hostRoutes.sweep). */
 export const LARGEST_SWEEP = 4_096;

@@ -58,6 +58,7 @@ export { type RouteEvent, RouteWatch } from './route-watch.ts';
 export {
   findShadows,
   removeShadows,
+  type Shadow,
   type ShadowLeftovers,
   ShadowTable,
   type ShadowTableOptions,

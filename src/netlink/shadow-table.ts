@@ -5,7 +5,7 @@
  * own servers, and the box itself, go on reaching such a host through the fabric, where it really is.
  *
  * All routes lead to one gateway behind the door that nobody has, so the kernel needs one neighbour entry and not ten
- * thousand. A host whose packets are more than may wait is dropped by the kernel (`shed`): a flood to somebody who is not
+ * thousand; those of hosts that will come together do so over one next-hop object (see shadow-groups.ts). A host whose packets are more than may wait is dropped by the kernel (`shed`): a flood to somebody who is not
  * there must cost neither memory nor the loop.
  *
  * Routes, rules and neighbour entries are known as ours by one protocol number. What the kernel refused is tried again
@@ -17,6 +17,7 @@ import {
   makeRoute,
   NTF,
   NUD,
+  type Refusal,
   type Request,
   type Route,
   RTN,
@@ -27,8 +28,10 @@ import {
 } from 'rtnetlink-ts';
 import { type Address, familyOf, hostPrefix, parseAddress, prefixAddress } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
+import { type HostRoute, LEAST_GROUP } from '../model/hosts.ts';
 import { type Counters, countRefusals, sendPaced } from './installing.ts';
-import type { Door } from './waiting-room.ts';
+import { type InetFamily, NOBODY, type ShadowGroup, ShadowGroups } from './shadow-groups.ts';
+import { type Door, REDIRECTED } from './waiting-room.ts';
 
 export interface ShadowTableOptions {
   readonly table: number;
@@ -37,23 +40,33 @@ export interface ShadowTableOptions {
   readonly door: Door;
 }
 
-export type ShadowSocket = Pick<Rtnetlink, 'sendNow' | 'dumpRoutes' | 'dumpRules'>;
+export type ShadowSocket = Pick<Rtnetlink, 'sendNow' | 'dumpRoutes' | 'dumpRules' | 'dumpNextHops'>;
+
+export type Shadow = Pick<HostRoute, 'address' | 'group'>;
+
+interface Entry {
+  /** By the kernel. */
+  readonly dropped: boolean;
+  readonly group: ShadowGroup | undefined;
+}
 
 /** Before the main table's (32766) and those of the repair tunnel. */
 const PRIORITY = 20_100;
+/** For what waited and goes the way of its group now. */
+const REDIRECTED_PRIORITY = 20_099;
 const FAMILIES = [AF.INET, AF.INET6] as const;
-/** RFC 7600: the address of nobody; and a link-local one that none of the door's two ends has. */
-const NOBODY = { [AF.INET]: '192.0.0.8', [AF.INET6]: 'fe80::1' } as const;
 const RETRY = 1_000;
 /** What a deletion is answered with when there is nothing left to delete. */
 const NOTHING_THERE = new Set(['ESRCH', 'ENOENT', 'ENODEV', 'ENXIO']);
+/** What a kernel says that has no next-hop objects. */
+const UNKNOWN_THERE = new Set(['EOPNOTSUPP', 'EINVAL', 'EAFNOSUPPORT']);
 
 export class ShadowTable {
   readonly #rtnetlink: ShadowSocket;
   readonly #clock: Clock;
   readonly #options: ShadowTableOptions;
-  /** true: dropped by the kernel. */
-  readonly #hosts = new Map<Address, boolean>();
+  readonly #hosts = new Map<Address, Entry>();
+  readonly #groups: ShadowGroups;
   readonly #counters: Counters = {};
   #uplinks: readonly string[] = [];
   #answered: Promise<unknown> = Promise.resolve();
@@ -64,6 +77,7 @@ export class ShadowTable {
     this.#rtnetlink = rtnetlink;
     this.#clock = clock;
     this.#options = options;
+    this.#groups = new ShadowGroups(options.protocol, options.door);
   }
 
   /** What an earlier life left is taken over or goes. Resolves when the kernel was read; rejects when it can't be. */
@@ -96,25 +110,62 @@ export class ShadowTable {
   }
 
   /** In the kernel when this returns; refusals are counted when its answers have been read. */
-  apply(gone: Iterable<Address>, come: Iterable<Address>): void {
+  apply(gone: Iterable<Address>, come: Iterable<Shadow>): void {
     const batch: Request[] = [];
     for (const address of gone) {
-      if (this.#hosts.delete(address)) batch.push(requests.deleteRoute(this.#slot(address)));
+      const entry = this.#hosts.get(address);
+      if (!entry) continue;
+      this.#hosts.delete(address);
+      if (entry.group) this.#groups.leave(entry.group);
+      batch.push(requests.deleteRoute(this.#slot(address)));
     }
-    for (const address of come) {
-      if (this.#hosts.get(address) === false) continue;
-      this.#hosts.set(address, false);
-      batch.push(requests.setRoute(this.#waiting(address)));
+    for (const { address, group: name } of come) {
+      const before = this.#hosts.get(address);
+      if (before?.dropped === false && before.group?.name === name) continue;
+      if (before?.group) this.#groups.leave(before.group);
+      const entry = { dropped: false, group: name === undefined ? undefined : this.#groups.join(name) };
+      this.#hosts.set(address, entry);
+      const route = this.#routeOf(address, entry, batch);
+      batch.push(requests.setRoute(route));
     }
+    for (const id of this.#groups.collect()) batch.push(requests.deleteNextHop(id));
     this.#send(batch);
+  }
+
+  /** The group of a shadow that has so many hosts that they are best served together. */
+  groupOf(address: Address): string | undefined {
+    const group = this.#hosts.get(address)?.group;
+    return group && group.hosts >= LEAST_GROUP ? group.name : undefined;
+  }
+
+  /** Where the hosts of this group can be reached: at that port, by whose MAC is theirs; undefined: nowhere yet. */
+  turn(name: string, towards: number | undefined): void {
+    const group = this.#groups.of(name);
+    if (group && group.towards !== towards) this.#send(this.#groups.turn(group, towards));
+  }
+
+  /** With the carrier of a port the kernel has removed what led there. @returns the groups that were turned to it */
+  portDown(ifindex: number): string[] {
+    const groups = [...this.#groups.all()].filter(({ towards }) => towards === ifindex);
+    if (groups.length === 0) return [];
+    for (const group of groups) group.towards = undefined;
+    this.#compare().catch(() => this.#later());
+    return groups.map(({ name }) => name);
+  }
+
+  isIn(name: string, address: Address): boolean {
+    return this.#hosts.get(address)?.group?.name === name;
   }
 
   /** Its packets are dropped from now on, or wait again. */
   shed(address: Address, on: boolean): void {
     const before = this.#hosts.get(address);
-    if (before === undefined || before === on) return;
-    this.#hosts.set(address, on);
-    this.#send([requests.setRoute(on ? this.#dropping(address) : this.#waiting(address))]);
+    if (before === undefined || before.dropped === on) return;
+    const entry = { ...before, dropped: on };
+    this.#hosts.set(address, entry);
+    const batch: Request[] = [];
+    const route = this.#routeOf(address, entry, batch);
+    this.#send([...batch, requests.setRoute(route)]);
   }
 
   has(address: Address): boolean {
@@ -127,7 +178,7 @@ export class ShadowTable {
 
   /** What the kernel refused, by `RTM_* CODE`. */
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#counters, hosts: this.#hosts.size };
+    return { ...this.#counters, hosts: this.#hosts.size, groups: this.#groups.size };
   }
 
   /** Takes everything out of the kernel; the entries of the door go with it. */
@@ -148,9 +199,15 @@ export class ShadowTable {
     if (batch.length === 0) return;
     const result = this.#rtnetlink.sendNow(batch).then((answer) => {
       countRefusals(this.#counters, answer);
+      if (answer.refused.some(({ refusal }) => isUnknownThere(refusal))) this.#withoutGroups();
       if (answer.refused.some(({ refusal }) => !NOTHING_THERE.has(refusal.code))) this.#later();
     });
     this.#answered = Promise.all([this.#answered, result]);
+  }
+
+  #withoutGroups(): void {
+    this.#groups.giveUp();
+    for (const [address, { dropped }] of this.#hosts) this.#hosts.set(address, { dropped, group: undefined });
   }
 
   #later(): void {
@@ -167,9 +224,10 @@ export class ShadowTable {
   /** Makes the kernel hold exactly what is wanted. */
   async #compare(): Promise<void> {
     const { protocol, table } = this.#options;
-    let failed = 0;
+    let failed = await this.#paced(this.#groups.restored(), (request) => [request]);
     for (const family of FAMILIES) {
       const wanted = this.#uplinks.map((uplink, index) => this.#rule(family, uplink, index));
+      if (wanted.length > 0) wanted.push(this.#redirection(family));
       const rules = (await rulesOf(this.#rtnetlink, family)).filter((rule) => rule.protocol === protocol);
       const missing = wanted.filter((rule) => !rules.some((each) => same(each, rule)));
       const left = rules.filter((rule) => !wanted.some((each) => same(each, rule)));
@@ -180,25 +238,37 @@ export class ShadowTable {
       const stale: Route[] = [];
       for (const route of await this.#rtnetlink.dumpRoutes({ family, protocol })) {
         const address = parseAddress(prefixAddress(route.destination as never));
-        const dropped = address === undefined || route.table !== table ? undefined : this.#hosts.get(address);
-        if (dropped === undefined) stale.push(route);
-        else if (dropped === (route.type === RTN.BLACKHOLE)) present.add(address!);
+        const entry = address === undefined || route.table !== table ? undefined : this.#hosts.get(address);
+        if (entry === undefined) stale.push(route);
+        else if (this.#isIn(route, address!, entry)) present.add(address!);
       }
       const absent = [...this.#hosts.keys()].filter(
         (address) => (familyOf(address) === 4) === (family === AF.INET) && !present.has(address),
       );
       // As they are wanted by then: hosts come and go while this goes on.
       failed += await this.#paced(absent, (address) => {
-        const dropped = this.#hosts.get(address);
-        if (dropped === undefined) return [];
-        return [requests.setRoute(dropped ? this.#dropping(address) : this.#waiting(address))];
+        const entry = this.#hosts.get(address);
+        if (entry === undefined) return [];
+        const batch: Request[] = [];
+        const route = requests.setRoute(this.#routeOf(address, entry, batch));
+        return [...batch, route];
       });
       failed += await this.#paced(stale, (route) => {
         const address = parseAddress(prefixAddress(route.destination as never));
         return address && route.table === table && this.#hosts.has(address) ? [] : [requests.deleteRoute(route)];
       });
     }
+    // With an object go the routes over it: when there are none any more.
+    const objects = this.#groups.stale(await this.#rtnetlink.dumpNextHops());
+    failed += await this.#paced(objects, (id) => [requests.deleteNextHop(id)]);
     if (failed > 0) this.#later();
+  }
+
+  /** The kernel's route is the one that is wanted. */
+  #isIn(route: Route, address: Address, { dropped, group }: Entry): boolean {
+    if (dropped) return route.type === RTN.BLACKHOLE;
+    if (route.type === RTN.BLACKHOLE) return false;
+    return route.nextHopId === (group && this.#groups.idOf(group, inetOf(address), []));
   }
 
   #paced<T>(items: readonly T[], requestsFor: (item: T) => readonly Request[]): Promise<number> {
@@ -210,15 +280,25 @@ export class ShadowTable {
     return { family, priority: PRIORITY + index, action: FR_ACT.TO_TBL, table, inputInterface: uplink, protocol };
   }
 
-  #waiting(address: Address): Route {
-    const family = familyOf(address) === 4 ? AF.INET : AF.INET6;
+  /** What was there before it was redirected came in by an uplink. */
+  #redirection(family: number): Rule {
+    const { table, protocol, door } = this.#options;
+    const mark = { mark: REDIRECTED, markMask: 0xffffffff };
+    const rule = { family, priority: REDIRECTED_PRIORITY, action: FR_ACT.TO_TBL, table, protocol };
+    return { ...rule, inputInterface: door.interface, ...mark };
+  }
+
+  /** What it needs beside it is put into `batch`. */
+  #routeOf(address: Address, { dropped, group }: Entry, batch: Request[]): Route {
+    if (dropped) return makeRoute({ ...this.#named(address), type: RTN.BLACKHOLE, nextHops: [] });
+    const family = inetOf(address);
+    if (group) {
+      const nextHopId = this.#groups.idOf(group, family, batch);
+      return makeRoute({ ...this.#named(address), nextHops: [], nextHopId });
+    }
     const { ifindex } = this.#options.door;
     const hop = { ifindex, gateway: NOBODY[family], ...(family === AF.INET ? { flags: RTNH_F.ONLINK } : {}) };
     return makeRoute({ ...this.#named(address), nextHops: [hop] });
-  }
-
-  #dropping(address: Address): Route {
-    return makeRoute({ ...this.#named(address), type: RTN.BLACKHOLE, nextHops: [] });
   }
 
   /** For a deletion, whatever the route does. */
@@ -236,6 +316,8 @@ export class ShadowTable {
 export interface ShadowLeftovers {
   readonly rules: readonly Rule[];
   readonly routes: readonly Route[];
+  /** Ids of next-hop objects. */
+  readonly objects?: readonly number[];
 }
 
 /** By our protocol number, wherever they are. Rejects when the kernel can't be read. */
@@ -249,16 +331,18 @@ export async function findShadows(
     rules.push(...(await rulesOf(rtnetlink, family)).filter((rule) => rule.protocol === protocol));
     routes.push(...(await rtnetlink.dumpRoutes({ family, protocol })));
   }
-  return { rules, routes };
+  const objects = (await rtnetlink.dumpNextHops()).filter((each) => each.protocol === protocol).map(({ id }) => id);
+  return { rules, routes, objects };
 }
 
 export async function removeShadows(
   rtnetlink: Pick<Rtnetlink, 'sendNow'>,
-  { rules, routes }: ShadowLeftovers,
+  { rules, routes, objects = [] }: ShadowLeftovers,
   counters: Counters = {},
 ): Promise<void> {
   await sendPaced(rtnetlink, rules, (rule) => [requests.deleteRule(rule)], counters);
   await sendPaced(rtnetlink, routes, (route) => [requests.deleteRoute(route)], counters);
+  await sendPaced(rtnetlink, objects, (id) => [requests.deleteNextHop(id)], counters);
 }
 
 /** IPv6 may be switched off at boot. */
@@ -276,6 +360,11 @@ function same(one: Rule, other: Rule): boolean {
     one.priority === other.priority &&
     one.action === other.action &&
     one.table === other.table &&
+    one.mark === other.mark &&
     one.inputInterface === other.inputInterface
   );
 }
+
+const inetOf = (address: Address): InetFamily => (familyOf(address) === 4 ? AF.INET : AF.INET6);
+
+const isUnknownThere = ({ request, code }: Refusal): boolean => request === 'RTM_NEWNEXTHOP' && UNKNOWN_THERE.has(code);

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SOCK, SOL, withNetns } from 'linux-sockets';
+import { AF, ETH_P, isWouldBlock, LinuxSocket, MSG, PACKET, SO, SOCK, SOL, withNetns } from 'linux-sockets';
 import { type Rtnetlink, vethPeer } from 'rtnetlink-ts';
 import { type Address, formatAddress, type Mac, macBytes } from '../model/address.ts';
 import { type Clock, type Instant, systemClock } from '../model/clock.ts';
@@ -29,6 +29,9 @@ const BYTES = 16 << 20;
 /** Of all hosts that may never come (see `Guests`): a flood must not take the room of those that do. */
 const GUEST_BYTES = 8 << 20;
 const BATCH = 64;
+
+/** Of packets that come out of the door again because their hosts' group has come: fwmark, by which a rule knows them. */
+export const REDIRECTED = 0x20101;
 
 /** Hosts that we stand by for: they come when another switch has failed, and mostly it has not. */
 export interface Guests {
@@ -155,6 +158,16 @@ export class WaitingRoom {
     for (const address of addresses) {
       this.#count.forwarded += this.#send(this.#take(address), header, this.#roomIfindex);
     }
+  }
+
+  /** The hosts for which this is true can be reached: the kernel knows the way of what has REDIRECTED on it. */
+  redirect(which: (address: Address) => boolean): void {
+    this.#receive();
+    const addresses = [...this.#waiting.keys()].filter(which);
+    if (addresses.length === 0) return;
+    this.#socket.setOption(SOL.SOCKET, SO.MARK, REDIRECTED);
+    this.forward(addresses);
+    this.#socket.setOption(SOL.SOCKET, SO.MARK, 0);
   }
 
   /** Packets that came before `before` have waited long enough, and are dropped. @returns how many still wait */

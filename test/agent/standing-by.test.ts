@@ -33,6 +33,7 @@ const SHADOWS = { table: 20_101, protocol: 204 };
 interface Stage {
   readonly g: Box;
   readonly b: Box;
+  readonly server: Box;
   readonly kernel: Kernel;
   readonly waiting: Waiting;
   readonly standingBy: StandingBy;
@@ -108,9 +109,25 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
     };
 
     let passed = 0;
+    const timers = new Set<{ at: number; run(): void }>();
     const clock: Clock = {
       now: () => systemClock.now() + passed,
-      schedule: (at, then) => systemClock.schedule(at - passed, then),
+      schedule: (at, then) => {
+        const timer = {
+          at,
+          run: () => {
+            cancel();
+            then();
+          },
+        };
+        const real = systemClock.schedule(at - passed, timer.run);
+        const cancel = (): void => {
+          timers.delete(timer);
+          real.cancel();
+        };
+        timers.add(timer);
+        return { cancel };
+      },
     };
     const play = async (kernel: Kernel): Promise<void> => {
       await upAndThere(kernel, 'B0', 'B3', 'B4');
@@ -128,6 +145,7 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
         await run({
           g: g!,
           b: b!,
+          server: server!,
           kernel,
           waiting,
           standingBy,
@@ -150,6 +168,7 @@ async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
           }),
           pass: (ms) => {
             passed += ms;
+            for (const timer of [...timers]) if (timer.at <= clock.now()) timer.run();
           },
           counters: () => ({ ...room.counters(), ...standingBy.counters() }),
         });
@@ -180,7 +199,7 @@ const rulesOf = (box: Box): string[] =>
     box
       .ip(`${family} rule`)
       .split('\n')
-      .filter((line) => line.includes('20101')),
+      .filter((line) => line.includes('lookup 20101') && !line.includes('fwmark')),
   );
 const routesOf = (box: Box): string =>
   ['-4', '-6']
@@ -219,6 +238,76 @@ for (const [family, to] of Object.entries(SERVER)) {
     },
   );
 }
+
+/** Behind one port of the other switch, and of the server when it has changed over. */
+const TOGETHER = Array.from({ length: 20 }, (_, index) => [`10.10.10.${101 + index}`, `2001:db8:10::${101 + index}`]);
+
+test.serial(
+  'R4.5 many hosts behind one port of the other switch: with the first that is heard all can be reached, until hold is over or the port is down',
+  async (t) => {
+    await onStage(
+      async ({ g, b, waiting, standingBy, kernel, send, received, shadow, real, counters, pass, server }) => {
+        const group = '10.255.0.1/7';
+        for (const [four, six] of TOGETHER) {
+          server.ip(`addr add ${four}/32 dev eth0`);
+          server.ip(`addr add ${six}/128 dev eth0 nodad`);
+          g.ip(`route add ${four}/32 via 192.0.2.6`);
+          g.ip(`-6 route add ${six}/128 via 2001:db8:2::2`);
+        }
+        await eventually(() => !/tentative/.test(b.ip('-6 addr show dev B4')));
+        waiting.apply(announce(...TOGETHER.flat().map((to) => ({ ...shadow(to), group }))));
+        t.is(counters().groups, 1);
+        const [first, second, third, fourth] = TOGETHER as [string[], string[], string[], string[]];
+        for (const to of second) send(g, to, 10);
+        await settled(() => counters().waited!);
+        const { waited } = counters();
+        t.is(received.length, 0);
+
+        waiting.apply(announce(real(first[0]!)));
+        t.is(counters().turns, 1);
+        for (const to of third) send(g, to, 5);
+        await settled(() => received.length);
+        t.is(counters().forwarded, waited, 'what waited goes the way of the group');
+        t.true(received.filter((number) => Number(number) < 20).length === waited, received.join());
+        t.true(
+          received.some((number) => Number(number) >= 20 && Number(number) < 25),
+          'IPv4',
+        );
+        t.true(
+          received.some((number) => Number(number) >= 25),
+          'IPv6',
+        );
+        t.is(counters().waited, waited, 'nobody waits any more');
+        t.is(counters().hosts, 2 * TOGETHER.length - 1, 'they are shadows yet');
+
+        pass(1.1 * HOLD);
+        await eventually(() => {
+          send(g, fourth[0]!, 1);
+          return counters().waited! > waited!;
+        });
+
+        waiting.apply(announce(real(first[1]!)));
+        t.is(counters().turns, 2);
+        t.regex(b.ip('nexthop show'), /id 20100000 dev B4/);
+        const { ifindex } = kernel.port('B4')!;
+        server.ip('link set eth0 down');
+        await eventually(() => kernel.port('B4')?.carrier === false);
+        standingBy.portDown(ifindex);
+        const left = 2 * TOGETHER.length - 2;
+        await eventually(() => routesOf(b).split('\n').length === left + 1);
+        t.regex(b.ip('nexthop show'), /id 20100000 via 192\.0\.0\.8 dev plhold0/);
+        const before = counters().waited!;
+        await eventually(() => {
+          send(g, third[0]!, 1);
+          return counters().waited! > before;
+        });
+        waiting.apply(withdraw(...TOGETHER.flat()));
+        await eventually(() => b.ip('nexthop show') === '');
+        t.is(counters().groups, 0);
+      },
+    );
+  },
+);
 
 test.serial('a server of ours goes on reaching the host where it really is', async (t) => {
   await onStage(async ({ b, g, waiting, shadow, counters, send }) => {
@@ -341,7 +430,7 @@ test.serial("cleanup finds rules and routes of a life that nobody follows, and n
     b.ip('route add 10.10.10.77/32 dev B3 table 20101');
     waiting.apply(announce(shadow(SERVER.v4), shadow(SERVER.v6)));
     const found = await findShadows(kernel.rtnetlink, SHADOWS.protocol);
-    t.deepEqual([found.rules.length, found.routes.length], [2, 2]);
+    t.deepEqual([found.rules.length, found.routes.length, found.objects], [4, 2, []]);
     await removeShadows(kernel.rtnetlink, found);
     t.deepEqual((await findShadows(kernel.rtnetlink, SHADOWS.protocol)).routes, []);
     t.is(rulesOf(b).length, 1);

@@ -4,6 +4,7 @@ import type { TorConfig } from '../../src/config/index.ts';
 import type { Address, Mac } from '../../src/model/address.ts';
 import type { HostRoute } from '../../src/model/hosts.ts';
 import type { LinkState, Port } from '../../src/model/ports.ts';
+import type { Shadow } from '../../src/netlink/index.ts';
 import { VirtualClock } from '../hostroutes/clock.ts';
 
 const HOST = '10.10.10.2' as Address;
@@ -128,10 +129,14 @@ test('R4.5 while the tunnel is in use our own shadow of the host stays out of th
   const shadows = each.repair.beforeShadows({
     start: async () => undefined,
     configure: () => undefined,
-    apply: (gone: Iterable<Address>, come: Iterable<Address>) =>
-      void table.push(`-${[...gone].join()} +${[...come].join()}`),
+    apply: (gone: Iterable<Address>, come: Iterable<Shadow>) =>
+      void table.push(`-${[...gone].join()} +${Array.from(come, ({ address }) => address).join()}`),
     shed: () => undefined,
     has: () => false,
+    groupOf: () => undefined,
+    isIn: () => false,
+    turn: () => undefined,
+    portDown: () => [],
     counters: () => ({}),
     leave: async () => undefined,
     close: () => undefined,
@@ -140,7 +145,7 @@ test('R4.5 while the tunnel is in use our own shadow of the host stays out of th
   each.repair.delta({ withdrawn: [HOST], announced: [] });
   each.clock.advance(60);
   const other = '10.10.10.9' as Address;
-  shadows.apply([], [HOST, other]);
+  shadows.apply([], [{ address: HOST }, { address: other }]);
   t.deepEqual(table, ['- +10.10.10.9']);
   t.is(shadows.counters().held, 1);
   t.true(shadows.has(HOST), 'or nobody would say that it is over');
@@ -152,7 +157,7 @@ test('R4.5 while the tunnel is in use our own shadow of the host stays out of th
   standBy(each);
   each.repair.delta({ withdrawn: [HOST], announced: [] });
   each.clock.advance(60);
-  shadows.apply([], [HOST]);
+  shadows.apply([], [{ address: HOST }]);
   shadows.apply([HOST], []);
   each.clock.advance(5_000);
   t.is(table.at(-1), '-10.10.10.2 +', 'who came back meanwhile is no shadow any more');

@@ -224,10 +224,15 @@ export class KernelFace implements SwitchKernel {
       apply: (gone, come) =>
         act(() => {
           for (const address of gone) shadows.delete(address);
-          for (const address of come) shadows.add(address);
+          for (const { address } of come) shadows.add(address);
         }),
       shed: () => {},
       has: (address) => shadows.has(address),
+      // Nobody here has so many hosts that they would be served together.
+      groupOf: () => undefined,
+      isIn: () => false,
+      turn: () => {},
+      portDown: () => [],
       counters: () => ({}),
       leave: async () => act(() => shadows.clear()),
       close: () => {},

@@ -1,7 +1,8 @@
 import type { TorConfig } from '../../config/index.ts';
 import type { Address } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
-import type { ShadowTable } from '../../netlink/index.ts';
+import type { HostRoute } from '../../model/hosts.ts';
+import type { Shadow, ShadowTable } from '../../netlink/index.ts';
 import type { Room } from './room.ts';
 
 /** How often those who wait are looked at (ms). */
@@ -14,13 +15,28 @@ export const uplinksOf = ({ portLink }: Pick<TorConfig, 'portLink'>): string[] =
 
 export type ShadowKernel = Pick<
   ShadowTable,
-  'start' | 'configure' | 'apply' | 'shed' | 'has' | 'counters' | 'leave' | 'close'
+  | 'start'
+  | 'configure'
+  | 'apply'
+  | 'shed'
+  | 'has'
+  | 'groupOf'
+  | 'isIn'
+  | 'turn'
+  | 'portDown'
+  | 'counters'
+  | 'leave'
+  | 'close'
 >;
 
 /**
  * Packets for hosts that we stand by for. The gateway sends them here when the other switch has failed: they wait for the
  * host, `hold` at most each. The host that comes takes them along (`waiting.ts`); those of one that does not are dropped,
  * and while more come than may wait the kernel drops the rest.
+ *
+ * Many hosts behind one port of the other switch come together, with their server. When the first of them is heard here,
+ * the packets of all go to where it was heard, where the kernel asks for each; that is for `hold`, by which time each has
+ * been heard itself, or did not come.
  */
 export class StandingBy {
   readonly #table: ShadowKernel;
@@ -28,8 +44,11 @@ export class StandingBy {
   readonly #clock: Clock;
   readonly #hold: number;
   readonly #waiting = new Set<Address>();
+  /** By group: until when its packets go to a port of ours. */
+  readonly #turned = new Map<string, Timer>();
   #timer: Timer | undefined;
   #shed = 0;
+  #turns = 0;
 
   constructor(options: { table: ShadowKernel; room: Room; clock: Clock; hold: number }) {
     this.#table = options.table;
@@ -56,13 +75,41 @@ export class StandingBy {
   }
 
   /** `ended`: nobody came. `taken`: somebody did, or is about to, and what waits for him is not ours to keep any more. */
-  apply(ended: readonly Address[], taken: readonly Address[], begun: readonly Address[]): void {
+  apply(ended: readonly Address[], taken: readonly Address[], begun: readonly Shadow[]): void {
     const over = ended.filter((address) => this.#table.has(address));
     const gone = [...over, ...taken.filter((address) => this.#table.has(address))];
     if (gone.length === 0 && begun.length === 0) return;
     this.#table.apply(gone, begun);
     for (const address of over) this.#room.expire?.(address, Number.POSITIVE_INFINITY);
     for (const address of gone) this.#waiting.delete(address);
+  }
+
+  /** These were heard at ports of ours: whoever is to come with them can be reached. */
+  come(routes: readonly HostRoute[]): void {
+    for (const { address, ifindex } of routes) {
+      const group = this.#table.groupOf(address);
+      if (group !== undefined && ifindex !== this.#room.door.ifindex && !this.#turned.has(group))
+        this.#turn(group, ifindex);
+    }
+  }
+
+  /** The port has lost its carrier: nobody can be reached there. */
+  portDown(ifindex: number): void {
+    for (const group of this.#table.portDown(ifindex)) {
+      this.#turned.get(group)?.cancel();
+      this.#turned.delete(group);
+    }
+  }
+
+  #turn(group: string, ifindex: number): void {
+    this.#turns++;
+    this.#table.turn(group, ifindex);
+    this.#room.redirect?.((address) => this.#table.isIn(group, address));
+    const timer = this.#clock.schedule(this.#clock.now() + this.#hold, () => {
+      this.#turned.delete(group);
+      this.#table.turn(group, undefined);
+    });
+    this.#turned.set(group, timer);
   }
 
   /** The first packet for it came. */
@@ -73,7 +120,7 @@ export class StandingBy {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#table.counters(), waitedFor: this.#waiting.size, shed: this.#shed };
+    return { ...this.#table.counters(), waitedFor: this.#waiting.size, shed: this.#shed, turns: this.#turns };
   }
 
   async leave(): Promise<void> {
@@ -84,6 +131,8 @@ export class StandingBy {
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
+    for (const timer of this.#turned.values()) timer.cancel();
+    this.#turned.clear();
     this.#table.close();
   }
 

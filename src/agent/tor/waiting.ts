@@ -52,9 +52,11 @@ export class Waiting {
       this.#apply(delta, turned);
       return;
     }
-    const shadows = delta.announced.filter((route) => route.shadow).map(({ address }) => address);
+    standingBy.come(delta.announced);
+    const shadows = delta.announced.filter((route) => route.shadow);
     const announced = shadows.length === 0 ? delta.announced : delta.announced.filter((route) => !route.shadow);
-    const withdrawn = shadows.length === 0 ? delta.withdrawn : [...delta.withdrawn, ...shadows];
+    const withdrawn =
+      shadows.length === 0 ? delta.withdrawn : [...delta.withdrawn, ...shadows.map(({ address }) => address)];
     this.#apply({ withdrawn, announced }, turned, () => {
       const taken = announced.map(({ address }) => address);
       standingBy.apply(delta.withdrawn, taken, shadows);

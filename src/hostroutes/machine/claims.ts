@@ -45,8 +45,8 @@ export class ForeignClaims {
     }
     const { level } = claim;
     const before = claimants?.get(claim.from);
-    if (before?.level === level && before.leaving === claim.leaving && before.routerId === claim.routerId)
-      return 'same';
+    const same = before?.level === level && before.leaving === claim.leaving && before.routerId === claim.routerId;
+    if (same && before.portIndex === claim.portIndex) return 'same';
     if (claimants) {
       if (!before && claimants.size >= CLAIMANTS) return 'refused';
       claimants.set(claim.from, { ...claim, level });

@@ -1,6 +1,6 @@
 import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
-import type { ForeignClaim } from '../../model/hosts.ts';
+import { type ForeignClaim, type HostRoute, LEAST_GROUP } from '../../model/hosts.ts';
 import type { Book } from './book.ts';
 import { Host } from './host.ts';
 import { Pace } from './pace.ts';
@@ -33,6 +33,13 @@ const FORMER = 256;
 
 export const NO_MAC = '00:00:00:00:00:00' as Mac;
 
+/** Hosts behind one port of the other switch. */
+interface Group {
+  size: number;
+  /** When one of them was heard here, and let the others be expected. */
+  ledAt: Instant;
+}
+
 interface Flaps {
   readonly ends: number;
   readonly at: Instant;
@@ -54,6 +61,7 @@ export class Shadows {
   #recheckAt: Instant = Number.POSITIVE_INFINITY;
   /** A recheck that is under way, and since when. */
   #recheck: { readonly addresses: Iterator<Address>; readonly since: Instant } | undefined;
+  readonly #groups = new Map<string, Group>();
   /** Something was refused for want of room. */
   #full = false;
   #paced = false;
@@ -79,6 +87,7 @@ export class Shadows {
     const shadow = this.#shadows.get(address);
     if (shadow) {
       if (this.#ending.delete(address)) shadow.reason = standingFor(claims[0]!);
+      this.#regroup(shadow, claims);
     } else if (claims.some((claim) => !claim.leaving)) this.#consider(address, now);
   }
 
@@ -89,9 +98,21 @@ export class Shadows {
     this.#withdrawnAt = Math.min(this.#withdrawnAt, now + RECHECK_AFTER);
   }
 
+  /**
+   * A shadow behind the same port as many others, of whom none was heard lately: where it is heard the packets of all can
+   * go. True once: it is about to be heard.
+   */
+  leads(address: Address, now: Instant): boolean {
+    const name = this.#shadows.get(address)?.route?.group;
+    const group = name === undefined ? undefined : this.#groups.get(name);
+    if (!group || group.size < LEAST_GROUP || now - group.ledAt < this.#book.rules.policy.shadow!.hold) return false;
+    group.ledAt = now;
+    return true;
+  }
+
   /** It was heard at a port of ours, and is a host like any other. */
   heard(address: Address): void {
-    if (!this.#shadows.delete(address)) return;
+    if (!this.#drop(address)) return;
     this.#ending.delete(address);
     this.#flaps.delete(address);
     this.count.shadowsServed++;
@@ -99,7 +120,7 @@ export class Shadows {
 
   /** It is announced ahead of its return: as a host of ours, though it is not here yet. */
   stepAside(host: Host): void {
-    if (!this.#shadows.delete(host.address)) return;
+    if (!this.#drop(host.address)) return;
     this.#ending.delete(host.address);
     host.state = 'gone';
   }
@@ -190,15 +211,48 @@ export class Shadows {
     this.#book.keepFor(host);
     host.level = 0;
     host.since = now;
-    host.route = { address, interface: name, ifindex, mac, level: 0, shadow: true };
+    host.route = { address, interface: name, ifindex, mac, level: 0, shadow: true, ...groupOf(standsFor) };
     this.#shadows.set(address, host);
+    this.#join(host);
     this.count.shadowsBegun++;
     this.#book.changeState(host, 'shadow', standingFor(standsFor));
     this.#book.turn.note(host, 'shadow', undefined, 'another switch announces them, and we could serve them');
   }
 
+  /** Behind another port there, or of another switch. */
+  #regroup(host: Host, claims: readonly ForeignClaim[]): void {
+    const standsFor = claims.find((claim) => !claim.leaving);
+    if (!standsFor || !host.route) return;
+    const { group, ...route } = host.route;
+    const after = groupOf(standsFor);
+    if (group === after.group) return;
+    this.#part(host);
+    host.route = { ...route, ...after };
+    this.#join(host);
+    this.#book.turn.note(host, 'shadow', undefined, 'behind another port of the other switch');
+  }
+
+  #drop(address: Address): boolean {
+    const host = this.#shadows.get(address);
+    if (!host) return false;
+    this.#part(host);
+    return this.#shadows.delete(address);
+  }
+
+  #join({ route }: Host): void {
+    if (route?.group === undefined) return;
+    const group = this.#groups.get(route.group);
+    if (group) group.size++;
+    else this.#groups.set(route.group, { size: 1, ledAt: Number.NEGATIVE_INFINITY });
+  }
+
+  #part({ route }: Host): void {
+    const group = route?.group === undefined ? undefined : this.#groups.get(route.group);
+    if (group && --group.size === 0) this.#groups.delete(route!.group!);
+  }
+
   #end(host: Host, reason: string, now: Instant): void {
-    this.#shadows.delete(host.address);
+    this.#drop(host.address);
     this.#ending.delete(host.address);
     this.count.shadowsEnded++;
     host.route = undefined;
@@ -306,6 +360,9 @@ export class Shadows {
     return false;
   }
 }
+
+const groupOf = ({ from, portIndex }: ForeignClaim): Pick<HostRoute, 'group'> =>
+  portIndex === undefined ? {} : { group: `${from}/${portIndex}` };
 
 const standingFor = ({ from }: ForeignClaim): string => `announced by ${from}`;
 

@@ -131,6 +131,11 @@ export class HostTable {
     return host?.live ? host.port !== port : claims.best(address) !== undefined;
   }
 
+  /** What is heard of this address should be told before anything else: many others wait for it (see shadows.ts). */
+  leads(address: Address, now: Instant): boolean {
+    return this.#shadows.size > 0 && this.#shadows.leads(address, now);
+  }
+
   /** Those known with this MAC, the gone ones included. */
   stationed(mac: Mac): readonly Stationed[] {
     return Array.from(this.#book.stations.of(mac));

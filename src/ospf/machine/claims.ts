@@ -44,7 +44,7 @@ interface Said {
 
 /** What was reported last; undefined: nothing stands. */
 interface Reported {
-  claim: Pick<ForeignClaim, 'level' | 'leaving' | 'endpoint'> | undefined;
+  claim: Pick<ForeignClaim, 'level' | 'leaving' | 'endpoint' | 'portIndex'> | undefined;
   shadow: Pick<ForeignShadow, 'endpoint'> | undefined;
   route: Pick<HeardHostRoute, 'portIndex' | 'shadow'> | undefined;
 }
@@ -173,8 +173,11 @@ export class Claims {
     const where = endpoint === undefined ? {} : { endpoint };
     if (inside && !inside.shadow) {
       const leaving = isLeaving(this.#announceOf(inside), inside.metric);
-      const claim = { level: this.#level(inside), ...(leaving ? { leaving } : {}), ...where };
-      if (!was || was.level !== claim.level || !!was.leaving !== leaving || was.endpoint !== endpoint) {
+      const { portIndex } = inside;
+      const behind = portIndex === undefined ? {} : { portIndex };
+      const claim = { level: this.#level(inside), ...(leaving ? { leaving } : {}), ...where, ...behind };
+      const same = was && was.level === claim.level && !!was.leaving === leaving && was.endpoint === endpoint;
+      if (!same || was.portIndex !== portIndex) {
         host.claim = claim;
         sink.claim({ address, from: ipv4FromNumber(host.router), ...claim });
       }

@@ -1,4 +1,5 @@
 import type { Address } from '../../../model/address.ts';
+import type { Shadow } from '../../../netlink/index.ts';
 import type { ShadowKernel } from '../standing-by.ts';
 
 /**
@@ -8,7 +9,7 @@ import type { ShadowKernel } from '../standing-by.ts';
  */
 export class HeldShadows {
   readonly #hasBackup: (address: Address) => boolean;
-  readonly #held = new Set<Address>();
+  readonly #held = new Map<Address, Shadow>();
   #table: ShadowKernel | undefined;
 
   constructor(hasBackup: (address: Address) => boolean) {
@@ -25,6 +26,10 @@ export class HeldShadows {
       shed: (address, on) => table.shed(address, on),
       // Who asks wants to know of whom he has to speak when a shadow ends.
       has: (address) => this.#held.has(address) || table.has(address),
+      groupOf: (address) => table.groupOf(address),
+      isIn: (group, address) => table.isIn(group, address),
+      turn: (group, towards) => table.turn(group, towards),
+      portDown: (ifindex) => table.portDown(ifindex),
       counters: () => ({ ...table.counters(), held: this.#held.size }),
       leave: () => table.leave(),
       close: () => table.close(),
@@ -34,7 +39,11 @@ export class HeldShadows {
   /** Its backup has gone. */
   release(addresses: Iterable<Address>): void {
     if (this.#held.size === 0) return;
-    const come = [...addresses].filter((address) => this.#held.delete(address));
+    const come: Shadow[] = [];
+    for (const address of addresses) {
+      const shadow = this.#held.get(address);
+      if (shadow && this.#held.delete(address)) come.push(shadow);
+    }
     if (come.length > 0) this.#table?.apply([], come);
   }
 
@@ -44,10 +53,10 @@ export class HeldShadows {
     return gone;
   }
 
-  #passing(addresses: Iterable<Address>): Address[] {
-    return [...addresses].filter((address) => {
-      if (!this.#hasBackup(address)) return true;
-      this.#held.add(address);
+  #passing(shadows: Iterable<Shadow>): Shadow[] {
+    return [...shadows].filter((shadow) => {
+      if (!this.#hasBackup(shadow.address)) return true;
+      this.#held.set(shadow.address, shadow);
       return false;
     });
   }

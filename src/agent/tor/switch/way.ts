@@ -53,9 +53,10 @@ export class Way implements Reactions {
 
   /** The order is the point: hosts of the port first, then the groups, then the sessions over it. */
   #react(change: PortChange): void {
-    const { hosts, groups, drain, nextHops, bfd, fabric, handoff } = this.parts;
+    const { hosts, groups, drain, nextHops, bfd, fabric, handoff, standingBy } = this.parts;
     hosts.portChange(change);
     groups.portChanged(change);
+    if (change.before && !isUp(change.after)) standingBy?.portDown(change.before.ifindex);
     drain.portChanged(change);
     nextHops.portChanged(change);
     fabric.linkChanged(change);
