@@ -5,8 +5,9 @@
  * own servers, and the box itself, go on reaching such a host through the fabric, where it really is.
  *
  * All routes lead to one gateway behind the door that nobody has, so the kernel needs one neighbour entry and not ten
- * thousand; those of hosts that will come together do so over one next-hop object (see shadow-groups.ts). A host whose packets are more than may wait is dropped by the kernel (`shed`): a flood to somebody who is not
- * there must cost neither memory nor the loop.
+ * thousand; those of hosts that will come together do so over one next-hop object (see shadow-groups.ts). A host whose
+ * packets are more than may wait is dropped by the kernel (`shed`): a flood to somebody who is not there must cost
+ * neither memory nor the loop.
  *
  * Routes, rules and neighbour entries are known as ours by one protocol number. What the kernel refused is tried again
  * until it is right.

@@ -99,6 +99,7 @@ for (const [gateway, asnB] of [
         from: '10.255.0.1',
         routerId: '10.255.0.1',
         endpoint: '192.0.2.2',
+        portIndex: 3,
       } as never);
       await until(() => ONE_WAY('192.0.2.2').test(inKernel(g)), 'G leads to A');
       await speakerB.apply([{ address: HOST, portIndex: 9, shadow: true }]);

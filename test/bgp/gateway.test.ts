@@ -19,7 +19,13 @@ test('R4.3 a gateway passes a /32 on to the other switches, itself as next hop a
   t.deepEqual(learned(a), ['0.0.0.0/0 via 192.0.2.1 path 65000', '::/0 via 2001:db8:a::1 path 65000']);
   const passed = b.speaker.routes().find((one) => one.prefix === '10.10.10.2/32')!;
   t.deepEqual(passed.communities, ['65001:20556:184483841', '65001:20557:99'], 'communities as they came');
-  t.deepEqual(b.claims[0], { address: HOST, level: 0, from: '10.255.0.1', routerId: '10.255.0.1' as Address });
+  t.deepEqual(b.claims[0], {
+    address: HOST,
+    level: 0,
+    from: '10.255.0.1',
+    routerId: '10.255.0.1' as Address,
+    portIndex: 99,
+  });
   t.deepEqual(gateway.speaker.routes().filter((one) => one.table === 'out' && one.neighbor === SWITCH.b).length, 4);
   t.is(gateway.speaker.sessions().find((one) => one.neighbor === SWITCH.b)!.prefixesSent, 4);
   a.speaker.apply({ withdrawn: [HOST], announced: [] });

@@ -127,7 +127,7 @@ for (const asn of [65002, 65001]) {
     a.speaker.apply({ withdrawn: [], announced: hosts(HOST) });
     clock.advance(10);
     t.deepEqual(b.claims, [
-      { address: HOST, level: 0, from: '10.255.0.1', routerId: '10.255.0.1' as Address, endpoint: A },
+      { address: HOST, level: 0, from: '10.255.0.1', routerId: '10.255.0.1' as Address, endpoint: A, portIndex: 99 },
     ]);
     b.speaker.apply({ withdrawn: [], announced: shadow(HOST) });
     clock.advance(10);
@@ -153,6 +153,7 @@ for (const asn of [65002, 65001]) {
       from: '10.255.0.2',
       routerId: '10.255.0.2' as Address,
       endpoint: B,
+      portIndex: 7,
     });
     t.deepEqual(lastOf(a.shadows), { address: HOST, up: false, from: '10.255.0.2' });
     t.deepEqual(b.shadows, [], 'its own never');
