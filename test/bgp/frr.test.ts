@@ -335,7 +335,7 @@ test.serial('two switches of one AS behind FRR hear each other, and neither hear
   await pause(500);
   // FRR sends each its own route back, as both are in one update group: it has to be seen through.
   t.deepEqual(speakerA.claims, [
-    { address: '10.10.10.1', level: 1, from: '10.255.0.2', routerId: '10.255.0.2' },
+    { address: '10.10.10.1', level: 1, from: '10.255.0.2', routerId: '10.255.0.2', portIndex: 99 },
   ] as never);
   t.deepEqual(
     speakerB.claims.map(({ level, from }) => [level ?? null, from]),

@@ -175,6 +175,7 @@ test.serial('the twin behind BIRD is heard as a claim; its death is heard too', 
     level: 1,
     from: '10.255.0.2',
     routerId: '10.255.0.2',
+    portIndex: 99,
   } as never);
   await until(() => speakerA.learned('10.10.10.4/32')?.nextHops.length === 1, 'the route to the host behind the twin');
   // The same host here: our claim is the better one, so G takes the twin's back from us.

@@ -213,7 +213,7 @@ test('R4.7 a switch that dies is forgotten after RouterDeadInterval, and its cla
   b.announce(host('10.10.10.4', 2));
   world.until('Full everywhere', () => allFull(g, a, b));
   world.until('claim at A', () => a.claims.length > 0);
-  t.deepEqual(a.claims[0], { address: address('10.10.10.4'), level: 2, from: '10.255.0.2' });
+  t.deepEqual(a.claims[0], { address: address('10.10.10.4'), level: 2, from: '10.255.0.2', portIndex: 9 });
   b.crash();
   world.run(4000 + 1200);
   t.false(g.routes.has('10.10.10.4/32'));
