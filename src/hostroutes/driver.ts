@@ -317,9 +317,11 @@ export class HostRoutes {
   }
 
   #hear(events: HostEvent[]): void {
-    const first = events.find((event) => event.type === 'heard' && this.#table.leads(event.address, this.#now()));
+    const now = this.#now();
+    const first = events.find((event) => event.type === 'heard' && this.#table.leads(event.address, now));
     if (first) this.#feeding.ahead(first);
-    this.#feeding.hear(events);
+    const others = first ? events.filter((event) => event !== first) : events;
+    if (others.length > 0) this.#feeding.hear(others);
   }
 
   #takeNeighbours(): void {

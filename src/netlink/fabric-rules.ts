@@ -7,9 +7,10 @@
  *
  * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again.
  */
-import { AF, FR_ACT, NetlinkError, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
+import { AF, FR_ACT, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import { type Counters, sendPaced } from './installing.ts';
+import { compareRules, rulesOf } from './policy-rules.ts';
 import { ReversePath } from './reverse-path.ts';
 
 export interface FabricRulesOptions {
@@ -27,8 +28,6 @@ export interface FabricRulesOptions {
 const PRIORITY = 20_000;
 const RETRY = 1_000;
 const FAMILIES = [AF.INET, AF.INET6] as const;
-/** What the kernel says of rules of a family that it does not have. */
-const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EOPNOTSUPP']);
 
 export class FabricRules {
   readonly #rtnetlink: Pick<Rtnetlink, 'dumpRules' | 'sendNow'>;
@@ -121,10 +120,9 @@ export class FabricRules {
           ...{ table, inputInterface, protocol },
         }),
       );
-      const present = await rulesOf(this.#rtnetlink, protocol, family);
+      const present = await rulesOf(this.#rtnetlink, family);
       if (present === undefined) continue;
-      const missing = wanted.filter((rule) => !present.some((each) => same(each, rule)));
-      const left = present.filter((rule) => !wanted.some((each) => same(each, rule)));
+      const { missing, left } = compareRules(present, wanted, protocol);
       failed += await sendPaced(this.#rtnetlink, missing, (rule) => [requests.addRule(rule)], this.#counters);
       failed += await sendPaced(this.#rtnetlink, left, (rule) => [requests.deleteRule(rule)], this.#counters);
     }
@@ -138,26 +136,6 @@ export async function findFabricRules(
   protocol: number,
 ): Promise<readonly Rule[]> {
   const rules: Rule[] = [];
-  for (const family of FAMILIES) rules.push(...((await rulesOf(rtnetlink, protocol, family)) ?? []));
-  return rules;
+  for (const family of FAMILIES) rules.push(...((await rulesOf(rtnetlink, family)) ?? []));
+  return rules.filter((rule) => rule.protocol === protocol);
 }
-
-/** undefined: there is no IPv6, which may be switched off at boot. */
-async function rulesOf(
-  rtnetlink: Pick<Rtnetlink, 'dumpRules'>,
-  protocol: number,
-  family: number,
-): Promise<readonly Rule[] | undefined> {
-  try {
-    return (await rtnetlink.dumpRules({ family })).filter((rule) => rule.protocol === protocol);
-  } catch (error) {
-    if (family === AF.INET6 && error instanceof NetlinkError && NO_FAMILY.has(error.code)) return undefined;
-    throw error;
-  }
-}
-
-const same = (one: Rule, other: Rule): boolean =>
-  one.priority === other.priority &&
-  one.action === other.action &&
-  one.table === other.table &&
-  one.inputInterface === other.inputInterface;

@@ -69,7 +69,7 @@ export class ShadowGroups {
       group.families.add(family);
       batch.push(requests.setNextHop(this.#object(group, family)));
     }
-    return idOf(group, family);
+    return objectId(group, family);
   }
 
   /** All that its hosts' packets go to. */
@@ -86,6 +86,11 @@ export class ShadowGroups {
   /** Hosts lead straight to the door from now on. */
   giveUp(): void {
     this.#unsupported = true;
+    this.clear();
+  }
+
+  /** There are no hosts any more. */
+  clear(): void {
     this.#groups.clear();
     this.#slots.length = 0;
   }
@@ -94,7 +99,7 @@ export class ShadowGroups {
   stale(read: readonly NextHop[]): number[] {
     const needed = new Set<number>();
     for (const group of this.#groups.values())
-      for (const family of group.families) if (group.hosts > 0) needed.add(idOf(group, family));
+      for (const family of group.families) if (group.hosts > 0) needed.add(objectId(group, family));
     return read.filter(({ id, protocol }) => protocol === this.#protocol && !needed.has(id)).map(({ id }) => id);
   }
 
@@ -105,7 +110,7 @@ export class ShadowGroups {
       if (group.hosts > 0) continue;
       this.#groups.delete(group.name);
       this.#slots[group.slot] = undefined;
-      for (const family of group.families) ids.push(idOf(group, family));
+      for (const family of group.families) ids.push(objectId(group, family));
     }
     return ids;
   }
@@ -121,7 +126,7 @@ export class ShadowGroups {
   }
 
   #object(group: ShadowGroup, family: InetFamily): NextHop {
-    const object = { id: idOf(group, family), family, protocol: this.#protocol };
+    const object = { id: objectId(group, family), family, protocol: this.#protocol };
     // Without a gateway: the kernel asks for each host itself.
     if (group.towards !== undefined) return { ...object, ifindex: group.towards };
     const flags = family === AF.INET ? { flags: RTNH_F.ONLINK } : {};
@@ -129,4 +134,6 @@ export class ShadowGroups {
   }
 }
 
-const idOf = ({ slot }: ShadowGroup, family: InetFamily): number => FIRST_ID + 2 * slot + (family === AF.INET ? 0 : 1);
+/** Of the group's next-hop object, whether the kernel has it or not. */
+export const objectId = ({ slot }: ShadowGroup, family: InetFamily): number =>
+  FIRST_ID + 2 * slot + (family === AF.INET ? 0 : 1);

@@ -31,7 +31,8 @@ import { type Address, familyOf, hostPrefix, parseAddress, prefixAddress } from 
 import type { Clock, Timer } from '../model/clock.ts';
 import { type HostRoute, LEAST_GROUP } from '../model/hosts.ts';
 import { type Counters, countRefusals, sendPaced } from './installing.ts';
-import { type InetFamily, NOBODY, type ShadowGroup, ShadowGroups } from './shadow-groups.ts';
+import { compareRules, rulesOf } from './policy-rules.ts';
+import { type InetFamily, NOBODY, objectId, type ShadowGroup, ShadowGroups } from './shadow-groups.ts';
 import { type Door, REDIRECTED } from './waiting-room.ts';
 
 export interface ShadowTableOptions {
@@ -139,7 +140,7 @@ export class ShadowTable {
     return group && group.hosts >= LEAST_GROUP ? group.name : undefined;
   }
 
-  /** Where the hosts of this group can be reached: at that port, by whose MAC is theirs; undefined: nowhere yet. */
+  /** At which port (ifindex) the hosts of this group can be reached, each by its own MAC; undefined: at none yet. */
   turn(name: string, towards: number | undefined): void {
     const group = this.#groups.of(name);
     if (group && group.towards !== towards) this.#send(this.#groups.turn(group, towards));
@@ -186,6 +187,7 @@ export class ShadowTable {
   async leave(): Promise<void> {
     this.close();
     this.#hosts.clear();
+    this.#groups.clear();
     this.#uplinks = [];
     await this.#compare();
   }
@@ -229,9 +231,9 @@ export class ShadowTable {
     for (const family of FAMILIES) {
       const wanted = this.#uplinks.map((uplink, index) => this.#rule(family, uplink, index));
       if (wanted.length > 0) wanted.push(this.#redirection(family));
-      const rules = (await rulesOf(this.#rtnetlink, family)).filter((rule) => rule.protocol === protocol);
-      const missing = wanted.filter((rule) => !rules.some((each) => same(each, rule)));
-      const left = rules.filter((rule) => !wanted.some((each) => same(each, rule)));
+      const rules = await rulesOf(this.#rtnetlink, family);
+      if (rules === undefined) continue;
+      const { missing, left } = compareRules(rules, wanted, protocol);
       failed += await this.#paced(missing, (rule) => [requests.addRule(rule)]);
       failed += await this.#paced(left, (rule) => [requests.deleteRule(rule)]);
 
@@ -269,7 +271,7 @@ export class ShadowTable {
   #isIn(route: Route, address: Address, { dropped, group }: Entry): boolean {
     if (dropped) return route.type === RTN.BLACKHOLE;
     if (route.type === RTN.BLACKHOLE) return false;
-    return route.nextHopId === (group && this.#groups.idOf(group, inetOf(address), []));
+    return route.nextHopId === (group && objectId(group, inetOf(address)));
   }
 
   #paced<T>(items: readonly T[], requestsFor: (item: T) => readonly Request[]): Promise<number> {
@@ -329,7 +331,8 @@ export async function findShadows(
   const rules: Rule[] = [];
   const routes: Route[] = [];
   for (const family of FAMILIES) {
-    rules.push(...(await rulesOf(rtnetlink, family)).filter((rule) => rule.protocol === protocol));
+    const found = (await rulesOf(rtnetlink, family)) ?? [];
+    rules.push(...found.filter((rule) => rule.protocol === protocol));
     routes.push(...(await rtnetlink.dumpRoutes({ family, protocol })));
   }
   const objects = (await rtnetlink.dumpNextHops()).filter((each) => each.protocol === protocol).map(({ id }) => id);
@@ -344,26 +347,6 @@ export async function removeShadows(
   await sendPaced(rtnetlink, rules, (rule) => [requests.deleteRule(rule)], counters);
   await sendPaced(rtnetlink, routes, (route) => [requests.deleteRoute(route)], counters);
   await sendPaced(rtnetlink, objects, (id) => [requests.deleteNextHop(id)], counters);
-}
-
-/** IPv6 may be switched off at boot. */
-async function rulesOf(rtnetlink: Pick<Rtnetlink, 'dumpRules'>, family: number): Promise<Rule[]> {
-  try {
-    return await rtnetlink.dumpRules({ family });
-  } catch (error) {
-    if (family === AF.INET6) return [];
-    throw error;
-  }
-}
-
-function same(one: Rule, other: Rule): boolean {
-  return (
-    one.priority === other.priority &&
-    one.action === other.action &&
-    one.table === other.table &&
-    one.mark === other.mark &&
-    one.inputInterface === other.inputInterface
-  );
 }
 
 const inetOf = (address: Address): InetFamily => (familyOf(address) === 4 ? AF.INET : AF.INET6);

@@ -301,9 +301,11 @@ test.serial(
           send(g, third[0]!, 1);
           return counters().waited! > before;
         });
-        waiting.apply(withdraw(...TOGETHER.flat()));
-        await eventually(() => b.ip('nexthop show') === '');
-        t.is(counters().groups, 0);
+        waiting.apply(withdraw(...TOGETHER.slice(1).map(([, six]) => six!)));
+        t.is(counters().groups, 1);
+        await standingBy.leave();
+        t.is(b.ip('nexthop show'), '', 'leave takes the objects along');
+        t.is(routesOf(b), '');
       },
     );
   },

@@ -43,6 +43,16 @@ test('R4.1 what is heard first is told at once, what other ports say in the same
   t.is(handled.length, 6, 'the next turn has a first of its own');
 });
 
+test('R4.5 what many wait for is told ahead of what was heard before it in the turn', async (t) => {
+  const { feed, handled } = make();
+  feed.ahead(ONE);
+  feed.hear([TWO]);
+  feed.ahead(THREE);
+  t.deepEqual(handled, ['10.10.10.1 at 7', 'done', '10.10.10.3 at 7', 'done']);
+  await endOfTurn();
+  t.deepEqual(handled.slice(4), ['10.10.10.2 at 7', 'done']);
+});
+
 test('what was heard comes before whatever happens next, so that nobody is silent who has answered', async (t) => {
   const { feed, handled } = make();
   feed.hear([ONE]);

@@ -46,6 +46,33 @@ test('R4.5 a host that the other switch announces is announced here as a shadow,
   t.like(bench.table.counters(), { hosts: 0, shadows: 1, shadowsBegun: 1 });
 });
 
+test('R4.5 of many shadows behind one port of the other switch the first that is heard leads, once in hold', (t) => {
+  const bench = new Bench(standingBy());
+  const many = Array.from({ length: 17 }, (_, index) => `10.10.10.${20 + index}`);
+  const few = ['10.10.10.2', '10.10.10.3'];
+  const said = (texts: readonly string[], portIndex: number) => {
+    for (const text of texts) bench.do(claim(text, 0, { portIndex }));
+    bench.run(1_100);
+  };
+  const leads = (text: string) => bench.table.leads(address(text), bench.now);
+  said(many, 7);
+  said(few, 8);
+  t.is(bench.model.get(address(many[0]!))?.group, '10.255.0.1/7');
+  t.false(leads(few[0]!), 'as fast one by one');
+  t.true(leads(many[3]!));
+  t.false(leads(many[4]!));
+  bench.run(3_100);
+  t.true(leads(many[4]!));
+  bench.do(bench.live(many[4]!, 'A2'));
+  bench.run(3_100);
+  t.false(leads(many[4]!), 'no shadow any more');
+  t.true(leads(many[5]!), 'sixteen are left');
+  said([many[6]!], 8);
+  t.is(bench.model.get(address(many[6]!))?.group, '10.255.0.1/8', 'behind another port there');
+  bench.run(3_100);
+  t.false(leads(many[5]!), 'fifteen');
+});
+
 test('nothing is stood by for unless that is asked for', (t) => {
   const bench = claimed(new Bench(policy()));
   t.deepEqual([...bench.model], []);

@@ -1,4 +1,5 @@
 import { AF, FR_ACT, type Rtnetlink, type Rule } from 'rtnetlink-ts';
+import { compareRules, rulesOf } from '../policy-rules.ts';
 
 /**
  * Where packets go that come out of the tunnel: to a host of ours (`hosts`, a table that holds nothing else), into the
@@ -16,16 +17,6 @@ const PRIORITY = 20_200;
 type Requests = Pick<Rtnetlink, 'dumpRules' | 'addRule' | 'deleteRule'>;
 
 const FAMILIES = [AF.INET, AF.INET6] as const;
-
-/** IPv6 may be switched off at boot. */
-async function rulesOf(rtnetlink: Requests, family: number): Promise<Rule[] | undefined> {
-  try {
-    return await rtnetlink.dumpRules({ family });
-  } catch (error) {
-    if (family === AF.INET6) return undefined;
-    throw error;
-  }
-}
 
 function exitRules(family: number, device: string, { hosts, shadows }: ExitTables, protocol: number): Rule[] {
   const common = { family, inputInterface: device, protocol };
@@ -48,25 +39,14 @@ export async function ensureExitRules(
     const present = await rulesOf(rtnetlink, family);
     if (!present) continue;
     const wanted = exitRules(family, device, tables, protocol);
-    for (const rule of wanted) if (!present.some((each) => same(each, rule))) await rtnetlink.addRule(rule);
-    for (const rule of present) {
-      if (rule.protocol === protocol && !wanted.some((each) => same(each, rule))) await rtnetlink.deleteRule(rule);
-    }
+    const { missing, left } = compareRules(present, wanted, protocol);
+    for (const rule of missing) await rtnetlink.addRule(rule);
+    for (const rule of left) await rtnetlink.deleteRule(rule);
   }
 }
 
 export async function findExitRules(rtnetlink: Pick<Rtnetlink, 'dumpRules'>, protocol: number): Promise<Rule[]> {
   const rules: Rule[] = [];
-  for (const family of FAMILIES) rules.push(...((await rulesOf(rtnetlink as Requests, family)) ?? []));
+  for (const family of FAMILIES) rules.push(...((await rulesOf(rtnetlink, family)) ?? []));
   return rules.filter((rule) => rule.protocol === protocol);
-}
-
-function same(one: Rule, other: Rule): boolean {
-  return (
-    one.protocol === other.protocol &&
-    one.priority === other.priority &&
-    one.action === other.action &&
-    one.table === other.table &&
-    one.inputInterface === other.inputInterface
-  );
 }

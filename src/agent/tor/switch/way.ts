@@ -56,12 +56,12 @@ export class Way implements Reactions {
     const { hosts, groups, drain, nextHops, bfd, fabric, handoff, standingBy } = this.parts;
     hosts.portChange(change);
     groups.portChanged(change);
-    if (change.before && !isUp(change.after)) standingBy?.portDown(change.before.ifindex);
     drain.portChanged(change);
     nextHops.portChanged(change);
     fabric.linkChanged(change);
     bfd.portChanged(change);
     handoff.linkChanged(change);
+    if (change.before && !isUp(change.after)) standingBy?.portDown(change.before.ifindex);
   }
 
   delta(delta: HostDelta, cause: HostCause, at: Instant): void {
