@@ -66,6 +66,10 @@ export class Encryption implements OverlayProjection {
   #closed = false;
   #stateChanges = 0;
   #workerFailures = 0;
+  /** The last attempt to have a worker: settled, or under way. */
+  #attempt: Promise<void> = Promise.resolve();
+  /** To have one again: under way and waiting. */
+  #attempts = 0;
 
   /** Rejects when no worker can be had. What the source of keys can't do now is a warning. */
   static async open(options: EncryptionOptions, state: OverlayState): Promise<Encryption> {
@@ -73,7 +77,7 @@ export class Encryption implements OverlayProjection {
     encryption.#state = state;
     try {
       await encryption.#keys.start();
-      await encryption.#open();
+      await encryption.#oneAtATime(() => encryption.#open());
     } catch (error) {
       await encryption.close({ keep: true });
       throw error;
@@ -173,6 +177,13 @@ export class Encryption implements OverlayProjection {
     return this.#options.backend ?? 'packet worker';
   }
 
+  /** A worker may end while it is being opened: the next is begun when nothing is left of that one. */
+  #oneAtATime(run: () => Promise<void>): Promise<void> {
+    const attempt = this.#attempt.then(run);
+    this.#attempt = attempt.catch(() => undefined);
+    return attempt;
+  }
+
   async #open(): Promise<void> {
     let ended = false;
     const worker = await this.#options.openWorker(this.#events, () => {
@@ -214,10 +225,14 @@ export class Encryption implements OverlayProjection {
   }
 
   async #openAgain(): Promise<void> {
+    this.#attempts++;
     try {
-      // It may run, and not have taken all that it was told: another connection would be one too many.
-      if (this.#worker && this.#state) await this.#follow(this.#worker, this.#state);
-      else await this.#open();
+      await this.#oneAtATime(async () => {
+        if (this.#closed) return;
+        // It may run, and not have taken all that it was told: another connection would be one too many.
+        if (this.#worker && this.#state) await this.#follow(this.#worker, this.#state);
+        else await this.#open();
+      });
       if (!this.#worker) return;
       this.#options.record({
         type: 'encryption.worker',
@@ -230,7 +245,10 @@ export class Encryption implements OverlayProjection {
         { err: error },
         `the ${this.#backend} can not be started, or does not take what it is told`,
       );
-      if (!this.#closed) this.#reopen.set(this.#options.clock.now() + REOPEN);
+      // One that was asked for meanwhile is the next.
+      if (!this.#closed && this.#attempts === 1) this.#reopen.set(this.#options.clock.now() + REOPEN);
+    } finally {
+      this.#attempts--;
     }
   }
 

@@ -111,6 +111,67 @@ test('what an earlier agent has left: peers that are gone are removed, networks 
   t.true(first.worker.stopped);
 });
 
+test('a worker that ends while it is being opened: the next is begun when that one has come to its end', async (t) => {
+  const clock = new VirtualClock();
+  const settings = { local: A, port: 4500, plainForm: 'esp', plainAllowed: false } as const;
+  const hold = { packets: 9, bytes: 9999, lifetime: 1000 };
+  const opens: { worker: FakeWorker; ended: () => void; settle: (error?: Error) => void }[] = [];
+  const said: string[] = [];
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  };
+  const opening = Encryption.open(
+    {
+      settings: { ...DEFAULT_SETTINGS, policy: 'overlap' },
+      versions: 3,
+      source: new SaidKeys(),
+      local: A,
+      instance: new Uint8Array(8).fill(1),
+      random: (length) => new Uint8Array(length).fill(5),
+      openWorker: (events, closed) => {
+        const worker = new FakeWorker({ ...settings, hold }, clock, () => undefined).attach(events, closed);
+        return new Promise((resolve, reject) => {
+          const settle = (error?: Error) => (error ? reject(error) : resolve(worker));
+          opens.push({ worker, ended: closed, settle });
+        });
+      },
+      layout: { device: (vni) => `pltn${vni}`, bridge: (vni) => `plbr${vni}`, routerMac: mac },
+      clock,
+      log,
+      record: ({ message }) => void said.push(message),
+    },
+    overlay(A, [B]),
+  );
+  const run = async (time: number) => {
+    const end = clock.now() + time;
+    do await turns();
+    while (clock.step(end));
+  };
+  await turns();
+  // Its ground goes before it stands: here it is known first, and told twice.
+  opens[0]!.ended();
+  await run(5000);
+  t.is(opens.length, 1, 'the first has not come to its end');
+  opens[0]!.settle();
+  const encryption = await opening;
+  await run(10);
+  t.is(opens.length, 2);
+  opens[1]!.ended();
+  await run(5000);
+  t.is(opens.length, 2);
+  opens[1]!.settle(new Error('what it stands on is gone'));
+  await run(2000);
+  t.is(opens.length, 3);
+  opens[2]!.settle();
+  await run(5000);
+  t.is(opens.length, 3, 'and one is enough');
+  t.deepEqual(opens[2]!.worker.calls, ['network 100 pltn100 plbr100']);
+  t.deepEqual(opens[0]!.worker.calls, []);
+  t.is(said.filter((message) => message.includes('runs again')).length, 1);
+  await encryption.close({ keep: false });
+});
+
 test('no worker, no encryption: it says so', async (t) => {
   await t.throwsAsync(open(overlay(A, [B]), undefined, 'no TUN here'), { message: 'no TUN here' });
 });

@@ -65,18 +65,29 @@ export class XfrmDriver implements XfrmKernel {
     const { ends, netns } = options;
     this.#options = options;
     const place = netns === undefined ? {} : { netns };
-    this.#netlink = openXfrm(netns);
-    this.#monitor = LinuxSocket.open({ family: AF.NETLINK, type: SOCK.RAW, protocol: NETLINK.XFRM, ...place });
-    this.#monitor.setBuffer('receive', RECEIVE_BUFFER);
-    this.#monitor.bind({ family: 'netlink', pid: 0, groups: bit(XFRMNLGRP.SA) | bit(XFRMNLGRP.POLICY) });
-    this.#monitor.onReadable(() => this.#overhear());
-    this.#udp = openEspPort(ends, netns);
-    // Of a port that several have, some of what comes stays with this one; the kernel has taken what is ESP.
-    this.#udp.onReadable(() => this.#discard(this.#udp));
-    this.#packets = LinuxSocket.open({ family: AF.PACKET, type: SOCK.DGRAM, protocol: ETH_P.IP, ...place });
-    this.#packets.setBuffer('receive', RECEIVE_BUFFER);
-    this.#packets.attachFilter(packetFilter(ends.port, new Set()));
-    this.#packets.onReadable(() => this.#arrived());
+    const opened: { close(): void }[] = [];
+    const own = <T extends { close(): void }>(one: T): T => {
+      opened.push(one);
+      return one;
+    };
+    try {
+      this.#netlink = own(openXfrm(netns));
+      this.#monitor = own(LinuxSocket.open({ family: AF.NETLINK, type: SOCK.RAW, protocol: NETLINK.XFRM, ...place }));
+      this.#monitor.setBuffer('receive', RECEIVE_BUFFER);
+      this.#monitor.bind({ family: 'netlink', pid: 0, groups: bit(XFRMNLGRP.SA) | bit(XFRMNLGRP.POLICY) });
+      this.#monitor.onReadable(() => this.#overhear());
+      this.#udp = own(openEspPort(ends, netns));
+      // Of a port that several have, some of what comes stays with this one; the kernel has taken what is ESP.
+      this.#udp.onReadable(() => this.#discard(this.#udp));
+      this.#packets = own(LinuxSocket.open({ family: AF.PACKET, type: SOCK.DGRAM, protocol: ETH_P.IP, ...place }));
+      this.#packets.setBuffer('receive', RECEIVE_BUFFER);
+      this.#packets.attachFilter(packetFilter(ends.port, new Set()));
+      this.#packets.onReadable(() => this.#arrived());
+    } catch (error) {
+      // Whoever opens it tries again, and again: each time a few descriptors more.
+      for (const one of opened) one.close();
+      throw error;
+    }
     for (const socket of [this.#monitor, this.#udp, this.#packets]) socket.unref();
   }
 

@@ -3,7 +3,7 @@
  * built on) its refusal is what is looked at; policies, the port and the sockets are real either way.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -335,6 +335,26 @@ test.serial('marks: nftables takes them, as often as they change', (t) => {
   load(noRules());
   load(noRules());
   t.is(list().trim(), '');
+});
+
+test.serial('a driver that can not be opened keeps nothing open', async (t) => {
+  const { a } = cable(t);
+  const open = () => readdirSync('/proc/self/fd').length;
+  const attempt = () =>
+    XfrmDriver.open({
+      ends: { ...ENDS, local: '192.0.2.77' as Address },
+      arrivals: { control: () => undefined, plain: () => undefined, unreadable: () => undefined },
+      isOurs: () => false,
+      lost: () => undefined,
+      loadMarks: async () => undefined,
+      log,
+      netns: a,
+    });
+  const before = open();
+  for (let attempts = 0; attempts < 20; attempts++) {
+    t.throws(attempt, { instanceOf: SystemCallError, code: 'EADDRNOTAVAIL' });
+  }
+  await until('all of it is closed', () => open() < before + 20);
 });
 
 test.serial('the port of ESP stays open without the agent, and goes over to the next', async (t) => {
