@@ -60,3 +60,26 @@ test('a version that goes, then the agent begins anew, then it comes back: the r
     t.is(pair.got(pair.a).filter(({ number }) => number >= 100).length, 10);
   }
 });
+
+test('R0.1 more rotations than are remembered: nothing is agreed upon anew; octets of one of the last that come back are another key', async (t) => {
+  const pair = await bothAtV1('overlap');
+  const { a, b } = pair;
+  const versionOf = (number: number): number => (number % 7) + 1;
+  for (let number = 1; number <= 400; number++) {
+    for (const { keys } of [a, b]) keys.issue(versionOf(number), number);
+    if (number === 300) pair.flow(() => a, 0, 5);
+    pair.run(30);
+  }
+  const age = () => pair.a.encryption.view()[0]!.age;
+  t.deepEqual(states(pair), ['valid', 'valid']);
+  t.true(age() > 11_000, 'this life has lasted from the beginning');
+  const recorded = pair.capture.filter((one) => text(one).startsWith('encrypted'));
+  t.is(recorded.length, 5);
+  for (const { keys } of [a, b]) keys.issue(versionOf(300), 300);
+  pair.run(3000);
+  t.true(age() <= 3000, 'other salts');
+  const got = pair.got(b).length;
+  for (const one of recorded) b.worker.receive(one);
+  t.is(pair.got(b).length, got);
+  t.deepEqual(states(pair), ['valid', 'valid']);
+});

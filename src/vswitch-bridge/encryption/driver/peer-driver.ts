@@ -12,6 +12,7 @@ import { LATEST_IN_MEMO } from '../machine/memo.ts';
 import { PeerMachine } from '../machine/peer.ts';
 import type { PeerOptions } from '../machine/settings.ts';
 import type { Indication, PeerIndex, PeerTable, SendState } from '../worker-face.ts';
+import { RetiredSpis } from './retired-spis.ts';
 import type { PeerView } from './view.ts';
 
 export type StateChange = Extract<PeerEffect, { readonly type: 'state' }>;
@@ -44,7 +45,7 @@ export class PeerDriver {
   #slots: ReadonlyMap<number, KeyId> = new Map();
   #slotLife: PeerLife | undefined;
   /** Slots of the present life that are no more. */
-  readonly #retired = new Set<number>();
+  readonly #retired = new RetiredSpis();
   /** The very same key has come back after it had gone: only other salts make it usable. */
   #spent = false;
   readonly #adopted: Set<number>;
@@ -254,7 +255,7 @@ export class PeerDriver {
         // A replay window must not begin anew under the same key: one of this agent's time, or of the one before it.
         const issued = this.#options.ring.find(id)?.issued ?? 0;
         const gone = life === this.#inherited && !this.#adopted.has(spi) && issued <= this.#latest;
-        if (gone || (this.#retired.has(spi) && life === this.#slotLife)) {
+        if (gone || (life === this.#slotLife && this.#retired.has(spi, issued))) {
           this.#spent = true;
           return;
         }
@@ -269,7 +270,7 @@ export class PeerDriver {
     for (const spi of [...this.#slots.keys(), ...this.#adopted]) {
       if (wanted.has(spi)) continue;
       table.removeReceive(index, spi);
-      this.#retired.add(spi);
+      this.#retired.add(spi, latest);
     }
     this.#adopted.clear();
     this.#slots = wanted;
