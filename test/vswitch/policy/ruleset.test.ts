@@ -37,6 +37,33 @@ test('R1.2: the ruleset of a small overlay, line by line', (t) => {
   t.is(text, readFileSync(GOLDEN, 'utf8'));
 });
 
+test("R1.2: what instances of another's network send to tunnels as this host is dropped, and no rule for others appears without them", (t) => {
+  const host = '10.20.1.2' as Address;
+  const theirs = {
+    ...network('flannel.1', 1, '10.244.0.0/16'),
+    origin: 'kernel' as const,
+    port: 8472,
+    devices: { bridge: 'cni0', tunnel: 'flannel.1' },
+  };
+  const remote = { host, network: 'flannel.1', addresses: [], origin: 'kernel' as const };
+  const { chains, sets } = renderRuleset(state({ networks: [theirs], remotes: [remote] })).tables[1]!;
+  t.deepEqual([...sets.get('bridges_of_others')!.elements.keys()], ['"cni0"']);
+  t.deepEqual([...sets.get('other_hosts')!.elements.keys()], [host]);
+  const leave = chains.get('leave')!.rules;
+  const dropped = 'iifname @bridges_of_others ip daddr @other_hosts udp dport { 4789, 6081, 8472 }';
+  const at = leave.findIndex((line) => line.startsWith(dropped) && line.endsWith('drop'));
+  t.true(at >= 0 && at < leave.indexOf('iifname != @need_source accept'), leave.join('\n'));
+  t.true(
+    chains
+      .get('strangers')!
+      .rules.some((line) =>
+        line.startsWith('udp dport { 8472 } @th,96,24 @networks_of_others iifname @bridges_of_others'),
+      ),
+  );
+  const ours = renderRuleset(state(SMALL)).tables[1]!;
+  t.false(ours.sets.has('bridges_of_others') || ours.sets.has('networks_of_others'));
+});
+
 test('R3.8: one rule more is one element more; the same state is no load at all', (t) => {
   const before = renderRuleset(state(SMALL));
   t.is(differenceText(before, renderRuleset(state(SMALL))), '');

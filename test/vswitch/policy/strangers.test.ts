@@ -110,3 +110,59 @@ test.serial(
     t.deepEqual(heard, [`h2 ${espPort + 1}, from 10.20.1.1`]);
   },
 );
+
+test.serial(
+  'R1.2: in a network that another has laid out, nothing that it sends in the host’s name reaches the tunnels of others or of this host',
+  async (t) => {
+    t.timeout(60_000);
+    const world = await World.up(t, {
+      networks: [{ name: 'blue', vni: 100, subnet: '10.200.0.0/16', gateway: '10.200.0.1' }],
+      instances: [
+        { name: 'c1', host: 1, network: 'blue', address: '10.200.1.2' },
+        { name: 'c2', host: 2, network: 'blue', address: '10.200.2.2' },
+      ],
+    });
+    const { lab } = world;
+    const [h1, h2] = [world.host('h1'), world.host('h2')];
+    const blue = h1.state.networks.get('blue')!;
+    const item = { ...blue, origin: 'kernel' as const, devices: { bridge: 'plbr100', tunnel: 'pltn100' } };
+    await h1.policy.apply({ ...h1.state, networks: new Map([['blue', item]]) }, [
+      { kind: 'network', op: 'added', item },
+    ]);
+    // The other's own, which is not ours to change.
+    world.nft('h1', 'add table ip theirs');
+    world.nft('h1', 'add chain ip theirs post { type nat hook postrouting priority 100; policy accept; }');
+    world.nft('h1', 'add rule ip theirs post ip saddr 10.200.0.0/16 ip daddr != 10.200.0.0/16 masquerade');
+    const before = world.nft('h1', 'list', 'table', 'ip', 'theirs');
+    const learned = (netns: string, mac: string) =>
+      execFileSync('bridge', ['-n', netns, 'fdb', 'show', 'brport', 'pltn100'], { encoding: 'utf8' }).includes(mac);
+    const heard: string[] = [];
+    const other = LinuxSocket.open({ family: 2, type: 2, protocol: 17, netns: h2.netns });
+    t.teardown(() => other.close());
+    other.bind({ family: 'ipv4', address: lab.addressOf('h2'), port: VXLAN_PORT + 1 });
+    other.onReadable(() => {
+      for (const { from } of other.receiveBatch(8)) heard.push(from?.family === 'ipv4' ? from.address : '');
+    });
+    const sender = LinuxSocket.open({ family: 2, type: 2, protocol: 17, netns: lab.netnsOf('c1') });
+    t.teardown(() => sender.close());
+    const send = (host: string, port: number, mac: string) =>
+      sender.send({ data: tunnelled(100, mac), to: { family: 'ipv4', address: lab.addressOf(host), port } });
+    send('h2', VXLAN_PORT, '02:00:00:00:00:0a');
+    send('h1', VXLAN_PORT, '02:00:00:00:00:0b');
+    send('h2', VXLAN_PORT + 1, '02:00:00:00:00:0c');
+    await until('what is no tunnel of anybody’s passes, in the host’s name', () => heard.length === 1);
+    t.deepEqual(heard, [lab.addressOf('h1')]);
+    await until('both are counted', () => {
+      const { tunnel_of_instance: sent, tunnel_of_stranger: taken } = h1.policy.counters();
+      return sent === 1 && taken === 1;
+    });
+    t.false(learned(h2.netns, '02:00:00:00:00:0a'));
+    t.false(learned(h1.netns, '02:00:00:00:00:0b'));
+    t.is(world.nft('h1', 'list', 'table', 'ip', 'theirs'), before);
+    // When there is none of others any more, nothing of it stays.
+    const stands = () => world.nft('h1', 'list', 'table', 'inet', 'peerless').includes('bridges_of_others');
+    t.true(stands());
+    await h1.policy.apply(h1.state, [{ kind: 'network', op: 'added', item: blue }]);
+    t.false(stands());
+  },
+);

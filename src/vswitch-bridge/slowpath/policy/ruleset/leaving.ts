@@ -4,7 +4,7 @@ import type { OverlayState } from '../../../../model/overlay.ts';
 import { networkMark } from '../../network/names.ts';
 import type { TableBuilder } from './document.ts';
 import { addressLiteral, disjointRanges, interfaceLiteral, ipWord } from './literals.ts';
-import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, PRIORITY, tunnelPorts } from './names.ts';
+import { CLASS, COUNTERS, devicesOf, hex, MARK_CLASS_MASK, OTHERS_BRIDGES, PRIORITY, tunnelPorts } from './names.ts';
 
 export function addLeaving(table: TableBuilder, state: OverlayState, espPort: number | undefined): void {
   const lines: string[] = [];
@@ -49,18 +49,28 @@ export function addLeaving(table: TableBuilder, state: OverlayState, espPort: nu
   for (const each of state.networks.values()) {
     if (each.origin !== 'kernel') laidOut.set(interfaceLiteral(devicesOf(state, each).bridge), '');
   }
-  // Elsewhere it is the port of others' IPsec.
-  const toHosts = `${ipWord(familyOf(state.underlay.address))} daddr @other_hosts udp dport ${espPort}`;
+  const toHosts = `${ipWord(familyOf(state.underlay.address))} daddr @other_hosts`;
+  // Elsewhere these ports are the instances' own affair, and what of theirs leaves as this host is another's rule to say.
+  const others: string[] = [];
+  if (table.sets.has(OTHERS_BRIDGES)) {
+    const asHost = `iifname @${OTHERS_BRIDGES} ${toHosts}`;
+    others.push(`${asHost} udp dport { ${tunnelPorts(state)} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`);
+    if (portless) others.push(`${asHost} meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`);
+  }
   table.chain(
     'leave',
     [
       // It has found its table; to the fast path's programs the lower bits would be a connection.
       `meta mark & ${hex(MARK_CLASS_MASK)} == ${hex(networkMark(0))} meta mark set 0x0`,
+      ...others,
       'iifname != @need_source accept',
       'oifname @bridges accept',
       // With this host's address as its source it would be this host's tunnel to every other: a way into any network there.
       `udp dport { ${tunnelPorts(state)} } ${table.counter(COUNTERS.tunnelOfInstance)} drop`,
-      ...(espPort === undefined ? [] : [`${toHosts} ${table.counter(COUNTERS.tunnelOfInstance)} drop`]),
+      // Elsewhere it is the port of others' IPsec.
+      ...(espPort === undefined
+        ? []
+        : [`${toHosts} udp dport ${espPort} ${table.counter(COUNTERS.tunnelOfInstance)} drop`]),
       ...(portless ? [`meta l4proto { 4, 47 } ${table.counter(COUNTERS.tunnelOfInstance)} drop`] : []),
       'ct status snat accept',
       // The answer to what the public side opened goes back as it was asked.

@@ -57,6 +57,9 @@ export const COUNTERS = {
   reflected: 'reflected',
 } as const;
 
+/** The set of bridges that others have laid out; absent where there is none. */
+export const OTHERS_BRIDGES = 'bridges_of_others';
+
 /** Where tunnels of this host's networks end, those of others' layouts among them. */
 export const tunnelPorts = (state: OverlayState): string => {
   const others = [...state.networks.values()].flatMap(({ port }) => port ?? []);
