@@ -31,6 +31,7 @@ export class Instances {
   readonly #options: InstancesOptions;
   /** By the name of the host-side device. */
   readonly #wanted = new Map<string, Wanted>();
+  /** What stands in the kernel, or was begun to be put there: by this it is taken away. */
   readonly #present = new Map<string, number>();
   readonly #problems = new Map<string, string>();
 
@@ -79,7 +80,7 @@ export class Instances {
     if (!after) return;
     // The other end tells of itself by the carrier, when it moves to another namespace too.
     const same = before?.adminUp === after.adminUp && before.carrier === after.carrier && before.mac === after.mac;
-    if (!this.#present.has(name) || !same) this.retry(name, after);
+    if (!this.#present.has(name) || this.#problems.has(name) || !same) this.retry(name, after);
   }
 
   /** Of what was refused before, or all that is there. */
@@ -126,6 +127,8 @@ export class Instances {
       flags,
       ...(instance.mac === undefined ? {} : { mac: instance.mac }),
     };
+    // Before the first of it: what is refused half-way must go with the instance too.
+    this.#present.set(name, ifindex);
     try {
       loaded.tables.instances.set(indexKey(ifindex), instanceStruct.encode(entry));
       attachments.attach(loaded.program('from_instance'), ifindex, 'ingress');
@@ -136,7 +139,6 @@ export class Instances {
     } finally {
       onChange(ifindex);
     }
-    this.#present.set(name, ifindex);
     this.#problems.delete(name);
   }
 
