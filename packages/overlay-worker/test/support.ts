@@ -79,6 +79,15 @@ function end(pid: number): void {
   }
 }
 
+/** A bridge's new ports drop what comes until the kernel has come to their carriers: a second and more on a busy machine. */
+const carried = ({ name, netns }: Host): Promise<void> =>
+  until(`the ports of ${name}'s bridge forward`, () => {
+    const ports = sh('bridge', '-n', netns, 'link', 'show')
+      .split('\n')
+      .filter((line) => line.includes('master br0'));
+    return ports.length === 2 && ports.every((line) => line.includes('state forwarding'));
+  });
+
 export interface LabOptions {
   readonly overrides?: Partial<WorkerOptions>;
   /** Of the underlay (1500). */
@@ -143,6 +152,7 @@ export async function lab(t: Teardown, { overrides = {}, mtu = 1500, instanceMtu
       mtu: instanceMtu ?? overlayMtu(mtu),
     });
   }
+  await Promise.all(hosts.map(carried));
   const peerOfA = a.worker.table.add(b.underlay);
   const peerOfB = b.worker.table.add(a.underlay);
   a.worker.addMember(VNI, b.underlay);
