@@ -44,6 +44,7 @@ napi_value AttachFilter(napi_env env, napi_callback_info info);
 napi_value Ioctl(napi_env env, napi_callback_info info);
 napi_value Setns(napi_env env, napi_callback_info info);
 napi_value OpenFile(napi_env env, napi_callback_info info);
+napi_value Flock(napi_env env, napi_callback_info info);
 
 /* messages.c */
 

@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -125,4 +126,12 @@ napi_value OpenFile(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, 2, arg) || !get_text(env, arg[0], path, sizeof path) || !get_int(env, arg[1], &flags))
     return NULL;
   return answer(env, open(path, flags | O_CLOEXEC, 0600));
+}
+
+/* flock(fd, operation) */
+napi_value Flock(napi_env env, napi_callback_info info) {
+  napi_value arg[2];
+  int32_t fd, operation;
+  if (!arguments(env, info, 2, arg) || !get_int(env, arg[0], &fd) || !get_int(env, arg[1], &operation)) return NULL;
+  return answer(env, flock(fd, operation));
 }

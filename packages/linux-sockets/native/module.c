@@ -27,6 +27,7 @@ NAPI_MODULE_INIT() {
       METHOD("ioctl", Ioctl),
       METHOD("setns", Setns),
       METHOD("openFile", OpenFile),
+      METHOD("flock", Flock),
       METHOD("interfaceIndex", InterfaceIndex),
       METHOD("parseAddress", ParseAddress),
       METHOD("formatIpv6", FormatIpv6),

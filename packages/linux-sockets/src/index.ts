@@ -33,4 +33,4 @@ export {
   type OpenOptions,
   type OutgoingMessage,
 } from './socket.ts';
-export { getSocketOption, interfaceIndex, ioctl, openFile, setSocketOption, withNetns } from './system.ts';
+export { getSocketOption, interfaceIndex, ioctl, lockFile, openFile, setSocketOption, withNetns } from './system.ts';

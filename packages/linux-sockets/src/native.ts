@@ -49,6 +49,7 @@ export interface Native {
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   setns(fd: number): number;
   openFile(path: string, flags: number): number;
+  flock(fd: number, operation: number): number;
   interfaceIndex(name: string): number;
   parseAddress(text: string, out: Uint8Array): number;
   formatIpv6(address: Uint8Array): string;

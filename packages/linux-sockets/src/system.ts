@@ -1,4 +1,5 @@
-import { closeSync, constants } from 'node:fs';
+import { closeSync, constants as files } from 'node:fs';
+import { constants } from 'node:os';
 import { checked } from './errors.ts';
 import { native } from './native.ts';
 
@@ -32,6 +33,20 @@ export function openFile(path: string, flags: number): number {
   return checked(native.openFile(path, flags), 'open', path);
 }
 
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/**
+ * flock(2), exclusive, without waiting: whether the file open as `fd` has the lock now. It ends with the descriptor, so also
+ * with the process, however that ends. @throws SystemCallError
+ */
+export function lockFile(fd: number): boolean {
+  const result = native.flock(fd, LOCK_EX | LOCK_NB);
+  if (result === -constants.errno.EWOULDBLOCK) return false;
+  checked(result, 'flock');
+  return true;
+}
+
 /** if_nametoindex(3), in this thread's network namespace. @throws SystemCallError (ENODEV) */
 export function interfaceIndex(name: string): number {
   return checked(native.interfaceIndex(name), 'if_nametoindex', name);
@@ -45,9 +60,9 @@ export function interfaceIndex(name: string): number {
  * @throws SystemCallError, TypeError when `run` returned a promise
  */
 export function withNetns<T>(netns: string, run: () => T): T {
-  const home = openFile('/proc/thread-self/ns/net', constants.O_RDONLY);
+  const home = openFile('/proc/thread-self/ns/net', files.O_RDONLY);
   try {
-    const there = openFile(netns.startsWith('/') ? netns : `/run/netns/${netns}`, constants.O_RDONLY);
+    const there = openFile(netns.startsWith('/') ? netns : `/run/netns/${netns}`, files.O_RDONLY);
     try {
       checked(native.setns(there), 'setns', netns);
     } finally {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -10,6 +10,7 @@ import {
   ioctl,
   isWouldBlock,
   LinuxSocket,
+  lockFile,
   NETLINK,
   openFile,
   SOCK,
@@ -49,6 +50,18 @@ test('a closed socket answers EBADF to everything, and closing again is fine', (
   socket.onReadable(undefined);
   socket.ref();
   socket.unref();
+});
+
+test('a lock belongs to one open file, and ends when that is closed', (t) => {
+  const one = openFile(index, constants.O_RDONLY);
+  const other = openFile(index, constants.O_RDONLY);
+  t.teardown(() => closeSync(other));
+  t.true(lockFile(one));
+  t.true(lockFile(one));
+  t.false(lockFile(other));
+  closeSync(one);
+  t.true(lockFile(other));
+  t.is(t.throws(() => lockFile(-1), { instanceOf: SystemCallError }).code, 'EBADF');
 });
 
 test('wrong arguments are typed errors, never an abort', (t) => {
