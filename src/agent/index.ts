@@ -6,11 +6,13 @@ import { formatProblem, type Loaded, loadConfig } from '../config/index.ts';
 import type { Log } from '../model/log.ts';
 import type { RestartResult } from './api.ts';
 import { ControlServer, refuseSecond } from './control/server.ts';
+import { pointTo } from './control/signpost.ts';
 import { GatewayRole } from './gateway/role.ts';
 import { HostRole } from './host/role.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import type { Role } from './role.ts';
+import { bringState, holdDirectory } from './state-directory.ts';
 import { notify } from './supervisor.ts';
 import { TorRole } from './tor/role.ts';
 
@@ -42,12 +44,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const loaded = loadConfig(options.configFile);
   if (!loaded.ok) throw new ConfigRefused(loaded.problems.map(formatProblem).join('\n'));
   const log = makeLogger(options.logLevel, options.logFile);
-  await refuseSecond(loaded.config.control.socket);
+  const { control: ways, stateDirectory } = loaded.config;
+  await refuseSecond(ways.socket);
+  bringState(stateDirectory, log);
+  const directory = await holdDirectory(stateDirectory, { configFile: options.configFile }, log);
   const stopped = Promise.withResolvers<void>();
   const role = await startRole(loaded, log, options.holdAtBoot);
   const control = new ControlServer();
   role.serve(control);
-  await control.listen(loaded.config.control.socket);
+  await control.listen(ways.socket);
+  const unpoint = await pointTo(ways.socket, log);
   const metrics = await listenForMetrics(role, log);
 
   let leaving = false;
@@ -56,6 +62,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     leaving = true;
     log.info({ signal }, 'withdrawing what we announced, then leaving');
     notify('STOPPING=1');
+    unpoint();
     Promise.all([role.stop(), control.close(), metrics?.close()]).then(() => stopped.resolve(), stopped.reject);
   };
   const pause = async (asked: string): Promise<void> => {
@@ -83,6 +90,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   role.ready?.();
   notify('READY=1');
   await stopped.promise;
+  directory.release();
 }
 
 function startRole(loaded: Loaded, log: Log, holdAtBoot: boolean): Promise<Role> {

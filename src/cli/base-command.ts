@@ -1,9 +1,8 @@
 import { Command, Flags } from '@oclif/core';
+import { places } from '../config/places.ts';
 import { AgentClient } from './client.ts';
 import { CommandFailure, EXIT, type ExitCode } from './errors.ts';
 import { type Column, outputWidth, pairs, table } from './table.ts';
-
-export const DEFAULT_SOCKET = '/run/peerless/peerless.sock';
 
 /**
  * What all commands share: `--json`, how errors look and how the process ends. A command returns the value that
@@ -56,7 +55,7 @@ function failureText(error: Error): string {
 const socketFlag = Flags.string({
   description: 'control socket of the agent',
   env: 'PEERLESS_SOCKET',
-  default: DEFAULT_SOCKET,
+  default: places().socket,
   helpValue: 'PATH',
   helpGroup: 'GLOBAL',
 });

@@ -1,5 +1,7 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import type { ErrorBody } from '../agent/api.ts';
+import { NETNS_SOCKETS, SOCKET } from '../config/places.ts';
 import { CommandFailure, EXIT } from './errors.ts';
 
 /** The agent answers from memory; one that takes longer than this is stuck. */
@@ -98,6 +100,20 @@ export class AgentClient {
   }
 }
 
+/** Sockets of other network namespaces, for who asks in the wrong one. */
+function elsewhere(socket: string): string {
+  const there = [SOCKET, ...namespaceSockets()].filter((path) => path !== socket && existsSync(path));
+  return there.length === 0 ? '' : ` There ${there.length === 1 ? 'is' : 'are'} ${there.slice(0, 8).join(', ')}.`;
+}
+
+function namespaceSockets(): string[] {
+  try {
+    return readdirSync(NETNS_SOCKETS).map((name) => `${NETNS_SOCKETS}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
 /** Why there is no connection to the agent, and what to do. */
 function explainConnection(socket: string, error: NodeJS.ErrnoException): { message: string; remedy: string } {
   const other = 'or name its socket with --socket or PEERLESS_SOCKET.';
@@ -105,7 +121,7 @@ function explainConnection(socket: string, error: NodeJS.ErrnoException): { mess
     case 'ENOENT':
       return {
         message: `the agent can't be reached: there is no socket ${socket}`,
-        remedy: `Start it (systemctl start peerless, or peerless agent --config FILE), ${other}`,
+        remedy: `Start it (systemctl start peerless, or peerless agent --config FILE), ${other}${elsewhere(socket)}`,
       };
     case 'ECONNREFUSED':
       return {

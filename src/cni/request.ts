@@ -1,10 +1,10 @@
 /** What the container runtime asks for: environment and standard input of one call (CNI specification 1.0.0, "Execution Protocol"). Pure. */
 import { z } from 'zod';
+import { places } from '../config/places.ts';
 import { type Address, type Mac, type Prefix, parseAddress, parseMac, parsePrefix } from '../model/address.ts';
 import { CniError, CODE } from './errors.ts';
 
 export const SUPPORTED_VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0'] as const;
-const DEFAULT_SOCKET = '/run/peerless/peerless.sock';
 
 export type Command = 'ADD' | 'DEL' | 'CHECK' | 'VERSION';
 
@@ -62,7 +62,10 @@ const configurationShape = z.object({
   cniVersion: z.string(),
   name: z.string().min(1),
   network: z.string().min(1).optional(),
-  socket: z.string().min(1).default(DEFAULT_SOCKET),
+  socket: z
+    .string()
+    .min(1)
+    .default(() => places().socket),
   mtu: z.number().int().min(68).max(65_535).optional(),
   ipam: z
     .object({

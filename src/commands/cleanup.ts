@@ -69,7 +69,17 @@ The configuration tells what is ours: kernel.protocol, kernel.table, ports, stat
         'Stop it first (systemctl stop peerless); it withdraws its routes by itself then.',
       );
     }
-    return this.#asRole(config, dryRun, flags.purge);
+    if (!dryRun && !flags.force) {
+      const { directoryInUse } = await import('../agent/state-directory.ts');
+      const held = directoryInUse(config.stateDirectory);
+      if (held !== undefined) throw new CommandFailure(EXIT.no, held, 'Its memory is what is cleaned up by.');
+    }
+    const done = await this.#asRole(config, dryRun, flags.purge);
+    if (flags.purge && !dryRun && done.left.files.length === 0) {
+      const { forgetLock } = await import('../agent/state-directory.ts');
+      forgetLock(config.stateDirectory);
+    }
+    return done;
   }
 
   async #asRole(config: Config, dryRun: boolean, purge: boolean): Promise<CleanedUp> {

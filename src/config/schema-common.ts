@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { places, SOCKET, STATE_DIRECTORY } from './places.ts';
 import { filePath, listenAddress } from './scalars.ts';
 
 /** What the file of every role has. */
@@ -8,11 +9,9 @@ export const anyOf = <const T extends readonly [string, ...string[]]>(values: T)
 
 export const control = z
   .strictObject({
-    socket: filePath('the path of the control socket', '/run/peerless/peerless.sock').default(
-      '/run/peerless/peerless.sock',
-    ),
+    socket: filePath('the path of the control socket', SOCKET).default(() => places().socket),
     metrics: listenAddress().nullable().default('127.0.0.1:9470'),
   })
   .prefault({});
 
-export const stateDirectory = filePath('a directory', '/var/lib/peerless').default('/var/lib/peerless');
+export const stateDirectory = filePath('a directory', STATE_DIRECTORY).default(() => places().stateDirectory);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { places, STATE_DIRECTORY } from './places.ts';
 import {
   address,
   areaId,
@@ -330,7 +331,9 @@ const gatewaySchema = z
     map: z
       .strictObject({
         history: duration({ min: '1m', max: '3650d' }).default('7d'),
-        file: filePath('the file of the map', '/var/lib/peerless/map.json').default('/var/lib/peerless/map.json'),
+        file: filePath('the file of the map', `${STATE_DIRECTORY}/map.json`).default(
+          () => `${places().stateDirectory}/map.json`,
+        ),
       })
       .prefault({}),
     kernel,

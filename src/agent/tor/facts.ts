@@ -1,6 +1,6 @@
-import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import type { TorConfig } from '../../config/index.ts';
+import { switchName } from '../../config/places.ts';
 import { encodeFact, MOST_ADDRESSES, MOST_MACS } from '../../gateway/index.ts';
 import type { Address, Mac } from '../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../model/clock.ts';
@@ -136,13 +136,13 @@ export class PortFacts {
   /** True: it is other news than before. */
   #say(port: Port, role: PortFact['role'], views: readonly GroupView[], at: number): boolean {
     const { config, neighbours } = this.#options;
-    const { routerId, name: switchName = hostname() } = config();
+    const { routerId, name = switchName() } = config();
     const before = this.#said.get(port.name);
     const { since, ...condition } = conditionOf(port, role, views, this.#options, before?.fact);
     const [neighbour] = neighbours(port.name);
     const fact: PortFact = {
       routerId,
-      switchName,
+      switchName: name,
       port: port.name,
       ifindex: port.ifindex,
       role,
