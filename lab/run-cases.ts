@@ -7,6 +7,7 @@ import { CASES, type CaseName } from './cases/index.ts';
 import { Faults } from './faults.ts';
 import { Helper } from './helper.ts';
 import { changeTors, DEFAULT_NAME, type Progress } from './lab.ts';
+import { makeNeighbourRoom } from './neighbour-room.ts';
 import { sleep } from './processes.ts';
 import type { AgentFailover, LabResult, PhaseRun, Row } from './results.ts';
 import { loadState, type TorKind } from './state.ts';
@@ -51,6 +52,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const observer = Helper.start('./observer/main', import.meta.url, [name, state.families.join(',')]);
   const faults = new Faults(name, state.ports === 'sonic');
   let capture: Capture | undefined;
+  const emptyRoom = makeNeighbourRoom(Math.max(...cases.map(({ hosts }) => hosts?.length ?? 0)));
   try {
     if (options.capture !== undefined) capture = await startCapture(name, options.capture);
     const onProblem = (problem: string): void => {
@@ -81,6 +83,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
       if (state.variant !== undefined && !options.keepSettings) await furnish(tools, tor, undefined);
     }
   } finally {
+    emptyRoom();
     faults.close();
     await Promise.all([probe.stop(), observer.stop(), capture?.stop()]);
   }

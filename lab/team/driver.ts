@@ -14,6 +14,7 @@
  * which it was asked, and the loss of one link leaves the other.
  *
  * A link that takes over tells all addresses that the server has at the moment, as the kernel does (NETDEV_NOTIFY_PEERS).
+ * Thousands are told in portions: all servers' kernels are one process here, and none may hold up another's.
  */
 import { AF, ETH_P, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { BR_STATE, decodeInterfaceAddress, type LinkChange, Malformed, type Message, RTM } from 'rtnetlink-ts';
@@ -35,6 +36,8 @@ export interface TeamRecord {
 }
 
 const NICS: readonly NicName[] = ['eth-a', 'eth-b'];
+/** Addresses told in one turn. */
+const PORTION = 64;
 
 export class Team {
   readonly #server: Server;
@@ -49,6 +52,7 @@ export class Team {
   /** By address: what tells it. */
   readonly #announcements = new Map<string, Buffer>();
   #timer: NodeJS.Timeout | undefined;
+  #telling: NodeJS.Immediate | undefined;
 
   constructor(
     netns: string,
@@ -91,6 +95,7 @@ export class Team {
 
   close(): void {
     clearTimeout(this.#timer);
+    clearImmediate(this.#telling);
     this.#links.close();
     for (const listener of this.#addresses) listener.close();
     this.#setter.close();
@@ -165,10 +170,16 @@ export class Team {
   }
 
   #announce(nic: NicName): void {
-    const to = { family: 'packet' as const, ifindex: this.#ifindex[nic], protocol: ETH_P.ALL };
-    const messages = [...this.#announcements.values()].map((data) => ({ data, to }));
-    for (let sent = 0; sent < messages.length; ) sent += this.#sender.sendBatch(messages.slice(sent));
+    clearImmediate(this.#telling);
+    this.#tell(nic, [...this.#announcements.values()]);
     this.#note('garp', nic);
+  }
+
+  #tell(nic: NicName, frames: readonly Buffer[]): void {
+    const to = { family: 'packet' as const, ifindex: this.#ifindex[nic], protocol: ETH_P.ALL };
+    const messages = frames.slice(0, PORTION).map((data) => ({ data, to }));
+    for (let sent = 0; sent < messages.length; ) sent += this.#sender.sendBatch(messages.slice(sent));
+    if (frames.length > PORTION) this.#telling = setImmediate(() => this.#tell(nic, frames.slice(PORTION)));
   }
 
   #perform(effect: TeamEffect): void {
