@@ -67,7 +67,8 @@ export function parseConfig(text: string, file: string): Loaded | Refused {
     });
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'silent' });
+  // Silent, the parser would take the first of several documents, and say nothing of the others.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   if (document.errors.length > 0)
     return { ok: false, problems: document.errors.map((error) => yamlProblem(error, text, file, lines)) };
   const found = examine(document);
@@ -257,14 +258,21 @@ function yamlProblem(
 ): Problem {
   const { line, col } = lines.linePos(error.pos[0]);
   const source = text.split('\n')[line - 1] ?? '';
+  const place = { file, line: Math.max(1, line), column: Math.max(1, col), path: '' };
+  if (error.code === 'MULTIPLE_DOCS') {
+    const remedy = 'A file is one configuration: remove the line ---, or what comes after it.';
+    return { ...place, message: 'a second document begins here', remedy };
+  }
+  if (error.code === 'DUPLICATE_KEY') {
+    const key = /^["']?([\w-]+)/.exec(source.slice(col - 1))?.[1] ?? 'a key';
+    return { ...place, message: `${key} is here twice`, remedy: 'Remove one of the two.' };
+  }
   const message = error.message.split('\n')[0]!.replace(/\.$/, '');
   const range = /[\w.-]+\[\d[\d,-]*\][\w.-]*/.exec(source);
   const remedy = range
     ? `Put port ranges in quotes inside [...]: ['${range[0]}'].`
     : source.includes('\t')
       ? 'Indent with spaces, not tabs.'
-      : error.code === 'DUPLICATE_KEY'
-        ? 'Remove one of the two.'
-        : 'Correct the YAML here: check indentation, quotes and brackets.';
-  return { file, line: Math.max(1, line), column: Math.max(1, col), path: '', message, remedy };
+      : 'Correct the YAML here: check indentation, quotes and brackets.';
+  return { ...place, message, remedy };
 }

@@ -386,8 +386,29 @@ const ROWS: readonly (readonly [string, string, string, RegExp])[] = [
     'key twice',
     'routerId: 10.255.0.1',
     'routerId: 10.255.0.1\nrouterId: 10.255.0.2',
-    /^3:1: Map keys must be unique\. Remove one/,
+    /^3:1: routerId is here twice\. Remove one/,
   ],
+  ['a second document', 'hostRoutes:', '---\nhostRoutes:', /^3:1: a second document begins here\. A file is one/],
+  [
+    'multicast prefix',
+    '[10.10.10.0/24]',
+    '[10.10.10.0/24, 239.0.0.0/8]',
+    /^4:29: .*239\.0\.0\.0\/8 is multicast: no host/,
+  ],
+  ['link-local prefix', '[10.10.10.0/24]', '[10.10.10.0/24, fe80::/64]', /^4:29: .*fe80::\/64 is link-local: no host/],
+  [
+    'static at the network',
+    'address: 10.10.10.9, port',
+    'address: 10.10.10.0, port',
+    /^7:25: .*10\.10\.10\.0 is the network's own/,
+  ],
+  [
+    'bound broadcast',
+    'address: 10.10.10.9, ports',
+    'address: 10.10.10.255, ports',
+    /^10:25: .*10\.10\.10\.255 is the broadcast/,
+  ],
+  ['multicast neighbour', '192.0.2.5', '224.0.0.5', /^35:18: .*224\.0\.0\.5 is multicast, and no router's\. Write/],
   ['tab', '  prefixes', '\tprefixes', /^\d+:\d+: .*Indent with spaces, not tabs/],
   ['empty file', BASE, '', /^1:1: the file is empty\. Begin with `role: tor`/],
   ['a list', BASE, '- a\n', /^1:1: the file is not a group of keys/],
@@ -407,7 +428,8 @@ for (const [what, from, to, pattern] of ROWS) {
       lines.some((line) => line.startsWith('F:') && pattern.test(line.slice(2))),
       lines.join('\n'),
     );
-    if (!/range without|tab|key twice|downlink of its group/.test(what)) t.is(lines.length, 1, lines.join('\n'));
+    if (!/range without|tab|key twice|downlink of its group|document/.test(what))
+      t.is(lines.length, 1, lines.join('\n'));
   });
 }
 

@@ -12,6 +12,7 @@ import { portsOf, portsWithIndex } from '../port-list.ts';
 import type { Finding, Path } from '../problem.ts';
 import { milliseconds } from '../scalars.ts';
 import type { BgpSettings, TorSettings } from '../schema.ts';
+import { nobodyAt, nobodyIn } from './nobody.ts';
 import { twice } from './twice.ts';
 
 type HostSettings = TorSettings['hostRoutes'];
@@ -32,6 +33,14 @@ export function checkHostRoutes(settings: HostSettings, bgp: BgpSettings | undef
 function checkPrefixes(prefixes: readonly Prefix[]): Finding[] {
   const findings: Finding[] = [];
   for (const [index, prefix] of prefixes.entries()) {
+    const what = nobodyIn(prefix);
+    if (what !== undefined) {
+      findings.push({
+        path: ['hostRoutes', 'prefixes', index],
+        message: `${prefix} is ${what}: no host has such an address`,
+        remedy: "Write the servers' prefix, such as 10.10.10.0/24.",
+      });
+    }
     const other = prefixes.findIndex((candidate) => overlaps(candidate, prefix));
     if (other < index) {
       findings.push({
@@ -49,7 +58,18 @@ function checkHosts({ ports, sources, bindings }: HostSettings, prefixes: readon
   const findings: Finding[] = [];
   const inside = (text: string, path: Path) => {
     const address = parseAddress(text)!;
-    if (prefixes.some((prefix) => prefixContains(prefix, address))) return;
+    const prefix = prefixes.find((candidate) => prefixContains(candidate, address));
+    if (prefix !== undefined) {
+      const what = nobodyAt(address, prefix);
+      if (what !== undefined) {
+        findings.push({
+          path,
+          message: `${address} is ${what}, and no host's`,
+          remedy: 'Correct the address.',
+        });
+      }
+      return;
+    }
     findings.push({
       path,
       message: `${address} is outside hostRoutes.prefixes (${prefixes.join(', ')})`,

@@ -2,6 +2,7 @@ import { type Address, addressBytes, parseAddress } from '../../model/address.ts
 import type { Finding } from '../problem.ts';
 import { milliseconds, parseArea } from '../scalars.ts';
 import type { BgpSettings, OspfSettings } from '../schema.ts';
+import { nobodyToCall } from './nobody.ts';
 import { twice } from './twice.ts';
 
 export function checkOspf(settings: OspfSettings): Finding[] {
@@ -35,6 +36,14 @@ export function checkBgp(settings: BgpSettings): Finding[] {
     const path = ['bgp', 'neighbors', index];
     const address = parseAddress(entry.address)!;
     findings.push(...twice(seen, address, [...path, 'address']));
+    const what = nobodyToCall(address);
+    if (what !== undefined) {
+      findings.push({
+        path: [...path, 'address'],
+        message: `${address} is ${what}, and no router's`,
+        remedy: "Write the neighbour's own address.",
+      });
+    }
     const hold = milliseconds(entry.timers.hold);
     if (hold !== 0 && hold < 3_000) {
       findings.push({
