@@ -151,6 +151,8 @@ export interface ClearView {
     /** How long the last hold was (ms); 0: none. */
     readonly hold: number;
     readonly moves: number;
+    /** Somebody claimed it who was not it: so long (ms) whoever claims it waits until it is silent; 0: nobody did. */
+    readonly suspicion: number;
   }[];
 }
 

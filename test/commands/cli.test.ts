@@ -38,7 +38,7 @@ const LISTINGS: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     'R4.1 hosts clear',
     ['hosts', 'clear', '10.10.10.2'],
-    /^ADDRESS +PORT +HELD +HOLD +MOVES\n10\.10\.10\.2 +A2 +yes +4\.0s +5\nForgotten\.\n$/,
+    /^ADDRESS +PORT +HELD +HOLD +MOVES +SUSPECT\n10\.10\.10\.2 +A2 +yes +4\.0s +5 +42s\nForgotten\.\n$/,
   ],
   [
     'portlink show',

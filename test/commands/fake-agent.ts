@@ -262,7 +262,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   'POST /v1/restart': { pid: 3822, uptimeMs: 5 },
   'POST /v1/hosts/clear': {
     dryRun: false,
-    hosts: [{ address: '10.10.10.2', port: 'A2', held: true, hold: 4000, moves: 5 }],
+    hosts: [{ address: '10.10.10.2', port: 'A2', held: true, hold: 4000, moves: 5, suspicion: 42_000 }],
   },
   'POST /v1/hosts/sweep': { interfaces: 4, addresses: 254, questions: 1016, seconds: 6 },
 };

@@ -167,6 +167,25 @@ for (const held of [false, true]) {
   });
 }
 
+test('R4.1 what a false claim left behind is cleared by hand: the host is asked, and who claims it next is believed at once', (t) => {
+  const bench = settled();
+  bench.do(forged(66));
+  bench.run(10_000);
+  t.like(bench.table.damped(bench.now), { length: 1, 0: { held: false, suspicion: 50_001 } });
+  const asked = probes(bench.do({ type: 'forgive', addresses: [address(HOST)] }));
+  t.deepEqual(
+    asked.map(({ port, mac: hardware }) => `${port} ${hardware}`),
+    [`A1 ${mac(1)}`],
+  );
+  bench.run(10_000);
+  t.is(place(bench), `A1 ${mac(1)}`, 'where it answers');
+  t.deepEqual(bench.table.damped(bench.now), []);
+  bench.home = heard(HOST, 'A3', { how: 'arp-reply' });
+  t.like(deltas(bench.do(heard(HOST, 'A3', { how: 'arp-gratuitous' })))[0], { cause: { kind: 'moved' } });
+  t.deepEqual(deltas(bench.run(20_000)), []);
+  t.is(place(bench), `A3 ${mac(1)}`);
+});
+
 test('R4.5 an answer that was under way while the host moved does not take it back for long', (t) => {
   const bench = settled();
   bench.home = heard(HOST, 'A3', { how: 'arp-reply' });

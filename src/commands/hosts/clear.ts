@@ -4,10 +4,13 @@ import { AgentCommand, CommandFailure, EXIT } from '../../cli/base-command.ts';
 import { age } from '../../cli/format.ts';
 
 export default class HostsClear extends AgentCommand {
-  static override summary = "Forget a host's moves: one that is held as a duplicate may move again at once.";
+  static override summary =
+    "Forget a host's moves and false claims: one that is held where it is may move again at once.";
   static override description =
-    `A host that is heard at two places in turn is called a duplicate and held where it is, up to a minute each time. Once the
-two have been told apart this spares the wait: the host is asked where it is, and what it says next is believed.`;
+    `A host that is heard at two places in turn is called a duplicate and held where it is, up to a minute each time. One that
+answered where it was although somebody else claimed it is held likewise: for a minute whoever claims it waits until it is
+silent there. Once the two have been told apart this spares the wait: the host is asked where it is, and what it says next
+is believed.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> 10.10.10.2',
     { description: 'What counts against whom:', command: '<%= config.bin %> <%= command.id %> --all --dry-run' },
@@ -33,9 +36,10 @@ two have been told apart this spares the wait: the host is asked where it is, an
         { header: 'HELD', value: (host) => (host.held ? 'yes' : 'no') },
         { header: 'HOLD', value: (host) => (host.hold === 0 ? '-' : age(host.hold)), align: 'right' },
         { header: 'MOVES', value: (host) => host.moves, align: 'right' },
+        { header: 'SUSPECT', value: (host) => (host.suspicion ? age(host.suspicion) : '-'), align: 'right' },
       ],
       view.hosts,
-      `No moves count against ${args.address ?? 'anybody'}.`,
+      `Nothing counts against ${args.address ?? 'anybody'}.`,
     );
     if (view.hosts.length > 0) this.log(view.dryRun ? 'Nothing was changed.' : 'Forgotten.');
     return view;

@@ -141,17 +141,18 @@ export class HostTable {
     return Array.from(this.#book.stations.of(mac));
   }
 
-  /** Hosts whose moves of before still count. */
+  /** Hosts whose moves of before still count, or of whom nobody else is believed yet. */
   damped(now: Instant): Damped[] {
     const { hosts, rules } = this.#book;
     return Array.from(hosts.values())
-      .filter((host) => isDamped(host, rules.damping, now))
+      .filter((host) => isDamped(host, rules.damping, now) || now < host.refutedUntil)
       .map((host) => ({
         address: host.address,
         port: host.port,
         held: isHeld(host),
         hold: host.hold,
         moves: host.moves,
+        suspicion: Math.max(0, host.refutedUntil - now),
       }));
   }
 

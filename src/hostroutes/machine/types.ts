@@ -202,6 +202,8 @@ export interface Damped {
   readonly hold: number;
   /** In the present window. */
   readonly moves: number;
+  /** So long (ms) whoever claims it elsewhere waits until it is silent here; 0: he is believed at once. */
+  readonly suspicion: number;
 }
 
 /** Why a delta came about; `port` is absent when several ports are in it. */

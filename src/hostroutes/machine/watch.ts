@@ -82,9 +82,11 @@ export class Watch {
   /** An operator says that it is over: what was heard elsewhere is not, so that a silent one goes there at once. */
   forgive(host: Host, now: Instant): void {
     const held = isHeld(host);
+    const suspected = host.live && now < host.refutedUntil;
     forgetMoves(host);
-    if (!held) return;
-    this.#book.changeState(host, 'reachable', 'cleared by hand');
+    host.refutedUntil = Number.NEGATIVE_INFINITY;
+    if (held) this.#book.changeState(host, 'reachable', 'cleared by hand');
+    if (!held && !suspected) return;
     this.doubt(host, 'verify', now);
     this.wake(host, now);
   }
