@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { AF, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { type HostCause, type HostPolicy, HostRoutes, type HostRoutesOptions } from '../../src/hostroutes/index.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
-import { systemClock } from '../../src/model/clock.ts';
+import { type Clock, systemClock } from '../../src/model/clock.ts';
 import type { HostDelta, HostRoute } from '../../src/model/hosts.ts';
 import { Kernel } from '../../src/netlink/index.ts';
 import { address, policy } from './helpers.ts';
@@ -29,10 +29,15 @@ export class Lab {
   readonly model = new Map<Address, HostRoute>();
   kernel!: Kernel;
   routes!: HostRoutes;
+  readonly #clock: Clock;
   #sockets: LinuxSocket[] = [];
 
-  /** `bridged`: the ports are members of br0, which has the gateway's address; otherwise each port has it. */
-  constructor(bridged: boolean) {
+  /**
+   * `bridged`: the ports are members of br0, which has the gateway's address; otherwise each port has it. `clock`: of the
+   * host table and its sources.
+   */
+  constructor(bridged: boolean, clock: Clock = systemClock) {
+    this.#clock = clock;
     const id = `hr${process.pid}n${labs++}`;
     this.tor = `${id}t`;
     this.hosts = { A1: `${id}a`, A2: `${id}b` };
@@ -64,11 +69,11 @@ export class Lab {
     this.routes = new HostRoutes({
       policy: policy({ ports: ['A1', 'A2'], ...overrides }),
       kernel: this.kernel,
-      clock: systemClock,
+      clock: this.#clock,
       log: { debug: silent, info: silent, warn: silent, error: (fields) => console.error(fields) },
       netns: this.tor,
       onDelta: (delta, cause, at) => {
-        this.deltas.push({ delta, cause, took: systemClock.now() - at });
+        this.deltas.push({ delta, cause, took: this.#clock.now() - at });
         for (const gone of delta.withdrawn) this.model.delete(gone);
         for (const route of delta.announced) this.model.set(route.address, route);
       },
