@@ -45,13 +45,14 @@ export class RouteReading {
     });
   }
 
-  /** Rejects when the kernel can't be read. */
-  async now(): Promise<void> {
+  /** Resolves to whether it was taken; if not, it is read again later. Rejects when the kernel can't be read. */
+  async now(): Promise<boolean> {
     const changes = this.#changes;
     const routes = await this.#options.read();
-    if (!routes || this.#closed) return;
+    if (!routes || this.#closed) return false;
     if (changes === this.#changes) this.#options.take(routes);
     else this.later();
+    return changes === this.#changes;
   }
 
   close(): void {

@@ -7,8 +7,9 @@ import type { HistoryEntry, MapEvent, MapRow, Moment, PlaceState, SwitchView } f
 import type { MapStore } from './store.ts';
 
 /**
- * Written this long (ms) after a change; a large map so much later that writing takes no more than a twentieth of the
- * time. What is lost with the power is history; the map itself is heard again.
+ * Written this long (ms) after a change; a large map so much later that putting it together takes no more than a twentieth
+ * of the time, and a slow disk has as long to rest as it took. What is lost with the power is history; the map itself is
+ * heard again.
  */
 const SPACING = 1_000;
 const LONGEST_SPACING = 60_000;
@@ -147,7 +148,7 @@ export class GatewayMap {
     this.#flushTimer?.cancel();
     this.#flushTimer = undefined;
     const news = this.#map.flush(this.#moment(), most);
-    if (news.entries.length > 0) this.#keep();
+    if (news.entries.length > 0 || news.explained) this.#keep();
     if (news.entries.length + news.refusals.length > 0) onNews(news);
     if (news.more && !this.#closed) this.#flushTimer = clock.schedule(clock.now(), () => this.#flush(IN_ONE_TURN));
     this.#schedule();
@@ -183,9 +184,16 @@ export class GatewayMap {
     const { store, log, clock } = this.#options;
     this.#changed = false;
     const began = clock.now();
+    let drawn = began;
+    // The disk takes its time after the last of them, and costs the gateway nothing.
+    function* values(map: PortMap) {
+      yield* remembered(map);
+      drawn = clock.now();
+    }
     try {
-      await store.write(remembered(this.#map));
-      this.#spacing = Math.min(Math.max(SPACING, SHARE * (clock.now() - began)), LONGEST_SPACING);
+      await store.write(values(this.#map));
+      const spacing = Math.max(SPACING, SHARE * (drawn - began), clock.now() - began);
+      this.#spacing = Math.min(spacing, LONGEST_SPACING);
       this.#unsaved = undefined;
     } catch (error) {
       this.#keep();

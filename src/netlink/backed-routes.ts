@@ -377,6 +377,8 @@ export class BackedRouteInstaller {
       if (!routes.has(prefix)) entry.slots = [];
       if (!entry.inherited && !isAsWanted(entry, this.#wantsOf(entry.wanted))) this.#dirty.add(prefix);
     }
+    // Who has read routes over an object before we knew it does not know where they lead.
+    this.#options.changed?.();
   }
 }
 

@@ -58,6 +58,27 @@ async function benchWith(...routes: LearnedRoute[]): Promise<Bench> {
   return bench;
 }
 
+test('R4.8 who has read routes over objects before they were known is told as soon as they are', async (t) => {
+  const bench = await benchWith(route(0, [0], [1]));
+  const [{ nextHopId: id } = { nextHopId: 0 }] = bench.kernel.routes.get(prefixOf(0))!.values();
+  const ways: string[] = [];
+  bench.installer.close();
+  const next: BackedRouteInstaller = new BackedRouteInstaller(bench.kernel.socket, bench.kernel.links, bench.clock, {
+    protocol: 203,
+    changed: () =>
+      ways.push(
+        next
+          .hopsOf(id!)
+          .map(({ via }) => via)
+          .join(),
+      ),
+  });
+  t.deepEqual(next.hopsOf(id!), []);
+  await bench.pass(0);
+  t.is(ways.at(-1), VIA[0]);
+  next.close();
+});
+
 test('R4.7 a thousand routes are moved by one message, and each pair needs one', async (t) => {
   const many = Array.from({ length: 1000 }, (_, index) => route(index, [0], [index % 2 === 0 ? 1 : 2]));
   const bench = await benchWith(...many);

@@ -9,6 +9,8 @@ import { RouteReading } from '../route-reading.ts';
 
 /** Host routes; more only go unnoticed, and are counted. */
 const REMEMBERED = 262_144;
+/** At the start, when routes change while they are read; what is missing then comes a moment later. */
+const READINGS = 5;
 
 export interface KernelRoutesOptions {
   readonly watch: Pick<RouteWatch, 'onRoute' | 'routes'>;
@@ -58,9 +60,9 @@ export class KernelRoutes {
     });
   }
 
-  /** What is there already. */
+  /** What is there already. Who is heard before its way is known would look as if packets went elsewhere. */
   async start(): Promise<void> {
-    await this.#reading.now();
+    for (let reading = 0; reading < READINGS; reading++) if (await this.#reading.now()) return;
   }
 
   linkChanged({ before, after }: PortChange): void {

@@ -49,6 +49,8 @@ export interface MapOptions {
 export interface MapNews {
   readonly entries: readonly HistoryEntry[];
   readonly refusals: readonly Refusal[];
+  /** A better reason was found for what had happened. */
+  readonly explained: boolean;
   /** Not all was judged. */
   readonly more: boolean;
 }
@@ -66,6 +68,7 @@ export class PortMap {
   readonly #near = new WeakMap<PortFact, { readonly version: number; readonly here: GatewayPort | undefined }>();
   #portsChanged = false;
   #fresh: HistoryEntry[] = [];
+  #explained = false;
   #forgetAt: Instant | undefined;
   #expireAt: Instant | undefined;
 
@@ -125,8 +128,10 @@ export class PortMap {
       this.#judge(host, since);
     }
     const entries = this.#fresh;
+    const explained = this.#explained;
     this.#fresh = [];
-    return { entries, refusals: this.#refusals.take(), more: this.#touched.size > 0 };
+    this.#explained = false;
+    return { entries, refusals: this.#refusals.take(), explained, more: this.#touched.size > 0 };
   }
 
   /** How many addresses are to be judged, as far as that is known; never more than there are. */
@@ -233,6 +238,7 @@ export class PortMap {
     const first = place.why === '';
     if (!first && place.state === state) {
       if (state === 'down' && (rank <= place.rank || now - place.changedAt > EXPLAINED_WITHIN)) return;
+      this.#explained ||= place.why !== why;
       place.why = why;
       place.rank = rank;
       if (state === 'down' && place.entry) place.entry.why = why;

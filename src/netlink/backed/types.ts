@@ -6,7 +6,7 @@ export interface BackedRouteOptions extends LearnedRouteOptions {
   readonly quiet?: boolean;
   /** Of the setting that makes it quick, for the next life. */
   readonly memory?: GuardMemory;
-  /** Groups that routes use lead elsewhere, or are gone. */
+  /** Groups that routes use lead elsewhere, are gone, or were read. */
   readonly changed?: () => void;
   /** All of ours is out of the kernel. */
   readonly left?: () => void;
