@@ -1,3 +1,4 @@
+import { readSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { createServer, Socket } from 'node:net';
 import { IP, IPPROTO, IPV6, setSocketOption, TCP, tcpMd5Key } from 'linux-sockets';
@@ -32,6 +33,9 @@ export interface TcpOptions {
 const LISTEN_RETRY = 1_000;
 /** How long a closing connection may take to send its last words. */
 const LINGER = 2_000;
+/** Octets that are read at once from a connection that has failed, and in all: more than a receive buffer holds. */
+const LAST_READ = 64 * 1024;
+const LAST_WORDS = 8 << 20;
 
 export function tcpTransport(options: TcpOptions): Transport {
   return {
@@ -102,6 +106,8 @@ class TcpConnection implements Connection {
   #reason = 'closed by the neighbour';
   #closed = false;
   #whenClosed: (() => void)[] = [];
+  /** Came before the connection failed, and nobody had taken it yet. */
+  #last: Uint8Array[] = [];
 
   constructor(socket: Socket, remote: Address, handlers: ConnectionHandlers | undefined, options: TcpOptions) {
     this.#socket = socket;
@@ -113,8 +119,25 @@ class TcpConnection implements Connection {
     socket.on('error', (error) => {
       this.#reason = error.message;
     });
-    socket.on('data', (data) => this.#handlers?.onData(data));
+    socket.on('data', (data) => {
+      // What is read then is kept for the end, and told here as well.
+      if (!socket.destroyed) this.#handlers?.onData(data);
+    });
     socket.on('close', () => this.#onClose());
+    this.#readBeforeDestroy(socket);
+  }
+
+  /**
+   * A neighbour that says why it ends the session and then resets the connection (there was something of ours that it had
+   * not read) is to be heard to the end (RFC 4271 §6). Node forgets what it has read as soon as it hears of the reset, be it
+   * by a read or by a write of ours, and closes the descriptor before anybody is told; the kernel keeps what had come.
+   */
+  #readBeforeDestroy(socket: Socket): void {
+    const { _destroy } = socket;
+    socket._destroy = (error, done) => {
+      if (error && this.#handlers) this.#last = [...buffered(socket), ...received(socket)];
+      _destroy.call(socket, error, done);
+    };
   }
 
   /** The handlers of an accepted connection are known only after it has been shown to the speaker. */
@@ -175,6 +198,9 @@ class TcpConnection implements Connection {
 
   #onClose(): void {
     this.#closed = true;
+    // Whoever has heard enough by that closes the connection.
+    for (const data of this.#last) this.#handlers?.onData(data);
+    this.#last = [];
     const handlers = this.#handlers;
     this.#handlers = undefined;
     for (const done of this.#whenClosed) done();
@@ -184,6 +210,28 @@ class TcpConnection implements Connection {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** What Node has read and not passed on while the connection was paused. */
+function* buffered(socket: Socket): Generator<Uint8Array> {
+  for (let data = socket.read(); data !== null; data = socket.read()) yield data as Uint8Array;
+}
+
+/** What is still in the kernel; nothing more comes after that. */
+function* received(socket: Socket): Generator<Uint8Array> {
+  const { _handle: handle } = socket as unknown as { readonly _handle: Handle | null };
+  if (!handle || handle.fd < 0) return;
+  for (let left = LAST_WORDS; left > 0; left -= LAST_READ) {
+    const room = Buffer.allocUnsafe(LAST_READ);
+    let length = 0;
+    try {
+      length = readSync(handle.fd, room);
+    } catch {
+      // The error of the connection itself, or EAGAIN: it is at its end.
+    }
+    if (length === 0) return;
+    yield room.subarray(0, length);
+  }
+}
 
 /** Without the IPv4-mapped form of sockets that listen for both families. */
 function plainAddress(text: string | undefined): Address | undefined {
