@@ -1,7 +1,4 @@
-import { AF, NetlinkError, type Rtnetlink, type Rule } from 'rtnetlink-ts';
-
-/** What the kernel says of rules of a family that it does not have. */
-const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EOPNOTSUPP']);
+import { AF, lacksFamily, type Rtnetlink, type Rule } from 'rtnetlink-ts';
 
 /**
  * Everybody's rules of a family. undefined: there is no IPv6, which may be switched off at boot.
@@ -15,7 +12,7 @@ export async function rulesOf(
   try {
     return await rtnetlink.dumpRules({ family });
   } catch (error) {
-    if (family === AF.INET6 && error instanceof NetlinkError && NO_FAMILY.has(error.code)) return undefined;
+    if (family === AF.INET6 && lacksFamily(error)) return undefined;
     throw error;
   }
 }
@@ -24,12 +21,13 @@ export async function rulesOf(
 export function compareRules(present: readonly Rule[], wanted: readonly Rule[], protocol: number) {
   const ours = present.filter((rule) => rule.protocol === protocol);
   return {
-    missing: wanted.filter((rule) => !ours.some((each) => same(each, rule))),
-    left: ours.filter((rule) => !wanted.some((each) => same(each, rule))),
+    missing: wanted.filter((rule) => !ours.some((each) => sameRule(each, rule))),
+    left: ours.filter((rule) => !wanted.some((each) => sameRule(each, rule))),
   };
 }
 
-const same = (one: Rule, other: Rule): boolean =>
+/** Of one family and protocol number. */
+export const sameRule = (one: Rule, other: Rule): boolean =>
   one.priority === other.priority &&
   one.action === other.action &&
   one.table === other.table &&

@@ -33,3 +33,8 @@ export class NetlinkError extends Error {
     this.request = refusal.request;
   }
 }
+
+const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EOPNOTSUPP']);
+
+/** The kernel does not have what it was asked for, at least not in this address family: IPv6 may be switched off at boot. */
+export const lacksFamily = (error: unknown): boolean => error instanceof NetlinkError && NO_FAMILY.has(error.code);

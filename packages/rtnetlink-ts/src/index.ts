@@ -40,7 +40,7 @@ export {
   vxlanData,
 } from './codec/tunnel-link.ts';
 export { type BatchResult, Connection, type Request } from './connection.ts';
-export { NetlinkError, type Refusal } from './error.ts';
+export { lacksFamily, NetlinkError, type Refusal } from './error.ts';
 export type { ReceiveCounters, SocketOptions } from './receive.ts';
 export * as requests from './requests.ts';
 export { type NeighbourFilter, type RouteLookup, Rtnetlink } from './rtnetlink.ts';

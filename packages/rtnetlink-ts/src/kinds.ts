@@ -1,6 +1,8 @@
 /** What there is to follow: the groups that notify of each kind, and how all of it is read. */
 import { type LinuxSocket, NETLINK, SOL } from 'linux-sockets';
 import { AF, RTNLGRP } from './codec/constants.ts';
+import type { Rule } from './codec/rule.ts';
+import { lacksFamily } from './error.ts';
 import type { Kind, ObjectOf } from './mirror.ts';
 import { openRouteSocket, type SocketOptions } from './receive.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
@@ -21,12 +23,22 @@ export const READ: { readonly [K in Kind]: (rtnetlink: Rtnetlink) => Promise<Obj
   neighbour: (rtnetlink) => rtnetlink.dumpNeighbours(),
   fdb: (rtnetlink) => rtnetlink.dumpFdb(),
   route: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRoutes({ family })),
-  rule: (rtnetlink) => bothFamilies((family) => rtnetlink.dumpRules({ family })),
+  rule: (rtnetlink) => bothFamilies((family) => rulesOf(rtnetlink, family)),
   nexthop: (rtnetlink) => rtnetlink.dumpNextHops(),
 };
 
 async function bothFamilies<T>(read: (family: number) => Promise<T[]>): Promise<T[]> {
   return [...(await read(AF.INET)), ...(await read(AF.INET6))];
+}
+
+/** A kernel refuses to tell of rules that it can't have: without IPv6 those of IPv6. */
+async function rulesOf(rtnetlink: Rtnetlink, family: number): Promise<Rule[]> {
+  try {
+    return await rtnetlink.dumpRules({ family });
+  } catch (error) {
+    if (lacksFamily(error)) return [];
+    throw error;
+  }
 }
 
 const DEFAULT_RECEIVE_BUFFER = 8 << 20;

@@ -25,7 +25,7 @@ export const keyOf: { readonly [K in Kind]: (value: ObjectOf[K]) => string } = {
   neighbour: (neighbour) => neighbourKey(neighbour.ifindex, neighbour.destination ?? ''),
   fdb: fdbKey,
   route: routeKey,
-  rule: (rule) => JSON.stringify(rule),
+  rule: ruleKey,
   nexthop: (nextHop) => String(nextHop.id),
 };
 
@@ -41,6 +41,13 @@ function fdbKey(entry: Neighbour): string {
       ? `bridge ${entry.master}`
       : `${entry.ifindex} ${entry.destination ?? ''} ${entry.vni ?? ''}`;
   return `${where} ${entry.linkAddress} ${entry.vlan ?? ''}`;
+}
+
+/** Of its flags only inversion is the rule's own: the others say whether its interfaces are there now. */
+const FIB_RULE_INVERT = 2;
+
+function ruleKey({ flags = 0, ...rule }: Rule): string {
+  return JSON.stringify([rule, flags & FIB_RULE_INVERT]);
 }
 
 /**

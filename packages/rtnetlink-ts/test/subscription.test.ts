@@ -1,7 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import { LinuxSocket, SystemCallError } from 'linux-sockets';
-import { AF, type Change, makeRoute, NTF, NUD, Rtnetlink, requests, Subscription, vethPeer } from 'rtnetlink-ts';
+import {
+  AF,
+  type Change,
+  makeRoute,
+  NetlinkError,
+  NTF,
+  NUD,
+  Rtnetlink,
+  requests,
+  Subscription,
+  vethPeer,
+} from 'rtnetlink-ts';
+import { READ } from '../src/kinds.ts';
 import { eventually, inNamespace } from './helpers.ts';
 
 const macOf = (index: number) =>
@@ -51,6 +63,40 @@ test.serial('each kind of object is told as it comes, changes and goes', async (
     t.false(told.some(({ resync }) => resync));
     t.deepEqual(subscription.counters.malformed, {});
   });
+});
+
+test.serial(
+  'a rule goes although its interface came or went meanwhile, of which the kernel says nothing',
+  async (t) => {
+    await inNamespace(async (netns, ip) => {
+      ip('rule add iif A1 table 1000 priority 100');
+      const subscription = await Subscription.open({ netns, kinds: ['rule'] });
+      t.teardown(() => subscription.close());
+      const told: string[] = [];
+      subscription.onChange(({ before, after }) => told.push(before ? (after ? 'change' : 'gone') : 'new'));
+      ip('link add A1 type veth peer name C1');
+      ip('rule del priority 100');
+      ip('rule add iif A1 table 1000 priority 101');
+      ip('link del A1');
+      ip('rule del priority 101');
+      await eventually(() => told.length >= 3);
+      t.deepEqual(told, ['gone', 'new', 'gone']);
+    });
+  },
+);
+
+test('a kernel without IPv6 has no rules of it; rules that can not be read just now are not taken for none', async (t) => {
+  const rule = { family: AF.INET, priority: 100 };
+  const without = (code: string, errno: number) =>
+    ({
+      dumpRules: async ({ family }: { readonly family: number }) => {
+        if (family === AF.INET) return [rule];
+        throw new NetlinkError({ code, errno, extack: undefined, request: 'RTM_GETRULE' });
+      },
+    }) as unknown as Rtnetlink;
+  t.deepEqual(await READ.rule(without('EAFNOSUPPORT', 97)), [rule]);
+  t.deepEqual(await READ.rule(without('EOPNOTSUPP', 95)), [rule]);
+  await t.throwsAsync(READ.rule(without('ENOBUFS', 105)), { message: /ENOBUFS/ });
 });
 
 test.serial(
