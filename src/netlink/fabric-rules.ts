@@ -5,19 +5,22 @@
  * A box with strict reverse path filtering (`rp_filter` 1) can't have that: what such a host still sends would be dropped,
  * since the main table has its way through the fabric, and so would be what the gateway sends back.
  *
- * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again.
+ * The rules are known as ours by the protocol number of the host routes. What the kernel refused is tried again, what
+ * another program removed is put back (rule-keeper.ts); while it can't be, no host yields.
  */
 import { AF, FR_ACT, type Rtnetlink, type Rule, requests } from 'rtnetlink-ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import { type Counters, sendPaced } from './installing.ts';
-import { compareRules, rulesOf } from './policy-rules.ts';
+import { compareRules, rulesOf, sameRule } from './policy-rules.ts';
 import { ReversePath } from './reverse-path.ts';
+import type { RuleKeeper } from './rule-keeper.ts';
 
 export interface FabricRulesOptions {
   readonly table: number;
   readonly protocol: number;
   /** Name in /run/netns or absolute path. */
   readonly netns?: string | undefined;
+  readonly keeper?: Pick<RuleKeeper, 'keep' | 'listening'>;
   /** `ready`: all rules are there. */
   onReady(ready: boolean): void;
   /** `strict` says something else than it said last. */
@@ -39,6 +42,7 @@ export class FabricRules {
   #ready = false;
   #running: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
+  #unkeep: (() => void) | undefined;
   #closed = false;
 
   constructor(rtnetlink: Pick<Rtnetlink, 'dumpRules' | 'sendNow'>, clock: Clock, options: FabricRulesOptions) {
@@ -63,8 +67,8 @@ export class FabricRules {
   configure(uplinks: readonly string[]): Promise<void> {
     if (uplinks.some((name) => !this.#uplinks.includes(name))) this.#tell(false);
     this.#uplinks = uplinks;
-    this.#running = this.#running.then(() => this.#compare());
-    return this.#running;
+    if (uplinks.length > 0 && !this.#closed) this.#keep();
+    return this.#compareNext();
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -81,15 +85,34 @@ export class FabricRules {
   close(): void {
     this.#closed = true;
     this.#reversePath.close();
+    this.#unkeep?.();
     this.#timer?.cancel();
     this.#timer = undefined;
+  }
+
+  #keep(): void {
+    this.#unkeep ??= this.#options.keeper?.keep({
+      name: 'uplinks',
+      isWanted: (rule) =>
+        rule.protocol === this.#options.protocol && this.#wanted(rule.family).some((each) => sameRule(each, rule)),
+      restore: () => void this.#compareNext(),
+      onMissing: () => this.#tell(false),
+    });
+  }
+
+  #compareNext(): Promise<void> {
+    const { keeper } = this.#options;
+    this.#running = this.#running
+      .then(() => (this.#unkeep ? keeper?.listening() : undefined))
+      .then(() => this.#compare());
+    return this.#running;
   }
 
   async #compare(): Promise<void> {
     const uplinks = this.#uplinks;
     let right = false;
     try {
-      right = (await this.#write(uplinks)) === 0;
+      right = (await this.#write()) === 0;
     } catch {
       this.#counters.unread = (this.#counters.unread ?? 0) + 1;
     }
@@ -97,7 +120,7 @@ export class FabricRules {
     if (!right) {
       this.#timer ??= this.#clock.schedule(this.#clock.now() + RETRY, () => {
         this.#timer = undefined;
-        this.#running = this.#running.then(() => this.#compare());
+        void this.#compareNext();
       });
     }
     this.#tell(right && uplinks.length > 0);
@@ -109,20 +132,22 @@ export class FabricRules {
     this.#options.onReady(ready);
   }
 
-  /** @returns how many rules the kernel refused */
-  async #write(uplinks: readonly string[]): Promise<number> {
+  #wanted(family: number): Rule[] {
     const { table, protocol } = this.#options;
+    return this.#uplinks.map((inputInterface, index) => ({
+      ...{ family, priority: PRIORITY + index, action: FR_ACT.TO_TBL },
+      ...{ table, inputInterface, protocol },
+    }));
+  }
+
+  /** @returns how many rules the kernel refused */
+  async #write(): Promise<number> {
     let failed = 0;
     for (const family of FAMILIES) {
-      const wanted = uplinks.map(
-        (inputInterface, index): Rule => ({
-          ...{ family, priority: PRIORITY + index, action: FR_ACT.TO_TBL },
-          ...{ table, inputInterface, protocol },
-        }),
-      );
+      const wanted = this.#wanted(family);
       const present = await rulesOf(this.#rtnetlink, family);
       if (present === undefined) continue;
-      const { missing, left } = compareRules(present, wanted, protocol);
+      const { missing, left } = compareRules(present, wanted, this.#options.protocol);
       failed += await sendPaced(this.#rtnetlink, missing, (rule) => [requests.addRule(rule)], this.#counters);
       failed += await sendPaced(this.#rtnetlink, left, (rule) => [requests.deleteRule(rule)], this.#counters);
     }

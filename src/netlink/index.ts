@@ -25,6 +25,7 @@ import { type Login, readLogins, type TcpSession } from './logins.ts';
 import { Neighbours } from './neighbours.ts';
 import { findRepair, IgnoredLinkdown, type RepairOptions, RepairPath, removeRepair } from './repair/index.ts';
 import { RouteWatch } from './route-watch.ts';
+import { RuleKeeper } from './rule-keeper.ts';
 import { findShadows, removeShadows, ShadowTable, type ShadowTableOptions } from './shadow-table.ts';
 import { Shutting, type ShuttingOptions } from './shutting.ts';
 import { type Belonging, removeStrays } from './strays.ts';
@@ -55,6 +56,7 @@ export {
   type Tunnel,
 } from './repair/index.ts';
 export { type RouteEvent, RouteWatch } from './route-watch.ts';
+export { type KeptRules, RuleKeeper, type RuleKeeperOptions, type RuleNews } from './rule-keeper.ts';
 export {
   findShadows,
   removeShadows,
@@ -95,6 +97,7 @@ interface Parts {
   readonly netns: string | undefined;
   readonly shutting: ShuttingOptions | undefined;
   readonly receiveBuffer: number;
+  readonly log: Log | undefined;
   readonly onError: (error: unknown) => void;
 }
 
@@ -110,6 +113,7 @@ export class Kernel implements LinkState, PortDriver {
   readonly #netns: string | undefined;
   readonly #receiveBuffer: number;
   readonly #onError: (error: unknown) => void;
+  readonly #rules: RuleKeeper;
   readonly #installers: { close(): void }[] = [];
   /** What the kernel refused of them. */
   readonly #strays: Record<string, number> = {};
@@ -131,7 +135,7 @@ export class Kernel implements LinkState, PortDriver {
         onError,
       });
       const { idleCarrierInterval, shutting } = options;
-      const rest = { clock, idleCarrierInterval, netns, shutting, receiveBuffer, onError };
+      const rest = { clock, idleCarrierInterval, netns, shutting, receiveBuffer, log, onError };
       return new Kernel({ rtnetlink, links, neighbourhood, ...rest });
     } catch (error) {
       links?.close();
@@ -149,6 +153,11 @@ export class Kernel implements LinkState, PortDriver {
     this.#netns = netns;
     this.#receiveBuffer = parts.receiveBuffer;
     this.#onError = parts.onError;
+    const { log, receiveBuffer, onError } = parts;
+    this.#rules = new RuleKeeper({
+      ...{ clock, log },
+      open: () => Subscription.open({ kinds: ['rule'], netns, now: () => clock.now(), receiveBuffer, onError }),
+    });
     this.#shutting = new Shutting(rtnetlink, links, shutting);
     this.neighbours = new Neighbours(neighbourhood, rtnetlink, clock);
     this.fdb = new ForwardingDatabase(neighbourhood, links);
@@ -299,7 +308,8 @@ export class Kernel implements LinkState, PortDriver {
 
   /** See fabric-rules.ts. */
   fabricRules(options: FabricRulesOptions): FabricRules {
-    const rules = new FabricRules(this.rtnetlink, this.#clock, { ...options, netns: this.#netns });
+    const surroundings = { netns: this.#netns, keeper: this.#rules };
+    const rules = new FabricRules(this.rtnetlink, this.#clock, { ...options, ...surroundings });
     this.#installers.push(rules);
     return rules;
   }
@@ -311,7 +321,7 @@ export class Kernel implements LinkState, PortDriver {
 
   /** For packets that come from the fabric and are for hosts that are not here yet. */
   shadowTable(options: ShadowTableOptions): ShadowTable {
-    const table = new ShadowTable(this.rtnetlink, this.#clock, options);
+    const table = new ShadowTable(this.rtnetlink, this.#clock, { ...options, keeper: this.#rules });
     this.#installers.push(table);
     return table;
   }
@@ -320,7 +330,7 @@ export class Kernel implements LinkState, PortDriver {
   async repairPath(options: RepairOptions): Promise<RepairPath> {
     const { rtnetlink } = this;
     const path = await RepairPath.open(
-      { rtnetlink, links: this.#links, clock: this.#clock, netns: this.#netns },
+      { rtnetlink, links: this.#links, clock: this.#clock, netns: this.#netns, keeper: this.#rules },
       options,
     );
     this.#installers.push(path);
@@ -331,6 +341,11 @@ export class Kernel implements LinkState, PortDriver {
   async removeRepair(protocol: number, memory: GuardMemory): Promise<void> {
     await removeRepair(this.rtnetlink, await findRepair(this.rtnetlink, protocol));
     new IgnoredLinkdown(memory, this.#netns).uncover();
+  }
+
+  /** Of which rules of ours (`ip rule`) another program takes some out again and again. */
+  contestedRules(): string[] {
+    return this.#rules.contested();
   }
 
   /** What was lost and made right again, and what could not be read. */
@@ -344,6 +359,7 @@ export class Kernel implements LinkState, PortDriver {
       neighbours: this.#neighbourhood.counters,
       requests: this.rtnetlink.counters,
     };
+    for (const [name, value] of Object.entries(this.#rules.counters())) counters[`rules.${name}`] = value;
     for (const [name, value] of Object.entries(this.#strays)) counters[`strays.${name}`] = value;
     for (const [name, value] of Object.entries(this.neighbours.refusals)) counters[`weeding.${name}`] = value;
     for (const [socket, { malformed, ...plain }] of Object.entries(sockets)) {
@@ -356,6 +372,7 @@ export class Kernel implements LinkState, PortDriver {
   /** Closes the installers and the sockets; routes stay (use `leave` of the installers first). */
   close(): void {
     for (const installer of this.#installers) installer.close();
+    this.#rules.close();
     this.#carriers.close();
     this.#links.close();
     this.#neighbourhood.close();

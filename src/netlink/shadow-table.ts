@@ -31,7 +31,8 @@ import { type Address, familyOf, hostPrefix, parseAddress, prefixAddress } from 
 import type { Clock, Timer } from '../model/clock.ts';
 import { type HostRoute, LEAST_GROUP } from '../model/hosts.ts';
 import { type Counters, countRefusals, sendPaced } from './installing.ts';
-import { compareRules, rulesOf } from './policy-rules.ts';
+import { compareRules, rulesOf, sameRule } from './policy-rules.ts';
+import type { RuleKeeper } from './rule-keeper.ts';
 import { type InetFamily, NOBODY, objectId, type ShadowGroup, ShadowGroups } from './shadow-groups.ts';
 import { type Door, REDIRECTED } from './waiting-room.ts';
 
@@ -40,6 +41,7 @@ export interface ShadowTableOptions {
   /** Of these routes and rules, and of nobody else's. */
   readonly protocol: number;
   readonly door: Door;
+  readonly keeper?: Pick<RuleKeeper, 'keep' | 'listening'>;
 }
 
 export type ShadowSocket = Pick<Rtnetlink, 'sendNow' | 'dumpRoutes' | 'dumpRules' | 'dumpNextHops'>;
@@ -73,6 +75,7 @@ export class ShadowTable {
   #uplinks: readonly string[] = [];
   #answered: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
+  #unkeep: (() => void) | undefined;
   #closed = false;
 
   constructor(rtnetlink: ShadowSocket, clock: Clock, options: ShadowTableOptions) {
@@ -85,7 +88,12 @@ export class ShadowTable {
   /** What an earlier life left is taken over or goes. Resolves when the kernel was read; rejects when it can't be. */
   async start(uplinks: readonly string[]): Promise<void> {
     this.#uplinks = uplinks;
-    const { door } = this.#options;
+    const { door, keeper, protocol } = this.#options;
+    this.#unkeep ??= keeper?.keep({
+      name: 'shadows',
+      isWanted: (rule) => rule.protocol === protocol && this.#rules(rule.family).some((each) => sameRule(each, rule)),
+      restore: () => this.configure(this.#uplinks),
+    });
     const entries = FAMILIES.map((family) =>
       requests.setNeighbour({
         family,
@@ -94,10 +102,12 @@ export class ShadowTable {
         linkAddress: door.mac,
         state: NUD.PERMANENT,
         flags: NTF.EXT_LEARNED,
-        protocol: this.#options.protocol,
+        protocol,
       }),
     );
     this.#send(entries);
+    await keeper?.listening();
+    if (this.#closed) return;
     try {
       await this.#compare();
     } catch (error) {
@@ -194,6 +204,7 @@ export class ShadowTable {
 
   close(): void {
     this.#closed = true;
+    this.#unkeep?.();
     this.#timer?.cancel();
     this.#timer = undefined;
   }
@@ -229,8 +240,7 @@ export class ShadowTable {
     const { protocol, table } = this.#options;
     let failed = await this.#paced(this.#groups.restored(), (request) => [request]);
     for (const family of FAMILIES) {
-      const wanted = this.#uplinks.map((uplink, index) => this.#rule(family, uplink, index));
-      if (wanted.length > 0) wanted.push(this.#redirection(family));
+      const wanted = this.#rules(family);
       const rules = await rulesOf(this.#rtnetlink, family);
       if (rules === undefined) continue;
       const { missing, left } = compareRules(rules, wanted, protocol);
@@ -276,6 +286,11 @@ export class ShadowTable {
 
   #paced<T>(items: readonly T[], requestsFor: (item: T) => readonly Request[]): Promise<number> {
     return sendPaced(this.#rtnetlink, items, requestsFor, this.#counters);
+  }
+
+  #rules(family: number): Rule[] {
+    const rules = this.#uplinks.map((uplink, index) => this.#rule(family, uplink, index));
+    return rules.length > 0 ? [...rules, this.#redirection(family)] : [];
   }
 
   #rule(family: number, uplink: string, index: number): Rule {

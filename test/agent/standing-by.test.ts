@@ -416,6 +416,7 @@ test.serial(
       await eventually(() => routesOf(b).split('\n').length === 3);
 
       // Another life: with the door, the routes of the last one have gone or are not wanted.
+      standingBy.close();
       const next = kernel.shadowTable({ ...SHADOWS, door: { interface: 'lo', ifindex: 1, mac: mac(HARDWARE) } });
       await next.start(['B9']);
       t.is(rulesOf(b).length, 2);

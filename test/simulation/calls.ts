@@ -71,6 +71,7 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   onBlind: ['Redis: connect', 'Redis: command', 'Redis: notification'],
   waitingRoom: ['waiting room'],
   fabricRules: NONE,
+  contestedRules: NONE,
   shadowTable: NONE,
   removeShadows: NONE,
   isShut: NONE,

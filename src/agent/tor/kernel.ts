@@ -55,6 +55,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     logins: (also, placeOf) => kernel.logins(also, placeOf),
     waitingRoom: (onArrival) => kernel.waitingRoom(onArrival),
     fabricRules: (options) => kernel.fabricRules(options),
+    contestedRules: () => kernel.contestedRules(),
     shadowTable: (options) => kernel.shadowTable(options),
     repairPath: (options) => kernel.repairPath(options),
     removeRepair: (protocol, memory) => kernel.removeRepair(protocol, memory),

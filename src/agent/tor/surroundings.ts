@@ -64,6 +64,8 @@ export interface SwitchKernel
   fabricRules?(
     options: FabricRulesOptions,
   ): Pick<FabricRules, 'ready' | 'strict' | 'configure' | 'counters' | 'leave' | 'close'>;
+  /** Of which rules of ours another program takes some out again and again. */
+  contestedRules?(): readonly string[];
   /** What an earlier life had there that this one doesn't want. */
   removeShadows?(protocol: number): Promise<void>;
   /** Where a server whose link has failed can be reached through the other switch; rejects where that can't be had. */

@@ -130,6 +130,9 @@ export class TorSwitch {
       ...this.bfd.warnings(),
       ...this.#standingByWarnings(),
       ...this.#parts.repair.warnings(),
+      ...(this.kernel.contestedRules?.() ?? []).map(
+        (name) => `another program removes our rules (ip rule) of ${name} again and again`,
+      ),
     ];
   }
 

@@ -18,10 +18,11 @@ import { isUp, type PortChange } from '../../model/ports.ts';
 import type { GuardMemory } from '../frames/index.ts';
 import { HostRouteInstaller } from '../host-routes.ts';
 import { type PortTable, tableOf } from '../installing.ts';
+import type { RuleKeeper } from '../rule-keeper.ts';
 import { DOOR } from '../waiting-room.ts';
 import { BackupRoutes, type Tunnel } from './backups.ts';
 import { openRepairDevice, tunnelCounts } from './device.ts';
-import { type ExitTables, ensureExitRules } from './exit.ts';
+import { ExitRules, type ExitTables } from './exit.ts';
 import { findRepair, type RepairLeftovers, removeRepair } from './leftovers.ts';
 import { IgnoredLinkdown } from './linkdown.ts';
 
@@ -40,7 +41,7 @@ export interface RepairOptions {
   readonly exit: ExitTables;
   /** What the settings of interfaces were before. */
   readonly memory: GuardMemory;
-  /** The device could not be made again after somebody took it away. */
+  /** What somebody took away, the device or its rules, could not be made again. */
   onError(error: Error): void;
 }
 
@@ -49,6 +50,8 @@ interface Surroundings {
   readonly links: PortTable;
   readonly clock: Clock;
   readonly netns: string | undefined;
+  /** Of the rules of the exit. */
+  readonly keeper?: Pick<RuleKeeper, 'keep' | 'listening'>;
 }
 
 const RETRY = 1000;
@@ -60,6 +63,7 @@ export class RepairPath {
   readonly adopted: readonly Address[];
   readonly #options: RepairOptions;
   readonly #surroundings: Surroundings;
+  readonly #rules: ExitRules;
   readonly #backups: BackupRoutes;
   readonly #linkdown: IgnoredLinkdown;
   readonly #unsubscribe: () => void;
@@ -69,22 +73,31 @@ export class RepairPath {
   /** Rejects when the box can't have it: no vxlan, the device's name or UDP port is taken, no right. */
   static async open(surroundings: Surroundings, options: RepairOptions): Promise<RepairPath> {
     const { rtnetlink, clock, netns } = surroundings;
-    const { device: name, protocol, metric } = options;
-    await ensureExitRules(rtnetlink, name, options.exit, protocol);
-    const { ifindex } = await openRepairDevice(rtnetlink, name, netns);
-    const backups = new BackupRoutes({ rtnetlink, clock, protocol, metric, ifindex });
-    return new RepairPath(surroundings, options, backups, await backups.adopt());
+    const { device: name, protocol, metric, onError } = options;
+    const common = { rtnetlink, clock, keeper: surroundings.keeper, onError };
+    const rules = new ExitRules({ ...common, device: name, tables: options.exit, protocol });
+    try {
+      await rules.open();
+      const { ifindex } = await openRepairDevice(rtnetlink, name, netns);
+      const backups = new BackupRoutes({ rtnetlink, clock, protocol, metric, ifindex });
+      return new RepairPath(surroundings, options, rules, backups, await backups.adopt());
+    } catch (error) {
+      rules.close();
+      throw error;
+    }
   }
 
   private constructor(
     surroundings: Surroundings,
     options: RepairOptions,
+    rules: ExitRules,
     backups: BackupRoutes,
     adopted: readonly Address[],
   ) {
     const { rtnetlink, links, clock, netns } = surroundings;
     this.#surroundings = surroundings;
     this.#options = options;
+    this.#rules = rules;
     this.#backups = backups;
     this.#linkdown = new IgnoredLinkdown(options.memory, netns);
     this.adopted = adopted;
@@ -143,6 +156,7 @@ export class RepairPath {
     this.#closed = true;
     this.#unsubscribe();
     this.#retry?.cancel();
+    this.#rules.close();
     this.#backups.close();
     this.hosts.close();
   }

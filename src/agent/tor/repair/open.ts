@@ -46,7 +46,8 @@ export async function openRepair(
       protocol,
       exit: { hosts: shadow.table + 1, shadows: shadow.table },
       memory,
-      onError: (error) => log.warn({ err: error }, `${shadow.device} could not be made again, it is tried again`),
+      onError: (error) =>
+        log.warn({ err: error }, `${shadow.device}, or its rules, could not be made again; it is tried again`),
     });
     return { kernel: path };
   } catch (error) {
