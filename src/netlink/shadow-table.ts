@@ -31,6 +31,7 @@ import { type Address, familyOf, hostPrefix, parseAddress, prefixAddress } from 
 import type { Clock, Timer } from '../model/clock.ts';
 import { type HostRoute, LEAST_GROUP } from '../model/hosts.ts';
 import { type Counters, countRefusals, sendPaced } from './installing.ts';
+import { nextHopsOf } from './next-hop-reading.ts';
 import { compareRules, rulesOf, sameRule } from './policy-rules.ts';
 import type { RuleKeeper } from './rule-keeper.ts';
 import { type InetFamily, NOBODY, objectId, type ShadowGroup, ShadowGroups } from './shadow-groups.ts';
@@ -272,7 +273,7 @@ export class ShadowTable {
       });
     }
     // With an object go the routes over it: when there are none any more.
-    const objects = this.#groups.stale(await this.#rtnetlink.dumpNextHops());
+    const objects = this.#groups.stale(await nextHopsOf(this.#rtnetlink));
     failed += await this.#paced(objects, (id) => [requests.deleteNextHop(id)]);
     if (failed > 0) this.#later();
   }
@@ -350,7 +351,7 @@ export async function findShadows(
     rules.push(...found.filter((rule) => rule.protocol === protocol));
     routes.push(...(await rtnetlink.dumpRoutes({ family, protocol })));
   }
-  const objects = (await rtnetlink.dumpNextHops()).filter((each) => each.protocol === protocol).map(({ id }) => id);
+  const objects = (await nextHopsOf(rtnetlink)).filter((each) => each.protocol === protocol).map(({ id }) => id);
   return { rules, routes, objects };
 }
 

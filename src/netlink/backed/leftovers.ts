@@ -1,5 +1,6 @@
 import { AF, type NextHop, type Route, type Rtnetlink, requests } from 'rtnetlink-ts';
 import { type Counters, countRefusals, sendPaced } from '../installing.ts';
+import { nextHopsOf } from '../next-hop-reading.ts';
 import { isIdOf } from './next-hop-objects.ts';
 
 /** Learned routes with their backups, and the objects under them, of an agent that is not there any more. */
@@ -18,7 +19,7 @@ export async function findBacked(
   for (const protocol of protocols) {
     for (const family of [AF.INET, AF.INET6]) routes.push(...(await rtnetlink.dumpRoutes({ family, protocol })));
   }
-  const objects = await rtnetlink.dumpNextHops();
+  const objects = await nextHopsOf(rtnetlink);
   return {
     routes,
     objects: objects.filter(({ id, protocol }) => protocols.includes(protocol) && isIdOf(protocol, id)),

@@ -24,6 +24,7 @@ import {
 import { type Address, familyOf, hostPrefix, type Prefix, parseAddress, prefixAddress } from '../../model/address.ts';
 import type { Clock, Timer } from '../../model/clock.ts';
 import { type Counters, countRefusals } from '../installing.ts';
+import { nextHopsOf } from '../next-hop-reading.ts';
 
 /** The two ends, IPv4. */
 export interface Tunnel {
@@ -272,7 +273,7 @@ export interface FoundBackups {
 type Reading = Pick<Rtnetlink, 'dumpRoutes' | 'dumpNextHops'>;
 
 export async function findBackups(rtnetlink: Reading, protocol: number): Promise<FoundBackups> {
-  const objects = (await rtnetlink.dumpNextHops()).filter((object) => object.protocol === protocol);
+  const objects = (await nextHopsOf(rtnetlink)).filter((object) => object.protocol === protocol);
   const ids = new Set(objects.map(({ id }) => id));
   const routes: Route[] = [];
   for (const family of [AF.INET, AF.INET6]) {
