@@ -137,6 +137,13 @@ const ROWS: readonly (readonly [string, string, string, RegExp, string?])[] = [
   ['instance outside', '10.200.1.3,', '10.202.1.3,', /^8:41: instances\[1\]\.address: 10\.202\.1\.3 is outside/],
   ['instance twice', '10.200.1.3,', '10.200.1.2,', /address: 10\.200\.1\.2 is instance c1's in network blue\. Choose/],
   ['the broadcast address', '10.200.1.3,', '10.200.255.255,', /is the subnet's broadcast address\. Choose/],
+  [
+    'the subnet itself as gateway',
+    '10.200.0.1 }',
+    '10.200.0.0 }',
+    /gateway: 10\.200\.0\.0 is the subnet's own\. Choose/,
+  ],
+  ['a service for all', '10.200.255.10', '10.200.255.255', /^13:42: services\[0\]\.address: .* the subnet's broadcast/],
   ['the gateway as instance', '10.200.1.3,', '10.200.0.1,', /10\.200\.0\.1 is the gateway's in network blue/],
   [
     'unknown network',
