@@ -5,6 +5,13 @@ import type { HostRoute } from '../../model/hosts.ts';
 import type { Shadow, ShadowTable } from '../../netlink/index.ts';
 import type { Room } from './room.ts';
 
+interface Turned {
+  /** ifindex; undefined: they turned out to be at several ports. */
+  towards: number | undefined;
+  /** Until it is over. */
+  readonly timer: Timer;
+}
+
 /** How often those who wait are looked at (ms). */
 const LOOK = 250;
 
@@ -36,7 +43,8 @@ export type ShadowKernel = Pick<
  *
  * Many hosts behind one port of the other switch come together, with their server. When the first of them is heard here,
  * the packets of all go to where it was heard, where the kernel asks for each; that is for `hold`, by which time each has
- * been heard itself, or did not come.
+ * been heard itself, or did not come. Once one of them is heard at another port they did not come together: the others
+ * wait again, each until it is heard.
  */
 export class StandingBy {
   readonly #table: ShadowKernel;
@@ -44,11 +52,12 @@ export class StandingBy {
   readonly #clock: Clock;
   readonly #hold: number;
   readonly #waiting = new Set<Address>();
-  /** By group: until when its packets go to a port of ours. */
-  readonly #turned = new Map<string, Timer>();
+  /** By group: where its packets go, and until when. */
+  readonly #turned = new Map<string, Turned>();
   #timer: Timer | undefined;
   #shed = 0;
   #turns = 0;
+  #splits = 0;
 
   constructor(options: { table: ShadowKernel; room: Room; clock: Clock; hold: number }) {
     this.#table = options.table;
@@ -87,16 +96,17 @@ export class StandingBy {
   /** These were heard at ports of ours: whoever is to come with them can be reached. */
   come(routes: readonly HostRoute[]): void {
     for (const { address, ifindex } of routes) {
+      if (ifindex === this.#room.door.ifindex) continue;
       const group = this.#table.groupOf(address);
-      if (group !== undefined && ifindex !== this.#room.door.ifindex && !this.#turned.has(group))
-        this.#turn(group, ifindex);
+      if (group !== undefined && !this.#turned.has(group)) this.#turn(group, ifindex);
+      else this.#split(address, ifindex);
     }
   }
 
   /** The port has lost its carrier: nobody can be reached there. */
   portDown(ifindex: number): void {
     for (const group of this.#table.portDown(ifindex)) {
-      this.#turned.get(group)?.cancel();
+      this.#turned.get(group)?.timer.cancel();
       this.#turned.delete(group);
     }
   }
@@ -109,7 +119,17 @@ export class StandingBy {
       this.#turned.delete(group);
       this.#table.turn(group, undefined);
     });
-    this.#turned.set(group, timer);
+    this.#turned.set(group, { towards: ifindex, timer });
+  }
+
+  /** A host of a group that was looked for at another port: so may others of it be. */
+  #split(address: Address, ifindex: number): void {
+    for (const [group, turned] of this.#turned) {
+      if (turned.towards === undefined || turned.towards === ifindex || !this.#table.isIn(group, address)) continue;
+      turned.towards = undefined;
+      this.#splits++;
+      this.#table.turn(group, undefined);
+    }
   }
 
   /** The first packet for it came. */
@@ -120,7 +140,13 @@ export class StandingBy {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#table.counters(), waitedFor: this.#waiting.size, shed: this.#shed, turns: this.#turns };
+    return {
+      ...this.#table.counters(),
+      waitedFor: this.#waiting.size,
+      shed: this.#shed,
+      turns: this.#turns,
+      splits: this.#splits,
+    };
   }
 
   async leave(): Promise<void> {
@@ -131,7 +157,7 @@ export class StandingBy {
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    for (const timer of this.#turned.values()) timer.cancel();
+    for (const { timer } of this.#turned.values()) timer.cancel();
     this.#turned.clear();
     this.#table.close();
   }
