@@ -4,6 +4,7 @@ import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
 import type { LinkState, PortChange } from '../../model/ports.ts';
 import type { Ageing } from './ageing/driver.ts';
+import type { PeerUpkeep } from './ageing/peers.ts';
 import type { Instances } from './instances.ts';
 import { listCache, listFlows, programCounters, type Reading } from './listings.ts';
 import type { Attachments } from './loader/attachments.ts';
@@ -37,6 +38,7 @@ export interface EbpfParts {
   readonly instances: Instances;
   readonly rules: RuleTable;
   readonly ageing: Ageing;
+  readonly peers: PeerUpkeep;
   readonly adopted: boolean;
   /** Counts of what was made invalid, by reason. */
   readonly invalidated: Record<string, number>;
@@ -65,6 +67,7 @@ export class EbpfFastPath implements FastPath {
     this.#settings = settings;
     this.#state = state;
     this.#hosts = remoteHosts(state);
+    parts.peers.follow(this.#hosts.map(({ address }) => address));
   }
 
   /** The first picture: as `apply` would make it of nothing. */
@@ -88,7 +91,10 @@ export class EbpfFastPath implements FastPath {
   async apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
     const before = this.#state;
     this.#state = state;
-    if (changes.some(({ kind }) => kind === 'remote')) this.#hosts = remoteHosts(state);
+    if (changes.some(({ kind }) => kind === 'remote')) {
+      this.#hosts = remoteHosts(state);
+      this.#parts.peers.follow(this.#hosts.map(({ address }) => address));
+    }
     const errors: unknown[] = [];
     const attempt = (run: () => void) => {
       try {
@@ -175,10 +181,11 @@ export class EbpfFastPath implements FastPath {
   }
 
   counters(): FastPathCounters {
-    const { ageing, invalidated, loaded } = this.#parts;
+    const { ageing, invalidated, loaded, peers } = this.#parts;
     return {
       programs: programCounters(loaded.tables),
       ageing: ageing.counters(),
+      peers: peers.counts(),
       invalidated: { ...invalidated },
     };
   }

@@ -9,6 +9,7 @@ import type { Log } from '../../model/log.ts';
 import type { OverlayState } from '../../model/overlay.ts';
 import type { LinkState } from '../../model/ports.ts';
 import { Ageing } from './ageing/driver.ts';
+import { type PeerCounts, PeerUpkeep } from './ageing/peers.ts';
 import { EbpfFastPath } from './ebpf.ts';
 import { Instances } from './instances.ts';
 import { Attachments, type Way } from './loader/attachments.ts';
@@ -42,6 +43,8 @@ export interface FastPathOptions {
   };
   readonly clock: Clock;
   readonly log?: Log;
+  /** Hardly a record of remote hosts is left, or there is room again. */
+  readonly crowded?: (crowded: boolean, counts: PeerCounts) => void;
   /** Name in /run/netns or an absolute path; default: where the process is. */
   readonly netns?: string;
   /** In a file system of BPF; default: one of the network namespace's own. */
@@ -79,7 +82,9 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
   try {
     const instances = new Instances({ loaded, attachments, links, leadsAway, onChange: forgetPort, log });
     const rules = new RuleTable(loaded.tables);
-    ageing = new Ageing(loaded.tables, clock, settings.checkInterval, log);
+    const { tables } = loaded;
+    const peers = new PeerUpkeep({ tables, lifetime: settings.lifetime.receive, crowded: options.crowded });
+    ageing = new Ageing(tables, clock, settings.checkInterval, log, peers);
     const watching: (() => void)[] = [];
     const stopWatching = () => {
       for (const stop of watching.splice(0)) stop();
@@ -93,6 +98,7 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
       instances,
       rules,
       ageing,
+      peers,
       adopted,
       invalidated,
       netns,

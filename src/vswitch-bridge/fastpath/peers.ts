@@ -1,18 +1,41 @@
 /** The remote hosts that the programs have met, as they stand in the map `peers`: which number has whom. */
-import { type Address, familyOf, ipv4ToNumber } from '../../model/address.ts';
+import { type Address, familyOf, formatAddress, ipv4ToNumber } from '../../model/address.ts';
 import type { OverlayRemote, OverlayState } from '../../model/overlay.ts';
-import { type Peer, peer } from './maps/layout.ts';
+import { PEER_LEFT, PEERS, type Peer, peer } from './maps/layout.ts';
 import { raise, type Tables } from './maps/tables.ts';
 import { overlaps } from './overlaps.ts';
 
+/** One of the map, in bytes that are valid until the next is asked for. */
+export interface PeerRecord {
+  readonly index: number;
+  readonly bytes: Buffer;
+  readonly at: number;
+}
+
+export function* peerRecords(peers: Tables['peers']): Generator<PeerRecord> {
+  for (const { count, keys, values } of peers.batches(PEERS)) {
+    for (let at = 0; at < count; at += 1) {
+      yield { index: keys.readUInt32LE(at * 4), bytes: values, at: at * peer.size };
+    }
+  }
+}
+
+/** What stands for the address, where nobody has the record: 0 or a mark. */
+export const markOf = ({ bytes, at }: PeerRecord): number => bytes.readUInt32LE(at + peer.offsets.address);
+
+/** Whose the record is; undefined: nobody's. */
+export function hostOf(record: PeerRecord): Address | undefined {
+  const mark = markOf(record);
+  if (mark === 0 || mark >= PEER_LEFT) return undefined;
+  const at = record.at + peer.offsets.address;
+  return formatAddress(record.bytes.subarray(at, at + 4));
+}
+
 export function knownPeers(peers: Tables['peers']): { readonly index: number; readonly peer: Peer }[] {
   const found: { index: number; peer: Peer }[] = [];
-  for (const { count, keys, values } of peers.batches(1024)) {
-    for (let at = 0; at < count; at += 1) {
-      // 0.0.0.0: free.
-      if (values.readUInt32LE(at * peer.size) === 0) continue;
-      found.push({ index: keys.readUInt32LE(at * 4), peer: peer.decode(values, at * peer.size) });
-    }
+  for (const record of peerRecords(peers)) {
+    if (hostOf(record) === undefined) continue;
+    found.push({ index: record.index, peer: peer.decode(record.bytes, record.at) });
   }
   return found;
 }

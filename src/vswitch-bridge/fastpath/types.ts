@@ -1,5 +1,6 @@
 import type { Address, Mac } from '../../model/address.ts';
 import type { OverlayProjection } from '../../model/overlay.ts';
+import type { PeerCounts } from './ageing/peers.ts';
 import type { ConnectionState, ProgramName } from './maps/layout.ts';
 
 /** Durations in ms. */
@@ -146,6 +147,8 @@ export interface FastPathCounters {
     /** ms of the longest portion of a sweep. */
     readonly longestPortion: number;
   };
+  /** Remote hosts that the data path has a record of, how many it can have, and how many records it has taken back. */
+  readonly peers: PeerCounts;
   /** Writes by which something was made invalid, by reason. */
   readonly invalidated: Readonly<Record<string, number>>;
 }

@@ -2,7 +2,9 @@ import test from 'ava';
 import { AF, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { PUBLIC, type UdpReceipt, type UdpSent } from '../../../lab/hosts/index.ts';
 import { run as command, waitUntil } from '../../../lab/processes.ts';
-import type { ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import type { Address } from '../../../src/model/address.ts';
+import * as layout from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import { indexKey } from '../../../src/vswitch-bridge/fastpath/maps/tables.ts';
 import { ethernet, ipv4, type Packet, readIp, readTunnelled, vxlan } from './support/frames.ts';
 import { type FastHost, type Ground, makeGround, nft } from './support/ground.ts';
 
@@ -68,7 +70,7 @@ function spoil(frame: Buffer, roll: (below: number) => number): Buffer {
   return roll(3) === 0 ? spoiled.subarray(0, LEAST + roll(spoiled.length - LEAST)) : spoiled;
 }
 
-function run(host: FastHost, name: ProgramName, frame: Buffer, ifindex: number, mark = 0) {
+function run(host: FastHost, name: layout.ProgramName, frame: Buffer, ifindex: number, mark = 0) {
   const context = Buffer.alloc(SKB.bytes);
   context.writeUInt32LE(ifindex, SKB.ifindex);
   context.writeUInt32LE(mark, SKB.mark);
@@ -203,6 +205,67 @@ test.serial(
     t.is(h2.counts('nic_ingress').made! - after.made!, 1, 'of the host that it sends to it makes one');
   },
 );
+
+test.serial('R3.6: records that are left are stepped over, taken again in time, and never anybody’s', (t) => {
+  const { lab } = ground;
+  const { peers } = h2.loaded.tables;
+  const own = lab.addressOf('h2');
+  const eth0 = lab.ifindex('h2', 'eth0');
+  const bytesOf = (address: string) => Buffer.from(address.split('.').map(Number));
+  const startOf = (address: string) => Math.imul(bytesOf(address).readUInt32LE(0), 0x9e3779b1) >>> 22;
+  const put = (index: number, what: Buffer | number) => {
+    const bytes = typeof what === 'number' ? Buffer.alloc(layout.peer.size) : what;
+    if (typeof what === 'number') bytes.writeUInt32LE(what >>> 0, 0);
+    peers.set(indexKey(index & (layout.PEERS - 1)), bytes);
+  };
+  const holderOf = (index: number) => peers.get(indexKey(index & (layout.PEERS - 1)))!.subarray(0, 4);
+  let sport = 30_000;
+  const from = (host: string) => {
+    const flow: Packet = { saddr: BLUE.c1, daddr: BLUE.c2, protocol: 17, sport: sport++, dport: 6000 };
+    const before = h2.counts('nic_ingress');
+    const frame = vxlan(100, ethernet(ipv4(flow, Buffer.alloc(64, 1))), host, own);
+    t.is(run(h2, 'nic_ingress', frame, eth0).result, PASS);
+    const after = h2.counts('nic_ingress');
+    return after.made! > before.made! ? 'known' : after.stranger! > before.stranger! ? 'stranger' : 'neither';
+  };
+  // Of nobody who speaks by himself.
+  const met = '10.20.1.98' as Address;
+  const first = startOf(met);
+  const record = layout.peer.encode({ address: met });
+  put(first, record);
+  t.is(from(met), 'known');
+  for (const mark of [layout.PEER_LEFT, layout.PEER_LEAVING]) {
+    put(first, mark);
+    t.is(from(met), 'stranger');
+    put(first + 1, record);
+    t.is(from(met), 'known', 'it stands behind');
+    put(first + 1, 0);
+  }
+  put(first, 0);
+  for (const forged of ['254.255.255.255', '255.255.255.255']) {
+    put(startOf(forged), bytesOf(forged).readUInt32LE(0));
+    t.is(from(forged), 'stranger', forged);
+    put(startOf(forged), 0);
+  }
+  const send = (to: string) => {
+    const inner = ethernet(
+      ipv4({ saddr: BLUE.c2, daddr: BLUE.c1, protocol: 17, sport: 1, dport: 2 }, Buffer.alloc(64)),
+    );
+    t.is(run(h2, 'nic_egress', vxlan(100, inner, own, to), eth0).result, PASS);
+  };
+  const another = '10.20.1.99' as Address;
+  const start = startOf(another);
+  put(start, layout.PEER_LEAVING);
+  put(start + 1, layout.PEER_LEFT);
+  send(another);
+  t.deepEqual(holderOf(start + 1), bytesOf(another), 'what is being left is not taken yet');
+  const made = layout.peer.decode(peers.get(indexKey((start + 1) & (layout.PEERS - 1)))!);
+  t.is(made.local, own as Address);
+  t.true(made.last_sent > 0n, 'it was sent to');
+  send(another);
+  t.is(h2.peers().filter(({ address }) => address === another).length, 1, 'one record each');
+  for (const index of [start, start + 1]) put(index, 0);
+});
 
 test.serial('R3.1: an instance that sends tunnel packets to the public world makes no host known', async (t) => {
   const { lab } = ground;

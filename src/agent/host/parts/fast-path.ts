@@ -8,7 +8,7 @@ import {
 import type { OpenHostPart } from '../part.ts';
 
 /** Packets of known connections go round the slow path; without it all works the same. */
-export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state, kernel }) => {
+export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state, kernel, record }) => {
   const { mode, ...settings } = config.fastPath;
   if (mode === 'off') {
     // Of an agent that had one.
@@ -23,18 +23,31 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
     routes: await kernel.watchRoutes(),
     clock,
     log,
+    crowded: (crowded, { known, room }) =>
+      record({
+        type: 'fastpath.peers',
+        severity: crowded ? 'warning' : 'info',
+        message: crowded ? manyHosts(known, room) : `the fast path has room again: ${known} of ${room} remote hosts`,
+        fields: { known, room },
+      }),
   });
   return {
     apply: (state, changes) => fastPath.apply(state, changes),
     counters: () => {
-      const { programs, ageing, invalidated } = fastPath.counters();
-      return { ...byProgram(programs), ageing, invalidated };
+      const { programs, ageing, peers, invalidated } = fastPath.counters();
+      const { known, room, left } = peers;
+      return { ...byProgram(programs), ageing, peers: { known, room, left }, invalidated };
     },
     problems: () => fastPath.status().problems,
     warnings: () => {
       const others = withAnotherPort(state().networks.values());
-      if (others.length === 0) return [];
-      return [`${others.join(', ')}: no fast path, the tunnel's UDP port is not that of the other networks`];
+      const { known, room, crowded } = fastPath.counters().peers;
+      return [
+        ...(others.length === 0
+          ? []
+          : [`${others.join(', ')}: no fast path, the tunnel's UDP port is not that of the other networks`]),
+        ...(crowded ? [manyHosts(known, room)] : []),
+      ];
     },
     detail: () => {
       const { mode, adopted, attachments } = fastPath.status();
@@ -59,6 +72,9 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
     close: (options) => fastPath.close(options),
   };
 };
+
+const manyHosts = (known: number, room: number): string =>
+  `${known} of the ${room} remote hosts are known that the fast path has room for: beyond that, new ones stay with the slow path`;
 
 type Programs = ReturnType<FastPath['counters']>['programs'];
 

@@ -3,6 +3,7 @@ import type { Log } from '../../../model/log.ts';
 import { connection, flowKey, flowValue, sentKey, sentPair } from '../maps/layout.ts';
 import { nanoseconds } from '../maps/numbers.ts';
 import { indexKey, type Tables } from '../maps/tables.ts';
+import type { PeerUpkeep } from './peers.ts';
 import { fateOf, Sweep } from './sweep.ts';
 
 /** ms of the event loop that a portion may take before the turn is given back; a packet's turn waits for no more. */
@@ -23,12 +24,13 @@ export interface AgeingCounters {
   readonly longestPortion: number;
 }
 
-/** Looks through all connections every `interval` ms, and removes the keys of those that are over. */
+/** Looks through all connections every `interval` ms, and removes the keys of those that are over; hosts that have gone, too. */
 export class Ageing {
   readonly #tables: AgedTables;
   readonly #clock: Clock;
   readonly #interval: number;
   readonly #log: Log | undefined;
+  readonly #peers: PeerUpkeep | undefined;
   readonly #alarm: Alarm;
   #closed = false;
   #running: Promise<void> = Promise.resolve();
@@ -40,11 +42,12 @@ export class Ageing {
   #longest = 0;
   #turnBegan = 0;
 
-  constructor(tables: AgedTables, clock: Clock, interval: number, log?: Log) {
+  constructor(tables: AgedTables, clock: Clock, interval: number, log?: Log, peers?: PeerUpkeep) {
     this.#tables = tables;
     this.#clock = clock;
     this.#interval = interval;
     this.#log = log;
+    this.#peers = peers;
     this.#alarm = new Alarm(clock, () => {
       this.#running = this.sweep().catch((error) => {
         this.#log?.warn({ err: error }, 'old connections could not be looked for, it is tried again');
@@ -69,10 +72,16 @@ export class Ageing {
     const { connections, flows, sent_keys } = this.#tables;
     this.#turnBegan = this.#clock.now();
     const sweep = new Sweep(connections.maxEntries, this.#clock.now() * 1e6);
+    const look = this.#peers?.look(this.#clock.now() * 1e6);
     for (const { count, keys, values } of connections.batches(BATCH)) {
       for (let index = 0; index < count; index += 1) {
-        sweep.see(keys.readUInt32LE(index * 4), values, index * connection.size);
+        const alive = sweep.see(keys.readUInt32LE(index * 4), values, index * connection.size);
+        if (alive) look?.see(values, index * connection.size);
       }
+      await this.#breathe();
+      if (this.#closed) return;
+    }
+    for (const _ of look?.steps(() => this.#clock.now() * 1e6) ?? []) {
       await this.#breathe();
       if (this.#closed) return;
     }

@@ -32,13 +32,14 @@ export class Sweep {
     return this.#live;
   }
 
-  /** @param record bytes that hold a connection at `at` */
-  see(slot: number, record: Buffer, at: number): void {
-    if (slot >= this.#alive.length) return;
+  /** Whether it lives. @param record bytes that hold a connection at `at` */
+  see(slot: number, record: Buffer, at: number): boolean {
+    if (slot >= this.#alive.length) return false;
     this.#generations[slot] = record.readUInt32LE(at + GENERATION);
     const alive = isAlive(record, at, this.#now);
     this.#alive[slot] = alive ? 1 : 0;
     if (alive) this.#live += 1;
+    return alive;
   }
 
   /** @param value bytes that hold a key's value at `at` */

@@ -257,9 +257,15 @@ struct connection {
   struct direction direction[2];
 };
 
-/* map `peers`, array: one record a remote host, found by probing from a hash of its address. */
+/*
+ * map `peers`, array: one record a remote host, found by probing from a hash of its address. In place of that: free again, but
+ * others may stand behind it; about to be so, and not to be taken yet. Both are the agent's to write (ageing/peers.ts).
+ */
+#define PEER_LEFT 0xfffffffeu
+#define PEER_LEAVING 0xffffffffu
+
 struct peer {
-  /* 0: free. */
+  /* 0: free, and nobody stands behind it. */
   __be32 address;
   __be32 local;
   __be32 next_hop;

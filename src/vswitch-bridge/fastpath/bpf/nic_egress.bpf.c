@@ -5,13 +5,14 @@
 #include "rules.h"
 
 /* The record of the host that a tunnel packet of ours goes to; PEERS: none. */
-inline_always __u32 meet(struct __sk_buff *skb, __be32 saddr, __be32 daddr) {
+inline_always __u32 meet(struct __sk_buff *skb, __be32 saddr, __be32 daddr, __u64 now) {
   __u32 index = peer_index(daddr, 1);
   struct peer *peer = peer_at(index);
   struct iphdr *ip = (void *)(long)skb->data + ETHERNET;
   if (index >= PEERS || !peer || (void *)(ip + 1) > (void *)(long)skb->data_end) return PEERS;
   peer->local = saddr;
   peer->ttl = ip->ttl;
+  peer->last_sent = now;
   return index;
 }
 
@@ -22,7 +23,7 @@ inline_always int meet_host(struct __sk_buff *skb, struct entry *entry) {
   /* What an instance sends to port 4789 of the public world leaves by SNAT with the same source, but it came in by a device. */
   if (skb->ingress_ifindex) return PASS;
   linear(skb, ETHERNET + VXLAN_HEADERS);
-  if (parse_outer(skb, entry, &saddr, &daddr, &sport) == OUTER_VXLAN && saddr == entry->config->underlay_address) meet(skb, saddr, daddr);
+  if (parse_outer(skb, entry, &saddr, &daddr, &sport) == OUTER_VXLAN && saddr == entry->config->underlay_address) meet(skb, saddr, daddr, entry->now);
   return PASS;
 }
 
@@ -34,7 +35,7 @@ inline_always int learn_tunnel(struct __sk_buff *skb, struct entry *entry, struc
   /* A copy that was flooded to another host than the one that answers. */
   if (back && back != daddr) return 0;
   if (parse_inner(skb, entry) || !copy_ethernet(skb, exit, VXLAN_OVERHEAD)) return 0;
-  __u32 index = meet(skb, saddr, daddr);
+  __u32 index = meet(skb, saddr, daddr, entry->now);
   if (index >= PEERS) return 0;
   exit->kind = EXIT_TUNNEL;
   exit->target = index;

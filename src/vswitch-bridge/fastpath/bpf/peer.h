@@ -16,22 +16,32 @@ inline_always struct peer *peer_at(__u32 index) { return bpf_map_lookup_elem(&pe
 
 inline_always __u32 peer_start(__be32 address) { return (__u32)(address * 0x9e3779b1u) >> 22; }
 
+/* No host has it: what stands in a record that nobody has. */
+inline_always int nobody(__be32 address) { return address == 0 || address >= PEER_LEFT; }
+
 apart __u32 probe_peers(__be32 address, __u32 may_make) {
-  __u32 start = peer_start(address);
+  __u32 start = peer_start(address), spare = PEERS;
   for (__u32 probe = 0; probe < PEER_PROBES; probe++) {
     __u32 index = (start + probe) & (PEERS - 1);
     struct peer *peer = peer_at(index);
     if (!peer) break;
-    if (READ(peer->address) == address) return index;
-    if (READ(peer->address) != 0) continue;
-    if (!may_make) break;
-    if (__sync_bool_compare_and_swap(&peer->address, 0, address) || READ(peer->address) == address) return index;
+    __be32 holder = READ(peer->address);
+    if (holder == address) return index;
+    if (holder != 0 && holder != PEER_LEFT) continue;
+    if (spare == PEERS) spare = index;
+    if (holder == 0) break;
   }
-  return PEERS;
+  struct peer *peer = peer_at(spare);
+  if (!may_make || !peer) return PEERS;
+  __be32 holder = READ(peer->address);
+  if ((holder == 0 || holder == PEER_LEFT) && __sync_bool_compare_and_swap(&peer->address, holder, address)) return spare;
+  /* Another processor was quicker: for the same host, or the next packet will find a place. */
+  return READ(peer->address) == address ? spare : PEERS;
 }
 
 /* The index of a host's record, made if there is room; PEERS: none. Nearly always it stands where it is looked for first. */
 inline_always __u32 peer_index(__be32 address, __u32 may_make) {
+  if (unlikely(nobody(address))) return PEERS;
   __u32 index = peer_start(address) & (PEERS - 1);
   struct peer *peer = peer_at(index);
   if (likely(peer && READ(peer->address) == address)) return index;

@@ -4,6 +4,12 @@ import { array, be16, be32, ipv4, mac, raw, struct, u8, u16, u32, u64, type Valu
 export const LAYOUT_VERSION = 2;
 
 export const PEERS = 1024;
+/** In place of a peer's address, as a number of the machine's: whoever had the record has gone. See `bpf/layout.h`. */
+export const PEER_LEFT = 0xfffffffe;
+export const PEER_LEAVING = 0xffffffff;
+/** Words of `peer.rewrite`: `bpf/rewrite_key.h` has the others. */
+export const PEER_KNOWN_UNTIL = 0;
+export const PEER_VOID_BEFORE = 2;
 export const KEYS_A_PEER = 512;
 export const PORTS = 65_536;
 export const RULE_SETS = 2;
