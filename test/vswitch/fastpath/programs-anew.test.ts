@@ -191,3 +191,17 @@ test.serial('R3.3 a host that began long ago agrees with one that it meets in on
   t.like(sent, { by: 'rewritten' });
   t.deepEqual(sent.what === 'sent' && receiver.receive(sent.frame), { what: 'restored', to: packet.daddr });
 });
+
+test.serial(
+  'R3.3 R3.8 what goes to another host from now on is not sent by the key of the host before, though both have the same epoch',
+  (t) => {
+    sender.begin({ epoch: 5, born: 0n });
+    receiver.begin({ epoch: 6, born: 1n });
+    const packet = NEW[0]!;
+    for (const host of [sender, receiver]) host.open(packet);
+    sender.receive(heardBy(receiver, heardBy(sender, receiver.receiveTunnelled(packet)[0]))!.frame);
+    t.like(sender.send(packet), { by: 'rewritten' });
+    sender.moved(packet, '10.20.1.3');
+    t.like(sender.send(packet), { what: 'sent', by: 'tunnel' });
+  },
+);

@@ -22,9 +22,9 @@
 
 inline_always __u32 cached_form(__u32 key, __u8 dscp, __u8 ttl) { return key | (__u32)dscp << 16 | (__u32)ttl << 24; }
 
-/* Another one: what was read before means nothing. Ours changes with our key field. */
+/* Another one: what was read before means nothing. Ours changes with our key field; another peer's keys are others too. */
 inline_always __u32 epoch_word(const struct config *config_now, const struct peer *peer) {
-  return (__u32)READ(peer->rewrite[PEER_EPOCH]) ^ own_epoch(config_now) << 24;
+  return (__u32)READ(peer->rewrite[PEER_EPOCH]) ^ own_epoch(config_now) << 24 ^ peer->address * 0x9e3779b1u;
 }
 
 /* Asks the table of told keys, at most once a tick; the key, or 0: by the tunnel, which makes the other end tell again. */

@@ -7,7 +7,7 @@ import { AF, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets'
 import { parseAddress } from '../../../../src/model/address.ts';
 import { type Loaded, loadPrograms } from '../../../../src/vswitch-bridge/fastpath/loader/objects.ts';
 import * as layout from '../../../../src/vswitch-bridge/fastpath/maps/layout.ts';
-import { indexKey, readIndex, sumOverCpus } from '../../../../src/vswitch-bridge/fastpath/maps/tables.ts';
+import { indexKey, raise, readIndex, sumOverCpus } from '../../../../src/vswitch-bridge/fastpath/maps/tables.ts';
 import { knownPeers } from '../../../../src/vswitch-bridge/fastpath/peers.ts';
 import { compileRules } from '../../../../src/vswitch-bridge/fastpath/rules/compile.ts';
 import { RuleTable } from '../../../../src/vswitch-bridge/fastpath/rules/table.ts';
@@ -90,9 +90,12 @@ export class SteppedHost {
   readonly #netns: string;
   readonly #wire: LinuxSocket;
   readonly #loaded: Loaded;
+  /** The host to which it sends. */
+  #towards: string;
 
   constructor(name: string, address: string) {
     this.address = address;
+    this.#towards = BESIDE[address]!;
     this.#netns = name;
     ip('netns', 'add', name);
     for (const device of ['u0', 'i0']) {
@@ -102,19 +105,7 @@ export class SteppedHost {
     ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'u0');
     // Without these two no route is told to the programs.
     ip('netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
-    ip(
-      '-n',
-      name,
-      'neighbour',
-      'add',
-      BESIDE[address]!,
-      'lladdr',
-      '0a:00:00:00:00:02',
-      'dev',
-      'u0',
-      'nud',
-      'permanent',
-    );
+    this.#neighbour(BESIDE[address]!);
     this.#loaded = loadPrograms({}, { connections: CONNECTIONS, flows: 4 * CONNECTIONS });
     this.#wire = LinuxSocket.open({ family: AF.PACKET, type: SOCK.RAW, protocol: 0, netns: name });
     this.#wire.bind({ family: 'packet', ifindex: this.#index('u0'), protocol: ETH_P_ALL });
@@ -122,6 +113,11 @@ export class SteppedHost {
     tables.instances.set(indexKey(this.#index('i0')), layout.instance.encode({ vni: VNI, flags: 0 }));
     const policy = { default: 'allow', initiate: 'both', rules: [] } as const;
     new RuleTable(tables).install([], compileRules(policy, overlayNetworks()));
+  }
+
+  #neighbour(address: string): void {
+    const lladdr = ['lladdr', '0a:00:00:00:00:02', 'dev', 'u0', 'nud', 'permanent'];
+    ip('-n', this.#netns, 'neighbour', 'replace', address, ...lladdr);
   }
 
   #index(device: string): number {
@@ -146,6 +142,7 @@ export class SteppedHost {
     for (let slot = 0; slot < CONNECTIONS; slot += 1) {
       tables.connections.set(indexKey(slot), Buffer.alloc(layout.connection.size));
     }
+    this.#towards = BESIDE[this.address]!;
     this.live(life);
     // It sends a broadcast there: the other is no stranger.
     this.#run('nic_egress', vxlan(VNI, frameOf(pair(1)), this.address, BESIDE[this.address]!), 'u0');
@@ -217,8 +214,23 @@ export class SteppedHost {
     const out = this.address === SENDER ? packet : reversed(packet);
     const { result, frame } = this.#run('from_instance', frameOf(out), 'i0');
     if (result !== REDIRECT) return { what: result === SHOT ? 'dropped' : 'left' };
-    const tunnelled = readTunnelled(frame, BESIDE[this.address]!);
+    const tunnelled = readTunnelled(frame, this.#towards);
     return { what: 'sent', by: tunnelled ? 'tunnel' : 'rewritten', frame };
+  }
+
+  /** Who is spoken to has gone to `host`, of which is known what is known of the host before; the way there is learned. */
+  moved(packet: Packet, host: string): void {
+    const { tables } = this.#loaded;
+    const { index: before, rewrite } = this.#peer();
+    this.#towards = host;
+    this.#neighbour(host);
+    this.#run('nic_egress', vxlan(VNI, frameOf(pair(1)), this.address, host), 'u0');
+    const { index, peer } = knownPeers(tables.peers).find((one) => one.peer.address === host)!;
+    tables.peers.set(indexKey(index), layout.peer.encode({ ...peer, rewrite }));
+    this.#run('nic_ingress', vxlan(VNI, frameOf(reversed(packet)), host, this.address), 'u0');
+    raise(tables.peer_generation, before);
+    const { mark } = this.#run('from_instance', frameOf(packet), 'i0');
+    this.#run('nic_egress', vxlan(VNI, frameOf(packet), this.address, host), 'u0', mark);
   }
 
   /** By the underlay. */
