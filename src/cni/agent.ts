@@ -57,15 +57,19 @@ export class Agent {
   }
 
   /** Not there is no error. */
-  async remove(name: string): Promise<void> {
-    if (await this.has(name)) {
+  async removeOn(hostInterface: string): Promise<void> {
+    const name = await this.instanceOn(hostInterface);
+    if (name !== undefined) {
       await asked(() => this.#client.send('DELETE', `/v1/host/instances/${encodeURIComponent(name)}`));
     }
   }
 
-  async has(name: string): Promise<boolean> {
-    const { instances } = await asked(() => this.#client.get<{ instances: { name: string }[] }>('/v1/host/instances'));
-    return instances.some((instance) => instance.name === name);
+  /** The name of the instance on this interface: whichever version of the plugin has chosen it. */
+  async instanceOn(hostInterface: string): Promise<string | undefined> {
+    const { instances } = await asked(() =>
+      this.#client.get<{ instances: { name: string; interface: string }[] }>('/v1/host/instances'),
+    );
+    return instances.find((instance) => instance.interface === hostInterface)?.name;
   }
 }
 

@@ -16,8 +16,22 @@ export interface Wiring {
 }
 
 /** The same for every call about one attachment. */
-export function hostInterfaceName({ containerId, ifname }: Pick<Attachment, 'containerId' | 'ifname'>): string {
-  return `plc${createHash('sha256').update(`${containerId}/${ifname}`).digest('hex').slice(0, 12)}`;
+export function hostInterfaceName(attachment: Pick<Attachment, 'containerId' | 'ifname'>): string {
+  return `plc${attachmentDigest(attachment)}`;
+}
+
+export function attachmentDigest({ containerId, ifname }: Pick<Attachment, 'containerId' | 'ifname'>): string {
+  return createHash('sha256').update(`${containerId}/${ifname}`).digest('hex').slice(0, 12);
+}
+
+/** The host's end is there: an ADD has come so far, and no DEL since. */
+export async function isConnected(attachment: Attachment): Promise<boolean> {
+  const host = Rtnetlink.open();
+  try {
+    return (await host.getLink({ name: hostInterfaceName(attachment) })) !== undefined;
+  } finally {
+    host.close();
+  }
 }
 
 /** Locally administered, and told from the address: a container that comes back with its address keeps its MAC. */
@@ -95,12 +109,9 @@ export async function disconnect(attachment: Attachment): Promise<void> {
 
 /** @throws CniError when something is missing or another than it was made */
 export async function verify({ netns, ifname, ...rest }: Attachment, expected: { address?: string; mac?: string }) {
-  const host = Rtnetlink.open();
-  try {
-    const name = hostInterfaceName({ ifname, ...rest });
-    if (!(await host.getLink({ name }))) throw new CniError(CODE.changed, `${name} is gone from the host`);
-  } finally {
-    host.close();
+  const attachment = { ifname, ...rest };
+  if (!(await isConnected(attachment))) {
+    throw new CniError(CODE.changed, `${hostInterfaceName(attachment)} is gone from the host`);
   }
   const inside = Rtnetlink.open({ netns: netns! });
   try {

@@ -6,7 +6,16 @@
 import { parseAddress, prefixLength } from '../model/address.ts';
 import { Agent } from './agent.ts';
 import { CniError, CODE } from './errors.ts';
-import { connect, disconnect, hostInterfaceName, macOf, verify, type Wiring } from './interfaces.ts';
+import {
+  attachmentDigest,
+  connect,
+  disconnect,
+  hostInterfaceName,
+  isConnected,
+  macOf,
+  verify,
+  type Wiring,
+} from './interfaces.ts';
 import { allocatorFor } from './ipam.ts';
 import type { Attachment, NetworkConfiguration } from './request.ts';
 
@@ -21,6 +30,14 @@ export interface AddResult {
 export async function add(attachment: Attachment, configuration: NetworkConfiguration): Promise<AddResult> {
   const agent = new Agent(configuration.socket);
   const { network, taken } = await agent.network(configuration.network);
+  // Before anything is asked for in its name: what is undone of a failed ADD would be the first one's.
+  if (await isConnected(attachment)) {
+    throw new CniError(
+      CODE.invalidEnvironment,
+      `${attachment.ifname} of this container is attached already`,
+      `as ${hostInterfaceName(attachment)}; DEL comes before another ADD`,
+    );
+  }
   const allocator = allocatorFor(attachment, configuration);
   const address = await allocator.allocate(taken);
   try {
@@ -56,7 +73,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
 /** An agent that is not there forgets the instance when it comes back: its interface is gone. */
 export async function remove(attachment: Attachment, configuration: NetworkConfiguration): Promise<void> {
   try {
-    await new Agent(configuration.socket).remove(instanceName(attachment));
+    await new Agent(configuration.socket).removeOn(hostInterfaceName(attachment));
   } catch (error) {
     if (!(error instanceof CniError) || error.code !== CODE.agentUnreachable) throw error;
   }
@@ -74,16 +91,21 @@ export async function check(attachment: Attachment, configuration: NetworkConfig
   }
   const mac = previous.interfaces[index]?.mac;
   await verify(attachment, { address: ip.address, ...(mac === undefined ? {} : { mac }) });
-  const name = instanceName(attachment);
-  if (!(await new Agent(configuration.socket).has(name))) {
-    throw new CniError(CODE.changed, `the agent knows no instance ${name}`);
+  const hostInterface = hostInterfaceName(attachment);
+  if ((await new Agent(configuration.socket).instanceOn(hostInterface)) === undefined) {
+    throw new CniError(CODE.changed, `the agent knows no instance on ${hostInterface}`);
   }
   await allocatorFor(attachment, configuration).check(address);
 }
 
-/** Container ids are 64 digits; an operator knows the first twelve. */
-export function instanceName({ containerId, ifname }: Attachment): string {
-  return `${containerId.slice(0, 12)}-${ifname}`;
+/** What the configuration takes for a name of an instance. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** Of an id of 64 digits an operator knows the first twelve; the beginning of any other may be that of many. */
+export function instanceName(attachment: Pick<Attachment, 'containerId' | 'ifname'>): string {
+  const { containerId, ifname } = attachment;
+  const whole = `${/^[0-9a-f]{64}$/.test(containerId) ? containerId.slice(0, 12) : containerId}-${ifname}`;
+  return NAME.test(whole) ? whole : `${containerId.slice(0, 12)}-${attachmentDigest(attachment)}`;
 }
 
 function addResult(attachment: Attachment, cniVersion: string, wiring: Wiring, hostMac: string): AddResult {

@@ -5,6 +5,7 @@ import test from 'ava';
 import { CniError } from '../../src/cni/errors.ts';
 import { hostInterfaceName, macOf } from '../../src/cni/interfaces.ts';
 import { allocatorFor, hostAddresses } from '../../src/cni/ipam.ts';
+import { instanceName } from '../../src/cni/plugin.ts';
 import { parseRequest } from '../../src/cni/request.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 
@@ -106,4 +107,18 @@ test('names that fit the kernel, the same in every call', (t) => {
   t.is(name, hostInterfaceName({ containerId: 'c'.repeat(64), ifname: 'eth0' }));
   t.not(name, hostInterfaceName({ containerId: 'c'.repeat(64), ifname: 'eth1' }));
   t.is(macOf('10.200.1.2' as Address), '0a:58:0a:c8:01:02' as never);
+});
+
+test('containers have names of their own, however alike their ids begin; each is one that the agent takes', (t) => {
+  const named = (containerId: string, ifname = 'eth0') => instanceName({ containerId, ifname });
+  t.is(named('0123456789abcdef'.repeat(4)), '0123456789ab-eth0');
+  t.is(named('test-container-1'), 'test-container-1-eth0');
+  const long = 'a-runtime-that-begins-all-ids-with-its-own-long-name-and-a-pod-';
+  const names = ['test-container-1', 'test-container-2', `${long}1`, `${long}2`, 'id'].flatMap((id) => [
+    named(id),
+    named(id, 'eth1'),
+    named(id, 'eth+1'),
+  ]);
+  t.is(new Set(names).size, names.length);
+  for (const name of names) t.regex(name, /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/);
 });

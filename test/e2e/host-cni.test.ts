@@ -98,8 +98,9 @@ test.serial('R1.1 CNI 1.0: ADD, CHECK and DEL; containers of two hosts reach eac
       results.push(result);
       t.is(result.interfaces[1]!.sandbox, `/run/netns/${id}`);
       t.is(result.ips[0]!.gateway, '10.200.0.1');
+      t.regex((await cni(name, 'ADD', id, configuration)).stdout, /"code":4.*attached already/);
       const checked = await cni(name, 'CHECK', id, { ...configuration, prevResult: result });
-      t.is(checked.code, 0, checked.stdout);
+      t.is(checked.code, 0, `a second ADD has taken nothing away: ${checked.stdout}`);
     }
   }
   const addresses = results.map(({ ips }) => ips[0]!.address);
