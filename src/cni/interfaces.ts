@@ -4,6 +4,7 @@ import { closeSync, openSync } from 'node:fs';
 import { AF, makeRoute, NetlinkError, Rtnetlink, vethPeer } from 'rtnetlink-ts';
 import { type Address, addressBytes, formatMac, type Mac } from '../model/address.ts';
 import { CniError, CODE } from './errors.ts';
+import type { ContainerRoute } from './pass-on.ts';
 import type { Attachment } from './request.ts';
 
 export interface Wiring {
@@ -13,6 +14,8 @@ export interface Wiring {
   readonly address: Address;
   readonly prefixLength: number;
   readonly gateway?: Address;
+  /** In the container, beside that of its network. */
+  readonly routes: readonly ContainerRoute[];
 }
 
 /** The same for every call about one attachment. */
@@ -86,9 +89,9 @@ async function dressContainer(netns: string, ifname: string, wiring: Wiring): Pr
       flags: 0,
     });
     await inside.setLink({ ifindex: link.ifindex, up: true });
-    if (wiring.gateway) {
-      const nextHops = [{ ifindex: link.ifindex, gateway: wiring.gateway }];
-      await inside.setRoute(makeRoute({ destination: '0.0.0.0/0', protocol: 4, nextHops }));
+    for (const { dst, gw } of wiring.routes) {
+      const nextHops = [{ ifindex: link.ifindex, ...(gw === undefined ? {} : { gateway: gw }) }];
+      await inside.setRoute(makeRoute({ destination: dst, protocol: 4, nextHops }));
     }
   } finally {
     inside.close();

@@ -13,11 +13,19 @@ import {
   prefixLength,
 } from '../model/address.ts';
 import { CniError, CODE } from './errors.ts';
-import type { Attachment, NetworkConfiguration } from './request.ts';
+import { type ContainerRoute, type Dns, readDns, readRoutes } from './pass-on.ts';
+import type { Attachment, Ipam, NetworkConfiguration } from './request.ts';
+
+/** What goes with the address is passed on. */
+export interface Allocation {
+  readonly address: Address;
+  readonly routes: readonly ContainerRoute[];
+  readonly dns?: Dns;
+}
 
 export interface Allocator {
   /** `taken`: addresses nobody may get (the gateway's, services'). */
-  allocate(taken: ReadonlySet<Address>): Promise<Address>;
+  allocate(taken: ReadonlySet<Address>): Promise<Allocation>;
   /** Nothing to release is no error. */
   release(): Promise<void>;
   /** @throws CniError when the address is not this attachment's any more */
@@ -27,7 +35,7 @@ export interface Allocator {
 export function allocatorFor(attachment: Attachment, configuration: NetworkConfiguration): Allocator {
   const { ipam } = configuration;
   return ipam.kind === 'own'
-    ? new OwnAllocator(join(ipam.directory, configuration.network), ipam.ranges, attachment)
+    ? new OwnAllocator(join(ipam.directory, configuration.network), ipam, attachment)
     : new DelegatedAllocator(ipam.type, attachment, configuration);
 }
 
@@ -35,17 +43,27 @@ export function allocatorFor(attachment: Attachment, configuration: NetworkConfi
 class OwnAllocator implements Allocator {
   readonly #directory: string;
   readonly #ranges: readonly Prefix[];
+  readonly #routes: readonly ContainerRoute[];
   readonly #owner: string;
   readonly #wanted: Address | undefined;
 
-  constructor(directory: string, ranges: readonly Prefix[], { containerId, ifname, wanted }: Attachment) {
+  constructor(
+    directory: string,
+    { ranges, routes }: Extract<Ipam, { kind: 'own' }>,
+    { containerId, ifname, wanted }: Attachment,
+  ) {
     this.#directory = directory;
     this.#ranges = ranges;
+    this.#routes = routes;
     this.#owner = `${containerId} ${ifname}\n`;
     this.#wanted = wanted.address;
   }
 
-  async allocate(taken: ReadonlySet<Address>): Promise<Address> {
+  async allocate(taken: ReadonlySet<Address>): Promise<Allocation> {
+    return { address: this.#choose(taken), routes: this.#routes };
+  }
+
+  #choose(taken: ReadonlySet<Address>): Address {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     if (this.#wanted) {
       if (!this.#ranges.some((range) => prefixContains(range, this.#wanted!)) || taken.has(this.#wanted)) {
@@ -123,13 +141,27 @@ class DelegatedAllocator implements Allocator {
     this.#configuration = text;
   }
 
-  async allocate(taken: ReadonlySet<Address>): Promise<Address> {
-    const result = JSON.parse(await this.#call('ADD')) as { ips?: { address?: string }[] };
+  async allocate(taken: ReadonlySet<Address>): Promise<Allocation> {
+    const result = JSON.parse(await this.#call('ADD')) as {
+      ips?: { address?: string }[];
+      routes?: unknown;
+      dns?: unknown;
+    };
     const address = parseAddress(result.ips?.[0]?.address?.split('/')[0] ?? '');
     if (!address) throw new CniError(CODE.decode, `${this.#plugin} gave no address`, JSON.stringify(result));
-    if (!taken.has(address)) return address;
+    if (!taken.has(address)) return this.#withAll(address, result);
     await this.release();
     throw new CniError(CODE.invalidConfiguration, `${this.#plugin} gave ${address}, which is the network's own`);
+  }
+
+  async #withAll(address: Address, result: { routes?: unknown; dns?: unknown }): Promise<Allocation> {
+    const dns = readDns(result.dns);
+    try {
+      return { address, routes: readRoutes(result.routes, CODE.decode), ...(dns ? { dns } : {}) };
+    } catch (error) {
+      await this.release();
+      throw error;
+    }
   }
 
   async release(): Promise<void> {

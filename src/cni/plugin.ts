@@ -17,14 +17,15 @@ import {
   type Wiring,
 } from './interfaces.ts';
 import { allocatorFor } from './ipam.ts';
+import { type ContainerRoute, type Dns, routesOf } from './pass-on.ts';
 import type { Attachment, NetworkConfiguration } from './request.ts';
 
 export interface AddResult {
   readonly cniVersion: string;
   readonly interfaces: readonly { readonly name: string; readonly mac: string; readonly sandbox?: string }[];
   readonly ips: readonly { readonly address: string; readonly gateway?: string; readonly interface: number }[];
-  readonly routes: readonly { readonly dst: string; readonly gw?: string }[];
-  readonly dns: Readonly<Record<string, never>>;
+  readonly routes: readonly ContainerRoute[];
+  readonly dns: Dns;
 }
 
 export async function add(attachment: Attachment, configuration: NetworkConfiguration): Promise<AddResult> {
@@ -39,7 +40,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
     );
   }
   const allocator = allocatorFor(attachment, configuration);
-  const address = await allocator.allocate(taken);
+  const { address, routes, dns = {} } = await allocator.allocate(taken);
   try {
     const mac = attachment.wanted.mac ?? macOf(address);
     const wiring: Wiring = {
@@ -49,6 +50,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
       address,
       prefixLength: prefixLength(network.subnet),
       ...(network.gateway ? { gateway: network.gateway } : {}),
+      routes: routesOf(routes, network.gateway),
     };
     const { hostMac } = await connect(attachment, wiring);
     try {
@@ -63,7 +65,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
       await disconnect(attachment);
       throw error;
     }
-    return addResult(attachment, configuration.cniVersion, wiring, hostMac);
+    return addResult(attachment, configuration.cniVersion, wiring, hostMac, configuration.dns ?? dns);
   } catch (error) {
     await allocator.release();
     throw error;
@@ -108,7 +110,7 @@ export function instanceName(attachment: Pick<Attachment, 'containerId' | 'ifnam
   return NAME.test(whole) ? whole : `${containerId.slice(0, 12)}-${attachmentDigest(attachment)}`;
 }
 
-function addResult(attachment: Attachment, cniVersion: string, wiring: Wiring, hostMac: string): AddResult {
+function addResult(attachment: Attachment, cniVersion: string, wiring: Wiring, hostMac: string, dns: Dns): AddResult {
   const gateway = wiring.gateway ? { gateway: wiring.gateway } : {};
   // Before 1.0.0 each address said its family.
   const version = cniVersion.startsWith('0.') ? { version: '4' } : {};
@@ -119,7 +121,7 @@ function addResult(attachment: Attachment, cniVersion: string, wiring: Wiring, h
       { name: attachment.ifname, mac: wiring.mac, sandbox: attachment.netns! },
     ],
     ips: [{ ...version, address: `${wiring.address}/${wiring.prefixLength}`, ...gateway, interface: 1 }],
-    routes: wiring.gateway ? [{ dst: '0.0.0.0/0', gw: wiring.gateway }] : [],
-    dns: {},
+    routes: wiring.routes,
+    dns,
   };
 }

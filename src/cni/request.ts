@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { places } from '../config/places.ts';
 import { type Address, type Mac, type Prefix, parseAddress, parseMac, parsePrefix } from '../model/address.ts';
 import { CniError, CODE } from './errors.ts';
+import { type ContainerRoute, type Dns, dnsShape, readDns, readRoutes } from './pass-on.ts';
 
 export const SUPPORTED_VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0'] as const;
 
@@ -28,6 +29,7 @@ export interface NetworkConfiguration {
   readonly socket: string;
   readonly mtu?: number;
   readonly ipam: Ipam;
+  readonly dns?: Dns;
   readonly previous?: PreviousResult;
   /** As it came, for a delegated plugin. */
   readonly text: string;
@@ -36,7 +38,12 @@ export interface NetworkConfiguration {
 /** `delegated`: another plugin (host-local, static, ...) hands out the addresses. */
 export type Ipam =
   | { readonly kind: 'delegated'; readonly type: string }
-  | { readonly kind: 'own'; readonly ranges: readonly Prefix[]; readonly directory: string };
+  | {
+      readonly kind: 'own';
+      readonly ranges: readonly Prefix[];
+      readonly routes: readonly ContainerRoute[];
+      readonly directory: string;
+    };
 
 export interface PreviousResult {
   readonly interfaces: readonly { readonly name: string; readonly mac?: string; readonly sandbox?: string }[];
@@ -71,6 +78,7 @@ const configurationShape = z.object({
     .object({
       type: z.string().regex(/^[A-Za-z0-9._-]+$/, 'is the name of a plugin'),
       ranges: z.array(z.unknown()).optional(),
+      routes: z.unknown().optional(),
       directory: z.string().startsWith('/').default('/var/lib/peerless/cni'),
     })
     .loose(),
@@ -78,6 +86,7 @@ const configurationShape = z.object({
     .object({ mac: z.string().optional(), ips: z.array(z.string()).optional() })
     .loose()
     .optional(),
+  dns: dnsShape.optional(),
   prevResult: previousResult.optional(),
 });
 
@@ -89,6 +98,7 @@ export function parseRequest(environment: Readonly<Record<string, string | undef
     throw new CniError(CODE.invalidEnvironment, `CNI_COMMAND is ${command ?? 'not set'}`, 'ADD, DEL, CHECK or VERSION');
   }
   const shape = parseConfiguration(input);
+  const dns = readDns(shape.dns);
   if (command === 'CHECK' && !shape.prevResult) {
     throw new CniError(CODE.invalidConfiguration, 'CHECK without prevResult');
   }
@@ -102,6 +112,7 @@ export function parseRequest(environment: Readonly<Record<string, string | undef
       socket: shape.socket,
       ...(shape.mtu === undefined ? {} : { mtu: shape.mtu }),
       ipam: parseIpam(shape.ipam),
+      ...(dns ? { dns } : {}),
       ...(shape.prevResult ? { previous: shape.prevResult as PreviousResult } : {}),
       text: input,
     },
@@ -152,7 +163,8 @@ function parseIpam(ipam: z.output<typeof configurationShape>['ipam']): Ipam {
   if (ranges.length === 0) {
     throw new CniError(CODE.invalidConfiguration, 'ipam.ranges is missing', 'e.g. ["10.200.1.0/24"]');
   }
-  return { kind: 'own', ranges, directory: ipam.directory };
+  const routes = readRoutes(ipam.routes, CODE.invalidConfiguration);
+  return { kind: 'own', ranges, routes, directory: ipam.directory };
 }
 
 function parseAttachment(

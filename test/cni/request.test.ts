@@ -35,6 +35,7 @@ test('CNI 1.0: ADD with a wanted address and MAC, from CNI_ARGS', (t) => {
   t.deepEqual(request.configuration.ipam, {
     kind: 'own',
     ranges: ['10.200.1.0/29' as Prefix],
+    routes: [],
     directory: '/var/lib/peerless/cni',
   });
 });
@@ -51,6 +52,9 @@ const refusals: readonly (readonly [string, () => unknown, number])[] = [
   ['no ipam', () => parse({ ipam: undefined }), 7],
   ['an ipam type that is a path', () => parse({ ipam: { type: '../../bin/sh' } }), 7],
   ['a range that is none', () => parse({ ipam: { type: 'peerless', ranges: ['10.200.1.1/24'] } }), 7],
+  ['a route that is none', () => parse({ ipam: { ...configuration.ipam, routes: [{ dst: '10.1' }] } }), 7],
+  ['a route by nobody', () => parse({ ipam: { ...configuration.ipam, routes: [{ dst: '10.0.0.0/8', gw: 'x' }] } }), 7],
+  ['DNS that is none', () => parse({ dns: { nameservers: '10.0.0.53' } }), 7],
   ['CHECK without prevResult', () => parse({}, { CNI_COMMAND: 'CHECK' }), 7],
 ];
 for (const [what, attempt, code] of refusals) {
@@ -80,7 +84,9 @@ test('own addresses: each once, however many ask; none left is said; released by
     return allocatorFor(request.attachment, request.configuration);
   };
   const taken = new Set(['10.200.1.1' as Address]);
-  const given = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((id) => allocator(id).allocate(taken)));
+  const given = await Promise.all(
+    ['a', 'b', 'c', 'd', 'e'].map(async (id) => (await allocator(id).allocate(taken)).address),
+  );
   t.deepEqual([...given].sort(), ['10.200.1.2', '10.200.1.3', '10.200.1.4', '10.200.1.5', '10.200.1.6'] as Address[]);
   const none = await t.throwsAsync(allocator('f').allocate(taken), { instanceOf: CniError });
   t.is(none?.code, 102);
@@ -90,7 +96,7 @@ test('own addresses: each once, however many ask; none left is said; released by
   await allocator('a').release();
   await allocator('a').release();
   t.is(readdirSync(join(directory, 'blue')).length, 4);
-  t.is(await allocator('f', `IP=${given[0]}`).allocate(taken), given[0]!);
+  t.is((await allocator('f', `IP=${given[0]}`).allocate(taken)).address, given[0]!);
   await t.throwsAsync(allocator('a').check(given[0]!), { message: /not this container's/ });
   await t.notThrowsAsync(allocator('f').check(given[0]!));
 });

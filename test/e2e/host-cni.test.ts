@@ -52,6 +52,7 @@ const hostLocal = (host: number) => ({
   type: 'host-local',
   dataDir: join(directory, `local${host}`),
   ranges: [[{ subnet: '10.200.0.0/16', rangeStart: `10.200.${host}.50`, rangeEnd: `10.200.${host}.60` }]],
+  routes: [{ dst: '172.30.0.0/16' }, { dst: '172.31.0.0/16', gw: '10.200.0.9' }],
 });
 
 /** As the runtime does it: in the host's network, environment and configuration on standard input. */
@@ -77,6 +78,8 @@ function cni(
 interface Result {
   readonly interfaces: readonly { name: string; mac: string; sandbox?: string }[];
   readonly ips: readonly { address: string; gateway: string; interface: number }[];
+  readonly routes: readonly { dst: string; gw?: string }[];
+  readonly dns: object;
 }
 
 const instancesOf = async (host: string): Promise<{ name: string; address: string; state: string; origin: string }[]> =>
@@ -90,7 +93,8 @@ test.serial('R1.1 CNI 1.0: ADD, CHECK and DEL; containers of two hosts reach eac
       ['a', own(number)],
       ['b', hostLocal(number)],
     ] as const) {
-      const configuration = configurationOf(name, ipam);
+      const dns = { nameservers: ['10.200.0.53'], search: ['blue'] };
+      const configuration = configurationOf(name, ipam, { dns });
       const id = containerOf(number, container);
       const added = await cni(name, 'ADD', id, configuration);
       t.is(added.code, 0, added.stdout + added.stderr);
@@ -98,6 +102,16 @@ test.serial('R1.1 CNI 1.0: ADD, CHECK and DEL; containers of two hosts reach eac
       results.push(result);
       t.is(result.interfaces[1]!.sandbox, `/run/netns/${id}`);
       t.is(result.ips[0]!.gateway, '10.200.0.1');
+      t.deepEqual(result.dns, dns);
+      const routes = [
+        { dst: '0.0.0.0/0', gw: '10.200.0.1' },
+        { dst: '172.30.0.0/16', gw: '10.200.0.1' },
+        { dst: '172.31.0.0/16', gw: '10.200.0.9' },
+      ];
+      t.deepEqual(result.routes, container === 'b' ? routes : routes.slice(0, 1));
+      const inside = await run(['ip', '-n', id, 'route', 'show', 'proto', 'static']);
+      for (const { dst, gw } of result.routes)
+        t.true(inside.includes(`${dst === '0.0.0.0/0' ? 'default' : dst} via ${gw} dev eth0`), inside);
       t.regex((await cni(name, 'ADD', id, configuration)).stdout, /"code":4.*attached already/);
       const checked = await cni(name, 'CHECK', id, { ...configuration, prevResult: result });
       t.is(checked.code, 0, `a second ADD has taken nothing away: ${checked.stdout}`);
