@@ -62,3 +62,36 @@ for (const protocol of ['ospf', 'bgp'] as const) {
     t.is(judged.length, asked, 'asked for no longer');
   });
 }
+
+function withBgpForServers(ospf: boolean) {
+  const clock = new VirtualClock();
+  const upstream = new Upstream({
+    clock,
+    links: { port: () => undefined, ports: () => [] },
+    speakers: {
+      ospf: ospf ? { neighbors: () => [{ state: 'Full' }] } : undefined,
+      bgp: { sessions: () => [], initialRoutesReceived: () => false },
+    },
+    tables: { protocols: () => [...(ospf ? ['ospf'] : []), 'bgp'], of: () => ({ complete: true, size: 3 }) },
+    outside: undefined,
+    onChange: () => undefined,
+  } as never);
+  const pass = (ms: number): void => {
+    const end = clock.now() + ms;
+    while (clock.step(end));
+  };
+  return { clock, upstream, pass };
+}
+
+test('R4.6 BGP that is spoken with servers alone keeps no port shut', (t) => {
+  t.true(withBgpForServers(false).upstream.readiness().ready);
+});
+
+test('R4.6 nor is it waited for beside OSPF', (t) => {
+  const { clock, upstream, pass } = withBgpForServers(true);
+  t.false(upstream.readiness().ready);
+  upstream.sessionChanged('ospf', true, clock.now());
+  pass(1_500);
+  t.deepEqual(upstream.readiness(), { ready: true, reason: 'OSPF: session up, 3 routes installed' });
+  upstream.close();
+});

@@ -47,12 +47,13 @@ export class Upstream {
 
   /** At least one protocol has a session, what it learned there is in the kernel, and the others have it too or have had their time. */
   readiness(): Readiness {
-    const { outside, speakers, tables } = this.#options;
-    if (!speakers.ospf && !speakers.bgp && !outside) {
-      return { ready: true, reason: 'no routing protocol is configured' };
+    const { outside } = this.#options;
+    const facing = this.#facing();
+    if (facing.length === 0 && !outside) {
+      return { ready: true, reason: 'no routing protocol has a neighbour in the fabric' };
     }
     const reasons: string[] = [];
-    for (const protocol of tables.protocols()) {
+    for (const protocol of facing) {
       const verdict = this.of(protocol);
       if (verdict.ready) {
         const straggler = this.#straggler();
@@ -115,11 +116,17 @@ export class Upstream {
       : waysOf(bgp).some((session) => session.state === 'Established');
   }
 
+  /** BGP may be spoken with servers alone (`hostRoutes.sources.bgp`), and then has no session to wait for. */
+  #facing(): Protocol[] {
+    const { speakers, tables } = this.#options;
+    return [...tables.protocols()].filter((protocol) => protocol === 'ospf' || waysOf(speakers.bgp).length > 0);
+  }
+
   /** What is still to come beside a session that is of use. */
   #straggler(): string | undefined {
-    const { clock, links, speakers, tables } = this.#options;
+    const { clock, links, speakers } = this.#options;
     if (clock.now() - Math.min(...this.#upSince.values()) >= STRAGGLERS_WAIT) return undefined;
-    for (const protocol of tables.protocols()) {
+    for (const protocol of this.#facing()) {
       const verdict = this.of(protocol);
       if (!verdict.ready) return verdict.reason;
     }
