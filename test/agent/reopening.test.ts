@@ -101,6 +101,29 @@ test('R4.7 as long as the fabric turns, host by host, the ports stay shut and pa
   t.deepEqual(opened, [{ at: 800, ports: ['A1'] }], '300 ms after the last');
 });
 
+test('R4.7 for thousands of hosts a gateway may turn, and write its table, for longer', (t) => {
+  const hosts = Array.from({ length: 10_500 }, (_, index) => parseAddress(`10.20.${index >> 8}.${index & 255}`)!);
+  const { clock, opened, reopening } = bench(hosts);
+  reopening.open(['A1']);
+  for (const [index, host] of hosts.entries()) {
+    if (index % 1_050 === 0) clock.advance(200 * (1 + index / 1_050));
+    reopening.unrivalled(host);
+  }
+  t.is(clock.at, 2_000);
+  clock.advance(2_529);
+  t.deepEqual(opened, [], 'the last is chosen and not written yet');
+  clock.advance(2_530);
+  t.is(opened.length, 1);
+
+  const slow = bench(hosts);
+  slow.reopening.open(['A1']);
+  for (let index = 0; index < 29; index++) {
+    slow.clock.advance(100 * (index + 1));
+    slow.reopening.unrivalled(hosts[index]!);
+  }
+  t.is(slow.opened.length, 1, 'but not for ever');
+});
+
 test('R4.7 as long as hosts wait to be announced, ports stay shut, but not for ever', (t) => {
   let announcing = true;
   const { clock, opened, reopening } = bench([C3, C4], () => announcing);

@@ -87,9 +87,27 @@ test('R4.7 hosts are waited for from when their port is opened, however long the
   bench.run(290);
   bench.do({ type: 'opening', ports: ['A1'] });
   t.deepEqual(deltas(bench.run(290)), []);
+  bench.do({ type: 'portUp', port: 'A1' });
+  t.deepEqual(deltas(bench.run(290)), []);
   t.deepEqual(bench.table.expected(['A1']), [address(host)]);
   bench.run(20);
   t.deepEqual(bench.table.expected(['A1']), [], 'and no longer');
+});
+
+test('R4.7 nobody is given up while the kernel is still at work on his port, but not for ever', (t) => {
+  const bench = new Bench(
+    policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
+  );
+  const host = '10.10.10.1';
+  bench.do(heard(host, 'A1'));
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  bench.do({ type: 'foreignClaim', claim: { address: address(host), level: 0, from: 'B' } });
+  bench.do({ type: 'expect', ports: ['A1'] });
+  t.deepEqual(deltas(bench.run(1_190)), []);
+  t.deepEqual(bench.table.expected(['A1']), [address(host)]);
+  bench.run(20);
+  t.deepEqual(bench.table.expected(['A1']), []);
+  t.is(bench.model.size, 0);
 });
 
 test('R4.7 ten thousand hosts take longer than one: as long as they keep coming the others are waited for', (t) => {

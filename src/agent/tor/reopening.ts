@@ -8,7 +8,7 @@ import type { Clock, Instant, Timer } from '../../model/clock.ts';
 const LONGEST = 900;
 /**
  * After a sign, the others have this long (ms): by now packets wait. A gateway needs a while for ten thousand hosts, and as
- * long as signs come it is still turning; but not longer than `LONGEST` in all.
+ * long as signs come it is still turning; but not longer than `LONGEST` in all, and what the number of hosts adds.
  */
 const AFTER_SIGN = 300;
 /** Where hosts wait to be announced, as long as that takes, but no longer than this (ms). */
@@ -18,10 +18,15 @@ const LOOK_AGAIN = 50;
 const WAIT_AGAIN = 500;
 /** A gateway that has chosen our route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
+/** Beyond so many hosts a gateway takes longer for each more: to choose all of them (ms), and to write the last (ms). */
+const MANY = 500;
+const LONGER_PER_HOST = { turning: 0.2, writing: 0.05 } as const;
 
 interface Batch {
   readonly ports: Set<string>;
   readonly waiting: Set<Address>;
+  /** How many were expected at first, beyond what takes no longer than one. */
+  readonly many: number;
   timer: Timer;
   /** May be earlier than `end`, never later. */
   timerAt: Instant;
@@ -66,17 +71,19 @@ export class Reopening {
   open(ports: readonly string[]): Promise<void> {
     // To announce thousands takes a while, and they are waited for from before it.
     const since = this.#clock.now();
-    const end = since + LONGEST;
     const waiting = new Set(this.#expect(ports));
     if (waiting.size === 0) return this.#open(ports);
+    const many = Math.max(0, waiting.size - MANY);
+    const end = since + LONGEST;
     return new Promise((resolve, reject) => {
       const batch: Batch = {
         ports: new Set(ports),
         waiting,
+        many,
         since,
         waitingSince: since,
         end,
-        latest: end,
+        latest: end + many * LONGER_PER_HOST.turning,
         timerAt: end,
         timer: this.#clock.schedule(end, () => this.#due(batch)),
         finish: () => {
@@ -100,19 +107,19 @@ export class Reopening {
 
   /** A packet for an expected host has come: the fabric has turned. */
   arrived(address: Address): void {
-    this.#turned(address, 0);
+    this.#turned(address, () => 0);
   }
 
   /** The fabric shows no rival claim any more, so the gateway has chosen ours. */
   unrivalled(address: Address): void {
-    this.#turned(address, TABLE_WRITE);
+    this.#turned(address, (many) => TABLE_WRITE + many * LONGER_PER_HOST.writing);
   }
 
-  #turned(address: Address, margin: number): void {
+  #turned(address: Address, margin: (many: number) => number): void {
     for (const batch of this.#batches) {
       if (!batch.waiting.delete(address)) continue;
       const now = this.#clock.now();
-      batch.end = batch.waiting.size === 0 ? now + margin : Math.min(batch.latest, now + AFTER_SIGN);
+      batch.end = batch.waiting.size === 0 ? now + margin(batch.many) : Math.min(batch.latest, now + AFTER_SIGN);
       if (batch.end < batch.timerAt) this.#arm(batch);
     }
   }

@@ -123,6 +123,11 @@ export class Returning {
     return now - upAt <= wait || (now - upAt <= MOST_WAITS * wait && this.#othersCome(name, now));
   }
 
+  /** Nobody can have come: the fabric is still being told, or the kernel still at work on the ports. */
+  #isShut(port: string): boolean {
+    return this.#book.ports.get(port)?.usable !== true;
+  }
+
   #othersCome(port: string, now: Instant): boolean {
     return now - (this.#arrivals.get(port) ?? Number.NEGATIVE_INFINITY) <= GAP_MS;
   }
@@ -164,7 +169,8 @@ export class Returning {
     for (const [address, { host, until, waits }] of this.#expected) {
       // All wait equally long, so the map is in the order of the deadlines.
       if (until > now || !this.#book.turn.allows('stayedAway')) return;
-      if (returning && waits < MOST_WAITS && this.#othersCome(host.port, now)) {
+      const late = this.#othersCome(host.port, now) || this.#isShut(host.port);
+      if (returning && waits < MOST_WAITS && late) {
         this.#expected.delete(address);
         this.#expected.set(address, { host, until: now + returning.wait, waits: waits + 1 });
         continue;
