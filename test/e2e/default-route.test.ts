@@ -57,5 +57,13 @@ test.serial(
       () => stand.group(),
     );
     t.regex((await stand.group()).reason, /no default route through it is installed/);
+
+    // Nor need it come from the gateway: the operator's own is as good.
+    t.is((await stand.exec('A', 'ip', 'route', 'add', 'default', 'via', '192.0.2.1', 'dev', 'A0')).code, 0);
+    await stand.until(
+      'the ports are open',
+      async () => (await stand.shutPorts()).length === 0,
+      () => stand.group(),
+    );
   },
 );

@@ -41,6 +41,8 @@ export interface FabricOptions {
   /** Makes the installer of one protocol's learned routes. */
   readonly installer: (protocol: Protocol) => LearnedRouteInstaller;
   readonly outside: Outside | undefined;
+  /** Somebody else's default route through the port is in the kernel. */
+  foreignDefault(port: string): boolean;
   onForeignClaim(claim: ForeignClaim): void;
   onForeignShadow(shadow: ForeignShadow): void;
   /** A session came or went, or its routes are in the kernel: ask `ready` and `adjacency` again. */
@@ -105,7 +107,11 @@ export class Fabric implements Speakers {
       });
     }
     const judged = { clock, links, speakers: this, tables: this.#tables, outside, onChange };
-    this.#uplinks = new Uplinks({ ...judged, resets: this.#resets });
+    this.#uplinks = new Uplinks({
+      ...judged,
+      resets: this.#resets,
+      foreignDefault: (port) => options.foreignDefault(port),
+    });
     this.#upstream = new Upstream(judged);
   }
 

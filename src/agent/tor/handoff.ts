@@ -1,7 +1,7 @@
 /**
  * What passes through the kernel's tables between us and other programs of the box: hosts that we hand to a routing
- * daemon (`kernel.handoffTable`), what that daemon learns of the fabric, and hosts that we are told of by a table
- * (`hostRoutes.sources.kernel`).
+ * daemon (`kernel.handoffTable`), what that daemon learns of the fabric, hosts that we are told of by a table
+ * (`hostRoutes.sources.kernel`), and default routes that somebody else has put there.
  */
 import type { TorConfig } from '../../config/index.ts';
 import type { HostRoutes } from '../../hostroutes/index.ts';
@@ -12,6 +12,7 @@ import type { Log } from '../../model/log.ts';
 import type { PortChange } from '../../model/ports.ts';
 import type { Belonging, HandoffTable, RouteWatch } from '../../netlink/index.ts';
 import type { Outside } from './fabric/types.ts';
+import { ForeignDefaults } from './foreign-defaults.ts';
 import { KernelHosts } from './kernel-hosts.ts';
 import { OutsideRoutes } from './outside-routes.ts';
 import { FABRIC_TABLE, type SwitchKernel } from './surroundings.ts';
@@ -48,6 +49,7 @@ export class Handoff {
   readonly #options: HandoffOptions;
   readonly #table: HandoffTable | undefined;
   readonly #kernelHosts: KernelHosts;
+  readonly #defaults: ForeignDefaults;
   /** The tables are chosen at the start, whatever a reload says. */
   readonly #began: TorConfig;
   #watch: Promise<RouteWatch> | undefined;
@@ -70,6 +72,14 @@ export class Handoff {
       limit: () => config().hostRoutes.policy.limits.total,
       concerns: (address) => config().hostRoutes.policy.prefixes.some((prefix) => prefixContains(prefix, address)),
     });
+    this.#defaults = new ForeignDefaults({
+      watch: () => this.#openWatch(),
+      links: kernel,
+      clock,
+      log,
+      own: ownProtocols(protocol),
+      onChange: options.onFabricChange,
+    });
   }
 
   /** For the fabric; undefined: nothing is handed over. */
@@ -83,8 +93,14 @@ export class Handoff {
     };
   }
 
+  /** Somebody else's default route through this port is in the kernel. */
+  defaultRoute(port: string): boolean {
+    return this.#defaults.through(port);
+  }
+
   /** What an earlier life left in the table stays until `settle`. */
   async start(): Promise<void> {
+    await this.#configureDefaults();
     if (!this.#table) return;
     const { config, kernel, clock, log, onForeignClaim, onFabricChange } = this.#options;
     const { protocol } = config().kernel;
@@ -99,7 +115,7 @@ export class Handoff {
       prefixes: () => config().hostRoutes.policy.prefixes,
       downlinks: () => config().hostRoutes.policy.ports,
       uplinks: () => [...new Set(config().portLink.flatMap(({ uplinks }) => uplinks))],
-      own: new Set([0, 1, 2, 3, 4].map((offset) => protocol + offset)),
+      own: ownProtocols(protocol),
       onForeignClaim,
       onChange: onFabricChange,
     });
@@ -108,6 +124,7 @@ export class Handoff {
   /** To be called at the start, when the host table runs, and whenever the configuration has changed. */
   configure(): void {
     const { config, onError } = this.#options;
+    void this.#configureDefaults();
     this.#kernelHosts
       .configure(config().hostRoutes.kernel?.table)
       .catch((error: Error) => onError('the table of hostRoutes.sources.kernel was not read', error));
@@ -116,6 +133,7 @@ export class Handoff {
   linkChanged(change: PortChange): void {
     this.#routes?.linkChanged(change);
     this.#kernelHosts.linkChanged(change);
+    this.#defaults.linkChanged(change);
   }
 
   hostChanged(address: Address): void {
@@ -134,6 +152,7 @@ export class Handoff {
 
   async stop(): Promise<void> {
     this.#kernelHosts.close();
+    this.#defaults.close();
     this.#routes?.close();
     await this.#table?.leave();
     // That it failed was told to who asked for it.
@@ -148,6 +167,15 @@ export class Handoff {
     };
   }
 
+  async #configureDefaults(): Promise<void> {
+    const { config, kernel, onError } = this.#options;
+    const wanted = config().portLink.some(({ upWhen }) => upWhen.includes('default-route'));
+    if (!kernel.watchRoutes) return;
+    await this.#defaults
+      .configure(wanted)
+      .catch((error: Error) => onError("default routes of others can't be followed", error));
+  }
+
   #openWatch(): Promise<RouteWatch> {
     const { kernel } = this.#options;
     if (!kernel.watchRoutes) return Promise.reject(new Error("this box's routes can not be watched"));
@@ -155,6 +183,10 @@ export class Handoff {
     return this.#watch;
   }
 }
+
+/** What a switch writes: hosts, what OSPF and BGP learned, shadows, repair. */
+const ownProtocols = (protocol: number): ReadonlySet<number> =>
+  new Set([0, 1, 2, 3, 4].map((offset) => protocol + offset));
 
 /** The tables in which routes with our protocol numbers are ours to keep, or another's that we read. */
 function belongings({ kernel, ospf, bgp, shadow }: TorConfig, read: number | undefined): Belonging[] {

@@ -16,6 +16,8 @@ export interface UplinksOptions {
   readonly tables: LearnedTables;
   readonly resets: Resets;
   readonly outside: Outside | undefined;
+  /** Somebody else's default route through the port is in the kernel. */
+  foreignDefault(port: string): boolean;
   /** The verdict on some port may have changed with time. */
   onChange(): void;
 }
@@ -60,12 +62,14 @@ export class Uplinks {
     return found;
   }
 
-  /** A default route learned through this interface is in the kernel: `upWhen: [default-route]`. */
+  /** A default route through this interface is in the kernel: `upWhen: [default-route]`. */
   defaultRoute(port: string): Readiness {
     if (this.#options.outside?.defaultRoute(port)) {
       return { ready: true, reason: 'another daemon has installed a default route through it' };
     }
-    return this.#defaultRoutes.readiness(port);
+    const learned = this.#defaultRoutes.readiness(port);
+    if (learned.ready || !this.#options.foreignDefault(port)) return learned;
+    return { ready: true, reason: 'somebody else has put a default route through it into the kernel' };
   }
 
   linkLost(port: string): void {

@@ -201,6 +201,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
         metric: name === 'ospf' ? 110 : 20,
       }),
     outside: handoff.outside(),
+    foreignDefault: (port) => handoff.defaultRoute(port),
     onForeignClaim: (claim) => tell.foreignClaim(claim),
     onForeignShadow: (shadow) => tell.foreignShadow(shadow),
     onChange: () => tell.fabricChanged(),
