@@ -1,5 +1,5 @@
 import { type Address, familyOf, ipv4ToNumber, type Prefix, prefixAddress, prefixLength } from '../../model/address.ts';
-import type { Clock } from '../../model/clock.ts';
+import { Alarm, type Clock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import type { OverlayChange, OverlayState } from '../../model/overlay.ts';
 import type { LinkState, PortChange } from '../../model/ports.ts';
@@ -43,6 +43,8 @@ export interface EbpfParts {
   /** Counts of what was made invalid, by reason. */
   readonly invalidated: Record<string, number>;
   readonly stopWatching: () => void;
+  /** Somebody had taken the programs from these devices, or their maps from the file system; they are back. */
+  readonly mended: ((devices: readonly string[]) => void) | undefined;
   readonly netns: string | undefined;
   readonly log: Log | undefined;
 }
@@ -58,6 +60,7 @@ export class EbpfFastPath implements FastPath {
   #underlay: { readonly device: string; readonly ifindex: number } | undefined;
   #underlayProblem: string | undefined;
   #ruleProblem: string | undefined;
+  readonly #look: Alarm;
   /** To be said as soon as there is a device to say it by. */
   #owesFarewell = false;
   #closed = false;
@@ -68,6 +71,7 @@ export class EbpfFastPath implements FastPath {
     this.#state = state;
     this.#hosts = remoteHosts(state);
     parts.peers.follow(this.#hosts.map(({ address }) => address));
+    this.#look = new Alarm(parts.clock, () => this.#lookAfter());
   }
 
   /** The first picture: as `apply` would make it of nothing. */
@@ -86,6 +90,7 @@ export class EbpfFastPath implements FastPath {
       this.relearn();
       this.underlayChanged();
     }
+    this.#look.set(this.#parts.clock.now() + this.#settings.checkInterval);
   }
 
   async apply(state: OverlayState, changes: readonly OverlayChange[]): Promise<void> {
@@ -215,6 +220,7 @@ export class EbpfFastPath implements FastPath {
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#look.set(undefined);
     const { ageing, attachments, links, loaded, pins, stopWatching } = this.#parts;
     stopWatching();
     await ageing.close();
@@ -227,6 +233,38 @@ export class EbpfFastPath implements FastPath {
     } finally {
       loaded.close();
     }
+  }
+
+  /** A program that has gone from a device says nothing: in rewrite mode what others send would be for nobody until its keys end. */
+  #lookAfter(): void {
+    const { clock, instances, links, loaded, log, mended, pins } = this.#parts;
+    this.#look.set(clock.now() + this.#settings.checkInterval);
+    try {
+      const maps = pins.missingMaps();
+      const lost = this.#lostDevices();
+      if (lost.length === 0 && maps.length === 0) return;
+      pins.make();
+      pins.pinMaps(loaded.tables);
+      for (const ifindex of lost) {
+        if (ifindex === this.#underlay?.ifindex) this.#followUnderlay(this.#state);
+        else instances.again(ifindex);
+      }
+      const still = this.#lostDevices();
+      const back = lost.filter((ifindex) => !still.includes(ifindex));
+      // What has passed meanwhile nobody has seen.
+      if (back.length > 0) this.relearn();
+      if (back.length + maps.length > 0)
+        mended?.(back.map((ifindex) => links.portByIndex(ifindex)?.name ?? `ifindex ${ifindex}`));
+    } catch (error) {
+      log?.warn(
+        { err: error },
+        'programs of the fast path that somebody has taken away could not be put back, it is tried again',
+      );
+    }
+  }
+
+  #lostDevices(): number[] {
+    return [...new Set(this.#parts.attachments.lost().map(({ ifindex }) => ifindex))];
   }
 
   #addInstance(name: string): void {

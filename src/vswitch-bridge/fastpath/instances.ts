@@ -92,6 +92,13 @@ export class Instances {
     }
   }
 
+  /** Its programs have gone from the device. */
+  again(ifindex: number): void {
+    const name = this.interfaceOf(ifindex);
+    const port = name === undefined ? undefined : this.#options.links.port(name);
+    if (name !== undefined && port?.ifindex === ifindex) this.retry(name, port);
+  }
+
   retryProblems(): void {
     for (const name of [...this.#problems.keys()]) {
       const port = this.#options.links.port(name);

@@ -45,6 +45,8 @@ export interface FastPathOptions {
   readonly log?: Log;
   /** Hardly a record of remote hosts is left, or there is room again. */
   readonly crowded?: (crowded: boolean, counts: PeerCounts) => void;
+  /** Somebody had taken the programs from these devices, or their maps from the file system; they are back. */
+  readonly mended?: (devices: readonly string[]) => void;
   /** Name in /run/netns or an absolute path; default: where the process is. */
   readonly netns?: string;
   /** In a file system of BPF; default: one of the network namespace's own. */
@@ -101,6 +103,7 @@ export async function openFastPath(options: FastPathOptions): Promise<FastPath> 
       peers,
       adopted,
       invalidated,
+      mended: options.mended,
       netns,
       log,
     };

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import test from 'ava';
 import { unpin } from 'linux-sockets';
 import type { FastPath } from '../../../src/vswitch-bridge/fastpath/index.ts';
@@ -340,3 +340,25 @@ test.serial('R3.6 what has expired is removed, what was taken over by another is
   t.deepEqual([5, 6, 7, 8].map(left), [true, false, false, false]);
   t.is((await fastPath.flows()).length, 2);
 });
+
+test.serial(
+  'R1.6 pins that somebody removes take the programs along: both are back with the next look, and it is said',
+  async (t) => {
+    const box = await Box.make(t);
+    await box.device('veth-c1');
+    const said: string[][] = [];
+    await box.open(stateOf([{ name: 'c1', interface: 'veth-c1' }]), {
+      settings: { ...SETTINGS, checkInterval: 50 },
+      mended: (devices) => void said.push([...devices]),
+    });
+    const ids = () => [...box.programIds('u0'), ...box.programIds('veth-c1')];
+    const before = ids();
+    t.is(before.length, 4);
+    const learned = exits(box);
+    rmSync(box.directory, { recursive: true });
+    await until(() => said.length > 0);
+    t.deepEqual(said, [['u0', 'veth-c1']]);
+    await until(() => JSON.stringify(ids()) === JSON.stringify(before));
+    t.true(exits(box) > learned, 'every way is learned anew');
+  },
+);

@@ -30,6 +30,13 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
         message: crowded ? manyHosts(known, room) : `the fast path has room again: ${known} of ${room} remote hosts`,
         fields: { known, room },
       }),
+    mended: (devices) =>
+      record({
+        type: 'fastpath.programs',
+        severity: 'warning',
+        message: `somebody else had removed programs or maps of the fast path, they are back: ${devices.join(', ') || pinned}`,
+        fields: { devices },
+      }),
   });
   return {
     apply: (state, changes) => fastPath.apply(state, changes),
@@ -72,6 +79,8 @@ export const openFastPathPart: OpenHostPart = async ({ config, clock, log, state
     close: (options) => fastPath.close(options),
   };
 };
+
+const pinned = 'what was pinned for the next agent';
 
 const manyHosts = (known: number, room: number): string =>
   `${known} of the ${room} remote hosts are known that the fast path has room for: beyond that, new ones stay with the slow path`;

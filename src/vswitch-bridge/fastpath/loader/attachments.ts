@@ -43,6 +43,12 @@ export class Attachments {
     return this.#attached.values();
   }
 
+  /** Somebody has taken away the pin of a link, and with it the program from the device. */
+  lost(): Attachment[] {
+    const pinned = new Set(this.#pins.links().map(keyOf));
+    return [...this.#attached.values()].filter((one) => one.by === 'tcx' && !pinned.has(keyOf(one)));
+  }
+
   /** @throws SystemCallError; ENODEV when the device is gone */
   attach(program: BpfProgram, ifindex: number, direction: TcDirection): void {
     const place = { ifindex, direction };

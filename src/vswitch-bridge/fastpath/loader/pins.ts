@@ -92,7 +92,11 @@ export class Pins {
   }
 
   pinMaps(tables: Tables): void {
-    for (const name of MAP_NAMES) if (!existsSync(this.#map(name))) tables[name].pin(this.#map(name));
+    for (const name of this.missingMaps()) tables[name].pin(this.#map(name));
+  }
+
+  missingMaps(): MapName[] {
+    return MAP_NAMES.filter((name) => !existsSync(this.#map(name)));
   }
 
   removeMaps(): void {
