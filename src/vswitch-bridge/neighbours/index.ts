@@ -336,7 +336,10 @@ export class TunnelNeighbours implements OverlayProjection {
   #changed(change: Change): void {
     if (change.kind === 'link') {
       if (change.after) this.#linkChanged(change.before, change.after);
-      else if (change.before) this.#questions.close(change.before.ifindex);
+      else if (change.before) {
+        this.#questions.close(change.before.ifindex);
+        this.#holder?.linkGone(change.before.ifindex);
+      }
     } else if (change.kind === 'neighbour') {
       const entry = (change.after ?? change.before)!;
       if (entry.family !== AF.INET && entry.family !== AF.INET6) return;

@@ -352,6 +352,25 @@ test.serial('R2.3 a way without MACs: nothing waits for what nobody will ever te
   });
 });
 
+test.serial('R2.3 the interface by which packets wait is removed by somebody: another takes its place', async (t) => {
+  await play(t, { count: 1, proactive: false }, async ({ rack, neighbours }) => {
+    rack.addTunnels();
+    await eventually(() => neighbours.view().length === 1);
+    const door = () => /^(\d+): plnbh0/m.exec(rack.ip('link'))?.[1];
+    const before = door();
+    ip(rack.near, 'link del plnbh0');
+    await eventually(() => door() !== undefined && door() !== before);
+    const held = () => neighbours.counters().hold!.sent ?? 0;
+    for (let attempt = 0; attempt < 50 && held() === 0; attempt++) {
+      ip(rack.near, 'neigh flush dev u0');
+      const { length } = rack.arrivals;
+      rack.sendTo('10.200.0.10', 1);
+      await eventually(() => rack.arrivals.length > length);
+    }
+    t.true(held() > 0);
+  });
+});
+
 test.serial('an agent that leaves takes its program, its interfaces and its setting of lo along', async (t) => {
   const rack = await Rack.open(1);
   try {

@@ -16,10 +16,11 @@ import type { Address, Mac } from '../../../model/address.ts';
 import { Alarm, type Clock } from '../../../model/clock.ts';
 import type { TunnelDevice } from '../driver/tunnels.ts';
 import { HoldBuffer, type HoldCounters, type HoldOptions } from './buffer.ts';
-import { Door, letLoopbackForward } from './door.ts';
+import { letLoopbackForward } from './door.ts';
 import { type HeldFrame, KEYS, SLOTS } from './layout.ts';
 import { type Attachment, HoldProgram } from './program.ts';
 import { type Slot, Slots } from './slots.ts';
+import { StandingDoor } from './standing-door.ts';
 
 const ALIVE_EVERY = 1_000;
 /** A frame is with us some microseconds after the program has sent it. ms */
@@ -62,7 +63,7 @@ export class Holder {
   readonly #keys = new Map<string, number>();
   readonly #unsettled = new Map<number, { readonly received: bigint; readonly at: number }>();
   readonly #restoreLoopback: () => void;
-  #door!: Door;
+  #door!: StandingDoor;
   #nextAlive = 0;
   #count = { lost: 0, stray: 0, noSlot: 0 };
 
@@ -70,10 +71,13 @@ export class Holder {
   static async open(options: HolderOptions): Promise<Holder> {
     const holder = new Holder(options, new HoldProgram(options.netns));
     try {
-      holder.#door = await Door.open({
-        rtnetlink: options.rtnetlink,
-        netns: options.netns,
+      const { rtnetlink, netns, clock } = options;
+      holder.#door = await StandingDoor.open({
+        ...{ rtnetlink, netns, clock },
         onFrames: (frames) => holder.#take(frames),
+        // At once: what is sent to one that is no more is lost.
+        onChange: () => holder.#beat(clock.now()),
+        onProblem: (problem, fields) => options.onProblem(problem, fields),
       });
     } catch (error) {
       holder.#program.close();
@@ -90,6 +94,10 @@ export class Holder {
     this.#buffer = new HoldBuffer(options);
     this.#alarm = new Alarm(options.clock, () => this.#due());
     this.#restoreLoopback = letLoopbackForward(options.netns);
+  }
+
+  linkGone(ifindex: number): void {
+    this.#door.linkGone(ifindex);
   }
 
   addDevice(device: TunnelDevice): void {
