@@ -119,7 +119,7 @@ export class Upstream {
   /** BGP may be spoken with servers alone (`hostRoutes.sources.bgp`), and then has no session to wait for. */
   #facing(): Protocol[] {
     const { speakers, tables } = this.#options;
-    return [...tables.protocols()].filter((protocol) => protocol === 'ospf' || waysOf(speakers.bgp).length > 0);
+    return [...tables.protocols()].filter((protocol) => protocol === 'ospf' || speakers.bgp?.sessions().length !== 0);
   }
 
   /** What is still to come beside a session that is of use. */
