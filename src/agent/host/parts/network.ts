@@ -10,13 +10,20 @@ import { leaveBackend, prepareBackend, settleBackend } from './encryption-backen
 
 /** The slow path's bridges, tunnel ports and routes. */
 export const openNetwork: OpenHostPart = async (context) => {
-  const { config, clock, log, state } = context;
+  const { config, clock, log, state, record } = context;
   await prepareBackend(context);
   const network = await NetworkProjection.open({
     clock,
     log,
     state: state(),
     memory: settingsMemory(config.stateDirectory),
+    onMended: (kind, what) =>
+      record({
+        type: `network.${kind}`,
+        severity: 'warning',
+        message: `somebody else had changed what the networks stand on, it is as it was again: ${some(what)}`,
+        fields: { what: what.slice(0, 100) },
+      }),
   });
   await settleBackend(context);
   return {

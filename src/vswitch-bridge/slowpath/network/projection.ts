@@ -11,9 +11,10 @@ import { Alarm, type Clock, type Instant } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
 import type { OverlayChange, OverlayProjection, OverlayState } from '../../../model/overlay.ts';
 import { DeviceTable } from './device-table.ts';
+import { KeptSettings } from './kept-settings.ts';
 import { Layout } from './layout.ts';
 import { removeLayout } from './leftovers.ts';
-import { isOurBridge, isOurTunnel } from './names.ts';
+import { isOurBridge } from './names.ts';
 import {
   type Difference,
   deviceOf,
@@ -24,7 +25,6 @@ import {
   sameObject,
 } from './objects.ts';
 import { type LinkOf, readAddress, readLink, readNeighbour, readRoute, readRule, readStanding } from './read.ts';
-import { deviceSettings, namespaceSettings, POLICY_SETTINGS } from './settings.ts';
 import { type SysctlMemory, Sysctls, volatileMemory } from './sysctls.ts';
 import { type LayoutView, viewOf } from './view.ts';
 import { describeObject, type Problem, Writer } from './writer.ts';
@@ -39,6 +39,8 @@ export interface NetworkProjectionOptions {
   readonly memory?: SysctlMemory;
   /** Octets of the subscription's receive buffer; default 8 MiB. */
   readonly receiveBuffer?: number;
+  /** Others had changed these, and it is as it was again: objects in words, settings by name. */
+  readonly onMended?: (kind: 'layout' | 'settings', what: readonly string[]) => void;
 }
 
 /** Milliseconds until what others changed is put right. */
@@ -46,6 +48,8 @@ const REPAIR_DELAY = 100;
 /** With one who changes it again and again we don't race: after so many repairs, one in so many milliseconds. */
 const REPAIRS = 20;
 const REPAIR_PERIOD = 5000;
+/** Between two looks at settings, ms. */
+const LOOK_PERIOD = 5000;
 
 export class NetworkProjection implements OverlayProjection {
   readonly #clock: Clock;
@@ -55,11 +59,12 @@ export class NetworkProjection implements OverlayProjection {
   readonly #devices: DeviceTable;
   readonly #layout: Layout;
   readonly #writer: Writer;
-  readonly #sysctls: Sysctls;
+  readonly #settings: KeptSettings;
   readonly #repair: Alarm;
+  readonly #look: Alarm;
+  readonly #onMended: NonNullable<NetworkProjectionOptions['onMended']>;
   readonly #problems = new Map<string, Problem>();
   readonly #counters = { applied: 0, reconciled: 0, written: 0, removed: 0, repairs: 0, joined: 0, refused: 0 };
-  #settingProblems: readonly string[] = [];
   /** When the repairs that were made are forgotten: each pushes it on by a period. */
   #repaired: Instant = Number.NEGATIVE_INFINITY;
   #awaitsRepair = false;
@@ -84,7 +89,8 @@ export class NetworkProjection implements OverlayProjection {
       const projection = new NetworkProjection(options, rtnetlink, subscription);
       await projection.reconcile();
       // Adopted devices have settings that may have been lost.
-      for (const object of projection.#layout.objects.values()) projection.#setDevice(object);
+      projection.#settings.setDevices();
+      projection.#look.set(clock.now() + LOOK_PERIOD);
       return projection;
     } catch (error) {
       subscription?.close();
@@ -100,14 +106,17 @@ export class NetworkProjection implements OverlayProjection {
     this.#subscription = subscription;
     this.#devices = new DeviceTable();
     for (const link of subscription.table('link').values()) this.#devices.store(link);
-    this.#sysctls = new Sysctls(options.netns, options.memory ?? volatileMemory());
     this.#layout = new Layout(options.state, { mtuOf: (device) => this.#devices.byName(device)?.mtu });
+    const sysctls = new Sysctls(options.netns, options.memory ?? volatileMemory());
+    this.#settings = new KeptSettings(sysctls, this.#layout);
     this.#writer = new Writer({
       rtnetlink,
       devices: this.#devices,
-      onDevice: (object) => this.#setDevice(object),
+      onDevice: (object) => this.#settings.setDevice(object),
     });
     this.#repair = new Alarm(this.#clock, () => this.#repairDue());
+    this.#look = new Alarm(this.#clock, () => this.#lookDue());
+    this.#onMended = options.onMended ?? (() => undefined);
     subscription.onChange((change) => this.#changed(change));
     subscription.onResync(() => this.#scheduleRepair());
   }
@@ -117,7 +126,7 @@ export class NetworkProjection implements OverlayProjection {
     return this.#exclusive(async () => {
       this.#counters.applied++;
       const change = this.#layout.apply(state, changes);
-      if (changes.some(({ kind }) => kind === 'network' || kind === 'service')) this.#setNamespace();
+      if (changes.some(({ kind }) => kind === 'network' || kind === 'service')) this.#settings.setNamespace();
       // After a refusal, what stands is not what was wanted: look.
       if (this.#doubtful) await this.#compare();
       else await this.#perform(change);
@@ -128,14 +137,14 @@ export class NetworkProjection implements OverlayProjection {
   /** All that stands against all that is wanted. Resolves also when the kernel refused: see `view`. */
   reconcile(): Promise<void> {
     return this.#exclusive(async () => {
-      this.#setNamespace();
+      this.#settings.setNamespace();
       await this.#compare();
     });
   }
 
   view(): LayoutView {
     const problems = [...this.#problems.values()].map(({ object, message }) => `${describeObject(object)}: ${message}`);
-    return viewOf(this.#layout, this.#devices, [...problems, ...this.#settingProblems]);
+    return viewOf(this.#layout, this.#devices, [...problems, ...this.#settings.problems]);
   }
 
   counters(): Readonly<
@@ -149,10 +158,11 @@ export class NetworkProjection implements OverlayProjection {
     if (this.#closed) return;
     this.#closed = true;
     this.#repair.set(undefined);
+    this.#look.set(undefined);
     await this.#queue;
     if (purge) {
       await removeLayout(this.#rtnetlink);
-      for (const problem of this.#sysctls.putBack()) this.#log.warn({}, problem);
+      for (const problem of this.#settings.putBack()) this.#log.warn({}, problem);
     }
     this.#subscription.close();
     this.#rtnetlink.close();
@@ -165,13 +175,16 @@ export class NetworkProjection implements OverlayProjection {
     return result;
   }
 
-  async #compare(): Promise<void> {
+  /** What stood otherwise than it was wanted. */
+  async #compare(): Promise<Difference> {
     this.#counters.reconciled++;
     const standing = await readStanding(this.#rtnetlink);
     await this.#writer.removeForeign(standing.foreign);
     this.#problems.clear();
     this.#doubtful = false;
-    await this.#perform(difference(standing.objects, this.#layout.objects));
+    const change = difference(standing.objects, this.#layout.objects);
+    await this.#perform(change);
+    return change;
   }
 
   async #perform(change: Difference): Promise<void> {
@@ -201,24 +214,11 @@ export class NetworkProjection implements OverlayProjection {
     }
   }
 
-  #setNamespace(): void {
-    const { networks, domains, hasOthers } = this.#layout;
-    // With none of our own hardly anything of the namespace is ours to change.
-    if (networks.length === 0) {
-      if (hasOthers) this.#settingProblems = this.#sysctls.set(POLICY_SETTINGS);
-      return;
-    }
-    this.#settingProblems = [
-      ...this.#sysctls.set(this.#sysctls.reversePathFilters((name) => isOurBridge(name) || isOurTunnel(name))),
-      ...this.#sysctls.set(namespaceSettings(networks, domains.ambiguous.size > 0)),
-    ];
-  }
-
-  #setDevice(object: LayoutObject): void {
-    if (object.kind !== 'bridge' && object.kind !== 'tunnel') return;
-    const network = object.kind === 'bridge' ? this.#layout.networkOfBridge(object.name) : undefined;
-    const answersArp = network?.encapsulation === 'ipip';
-    this.#sysctls.setDevice(deviceSettings(object, this.#layout.isSix(object.name), answersArp));
+  /** What stands on a device of another's comes with that, and is nobody's fault while it is not there. */
+  #stands(object: LayoutObject): boolean {
+    if (this.#problems.has(keyOf(object))) return false;
+    if (object.kind !== 'port' && object.kind !== 'bridge-entry') return true;
+    return isOurBridge(this.#devices.byIndex(this.#devices.byName(object.device)?.master ?? 0)?.name ?? '');
   }
 
   // ------------------------------------------------------------------ what the kernel tells
@@ -316,9 +316,27 @@ export class NetworkProjection implements OverlayProjection {
     this.#awaitsRepair = false;
     this.#repaired = Math.max(this.#repaired, this.#clock.now()) + REPAIR_PERIOD;
     this.#counters.repairs++;
-    this.reconcile().catch((error: unknown) => {
+    this.#exclusive(async () => {
+      const refused = new Set(this.#problems.keys());
+      this.#settings.setNamespace();
+      const { write, remove } = await this.#compare();
+      const mended = [...write, ...remove].filter((object) => !refused.has(keyOf(object)) && this.#stands(object));
+      if (mended.length > 0) this.#onMended('layout', [...new Set(mended.map(describeObject))]);
+    }).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'the layout of the networks could not be put right, it is tried again');
       this.#scheduleRepair();
     });
+  }
+
+  /** Not in the midst of a change of ours. */
+  #lookDue(): void {
+    this.#exclusive(async () => {
+      const mended = this.#settings.look();
+      if (mended.length > 0) this.#onMended('settings', mended);
+    })
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'the settings can not be looked at, it is tried again'))
+      .finally(() => {
+        if (!this.#closed) this.#look.set(this.#clock.now() + LOOK_PERIOD);
+      });
   }
 }

@@ -51,6 +51,16 @@ export class Sysctls {
     });
   }
 
+  /** Which of these have another value now, as `net.ipv4.ip_forward`. */
+  differing(wanted: Readonly<Record<string, string>>): string[] {
+    return this.#inside(() =>
+      Object.entries(wanted).flatMap(([path, value]) => {
+        const now = read(path);
+        return now === undefined || now === value ? [] : [nameOf(path)];
+      }),
+    );
+  }
+
   /** For devices of our own: they take their settings with them. */
   setDevice(wanted: Readonly<Record<string, string>>): string[] {
     return this.#inside(() =>
@@ -94,6 +104,8 @@ export class Sysctls {
   }
 }
 
+const nameOf = (path: string): string => `net.${path.replaceAll('/', '.')}`;
+
 /** undefined: this kernel has no such setting. */
 function read(path: string): string | undefined {
   try {
@@ -109,6 +121,6 @@ function write(path: string, value: string): string[] {
     writeFileSync(`${ROOT}/${path}`, value);
     return [];
   } catch (error) {
-    return [`net.${path.replaceAll('/', '.')} can't be set to ${value}: ${(error as NodeJS.ErrnoException).code}`];
+    return [`${nameOf(path)} can't be set to ${value}: ${(error as NodeJS.ErrnoException).code}`];
   }
 }
