@@ -106,6 +106,7 @@ export class Gateway {
             installer: (settings) => kernel.backedRoutes(settings),
             ...(surroundings ? {} : { memory: routerMemory(config.stateDirectory, forgetful) }),
             heard: (source) => this.speakers.heard(source),
+            heardFrom: (source, via) => this.speakers.heardFrom(source, via),
             onReconciled: (source) => this.#reconciled(source),
             onMoved: () => this.#moved(),
           });

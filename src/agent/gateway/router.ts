@@ -13,6 +13,7 @@ import type { GuardMemory } from '../../netlink/frames/index.ts';
 import type { BackedRouteInstaller, BackedRouteOptions, SwitchOver } from '../../netlink/index.ts';
 import type { EventLog } from '../events.ts';
 import { Calm } from './calm.ts';
+import { Deferral } from './deferral.ts';
 
 /** Routes of an earlier life stay until their protocol has heard all neighbours, at most this long (ms), looked at this often. */
 const INHERITED_WAIT = 30_000;
@@ -31,6 +32,8 @@ export interface RouterOptions {
   readonly memory?: GuardMemory;
   /** All neighbours of a protocol have said what they have to say. */
   heard(source: Source): boolean;
+  /** The neighbour with this next hop has. */
+  heardFrom(source: Source, via: Address): boolean;
   /** What was left of an earlier life is gone. */
   onReconciled(source: Source): void;
   /** Routes lead elsewhere than they did, and nothing was told of them by the kernel. */
@@ -41,6 +44,7 @@ export class Router {
   readonly #options: RouterOptions;
   readonly #installers = new Map<Source, BackedRouteInstaller>();
   readonly #calm = new Map<Source, Calm>();
+  readonly #deferrals = new Map<Source, Deferral>();
   readonly #timers = new Map<Source, Timer>();
   /** Next hops by the neighbour whose loss has taken them. */
   readonly #lost = new Map<Address, readonly Address[]>();
@@ -59,13 +63,26 @@ export class Router {
         changed: () => options.onMoved(),
       });
       this.#installers.set(source, installer);
-      this.#calm.set(source, new Calm(options.clock, (routes) => installer.update(routes)));
+      const calm = new Calm(options.clock, (routes) => installer.update(routes));
+      this.#calm.set(source, calm);
+      const deferral = new Deferral({
+        clock: options.clock,
+        heard: (via) => options.heardFrom(source, via),
+        give: (routes) => calm.update(routes),
+      });
+      this.#deferrals.set(source, deferral);
     }
   }
 
-  /** @returns how many routes of an earlier life there are */
+  /**
+   * Routes of an earlier life lead where they do until their neighbours have been heard, from now on.
+   *
+   * @returns how many there are
+   */
   async inherited(source: Source): Promise<number> {
-    return (await this.#installers.get(source)?.adopt())?.length ?? 0;
+    const routes = (await this.#installers.get(source)?.adopt()) ?? [];
+    if (!this.#closed) this.#deferrals.get(source)?.begin(routes);
+    return routes.length;
   }
 
   /** What is left of an earlier life goes, as soon as the protocols have heard everybody. */
@@ -75,11 +92,12 @@ export class Router {
   }
 
   update(source: Source, changes: readonly LearnedRoute[]): void {
-    this.#calm.get(source)?.update(changes);
+    this.#deferrals.get(source)?.update(changes);
   }
 
   sessionLost({ neighbor, nextHops, interface: port }: NeighborLoss): void {
     this.#switchOver('bgp', neighbor, nextHops, port);
+    this.#deferrals.get('bgp')?.lost([neighbor, ...nextHops]);
   }
 
   adjacencyLost(neighbor: Address, port: string): void {
@@ -120,7 +138,7 @@ export class Router {
   close(): void {
     this.#closed = true;
     for (const each of [...this.#timers.values()]) each.cancel();
-    for (const calm of this.#calm.values()) calm.close();
+    for (const each of [...this.#deferrals.values(), ...this.#calm.values()]) each.close();
     for (const installer of this.#installers.values()) installer.close();
   }
 
@@ -128,7 +146,7 @@ export class Router {
   async leave(): Promise<void> {
     this.#closed = true;
     for (const each of [...this.#timers.values()]) each.cancel();
-    for (const calm of this.#calm.values()) calm.close();
+    for (const each of [...this.#deferrals.values(), ...this.#calm.values()]) each.close();
     await Promise.all([...this.#installers.values()].map((installer) => installer.leave()));
   }
 
@@ -182,7 +200,9 @@ export class Router {
       return;
     }
     try {
-      await this.#installers.get(source)!.reconcile(this.#calm.get(source)!.wanted());
+      const deferral = this.#deferrals.get(source)!;
+      await this.#installers.get(source)!.reconcile(deferral.wanted(this.#calm.get(source)!.wanted()));
+      deferral.close();
       this.#options.onReconciled(source);
     } catch (error) {
       log.warn({ err: error }, `routes learned by ${source} are not reconciled yet`);

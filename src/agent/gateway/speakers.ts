@@ -98,6 +98,12 @@ export class Speakers {
     return neighbors.length > 0 && neighbors.every(({ state }) => state === 'Full' || state === '2-Way');
   }
 
+  /** The neighbour with this next hop has; who has a next hop that is no neighbour's address is known of all together. */
+  heardFrom(source: Source, via: Address): boolean {
+    const partner = source === 'bgp' && this.bgp?.sessions().find(({ neighbor }) => neighbor === via);
+    return partner ? partner.initialRoutesReceived : this.heard(source);
+  }
+
   configure(config: GatewayConfig, changed: { readonly ospf: boolean; readonly bgp: boolean }): void {
     const { ospf, bgp } = settingsOf(config);
     if (ospf && changed.ospf) this.ospf?.configure(ospf);
