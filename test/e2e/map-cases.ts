@@ -142,13 +142,20 @@ export function mapCases(up: () => Promise<Watched>): void {
     );
     const known = ({ since, places }: MapRowView) => JSON.stringify([since, places.map(({ why }) => why).slice(1)]);
     let before = await observer.row(C4);
-    // A better reason may come yet, and what is known is written a second later.
+    // A better reason may come yet.
     await stand.until('nothing changes any more', async () => {
       const last = known(before);
       await sleep(3_000);
       before = await observer.row(C4);
       return known(before) === last;
     });
+    // A second later, or later still on a disk that is slow.
+    const places = before.places.map(({ since }) => since).sort();
+    await stand.until(
+      'what it knows is written',
+      async () => observer.kept(C4).join() === places.join(),
+      () => [observer.kept(C4), places],
+    );
     await observer.stop('SIGKILL');
     await observer.start();
     await untilTrue(t);

@@ -57,6 +57,20 @@ export abstract class MapWatcher {
     return (await this.row(address)).places.find(({ routerId }) => routerId === TORS[tor].routerId);
   }
 
+  /** Since when an address is at each of its places, as the file says that the next life will read. */
+  kept(address: string): string[] {
+    let text = '[]';
+    try {
+      text = readFileSync(join(this.stand.directory('G'), 'map.json'), 'utf8');
+    } catch (error) {
+      // Nothing is written yet.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    const things = JSON.parse(text) as { thing?: string; address?: string; places?: { since: number }[] }[];
+    const host = things.find((each) => each.thing === 'host' && each.address === address);
+    return (host?.places ?? []).map(({ since }) => new Date(since).toISOString()).sort();
+  }
+
   /** `bin/peerless WORDS` as it is typed at G. */
   cli(...words: string[]): Promise<Outcome> {
     return outcome([PEERLESS, ...words], { PEERLESS_SOCKET: this.socket });
