@@ -178,6 +178,7 @@ export class Agents {
     tor.box.removePort('plhold0');
     tor.box.routes.clear();
     tor.box.backups.lost();
+    tor.box.shadows.clear();
     tor.box.neighbours.clear();
     tor.box.fdb.clear();
   }

@@ -19,6 +19,7 @@ import {
 import type { Address, Mac } from '../../src/model/address.ts';
 import type { Port } from '../../src/model/ports.ts';
 import { Backups } from './backups.ts';
+import { ShadowSlots } from './shadow-slots.ts';
 
 export interface BoxPort {
   readonly name: string;
@@ -64,7 +65,7 @@ export class Box {
   readonly routes = new Map<string, Route>();
   readonly neighbours = new Map<string, Neighbour>();
   /** For whom packets that come from G wait. */
-  readonly shadows = new Set<string>();
+  readonly shadows = new ShadowSlots();
   readonly backups = new Backups();
   /** Of its one bridge: MAC to ifindex of the port. */
   readonly fdb = new Map<Mac, number>();

@@ -211,32 +211,8 @@ export class KernelFace implements SwitchKernel {
     if (!this.#options.clock.dead) this.#options.box.shadows.clear();
   }
 
-  /** The table is the box's: what a life leaves there is found by the next one. */
   shadowTable(): ShadowKernel {
-    const { box, clock } = this.#options;
-    const { shadows } = box;
-    const act = (work: () => void): void => {
-      if (!clock.dead) work();
-    };
-    return {
-      start: async () => act(() => shadows.clear()),
-      configure: () => {},
-      apply: (gone, come) =>
-        act(() => {
-          for (const address of gone) shadows.delete(address);
-          for (const { address } of come) shadows.add(address);
-        }),
-      shed: () => {},
-      has: (address) => shadows.has(address),
-      // Nobody here has so many hosts that they would be served together.
-      groupOf: () => undefined,
-      isIn: () => false,
-      turn: () => {},
-      portDown: () => [],
-      counters: () => ({}),
-      leave: async () => act(() => shadows.clear()),
-      close: () => {},
-    };
+    return this.#options.box.shadows.face(this.#options.clock);
   }
 
   async repairPath(): Promise<RepairKernel> {

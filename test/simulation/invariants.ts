@@ -33,6 +33,8 @@ export class Monitor {
   /** `A 10.10.10.1/32`: G prefers the shadow of a host that it knows as a real one, since. */
   readonly #preferred = new Map<string, number>();
   readonly shadows = { begun: 0, served: 0 };
+  /** `A from/2`: the packets for all who were behind that port of the other switch go to a port, since. */
+  readonly #turned = new Map<string, number>();
   /** `A0 10.10.10.1/32`: G knows other than the switch announces, since. */
   readonly #differs = new Map<string, number>();
 
@@ -52,6 +54,7 @@ export class Monitor {
       }
       for (const side of this.#world.scene.shadow ? SIDES : []) {
         this.#shadowsOf(side);
+        this.#turnsOf(side);
         backupsOf(this.#world, side);
       }
       this.#world.clock.after(this.pace, look);
@@ -204,6 +207,20 @@ export class Monitor {
     }
     for (const key of this.#preferred.keys())
       if (key.startsWith(side) && !real.has(key.slice(2) as Prefix)) this.#preferred.delete(key);
+  }
+
+  /** Who comes with another has `hold` for it; the next life begins anew where one is killed. */
+  #turnsOf(side: Side): void {
+    const world = this.#world;
+    const { box, life } = world.tors[side];
+    const now = world.clock.now();
+    const turned = new Set(life?.agent ? Array.from(box.shadows.turned(), (group) => `${side} ${group}`) : []);
+    for (const key of turned) {
+      const since = this.#turned.get(key) ?? now;
+      this.#turned.set(key, since);
+      if (now - since > HOLD + SLACK) world.violation(`the shadows of ${key} go to a port for ${now - since} ms`);
+    }
+    for (const key of this.#turned.keys()) if (key.startsWith(side) && !turned.has(key)) this.#turned.delete(key);
   }
 
   /** To be called when a life ends. */

@@ -45,9 +45,11 @@ function announcementsOf(world: World, side: Side): void {
   const other = side === 'A' ? 'B' : 'A';
   for (const { address } of routesOf(true)) {
     if (!world.places(address).has(other)) world.violation(`${side} stands by for ${address}, which ${other} has not`);
-    if (!world.tors[side].box.shadows.has(address)) world.violation(`packets for ${address} do not wait at ${side}`);
+    if (!box.shadows.has(address)) world.violation(`packets for ${address} do not wait at ${side}`);
   }
-  for (const address of world.tors[side].box.shadows)
+  for (const group of box.shadows.turned())
+    world.violation(`packets for whoever was behind ${group} never wait at ${side}`);
+  for (const address of box.shadows.addresses())
     if (!routesOf(true).some((route) => route.address === address))
       world.violation(`packets for ${address} wait at ${side} for ever`);
   const routes = box.hostRoutes(protocol);

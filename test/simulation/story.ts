@@ -20,7 +20,7 @@ export interface Outcome {
   readonly happenings: number;
   readonly coverage: Coverage;
   /** How often a switch began to stand by for a host, and how often that host came. */
-  readonly shadows: { readonly begun: number; readonly served: number };
+  readonly shadows: { readonly begun: number; readonly served: number; readonly turns: number };
 }
 
 /** `scene`: instead of what the seed would draw. */
@@ -52,7 +52,10 @@ export async function play(seed: number, scene: Partial<Scene> = {}): Promise<Ou
     digest: world.digest(),
     happenings: world.happenings,
     coverage: world.coverage,
-    shadows: monitor.shadows,
+    shadows: {
+      ...monitor.shadows,
+      turns: SIDES.reduce((sum, side) => sum + world.tors[side].box.shadows.turns, 0),
+    },
   };
   for (const side of SIDES) world.agents.crash(side);
   return outcome;
