@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path';
 import { OverlayWorker } from 'overlay-worker';
 import { stringify } from 'yaml';
+import { workerSocket } from '../../src/agent/host/places.ts';
 import {
   type Outcome,
   outcome,
@@ -33,17 +34,16 @@ export function removePins(netns: string): void {
 
 export class HostAgent {
   readonly directory: string;
+  /** In one folder with those of the other hosts. */
+  readonly socket: string;
   readonly #host: PlannedHost;
   #process: ProcessRecord | undefined;
 
   constructor(lab: string, host: PlannedHost) {
     this.#host = host;
     this.directory = join(directoryOf(lab), host.name);
+    this.socket = join(directoryOf(lab), `${host.name}.sock`);
     mkdirSync(this.directory, { recursive: true });
-  }
-
-  get socket(): string {
-    return join(this.directory, 'control.sock');
   }
 
   get configFile(): string {
@@ -84,7 +84,7 @@ export class HostAgent {
 
   /** The packet worker goes on without its agent, and would keep the namespace alive. */
   async endWorker(): Promise<void> {
-    const socket = join(this.directory, 'overlay-worker.sock');
+    const socket = workerSocket({ control: { socket: this.socket } });
     if (existsSync(socket)) await OverlayWorker.end(socket);
   }
 

@@ -31,7 +31,7 @@
  * - Instances are namespaces NAME-c1 ... with eth0 (their address, a default route by the network's gateway, MAC
  *   0a:VNI:address) and `veth-c1` in the host. MTU 1450 unless told otherwise.
  * - Agents run `bin/peerless` as built, with the host's network namespace and the machine's /sys (bpffs is mounted there
- *   when it isn't). Files, log and control socket are in `agent.directory`.
+ *   when it isn't). Files and log are in `agent.directory`, the control socket is `agent.socket`.
  * - Programs that talk for an instance start with the first exchange and stay until `down`.
  */
 

@@ -3,7 +3,7 @@
  * for the other, in an order that never has a tunnel of the kernel without the policies that keep plain text in.
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { OverlayWorker } from 'overlay-worker';
 import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
 import type { Address } from '../../../model/address.ts';
@@ -20,6 +20,7 @@ import {
 import { loadRuleset, watchForRemoval } from '../../../vswitch-bridge/slowpath/policy/index.ts';
 import { encryptsOf } from '../encrypts.ts';
 import type { HostPartContext } from '../part.ts';
+import { workerSocket, xfrmDirectory } from '../places.ts';
 
 /** VXLAN's own port: plain text in its form comes there. */
 const PLAIN_PORT = 4789;
@@ -108,9 +109,6 @@ async function attempt(log: HostPartContext['log'], what: string, run: () => Pro
 
 // ------------------------------------------------------------------ the packet worker
 
-const workerSocket = ({ control: { socket } }: Pick<HostConfig, 'control'>): string =>
-  join(dirname(socket), 'overlay-worker.sock');
-
 function workerOpener(
   { config, kernel, log }: HostPartContext,
   networkLost: (vni: number) => void,
@@ -157,9 +155,9 @@ const settingsOf = ({ policy, plain, port, sourcePorts }: EncryptionConfig) => (
 
 // ------------------------------------------------------------------ the kernel
 
-const xfrmPlace = ({ control, encryption, underlay }: HostConfig): XfrmPlace => ({
-  ends: { local: underlay.address, port: encryption.port },
-  directory: join(dirname(control.socket), 'xfrm'),
+const xfrmPlace = (config: HostConfig): XfrmPlace => ({
+  ends: { local: config.underlay.address, port: config.encryption.port },
+  directory: xfrmDirectory(config),
   loadRules: (text) => loadRuleset(text, {}),
 });
 
