@@ -59,7 +59,10 @@ export class Host {
   readonly #startedAt: Instant;
   /** Of the start: another policy needs another. */
   readonly #encrypts: OverlayNetwork['encrypted'];
+  readonly #started: HostLoaded;
   #loaded: HostLoaded;
+  /** What the file says of that, and is not so yet. */
+  #waitsForRestart: readonly string[] = [];
   #loadedAt: Instant;
   #running: RunningPart[] = [];
   #found: FoundOverlays | undefined;
@@ -75,6 +78,7 @@ export class Host {
   }
 
   private constructor({ loaded, clock, log, kernel }: HostOptions) {
+    this.#started = loaded;
     this.#loaded = loaded;
     this.#log = log;
     this.clock = clock;
@@ -90,6 +94,11 @@ export class Host {
 
   get loaded(): HostLoaded {
     return this.#loaded;
+  }
+
+  /** What is read at the start alone runs as it was then. */
+  get started(): HostLoaded {
+    return this.#started;
   }
 
   get loadedAt(): Instant {
@@ -110,7 +119,9 @@ export class Host {
 
   /** What the operator should know of, in plain words. */
   warnings(): string[] {
+    const waiting = this.#waitsForRestart.join('; ');
     return [
+      ...(waiting === '' ? [] : [`the file says what waits for a restart of the agent: ${waiting}`]),
       ...[...this.#missing].map(([name, reason]) => `no ${PART_TITLES[name]}: ${reason}`),
       ...this.#running.flatMap(({ name, follower: { refusal } }) =>
         refusal ? [`${PART_TITLES[name]}: the kernel refused, it is tried again: ${refusal.message}`] : [],
@@ -152,6 +163,7 @@ export class Host {
   /** Of what a new file says only the difference is carried out. */
   reload(loaded: HostLoaded): ConfigDiff {
     const diff = diffConfig(this.#loaded, loaded);
+    this.#waitsForRestart = diffConfig(this.#started, loaded).needsRestart;
     this.#loaded = loaded;
     this.#loadedAt = this.clock.now();
     const { changes, state, dropped } = this.table.replace(contentOf(loaded.config, this.#encrypts));
@@ -174,7 +186,7 @@ export class Host {
         fields: { changes: diff.changes },
       });
     }
-    return diff;
+    return { ...diff, needsRestart: this.#waitsForRestart };
   }
 
   counters(): Record<string, Record<string, number>> {

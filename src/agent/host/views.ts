@@ -95,7 +95,7 @@ const rangeText = ({ first, last }: PortRange): string => (first === last ? Stri
 
 export function hostStatus(host: Host): HostStatusView {
   const { state } = host.table;
-  const { config } = host.loaded;
+  const { config } = host.started;
   const port = host.kernel.port(state.underlay.device);
   const instances = instanceViews(host);
   return {

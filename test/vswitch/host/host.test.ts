@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import type { StatusView } from '../../../src/agent/api.ts';
 import { ControlServer } from '../../../src/agent/control/server.ts';
 import type { FoundOverlay } from '../../../src/agent/host/adoption.ts';
 import { serveHost } from '../../../src/agent/host/control.ts';
@@ -213,6 +214,28 @@ test('R3.8 a reload touches what differs and nothing else; a bad file changes no
   t.regex(error?.message ?? '', /peerless\.yaml:4:24: networks\[0\]\.vni: 0 is out of range/);
   t.deepEqual(told, []);
   t.is(parts.get('policy')?.state, state);
+});
+
+test('what waits for a restart is said until it has come, and nothing says that it were so already', async (t) => {
+  const { client, file } = await stand(t);
+  const before = readFileSync(file, 'utf8');
+  const waits = ['fastPath.mode: "off" -> "tunnel"'];
+  writeFileSync(file, `${before}fastPath: { mode: tunnel }\n`);
+  for (const changes of [waits, []]) {
+    t.deepEqual(await client.send('POST', '/v1/reload'), { changes, needsRestart: waits });
+    const { warnings, host } = await client.get<StatusView>('/v1/status');
+    t.deepEqual(
+      warnings.filter((text) => text.includes('restart')),
+      ['the file says what waits for a restart of the agent: fastPath.mode: "off" -> "tunnel"'],
+    );
+    t.is(host!.fastPath, 'off');
+  }
+  writeFileSync(file, before);
+  t.deepEqual(await client.send('POST', '/v1/reload'), {
+    changes: ['fastPath.mode: "tunnel" -> "off"'],
+    needsRestart: [],
+  });
+  t.deepEqual((await client.get<StatusView>('/v1/status')).warnings, []);
 });
 
 test('a file that somebody has edited meanwhile is not overwritten', async (t) => {
