@@ -11,9 +11,9 @@ export const networkFlag = Flags.string({ description: 'its network', required: 
 
 export const inNetworkFlag = Flags.string({ description: 'only those of this network', helpValue: 'NAME' });
 
-/** Comma-separated, repeatable: `--port 23 --port 80-90,443`. */
-export const manyFlag = (description: string, helpValue: string, required = false) =>
-  Flags.string({ description, helpValue, multiple: true, delimiter: ',', required });
+/** Comma-separated, repeatable: `--port 23 --port 80-90,443`. `fileWord`: what the file calls it, which is understood too. */
+export const manyFlag = (fileWord: string, description: string, helpValue: string, required = false) =>
+  Flags.string({ description, helpValue, multiple: true, delimiter: ',', required, aliases: [fileWord] });
 
 /** A command that asks an agent with role: host. */
 export abstract class HostCommand extends AgentCommand {

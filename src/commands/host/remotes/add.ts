@@ -13,7 +13,7 @@ export default class HostRemotesAdd extends HostCommand {
   static override args = { host: Args.string({ description: 'its underlay address', required: true }) };
   static override flags = {
     network: networkFlag,
-    address: manyFlag('prefixes behind it, comma-separated', 'PREFIX', true),
+    address: manyFlag('addresses', 'prefixes behind it, comma-separated', 'PREFIX', true),
     replace: replaceFlag,
     'dry-run': hostDryRun,
   };

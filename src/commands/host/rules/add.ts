@@ -20,8 +20,8 @@ connection, as it came, before any rewriting. Direction is seen from the instanc
     from: Flags.string({ description: 'any, an address or a prefix', helpValue: 'PREFIX' }),
     to: Flags.string({ description: 'any, an address or a prefix', helpValue: 'PREFIX' }),
     protocol: Flags.string({ description: 'a name such as tcp, or a number', helpValue: 'PROTOCOL' }),
-    port: manyFlag('destination ports and ranges, comma-separated', 'PORT'),
-    'source-port': manyFlag('source ports and ranges, comma-separated', 'PORT'),
+    port: manyFlag('ports', 'destination ports and ranges, comma-separated', 'PORT'),
+    'source-port': manyFlag('source-ports', 'source ports and ranges, comma-separated', 'PORT'),
     'tcp-flags': Flags.string({
       description: 'of the flags after the slash exactly those before it stand in the packet: syn/syn,ack',
       helpValue: 'SET/OF',

@@ -15,7 +15,7 @@ export default class HostServicesAdd extends HostCommand {
     address: Flags.string({ description: "its address, nobody else's", required: true, helpValue: 'ADDRESS' }),
     port: Flags.integer({ description: 'its port', required: true }),
     protocol: Flags.string({ description: 'of both sides', options: ['tcp', 'udp'] }),
-    backend: manyFlag('who serves it, comma-separated', 'ADDRESS:PORT'),
+    backend: manyFlag('backends', 'who serves it, comma-separated', 'ADDRESS:PORT'),
     balance: Flags.string({ description: 'who is chosen', options: ['random', 'least-loaded'] }),
     'check-interval': Flags.string({ description: 'ask the backends so often; they are not asked when not given' }),
     replace: replaceFlag,
