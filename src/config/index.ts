@@ -8,7 +8,7 @@
  * `types.ts`), for the domains.
  */
 export { type ConfigDiff, diffConfig } from './diff.ts';
-export { type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
+export { isOfAnotherBox, type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
 export { type LoginPort, managementProblems, type PortAtRisk, portsAtRisk } from './management-port.ts';
 export { type ItemOf, type OverlayFileEdit, planOverlayEdit, readItem, readPolicy } from './overlay-edit.ts';
 export { formatProblem, type Problem } from './problem.ts';

@@ -250,6 +250,12 @@ export function missingPorts(loaded: Loaded, existing: ReadonlySet<string>): Pro
   });
 }
 
+/** Nothing of what it names is on this box: it is another's, as far as can be told. */
+export function isOfAnotherBox(loaded: Loaded, existing: ReadonlySet<string>): boolean {
+  const named = namedPorts(loaded.settings);
+  return named.length > 0 && !named.some(({ port }) => existing.has(port));
+}
+
 function yamlProblem(
   error: { code: string; message: string; pos: [number, number] },
   text: string,

@@ -46,6 +46,19 @@ test('config check: an interface that is missing is exit code 2, unless --offlin
   t.is((await run(['config', 'check', file, '--offline'])).code, 0);
 });
 
+test("config check: a file of whose interfaces none is here is another machine's: said, and fine", async (t) => {
+  const host = 'role: host\nunderlay: { address: 10.20.1.1, device: nosuchport0 }\n';
+  for (const text of [RIGHT.replace('[lo]', '[nosuchport0, nosuchport1]'), host]) {
+    const file = yaml(t, text);
+    const note = 'None of its interfaces is on this machine';
+    const here = await run(['config', 'check', file]);
+    t.deepEqual({ ...here, err: here.err.slice(0, note.length) }, { code: 0, out: `${file}: fine\n`, err: note });
+    const { ok, problems, notes } = JSON.parse((await run(['config', 'check', file, '--json'])).out);
+    t.deepEqual({ ok, problems, notes: notes.length }, { ok: true, problems: [], notes: 1 });
+    t.is((await run(['config', 'check', file.replace('.yaml', '.yml')])).code, 2, 'there is no such file');
+  }
+});
+
 test('config schema prints the schema that is shipped', async (t) => {
   const { code, out } = await run(['config', 'schema']);
   t.is(code, 0);
