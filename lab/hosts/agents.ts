@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path';
 import { OverlayWorker } from 'overlay-worker';
 import { stringify } from 'yaml';
-import { workerSocket } from '../../src/agent/host/places.ts';
+import { workerSocket } from '../../src/config/index.ts';
 import {
   type Outcome,
   outcome,

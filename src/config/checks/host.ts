@@ -1,5 +1,6 @@
 import type { OverlayFault, OverlayItems, OverlayKind } from '../../model/overlay-items.ts';
 import { OverlayRegister } from '../../model/overlay-register.ts';
+import { LONGEST_WORKER_SOCKET, workerSocket } from '../beside-socket.ts';
 import { toAddress } from '../checked.ts';
 import type { Finding, Path } from '../problem.ts';
 import {
@@ -20,6 +21,7 @@ export function checkHost(settings: PartlyHost): Finding[] {
     ...checkNeighbours(settings),
     ...checkKeys(settings),
     ...checkBackend(settings),
+    ...checkWorkerSocket(settings),
     ...checkSourcePorts(settings),
     ...checkPlainTunnels(settings),
   ];
@@ -98,10 +100,14 @@ function checkNeighbours({ neighbours }: PartlyHost): Finding[] {
   ];
 }
 
+function encrypts(encryption: PartlyHost['encryption']): boolean {
+  const { policy, keys } = encryption ?? {};
+  return (policy ?? (keys?.directory || keys?.etcd ? 'overlap' : 'off')) !== 'off';
+}
+
 /** What would leave in plain text beside what is encrypted. */
 function checkPlainTunnels({ encryption, networks, adopt }: PartlyHost): Finding[] {
-  const { policy, keys } = encryption ?? {};
-  if ((policy ?? (keys?.directory || keys?.etcd ? 'overlap' : 'off')) === 'off') return [];
+  if (!encrypts(encryption)) return [];
   const others = {
     path: ['adopt'],
     message: 'networks of others are not encrypted, and encryption is on',
@@ -129,6 +135,20 @@ function checkBackend({ encryption }: PartlyHost): Finding[] {
       path: ['encryption', 'backend'],
       message: "xfrm can't do what the policy available does: plain packets of the kernel tell no version of a key",
       remedy: 'Write policy: overlap or strict, or backend: worker.',
+    },
+  ];
+}
+
+/** A Unix socket of the packet worker stands beside the agent's. */
+function checkWorkerSocket({ control, encryption }: PartlyHost): Finding[] {
+  if (!control || !encrypts(encryption) || encryption?.backend === 'xfrm') return [];
+  const longer = Buffer.byteLength(workerSocket({ control })) - LONGEST_WORKER_SOCKET;
+  if (longer <= 0) return [];
+  return [
+    {
+      path: ['control', 'socket'],
+      message: `the path is ${longer} octet${longer === 1 ? '' : 's'} too long for the packet worker's socket beside it`,
+      remedy: 'Choose a folder with a shorter path: a Unix socket has room for no more.',
     },
   ];
 }

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { OverlayWorker } from 'overlay-worker';
-import type { EncryptionConfig, HostConfig } from '../../../config/index.ts';
+import { type EncryptionConfig, type HostConfig, workerSocket, xfrmDirectory } from '../../../config/index.ts';
 import type { Address } from '../../../model/address.ts';
 import type { OpenWorker } from '../../../vswitch-bridge/encryption/index.ts';
 import {
@@ -20,7 +20,6 @@ import {
 import { loadRuleset, watchForRemoval } from '../../../vswitch-bridge/slowpath/policy/index.ts';
 import { encryptsOf } from '../encrypts.ts';
 import type { HostPartContext } from '../part.ts';
-import { workerSocket, xfrmDirectory } from '../places.ts';
 
 /** VXLAN's own port: plain text in its form comes there. */
 const PLAIN_PORT = 4789;
