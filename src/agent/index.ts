@@ -12,6 +12,7 @@ import { HostRole } from './host/role.ts';
 import { type LogLevel, makeLogger } from './logging.ts';
 import { metricsText, serveMetrics } from './metrics.ts';
 import type { Role } from './role.ts';
+import { Signals } from './signals.ts';
 import { bringState, holdDirectory } from './state-directory.ts';
 import { notify } from './supervisor.ts';
 import { TorRole } from './tor/role.ts';
@@ -44,6 +45,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const loaded = loadConfig(options.configFile);
   if (!loaded.ok) throw new ConfigRefused(loaded.problems.map(formatProblem).join('\n'));
   const log = makeLogger(options.logLevel, options.logFile);
+  const signals = new Signals(process, () => process.exit(1));
   const { control: ways, stateDirectory } = loaded.config;
   await refuseSecond(ways.socket);
   bringState(stateDirectory, log);
@@ -78,17 +80,19 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     setTimeout(() => pause('control socket'), ANSWER_FIRST);
     return { pid: process.pid, uptimeMs: Math.round(role.uptime) } satisfies RestartResult;
   });
-  process.on('SIGUSR2', () => pause('SIGUSR2'));
-  process.on('SIGTERM', (signal) => setTimeout(() => leave(signal), SIGNALS_CROSS));
-  process.on('SIGINT', leave);
-  process.on('SIGHUP', () => {
+  const reload = (): Promise<void> =>
     role.reload().then(
       ({ changes, needsRestart }) => log.info({ changes, needsRestart }, 'configuration reloaded'),
       (error: unknown) => log.error({ err: error }, 'the new configuration was refused; nothing was changed'),
     );
-  });
   role.ready?.();
   notify('READY=1');
+  signals.start((signal) => {
+    if (signal === 'SIGUSR2') void pause(signal);
+    else if (signal === 'SIGTERM') setTimeout(() => leave(signal), SIGNALS_CROSS);
+    else if (signal === 'SIGINT') leave(signal);
+    else void reload();
+  });
   await stopped.promise;
   directory.release();
 }
