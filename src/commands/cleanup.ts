@@ -151,6 +151,7 @@ function sentences(found: Leftovers, purge: boolean): string[] {
     ...counted(found.shadows, 'rules and routes for shadows'),
     ...counted(found.repair, 'rules, routes and devices of the repair path'),
     ...named(found.passedOver, 'passed over without carrier (repair):'),
+    ...named(found.addressesKept, 'addresses kept when shut (keep_addr_on_down):'),
     ...counted(found.neighbours, 'neighbour entries'),
     ...(found.waitingRoom ? ['the waiting room (plhold0, plhold1)'] : []),
     ...named(found.silenced, 'silenced by a storm:'),

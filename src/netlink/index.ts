@@ -19,6 +19,7 @@ import { ForwardingDatabase } from './fdb.ts';
 import type { GuardMemory } from './frames/index.ts';
 import { type HandoffOptions, HandoffTable } from './handoff-table.ts';
 import { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
+import { KeptAddresses } from './kept-addresses.ts';
 import { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 import { Links } from './links.ts';
 import { type Login, readLogins, type TcpSession } from './logins.ts';
@@ -40,6 +41,7 @@ export type { FdbEvent } from './fdb.ts';
 export { HANDOFF_METRIC, type HandoffOptions, HandoffTable } from './handoff-table.ts';
 export { HostRouteInstaller, type HostRouteOptions } from './host-routes.ts';
 export type { PortTable, ReconcileReport, RouteSocket } from './installing.ts';
+export { KeptAddresses, keptAddresses } from './kept-addresses.ts';
 export { LearnedRouteInstaller, type LearnedRouteOptions } from './learned-routes.ts';
 export { findLeftovers, type KernelLeftovers, removeLeftovers } from './leftovers.ts';
 export { type Login, sshConnection, type TcpSession } from './logins.ts';
@@ -335,6 +337,13 @@ export class Kernel implements LinkState, PortDriver {
     );
     this.#installers.push(path);
     return path;
+  }
+
+  /** See kept-addresses.ts; left to itself by `close`. */
+  keepAddresses(memory: GuardMemory): KeptAddresses {
+    const kept = new KeptAddresses(this.#links, memory, this.#netns);
+    this.#installers.push(kept);
+    return kept;
   }
 
   /** What a life of the agent that had a repair path has left here. */

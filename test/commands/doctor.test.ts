@@ -110,36 +110,36 @@ test.serial('a box that is set up is fine, but for the agent that does not run',
   t.regex(warnings[0]!, /^agent: /);
 });
 
-test.serial('IPv6 addresses that a port loses when it is shut are named, unless the kernel keeps them', (t) => {
-  const told = () => doctor().checks.filter(({ check }) => check === 'keep_addr_on_down');
-  t.deepEqual(told(), [], 'IPv4 alone, and link-local addresses come back by themselves');
-  ip('address', 'add', '2001:db8::fe/128', 'dev', 'A1', 'nodad');
-  // The bridge has it, and is not shut; the uplink is shut by nobody.
-  ip('address', 'add', '2001:db8::fd/128', 'dev', 'br0', 'nodad');
-  ip('address', 'add', '2001:db8:1::1/64', 'dev', 'A0', 'nodad');
-  const [found, ...others] = told();
-  t.deepEqual(others, []);
-  t.like(found, {
-    verdict: 'warning',
-    remedy: 'sysctl -w net.ipv6.conf.A1.keep_addr_on_down=1',
-  });
-  t.regex(found!.message, /^A1 loses 2001:db8::fe whenever it is shut/);
-  const lost = () => {
-    ip('link', 'set', 'A1', 'down');
-    ip('link', 'set', 'A1', 'up');
-    return !ip('-6', 'address', 'show', 'dev', 'A1').toString().includes('2001:db8::fe');
-  };
-  t.true(lost(), 'the kernel does what is said of it');
-  ip('address', 'add', '2001:db8::fe/128', 'dev', 'A1', 'nodad');
-  sysctl('net.ipv6.conf.A1.keep_addr_on_down=1');
-  t.deepEqual(told(), []);
-  t.false(lost());
-  sysctl('net.ipv6.conf.all.keep_addr_on_down=-1');
-  t.is(told().length, 1);
-  t.true(lost());
-  sysctl('net.ipv6.conf.all.keep_addr_on_down=0');
-  ip('address', 'flush', 'dev', 'br0', 'to', '2001:db8::/32');
-});
+test.serial(
+  'IPv6 addresses that a port loses when it is shut are named, where the agent can not have them kept',
+  (t) => {
+    const told = () => doctor().checks.filter(({ check }) => check === 'keep_addr_on_down');
+    t.deepEqual(told(), [], 'IPv4 alone, and link-local addresses come back by themselves');
+    ip('address', 'add', '2001:db8::fe/128', 'dev', 'A1', 'nodad');
+    // The bridge has it, and is not shut; the uplink is shut by nobody.
+    ip('address', 'add', '2001:db8::fd/128', 'dev', 'br0', 'nodad');
+    ip('address', 'add', '2001:db8:1::1/64', 'dev', 'A0', 'nodad');
+    t.deepEqual(told(), [], 'the agent has them kept');
+    sysctl('net.ipv6.conf.all.keep_addr_on_down=-1');
+    const [found, ...others] = told();
+    t.deepEqual(others, []);
+    t.like(found, { verdict: 'warning', remedy: 'sysctl -w net.ipv6.conf.all.keep_addr_on_down=1' });
+    t.regex(found!.message, /^A1 loses 2001:db8::fe whenever it is shut/);
+    const lost = () => {
+      ip('link', 'set', 'A1', 'down');
+      ip('link', 'set', 'A1', 'up');
+      return !ip('-6', 'address', 'show', 'dev', 'A1').toString().includes('2001:db8::fe');
+    };
+    sysctl('net.ipv6.conf.A1.keep_addr_on_down=1');
+    t.true(lost(), 'the kernel does what is said of it');
+    ip('address', 'add', '2001:db8::fe/128', 'dev', 'A1', 'nodad');
+    sysctl('net.ipv6.conf.all.keep_addr_on_down=1');
+    t.deepEqual(told(), []);
+    t.false(lost());
+    sysctl('net.ipv6.conf.all.keep_addr_on_down=0');
+    ip('address', 'flush', 'dev', 'br0', 'to', '2001:db8::/32');
+  },
+);
 
 test.serial('missing capabilities are named', (t) => {
   const { code, checks } = doctor(['setpriv', '--bounding-set=-net_raw', '--inh-caps=-all']);

@@ -10,6 +10,7 @@ import { type Outcome, PEERLESS, run } from './program.ts';
 
 const A = `wks${process.pid}a`;
 const B = `wks${process.pid}b`;
+const GATEWAY = '2001:db8::fe';
 const folder = mkdtempSync(join(tmpdir(), 'peerless-namespaces-'));
 const kept = (netns: string): string => join(folder, 'lib/peerless/netns', netns);
 const ip = (words: string): string => execFileSync('ip', words.split(' '), { encoding: 'utf8' });
@@ -28,7 +29,7 @@ const status = (netns: string): Promise<StatusView | undefined> =>
     .catch(() => undefined);
 
 async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const seen = await look();
     if (seen) return seen;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -72,6 +73,7 @@ async function start(netns: string, more = ''): Promise<void> {
 async function end(netns: string, signal: NodeJS.Signals): Promise<void> {
   const child = agents.get(netns)!;
   agents.delete(netns);
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
   await gone;
@@ -132,6 +134,8 @@ test.serial('R4.6 each has its own memory and its own socket, also after a SIGKI
   t.is(outside.code, 3);
   for (const netns of [A, B]) t.true(outside.err.includes(`/run/peerless/netns/${netns}.sock`), outside.err);
 
+  ip(`-n ${A} address add ${GATEWAY}/64 dev A1 nodad`);
+  await until('A has it kept', () => ip(`netns exec ${A} sysctl -n net.ipv6.conf.A1.keep_addr_on_down`).trim() === '1');
   set(A, 'A0p', 'down');
   await until('A shuts A1', () => !isOpen(A, 'A1'));
   t.true(isOpen(B, 'A1'));
@@ -146,6 +150,7 @@ test.serial('R4.6 each has its own memory and its own socket, also after a SIGKI
   t.false(isOpen(A, 'A1'));
   await start(A);
   await until('A opens A1 again', () => isOpen(A, 'A1'));
+  t.true(ip(`-n ${A} -6 address show dev A1`).includes(GATEWAY), 'and it is the gateway again');
   t.false(isOpen(B, 'A1'));
 });
 

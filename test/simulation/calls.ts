@@ -77,6 +77,8 @@ export const FACE: Record<keyof SwitchKernel, readonly Call[]> = {
   isShut: NONE,
   repairPath: NONE,
   removeRepair: NONE,
+  // Shut ports have no addresses to lose there.
+  keepAddresses: NONE,
   // For agents on whose switch another daemon routes, which these have not.
   gatewaysVia: NONE,
   // Who is logged in: nobody is, there.

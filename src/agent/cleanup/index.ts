@@ -12,9 +12,16 @@ import type { TorConfig } from '../../config/index.ts';
 import { systemClock } from '../../model/clock.ts';
 import type { Log } from '../../model/log.ts';
 import { clearGuards, type GuardMemory, guardedPorts } from '../../netlink/frames/index.ts';
-import { findLeftovers, IgnoredLinkdown, type KernelLeftovers, removeLeftovers } from '../../netlink/index.ts';
+import {
+  findLeftovers,
+  IgnoredLinkdown,
+  type KernelLeftovers,
+  keptAddresses,
+  removeLeftovers,
+} from '../../netlink/index.ts';
 import { StateFile } from '../../portlink/index.ts';
 import { guardMemory } from '../memory-store.ts';
+import { addressMemory } from '../tor/kept-addresses.ts';
 import { openKernel } from '../tor/kernel.ts';
 import { repairMemory } from '../tor/repair/index.ts';
 import type { SwitchKernel } from '../tor/surroundings.ts';
@@ -33,6 +40,8 @@ export interface Leftovers {
   readonly repair: number;
   /** Ports whose routes the kernel passes over when their carrier is lost, for the repair path. */
   readonly passedOver: readonly string[];
+  /** Ports whose IPv6 addresses the kernel keeps when they are shut. */
+  readonly addressesKept: readonly string[];
   readonly neighbours: number;
   readonly waitingRoom: boolean;
   /** Ports that are silenced by a storm that nobody watches any more. */
@@ -44,7 +53,7 @@ export interface Leftovers {
 }
 
 const OUR_FILES =
-  /^(ports\.json(\.intent|\.damaged)?|(drain|hosts|nexthops|bfd|arp-guard|repair)\.json|ospf\.state)(\.new)?$/;
+  /^(ports\.json(\.intent|\.damaged)?|(drain|hosts|nexthops|bfd|arp-guard|repair|kept-addresses)\.json|ospf\.state)(\.new)?$/;
 /** A SONiC switch whose Redis is gone would be waited for without end (ms). */
 const PATIENCE = 10_000;
 
@@ -54,6 +63,7 @@ export class Cleanup {
   readonly #kernel: SwitchKernel;
   readonly #guards: GuardMemory;
   readonly #repair: GuardMemory;
+  readonly #addresses: GuardMemory;
   readonly #attempts = new Attempts();
 
   /** Rejects when the kernel, or SONiC's picture of the ports, can't be had. */
@@ -79,6 +89,7 @@ export class Cleanup {
     const onError = ({ message }: Error) => this.#attempts.add(message);
     this.#guards = guardMemory(config.stateDirectory, onError);
     this.#repair = repairMemory(config.stateDirectory, onError);
+    this.#addresses = addressMemory(config.stateDirectory, onError);
   }
 
   async find(): Promise<Leftovers> {
@@ -93,6 +104,7 @@ export class Cleanup {
     new IgnoredLinkdown(this.#repair, undefined).uncover();
     const ports = this.#shut(before);
     if (ports.length > 0) await this.#attempts.at(() => this.#kernel.setAdmin(ports, true));
+    keptAddresses(this.#addresses, undefined).uncover();
     const after = await this.#inKernel();
     await this.#attempts.at(() => this.#forgetOpen(after));
     // Without their memory, ports that could not be opened would be anybody's.
@@ -116,6 +128,7 @@ export class Cleanup {
       shadows: kernel.fabricRules.length + kernel.shadows.rules.length + kernel.shadows.routes.length,
       repair: repairCount(kernel),
       passedOver: this.#repair.ports,
+      addressesKept: this.#addresses.ports,
       neighbours: kernel.neighbours.length,
       waitingRoom: kernel.waitingRoom,
       silenced: this.#silenced(),

@@ -58,6 +58,7 @@ function withPorts(kernel: Kernel, ports: SonicPorts): SwitchKernel {
     contestedRules: () => kernel.contestedRules(),
     shadowTable: (options) => kernel.shadowTable(options),
     repairPath: (options) => kernel.repairPath(options),
+    keepAddresses: (memory) => kernel.keepAddresses(memory),
     removeRepair: (protocol, memory) => kernel.removeRepair(protocol, memory),
     removeShadows: (protocol) => kernel.removeShadows(protocol),
     handoffTable: (options) => kernel.handoffTable(options),

@@ -9,6 +9,7 @@ import type {
   FabricRulesOptions,
   HandoffOptions,
   HandoffTable,
+  KeptAddresses,
   Kernel,
   Login,
   RepairOptions,
@@ -70,6 +71,8 @@ export interface SwitchKernel
   removeShadows?(protocol: number): Promise<void>;
   /** Where a server whose link has failed can be reached through the other switch; rejects where that can't be had. */
   repairPath?(options: RepairOptions): Promise<RepairKernel>;
+  /** Where ports that are shut lose addresses; absent: they do not. */
+  keepAddresses?(memory: GuardMemory): Pick<KeptAddresses, 'follow' | 'leave' | 'close'>;
   /** What an earlier life left of it. */
   removeRepair?(protocol: number, memory: GuardMemory): Promise<void>;
   /** Where another daemon can be handed the hosts, and its routes seen. */

@@ -11,6 +11,7 @@ import type { Failovers } from '../failovers.ts';
 import { processCounters } from '../process-counters.ts';
 import type { Drain } from './drain/index.ts';
 import type { Fabric } from './fabric.ts';
+import { keepAddressesOf } from './kept-addresses.ts';
 import type { ManagementPort } from './management-port.ts';
 import { neighbourRoomWarnings } from './neighbour-room.ts';
 import type { PortGroups } from './port-groups.ts';
@@ -169,6 +170,7 @@ export class TorSwitch {
     const { config } = loaded;
     const { installer, nextHops, bfd, judge, handoff } = this.#parts;
     this.kernel.watchCarriers(this.#way.ports());
+    this.#parts.kept?.follow(keepAddressesOf(config));
     // The speakers first: they would refuse hosts, or claims, inside prefixes that they do not know yet.
     if (config.ospf && (diff.ospf === 'changed' || diff.hostPolicy)) {
       const { prefixes } = config.hostRoutes.policy;
@@ -229,6 +231,7 @@ export class TorSwitch {
     await standingBy?.leave();
     await fabricRules?.leave();
     await repair.stop();
+    this.#parts.kept?.leave();
     await room?.close();
     this.kernel.close();
   }
@@ -269,6 +272,7 @@ export class TorSwitch {
     const { config } = this.#loaded;
     const { installer, handoff, nextHops, bfd, judge, sight, memory } = this.#parts;
     this.kernel.watchCarriers(this.#way.ports());
+    this.#parts.kept?.follow(keepAddressesOf(config));
     await installer.ensureUnreachable(config.hostRoutes.policy.prefixes);
     const adopted = await installer.adopt();
     await this.#startStandingBy();

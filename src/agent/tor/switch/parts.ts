@@ -19,6 +19,7 @@ import { PortFacts } from '../facts.ts';
 import { Handoff, hostMetric } from '../handoff.ts';
 import { hostEvent } from '../host-events.ts';
 import { HostMemory } from '../host-memory.ts';
+import { addressMemory } from '../kept-addresses.ts';
 import { ManagementPort } from '../management-port.ts';
 import { NextHops } from '../next-hops.ts';
 import { PortGroups, type UplinkJudge } from '../port-groups.ts';
@@ -96,6 +97,8 @@ export interface Parts {
   readonly memory: HostMemory;
   readonly reopening: Reopening;
   readonly facts: PortFacts;
+  /** undefined: ports that are shut lose nothing. */
+  readonly kept: ReturnType<NonNullable<SwitchKernel['keepAddresses']>> | undefined;
   readonly projection: Projection;
 }
 
@@ -118,6 +121,9 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
       { err: error },
       'settings of ports in a storm are not remembered: after a crash in it arp_accept and proxy_arp stay off',
     );
+
+  const notKept = (error: Error): void =>
+    log.error({ err: error }, 'settings of ports are not remembered: after a crash keep_addr_on_down stays on');
 
   const wall = new WallClock(clock, wallClock);
   const events = new EventLog(clock, wall, log);
@@ -298,6 +304,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     events,
     applied: (part) => repair.delta(part),
   });
+  const kept = kernel.keepAddresses?.(addressMemory(config.stateDirectory, notKept));
   return {
     clock,
     wall,
@@ -323,6 +330,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     memory,
     reopening,
     facts,
+    kept,
     projection,
   };
 }
