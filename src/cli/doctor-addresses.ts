@@ -28,9 +28,9 @@ export function keptAddresses(config: TorConfig, box: Box): Diagnosis[] {
 
 /** Of `all` and the port's own the first that is not 0 decides, and less than 0 is no. */
 function isKept(port: string): boolean {
-  const all = sysctl('net.ipv6.conf.all.keep_addr_on_down') ?? 0;
-  if (all !== 0) return all > 0;
-  return (sysctl(`net.ipv6.conf.${port}.keep_addr_on_down`) ?? 0) > 0 || isOurs(port);
+  const of = (name: string): number => sysctl(`net.ipv6.conf.${name}.keep_addr_on_down`) ?? 0;
+  const said = of('all') || of(port);
+  return said === 0 ? isOurs(port) : said > 0;
 }
 
 /** In many containers /proc/sys can only be read. */

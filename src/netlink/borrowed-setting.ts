@@ -26,7 +26,8 @@ export class BorrowedSetting {
     const before = Object.fromEntries(
       this.#families.flatMap((family) => {
         const value = this.#read(family, name);
-        return value === undefined || value === '1' ? [] : [[family, value]];
+        // Less than 0 is somebody's no.
+        return value === '0' ? [[family, value]] : [];
       }),
     );
     if (Object.keys(before).length === 0) return;

@@ -1,4 +1,5 @@
 /** A port that is shut by its admin state has its IPv6 addresses when it opens again. */
+import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import { GuardMemory } from '../../src/netlink/frames/index.ts';
 import type { Kernel } from '../../src/netlink/index.ts';
@@ -39,7 +40,7 @@ async function shutAndOpen(kernel: Kernel, ...ports: string[]): Promise<void> {
 
 test.serial('R4.6 a gateway address of IPv6 is there again when its port reopens', async (t) => {
   await inBoxes(2, async (tor, server) => {
-    for (const name of ['A1', 'A2', 'A3']) cable(tor, name, server, `C${name}`);
+    for (const name of ['A0', 'A1', 'A2', 'A3']) cable(tor, name, server, `C${name}`);
     const remembered = memory();
     await withKernel(
       tor,
@@ -48,8 +49,12 @@ test.serial('R4.6 a gateway address of IPv6 is there again when its port reopens
         tor.ip(`addr add ${gateway}/64 dev A1 nodad`);
         tor.ip(`addr add ${gateway}/128 dev A3 nodad`);
         await eventually(() => kernel.port('A1')!.addresses.some(({ address }) => address === gateway));
+        tor.ip(`addr add ${gateway}/128 dev A0 nodad`);
+        execFileSync('ip', ['netns', 'exec', tor.netns, 'sysctl', '-qw', 'net.ipv6.conf.A0.keep_addr_on_down=-1']);
+        await eventually(() => kernel.port('A0')!.addresses.some(({ address }) => address === gateway));
         const kept = kernel.keepAddresses(remembered());
-        kept.follow(['A1', 'A2', 'A4']);
+        kept.follow(['A0', 'A1', 'A2', 'A4']);
+        t.is(setting(tor, 'A0'), '-1', 'somebody has said no');
         t.deepEqual(
           ['A1', 'A2', 'A3'].map((port) => setting(tor, port)),
           ['1', '0', '0'],
