@@ -89,6 +89,21 @@ test('help: every command has a summary and an example', async (t) => {
   }
 });
 
+test('help and version answer to the words and letters that other programs take for them', async (t) => {
+  const { out } = await run(['portlink', 'set', '--help']);
+  for (const args of [
+    ['help', 'portlink', 'set'],
+    ['portlink', 'set', '-h'],
+  ])
+    t.like(await run(args), { code: 0, out });
+  const all = await run(['--help']);
+  t.like(await run(['help']), { code: 0, out: all.out });
+  t.like(await run(['-h']), { code: 0, out: all.out });
+  const version = await run(['--version']);
+  t.like(await run(['version']), { code: 0, out: version.out });
+  t.like(await run(['-V']), { code: 0, out: version.out });
+});
+
 test('the executable works from any folder, through symlinks', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
