@@ -82,6 +82,12 @@ find_bound() {
   want 10 # CAP_NET_BIND_SERVICE: the BGP port
   want 12 # CAP_NET_ADMIN: ports, routes, rules
   want 13 # CAP_NET_RAW: ARP, ND, OSPF
+  # In somebody else's folder (a laboratory's) its files, its state and its socket are that user's to open, and not root's.
+  case $config in
+    */*) folder=${config%/*}/ ;;
+    *) folder=. ;;
+  esac
+  { [ -O "$config" ] && [ -O "$folder" ]; } || want 1 # CAP_DAC_OVERRIDE
   if [ "$role" = host ]; then
     want 38 # CAP_PERFMON
     want 39 # CAP_BPF

@@ -76,7 +76,7 @@ export function agentCapabilities(pid: number, role: Role): Diagnosis[] {
       verdict: 'warning',
       message: `the agent may do more than its role needs (capabilities ${hex(set)})`,
       remedy:
-        'Start it by the unit of the package, or without --keep-privileges; setpriv (util-linux) has to be there.',
+        "Start it by the unit of the package, or without --keep-privileges; setpriv (util-linux) has to be there, and the configuration and its folder have to be root's.",
     });
   }
   if (found.length > 0) return found;

@@ -83,9 +83,9 @@ export function saveConfig(before: Loaded, after: Loaded): void {
   const fd = openSync(temporary, 'wx', 0o600);
   try {
     writeSync(fd, after.text);
-    // Owner before mode: chown clears the set-id bits and may narrow who can read meanwhile, never widen.
+    // Mode before owner: whose file it is then, he alone may set its mode, and root only with CAP_FOWNER.
+    fchmodSync(fd, status.mode & 0o777);
     if (status.uid !== process.getuid?.() || status.gid !== process.getgid?.()) fchownSync(fd, status.uid, status.gid);
-    fchmodSync(fd, status.mode & 0o7777);
     fsyncSync(fd);
     renameSync(temporary, file);
   } catch (error) {

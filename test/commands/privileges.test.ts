@@ -1,6 +1,15 @@
 /** What a started agent may do is what its role needs, in each of its threads; and it does its work with it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -36,6 +45,8 @@ const [CHOWN, BIND, ADMIN, RAW, PTRACE, PERFMON, BPF] = [0n, 10n, 12n, 13n, 19n,
   bigint,
 ];
 const SWITCH = CHOWN | BIND | ADMIN | RAW;
+/** CAP_DAC_OVERRIDE */
+const OVERRIDE = 1n << 1n;
 
 interface Running {
   readonly child: ChildProcess;
@@ -44,18 +55,28 @@ interface Running {
   said(): string;
 }
 
-/** Ready when its socket answers. */
+/** Ready when its socket answers. `owner`: of its folder and its file, which are closed to others. */
 async function start(
   t: ExecutionContext,
   name: string,
   text: string,
   words: (file: string) => string[],
+  owner?: number,
 ): Promise<Running> {
   const own = join(folder, name);
   mkdirSync(own);
   const file = join(own, 'peerless.yaml');
   const socket = join(own, 'control.sock');
   writeFileSync(file, `${text}control: { socket: ${socket}, metrics: null }\nstateDirectory: ${own}/state\n`);
+  if (owner !== undefined) {
+    for (const [path, mode] of [
+      [own, 0o700],
+      [file, 0o600],
+    ] as const) {
+      chownSync(path, owner, owner);
+      chmodSync(path, mode);
+    }
+  }
   // Not `ip netns exec`: it hides the file system of BPF.
   const child = spawn('nsenter', [`--net=/run/netns/${NETNS}`, PEERLESS, 'agent', ...words(file)], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -136,6 +157,17 @@ test.serial('a host keeps what its programs need, too, and loads them', async (t
   const { out } = await run(['host', 'status', '--json', '--socket', agent.socket]);
   t.notRegex(out, /EPERM|EACCES|not permitted|denied/i);
   t.notRegex(agent.said(), /EPERM|EACCES|not permitted|denied/i);
+});
+
+test.serial("in another user's folder it can read its configuration, and write there", async (t) => {
+  const agent = await start(t, 'nobodys', TOR, (file) => ['--config', file], 65534);
+  t.deepEqual(ofAllThreads(agent.child.pid!).effective, [SWITCH | OVERRIDE]);
+  const set = ['portlink', 'set', 'fabric', '--description', 'ours', '--socket', agent.socket];
+  t.is((await run(set)).code, 0, agent.said());
+  t.regex(readFileSync(agent.file, 'utf8'), /description: ours/);
+  const [said] = await doctorSays(agent);
+  t.like(said, { verdict: 'warning' });
+  t.regex(said!.remedy!, /its folder have to be root's/);
 });
 
 test.serial('--keep-privileges keeps them all, and doctor says so', async (t) => {
