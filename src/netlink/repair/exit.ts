@@ -33,6 +33,8 @@ const FAMILIES = [AF.INET, AF.INET6] as const;
 export class ExitRules {
   readonly #options: ExitRulesOptions;
   #unkeep: (() => void) | undefined;
+  /** One after the other: of two at once the second would find there what the first has just written. */
+  #running: Promise<void> = Promise.resolve();
   #retry: Timer | undefined;
   #closed = false;
 
@@ -82,12 +84,14 @@ export class ExitRules {
 
   #restore(): void {
     const { clock, onError } = this.#options;
-    this.#write().catch((error: Error) => {
-      if (this.#closed) return;
-      onError(error);
-      this.#retry?.cancel();
-      this.#retry = clock.schedule(clock.now() + RETRY, () => this.#restore());
-    });
+    this.#running = this.#running
+      .then(() => this.#write())
+      .catch((error: Error) => {
+        if (this.#closed) return;
+        this.#retry?.cancel();
+        this.#retry = clock.schedule(clock.now() + RETRY, () => this.#restore());
+        onError(error);
+      });
   }
 }
 
