@@ -20,7 +20,8 @@ test('R4.5 a silent host is asked, asked again, and goes alone; its neighbour on
   t.is(bench.table.find(address('10.10.10.1'))?.state, 'probing');
   bench.run(398);
   t.is(bench.model.size, 2);
-  const last = bench.run(300);
+  // Asked in vain for the last time, and then up to the next instant for verdicts.
+  const last = bench.run(200 + 250);
   t.deepEqual(deltas(last), [
     {
       type: 'delta',
@@ -31,6 +32,52 @@ test('R4.5 a silent host is asked, asked again, and goes alone; its neighbour on
   bench.run(600_000);
   t.deepEqual([...bench.model.keys()], [address('10.10.10.2')]);
   t.is(probes(bench.log).filter((effect) => effect.address === '10.10.10.1').length, 4);
+});
+
+test('R4.5 what is asked on a port is asked in its rounds: early by an eighth of the interval at most, never late', (t) => {
+  let seed = 1;
+  const random = () => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed / 2_147_483_647;
+  };
+  const bench = new Bench(policy({ limits: { perPort: 200, total: 800 } }), random);
+  const heardAt = new Map<string, number>();
+  for (let index = 1; index <= 60; index++) {
+    const port = `A${1 + (index % 3)}`;
+    bench.do(bench.live(`10.10.10.${index}`, port));
+    heardAt.set(`10.10.10.${index}`, bench.now);
+    bench.now += 7;
+  }
+  const instants = new Map<string, Set<number>>();
+  const gaps = new Set<number>();
+  const end = bench.now + 60_000;
+  let answers: string[] = [];
+  while (bench.now < end) {
+    for (const each of answers) {
+      bench.do(bench.alive.get(address(each))!.answer());
+      heardAt.set(each, bench.now);
+    }
+    answers = [];
+    bench.now = Math.max(bench.now, bench.table.nextDeadline()!);
+    const at = bench.now;
+    for (const effect of bench.do({ type: 'tick' })) {
+      if (effect.type !== 'probe') continue;
+      const silence = at - heardAt.get(effect.address)!;
+      t.true(silence <= 5_000, `asked after ${silence} ms`);
+      t.true(silence >= 5_000 - 5_000 / 8 - 2, `asked after ${silence} ms`);
+      const seen = instants.get(effect.port) ?? new Set();
+      instants.set(effect.port, seen.add(at % 300));
+      if (effect.address === '10.10.10.1') gaps.add(Math.round(silence / 300));
+      answers.push(effect.address);
+    }
+    bench.now += 1;
+  }
+  t.deepEqual([...instants].sort(), [
+    ['A1', new Set([0])],
+    ['A2', new Set([50])],
+    ['A3', new Set([100])],
+  ]);
+  t.true(gaps.size > 1, 'who was once asked together need not be for ever');
 });
 
 test('a host that answers the last probe stays', (t) => {

@@ -4,7 +4,6 @@ import type { HostRoute } from '../../model/hosts.ts';
 import { DUPLICATE_MS, ForeignClaims, SETTLE_MS, TOP_LEVEL } from './claims.ts';
 import { isHeld } from './damping.ts';
 import { Host, RANK } from './host.ts';
-import { SPREAD } from './liveness.ts';
 import type { CompiledPolicy } from './policy.ts';
 import { PortState, Refusals } from './port-state.ts';
 import { Stations } from './stations.ts';
@@ -47,7 +46,13 @@ export class Book {
     this.rules = rules;
     this.#random = random;
     this.#portIndex = portIndex;
-    for (const name of rules.policy.ports) this.ports.set(name, new PortState(name, true));
+    for (const name of rules.policy.ports) this.openPort(name, true);
+  }
+
+  openPort(name: string, downlink: boolean): PortState {
+    const port = new PortState(name, downlink, this.ports.size);
+    this.ports.set(name, port);
+    return port;
   }
 
   refuse(
@@ -108,7 +113,7 @@ export class Book {
     this.live++;
     port.hosts.add(host);
     this.count.learned++;
-    this.#believe(host, heard, now);
+    this.#believe(host, heard, port, now);
     this.changeState(host, 'reachable', `heard by ${heard.source}`);
     return host;
   }
@@ -126,7 +131,7 @@ export class Book {
     this.stations.put(host);
     host.elsewhere = undefined;
     host.doubtAt = Number.POSITIVE_INFINITY;
-    this.#believe(host, heard, now);
+    this.#believe(host, heard, port, now);
     this.weighRivals(host, now);
     this.changeState(host, 'reachable', why ?? (moved ? movedFrom(from, heard) : 'MAC or interface changed'));
     this.announce(host, moved ? 'moved' : 'updated', host.reason);
@@ -277,7 +282,7 @@ export class Book {
     return { hosts: this.live, hostsByPort, duplicates, remembered };
   }
 
-  #believe(host: Host, heard: Heard, now: Instant): void {
+  #believe(host: Host, heard: Heard, port: PortState, now: Instant): void {
     host.heardBy.fill(-1);
     host.heardBy[RANK[heard.source]] = now;
     host.evidence[RANK[heard.source]] = heard.how;
@@ -287,7 +292,13 @@ export class Book {
     host.asking = 'no';
     host.attempts = 0;
     host.yields = false;
-    host.spread = this.#random() * SPREAD;
+    host.turn = port.turn;
+    this.spread(host);
+  }
+
+  /** Anew each time, or those who were once asked together would be for ever. */
+  spread(host: Host): void {
+    host.spread = this.#random();
   }
 
   /** The host is in `memory` already, and no longer with its port. */

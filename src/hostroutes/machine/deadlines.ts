@@ -1,6 +1,6 @@
 import type { Instant } from '../../model/clock.ts';
 
-const LOOKED_AT = 256;
+const LOOKED_AT = 1024;
 
 export interface Sleeper {
   wakeAt: Instant;

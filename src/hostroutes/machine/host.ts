@@ -46,8 +46,10 @@ export class Host implements Sleeper {
   attempts = 0;
   askAt: Instant = 0;
   verifiedAt: Instant = Number.NEGATIVE_INFINITY;
-  /** Part of the probe interval by which this host is asked early, so that hosts heard together are not asked together. */
+  /** 0 to 1: by how much of what it may be early its next question is, so that hosts heard together are not asked together. */
   spread = 0;
+  /** Which of the rounds of routine questions are those of its port. */
+  turn = 0;
 
   /** A rival claim at least as strong as ours is present. */
   contested = false;

@@ -7,6 +7,7 @@ import {
   prefixContains,
   prefixLength,
 } from '../../model/address.ts';
+import { roundOf, verdictsOf } from './grid.ts';
 import { RANK } from './host.ts';
 import type { Binding, Heard, HostPolicy, RefusalReason, Source, StaticHost } from './types.ts';
 
@@ -22,6 +23,10 @@ export class CompiledPolicy {
   readonly policy: HostPolicy;
   readonly statics: ReadonlyMap<Address, StaticHost>;
   readonly damping: NonNullable<HostPolicy['damping']>;
+  /** See `roundOf`. */
+  readonly round: number;
+  /** See `verdictsOf`. */
+  readonly verdicts: number;
   /** Indexed by rank. */
   readonly #enabled: readonly boolean[];
   readonly #own: ReadonlySet<Address>;
@@ -32,6 +37,8 @@ export class CompiledPolicy {
   constructor(policy: HostPolicy) {
     this.policy = policy;
     this.damping = policy.damping ?? { moves: 4, window: 10_000, floor: 1_000, ceiling: 60_000 };
+    this.round = roundOf(policy.probe.interval);
+    this.verdicts = verdictsOf(policy.probe.interval);
     this.statics = new Map(policy.sources.static.map((entry) => [entry.address, entry]));
     this.#own = new Set(policy.ownAddresses);
     this.#bindings = new Map((policy.bindings ?? []).map((binding) => [binding.address, binding]));

@@ -30,9 +30,13 @@ export class PortState {
   /** End of the present episode of its limit. */
   fullUntil: Instant = Number.NEGATIVE_INFINITY;
 
-  constructor(name: string, downlink: boolean) {
+  /** Its rounds of routine questions, see liveness.ts. */
+  readonly turn: number;
+
+  constructor(name: string, downlink: boolean, turn: number) {
     this.name = name;
     this.downlink = downlink;
+    this.turn = turn;
   }
 
   /**

@@ -2,7 +2,6 @@ import type { Instant } from '../../model/clock.ts';
 import type { Book } from './book.ts';
 import { type Host, RANK } from './host.ts';
 import { CompiledPolicy } from './policy.ts';
-import { PortState } from './port-state.ts';
 import type { HostPolicy } from './types.ts';
 import type { Watch } from './watch.ts';
 
@@ -15,7 +14,7 @@ export function applyPolicy(book: Book, watch: Watch, policy: HostPolicy, now: I
   for (const name of wanted) {
     const port = book.ports.get(name);
     if (port) port.downlink = true;
-    else book.ports.set(name, new PortState(name, true));
+    else book.openPort(name, true);
   }
   book.claims.retain((address) => rules.refuseAddress(address) !== 'outside-prefixes');
   // The newest first, so that they are the ones to leave under lower limits.

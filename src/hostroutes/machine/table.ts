@@ -20,7 +20,6 @@ import { isDamped, isHeld } from './damping.ts';
 import { Evidence } from './evidence.ts';
 import { Leaving } from './leaving.ts';
 import { CompiledPolicy } from './policy.ts';
-import { PortState } from './port-state.ts';
 import { Presence } from './presence.ts';
 import { applyPolicy } from './reload.ts';
 import { Returning } from './returning.ts';
@@ -370,11 +369,7 @@ export class HostTable {
 
   #block(names: readonly string[], reason: string, now: Instant): void {
     for (const name of names) {
-      let port = this.#book.ports.get(name);
-      if (!port) {
-        port = new PortState(name, false);
-        this.#book.ports.set(name, port);
-      }
+      const port = this.#book.ports.get(name) ?? this.#book.openPort(name, false);
       port.blocked = reason;
     }
     this.#returning.cancel(names, reason);

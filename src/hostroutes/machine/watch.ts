@@ -223,6 +223,7 @@ export class Watch {
   }
 
   #ask(host: Host, now: Instant): void {
+    if (host.asking === 'routine' && host.attempts === 0) this.#book.spread(host);
     host.attempts++;
     host.askAt = now + answerTimeout(host, this.#book.rules);
     this.#probe(host);
