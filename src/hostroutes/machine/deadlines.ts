@@ -2,25 +2,36 @@ import type { Instant } from '../../model/clock.ts';
 
 const LOOKED_AT = 1024;
 
+/** All that wake at one instant, in the order in which they were put there. Owned by Deadlines. */
+export interface Line {
+  readonly at: Instant;
+  first: Sleeper | undefined;
+  last: Sleeper | undefined;
+  /** Place in the heap. */
+  index: number;
+}
+
+/** All but `wakeAt` is owned by Deadlines. */
 export interface Sleeper {
   wakeAt: Instant;
-  /** Place in the heap, -1 when not in it. Owned by Deadlines. */
-  heapIndex: number;
+  /** undefined: it is not to be woken. */
+  line: Line | undefined;
+  nextInLine: Sleeper | undefined;
+  previousInLine: Sleeper | undefined;
 }
 
 /**
- * A binary heap whose members know their place. Hosts that are heard do not touch it: they are looked at again when
- * their old deadline comes and are then put back later, so hearing 20,000 hosts costs one pop each per interval.
+ * Who is to be woken when. Those of one instant stand in one line, and a binary heap orders the lines: what is routine comes
+ * on a grid (see liveness.ts), so ten thousand hosts are a hundred lines, and to put one off is to leave one line and to
+ * join another, however many there are. Hosts that are heard are not touched at all: they are looked at again when their
+ * old deadline comes, and are then put back later.
  */
 export class Deadlines<T extends Sleeper> {
-  readonly #heap: T[] = [];
-
-  get size(): number {
-    return this.#heap.length;
-  }
+  readonly #heap: Line[] = [];
+  readonly #lines = new Map<Instant, Line>();
 
   first(): T | undefined {
-    return this.#heap[0];
+    return this.#heap[0]?.first as T | undefined;
   }
 
   /**
@@ -30,71 +41,86 @@ export class Deadlines<T extends Sleeper> {
   mayBeDue(now: Instant, test: (item: T) => boolean): boolean {
     let left = LOOKED_AT;
     const look = (index: number): boolean => {
-      const item = this.#heap[index];
-      if (!item || item.wakeAt > now) return false;
-      return left-- === 0 || test(item) || look(2 * index + 1) || look(2 * index + 2);
+      const line = this.#heap[index];
+      if (!line || line.at > now) return false;
+      for (let item = line.first; item; item = item.nextInLine) if (left-- === 0 || test(item as T)) return true;
+      return look(2 * index + 1) || look(2 * index + 2);
     };
     return look(0);
   }
 
   set(item: T, wakeAt: Instant): void {
-    if (wakeAt === Number.POSITIVE_INFINITY) {
-      this.delete(item);
-      return;
-    }
-    const earlier = wakeAt < item.wakeAt;
+    if (item.line?.at === wakeAt) return;
+    this.delete(item);
     item.wakeAt = wakeAt;
-    if (item.heapIndex < 0) {
-      item.heapIndex = this.#heap.length;
-      this.#heap.push(item);
-      this.#up(item.heapIndex);
-    } else if (earlier) this.#up(item.heapIndex);
-    else this.#down(item.heapIndex);
+    if (wakeAt === Number.POSITIVE_INFINITY) return;
+    const line = this.#lines.get(wakeAt) ?? this.#open(wakeAt);
+    item.line = line;
+    item.previousInLine = line.last;
+    if (line.last) line.last.nextInLine = item;
+    else line.first = item;
+    line.last = item;
   }
 
   delete(item: T): void {
-    const index = item.heapIndex;
-    if (index < 0) return;
-    item.heapIndex = -1;
-    const last = this.#heap.pop()!;
-    if (last === item) return;
-    this.#heap[index] = last;
-    last.heapIndex = index;
-    this.#up(index);
-    this.#down(last.heapIndex);
+    const { line, nextInLine: next, previousInLine: previous } = item;
+    if (!line) return;
+    item.line = undefined;
+    item.nextInLine = undefined;
+    item.previousInLine = undefined;
+    if (previous) previous.nextInLine = next;
+    else line.first = next;
+    if (next) next.previousInLine = previous;
+    else line.last = previous;
+    if (!line.first) this.#close(line);
   }
 
-  #up(start: number): void {
-    const heap = this.#heap;
-    const item = heap[start]!;
-    let index = start;
+  #open(at: Instant): Line {
+    const line: Line = { at, first: undefined, last: undefined, index: this.#heap.length };
+    this.#lines.set(at, line);
+    this.#heap.push(line);
+    this.#up(line);
+    return line;
+  }
+
+  #close(line: Line): void {
+    this.#lines.delete(line.at);
+    const last = this.#heap.pop()!;
+    if (last === line) return;
+    this.#put(last, line.index);
+    this.#up(last);
+    this.#down(last);
+  }
+
+  #put(line: Line, index: number): void {
+    this.#heap[index] = line;
+    line.index = index;
+  }
+
+  #up(line: Line): void {
+    let { index } = line;
     while (index > 0) {
       const parent = (index - 1) >> 1;
-      const above = heap[parent]!;
-      if (above.wakeAt <= item.wakeAt) break;
-      heap[index] = above;
-      above.heapIndex = index;
+      const above = this.#heap[parent]!;
+      if (above.at <= line.at) break;
+      this.#put(above, index);
       index = parent;
     }
-    heap[index] = item;
-    item.heapIndex = index;
+    this.#put(line, index);
   }
 
-  #down(start: number): void {
+  #down(line: Line): void {
     const heap = this.#heap;
-    const item = heap[start]!;
-    let index = start;
+    let { index } = line;
     for (;;) {
       let child = 2 * index + 1;
       if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.wakeAt < heap[child]!.wakeAt) child++;
+      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++;
       const below = heap[child]!;
-      if (below.wakeAt >= item.wakeAt) break;
-      heap[index] = below;
-      below.heapIndex = index;
+      if (below.at >= line.at) break;
+      this.#put(below, index);
       index = child;
     }
-    heap[index] = item;
-    item.heapIndex = index;
+    this.#put(line, index);
   }
 }

@@ -1,13 +1,13 @@
 /**
  * Routine questions and the looks at their answers come on this grid (ms). Thousands of hosts have thousands of deadlines
- * a second: so they share the turns of the loop instead of having one each, and those that are silent at the same time
- * leave in one delta. It is a small part of the seconds for which a host was silent by then.
+ * a second: so they share the turns of the loop instead of having one each. It is a small part of the seconds for which a host
+ * was silent by then.
  */
 export const GRID_MS = 50;
 
 /**
  * A verdict costs more than a question: a delta, a write to each neighbour and to the kernel, an event. So verdicts come on
- * a coarser grid, which is a small part of the interval too.
+ * a coarser grid, and those who are silent at the same time leave in one delta. It is a small part of the interval too.
  */
 export function verdictsOf(interval: number): number {
   return Math.max(GRID_MS, Math.floor(interval / 20 / GRID_MS) * GRID_MS);

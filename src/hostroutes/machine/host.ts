@@ -1,7 +1,7 @@
 import type { Address, Mac } from '../../model/address.ts';
 import type { Instant } from '../../model/clock.ts';
 import type { ClaimLevel, HostRoute } from '../../model/hosts.ts';
-import type { Sleeper } from './deadlines.ts';
+import type { Line, Sleeper } from './deadlines.ts';
 import type { Evidence, Heard, HostState, Source } from './types.ts';
 
 /** From the most to the least trusted; the index is the rank. */
@@ -91,7 +91,9 @@ export class Host implements Sleeper {
   previousOfStation: Host | undefined;
 
   wakeAt: Instant = 0;
-  heapIndex = -1;
+  line: Line | undefined;
+  nextInLine: Host | undefined;
+  previousInLine: Host | undefined;
 
   constructor(address: Address, place: Place) {
     this.address = address;

@@ -5,6 +5,8 @@ import { Deadlines, type Sleeper } from './deadlines.ts';
 /** Doubling from the probe timeout, this many probes stay below half a minute. */
 const TRIES = 7;
 
+const NOWHERE = { line: undefined, nextInLine: undefined, previousInLine: undefined };
+
 export interface Search extends Sleeper {
   readonly address: Address;
   readonly mac: Mac | undefined;
@@ -53,7 +55,7 @@ export class Searches {
     if (known) this.#deadlines.delete(known);
     else if (this.#byAddress.size >= options.limit) return false;
     const { vlan, endless = false } = options;
-    const search = { address, mac, port, vlan, endless, tries: 0, wakeAt: at, heapIndex: -1 };
+    const search: Search = { address, mac, port, vlan, endless, tries: 0, wakeAt: at, ...NOWHERE };
     this.#byAddress.set(address, search);
     this.#deadlines.set(search, at);
     return true;
