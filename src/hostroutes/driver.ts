@@ -366,12 +366,9 @@ export class HostRoutes {
 
   #perform(effects: readonly HostEffect[], at: Instant): void {
     if (effects.length === 0) return;
-    for (const effect of effects) {
-      if (effect.type === 'delta') this.#options.onDelta(effect.delta, effect.cause, at);
-      else if (effect.type === 'probe' && !this.#snooping.ask(effect)) {
-        this.#feed({ type: 'probeUnsent', address: effect.address, port: effect.port }, at);
-      }
-    }
+    for (const effect of effects) if (effect.type === 'delta') this.#options.onDelta(effect.delta, effect.cause, at);
+    const probes = effects.filter((effect) => effect.type === 'probe');
+    this.#snooping.askAll(probes, ({ address, port }) => this.#feed({ type: 'probeUnsent', address, port }, at));
     for (const effect of effects) {
       if (effect.type !== 'delta' && effect.type !== 'probe') this.#options.onEvent(effect);
     }

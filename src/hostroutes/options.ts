@@ -9,7 +9,7 @@ import type { Heard, HostCause, HostEffect, HostPolicy } from './machine/types.t
 
 /** What hears and asks on one port. */
 export type PortEar = Pick<PortSocket, 'ifindex' | 'bridged' | 'multicast' | 'receive' | 'send' | 'dropped' | 'close'> &
-  Partial<Pick<PortSocket, 'hasFrames' | 'narrow' | 'proxied'>>;
+  Partial<Pick<PortSocket, 'hasFrames' | 'sendAll' | 'narrow' | 'proxied'>>;
 /** Opens it; `onReadable` when frames wait. @throws SystemCallError */
 export type OpenPort = (options: PortSocketOptions, onReadable: (ear: PortEar) => void) => PortEar;
 

@@ -70,7 +70,9 @@ test.serial('batches of more than one system call are counted whole', async (t) 
     sender.close();
   });
   t.is(sender.sendBatch([]), 0);
-  t.is(sender.sendBatch(Array.from({ length: 600 }, (_, index) => ({ data: frame(index & 255) }))), 600);
+  t.is(sender.sendBatch(Array.from({ length: 300 }, (_, index) => ({ data: frame(index & 255) }))), 300);
+  t.is(sender.sendData([]), 0);
+  t.is(sender.sendData(Array.from({ length: 300 }, (_, index) => frame((300 + index) & 255))), 300);
   // The frames cross the veth in softirqs, which may run later than the send returns. Reading the statistics resets them.
   let seen = 0;
   let dropped = 0;
@@ -141,4 +143,6 @@ test.serial('sendBatch stops at the first message that fails, and throws only wh
   t.is(sender.sendBatch([{ data: frame(1) }, { data: frame(2) }, bad, { data: frame(3) }]), 2);
   const error = t.throws(() => sender.sendBatch([bad, { data: frame(1) }]), { instanceOf: SystemCallError });
   t.is(error.code, 'EMSGSIZE');
+  t.is(sender.sendData([frame(1), bad.data, frame(3)]), 1);
+  t.is(t.throws(() => sender.sendData([bad.data, frame(1)]), { instanceOf: SystemCallError }).code, 'EMSGSIZE');
 });

@@ -97,14 +97,40 @@ export class Snooping {
   }
 
   /** false: it could not be sent, and why was counted. */
-  ask({ port: name, address, mac, vlan }: Question): boolean {
+  ask(asked: Question): boolean {
+    let sent = true;
+    this.askAll([asked], () => {
+      sent = false;
+    });
+    return sent;
+  }
+
+  /** As `ask`: those of one port leave together. `failed` for each that could not be sent. */
+  askAll(all: readonly Question[], failed: (asked: Question) => void): void {
+    for (const [name, questions] of Map.groupBy(all, ({ port }) => port)) {
+      const socket = this.#sockets.get(name);
+      const frames = questions.map((asked) => this.#frameOf(asked));
+      const unsent = (index: number, code: string): void => {
+        this.#add(`probes.failed.${code}`);
+        failed(questions[index]!);
+      };
+      if (socket?.sendAll && frames.every((frame) => frame !== undefined)) {
+        socket.sendAll(frames, unsent);
+        continue;
+      }
+      for (const [index, frame] of frames.entries()) {
+        const failure = socket && frame ? socket.send(frame) : 'no-socket';
+        if (failure) unsent(index, failure);
+      }
+    }
+  }
+
+  #frameOf({ port: name, address, mac, vlan }: Question): Uint8Array | undefined {
     const port = this.#options.kernel.port(name);
-    const socket = this.#sockets.get(name);
     const asker = port && this.#options.placement.asker(port, address);
-    const frame = asker && question(address, mac, asker);
-    const failure = socket && frame ? socket.send(vlan ? tagged(frame, vlan) : frame) : 'no-socket';
-    if (failure) this.#add(`probes.failed.${failure}`);
-    return failure === undefined;
+    if (!asker) return undefined;
+    const frame = question(address, mac, asker);
+    return vlan ? tagged(frame, vlan) : frame;
   }
 
   /** One frame out of a downlink; false: it could not be sent. */

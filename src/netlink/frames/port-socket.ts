@@ -111,6 +111,19 @@ export class PortSocket {
     }
   }
 
+  /** As `send`, of many with a few system calls; `failed` for each that was not sent. */
+  sendAll(frames: readonly Uint8Array[], failed: (index: number, code: string) => void): void {
+    for (let next = 0; next < frames.length; ) {
+      try {
+        next += this.#socket.sendData(next === 0 ? frames : frames.slice(next));
+      } catch (error) {
+        if (!(error instanceof SystemCallError)) throw error;
+        // The first of them; those after it have their own luck.
+        failed(next++, error.code);
+      }
+    }
+  }
+
   /** From now on `known` are heard, and samples of the others (see storm-filter.ts); undefined: all again. */
   narrow(known: readonly Address[] | undefined): void {
     this.#guard?.set(known !== undefined);
