@@ -18,7 +18,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFile } from 'linux-sockets';
 import { type Places, places, STATE_DIRECTORY } from '../config/places.ts';
@@ -138,7 +138,10 @@ export function bringState(directory: string, log: Log, own: Places = places(), 
   if (own.netns === undefined || directory !== own.stateDirectory) return;
   if (existsSync(directory) || existsSync(join(base, LOCK)) || !existsSync(base)) return;
   try {
-    const files = readdirSync(base, { withFileTypes: true }).filter((entry) => entry.isFile());
+    const files = readdirSync(base, { withFileTypes: true }).filter(
+      // It names one host, and the first that comes is most likely the one.
+      (entry) => entry.isFile() && (entry.name !== 'instance-id' || !existsSync(dirname(directory))),
+    );
     if (files.length === 0) return;
     const fresh = `${directory}.new`;
     rmSync(fresh, { recursive: true, force: true });

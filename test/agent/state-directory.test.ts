@@ -64,6 +64,7 @@ function earlier(folder: string) {
   mkdirSync(join(base, 'cni'), { recursive: true });
   writeFileSync(join(base, 'ports.json'), 'A1');
   writeFileSync(join(base, 'drain.json'), 'A2');
+  writeFileSync(join(base, 'instance-id'), '0123456789abcdef');
   return { base, own: (netns: string) => ({ ...placesIn(netns), stateDirectory: join(base, 'netns', netns) }) };
 }
 
@@ -76,6 +77,7 @@ test('R4.6 what an earlier version remembered comes along into the directory of 
     t.is(readFileSync(join(stateDirectory, 'ports.json'), 'utf8'), 'A1');
     t.is(readFileSync(join(stateDirectory, 'drain.json'), 'utf8'), 'A2');
     t.false(existsSync(join(stateDirectory, 'cni')));
+    t.is(existsSync(join(stateDirectory, 'instance-id')), netns === 'A', 'an id is of one host');
   }
   writeFileSync(join(base, 'ports.json'), 'of somebody else');
   bringState(own('A').stateDirectory, log, own('A'), base);
