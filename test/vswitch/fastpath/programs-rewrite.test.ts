@@ -193,6 +193,19 @@ for (const keyField of ['ip-id', 'dscp', 'option'] as const) {
   );
 }
 
+test.serial('R3.2: what an instance sends to another host itself, by SNAT, is never taken for rewritten', async (t) => {
+  await onGround(t, 'ip-id', {}, async (ground, h1) => {
+    const { lab } = ground;
+    await agreed(t, ground, h1);
+    const hits = h1.counts('from_instance').hit!;
+    // Each begins its IP IDs at random: half of them have a key's sign.
+    for (let port = 7001; port <= 7012; port++) {
+      t.is((await lab.tcp('c1', 'h2', { port, bytes: 200_000, patience: 20_000 }, '10.20.1.2')).outcome, 'done');
+    }
+    t.true(h1.counts('from_instance').hit! > hits, 'the fast path carried them');
+  });
+});
+
 test.serial('R3.3 no key is left: those pairs use the tunnel, the others go on', async (t) => {
   await onGround(t, 'dscp', {}, async (ground, h1, h2) => {
     // A pair has one TTL: each of these needs a key of its own, and DSCP has 63.

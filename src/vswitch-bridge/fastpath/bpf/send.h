@@ -111,7 +111,8 @@ inline_always int publish(struct __sk_buff *skb, struct entry *entry, const stru
   if (wire_length(skb, entry) > exit->mtu) return slow(entry, SLOW_MTU);
   if (!translate(skb, entry, exit, ETHERNET)) return drop(entry);
   count_hit(entry);
-  skb->mark = MARK_FAST;
+  /* Who is there may be a host of the overlay, which must not take it for a rewritten one: nic_egress guards what has no mark. */
+  skb->mark = entry->config->mode == MODE_REWRITE ? 0 : MARK_FAST;
   return bpf_redirect_neigh(exit->target, NULL, 0, 0);
 }
 
