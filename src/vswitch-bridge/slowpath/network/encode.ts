@@ -22,7 +22,14 @@ import {
 } from 'rtnetlink-ts';
 import { type Family, familyOf } from '../../../model/address.ts';
 import { GENEVE_PORT, LAYOUT_PROTOCOL, VXLAN_PORT } from './names.ts';
-import type { BridgeObject, LayoutObject, RouteObject, RuleObject, TunnelObject } from './objects.ts';
+import {
+  type BridgeObject,
+  type LayoutObject,
+  leadsEverywhere,
+  type RouteObject,
+  type RuleObject,
+  type TunnelObject,
+} from './objects.ts';
 
 /** FIB_RULE_INVERT */
 const INVERTED = 2;
@@ -126,10 +133,8 @@ function onDevice(object: OnDevice, ifindexOf: Ifindex): { write: Request; remov
     case 'tunnel-entry': {
       const entry = { family: AF.BRIDGE, ifindex, linkAddress: object.mac, destination: object.to, flags: NTF.SELF };
       const permanent = { ...entry, state: NUD.PERMANENT | NUD.NOARP };
-      // Frames for no known address go to every host that has one; all others have one place.
-      const everywhere = object.mac === '00:00:00:00:00:00';
       return {
-        write: requests.setNeighbour(permanent, everywhere ? 'append' : 'replace'),
+        write: requests.setNeighbour(permanent, leadsEverywhere(object) ? 'append' : 'replace'),
         remove: requests.deleteNeighbour(entry),
       };
     }

@@ -51,6 +51,9 @@ export interface TunnelEntryObject {
   readonly to: Address;
 }
 
+/** Frames for no known address go to every host that has one such; for any other there is one place. */
+export const leadsEverywhere = ({ mac }: TunnelEntryObject): boolean => mac === '00:00:00:00:00:00';
+
 /** Of the bridge: `mac` is behind this port, whoever claims it elsewhere. */
 export interface BridgeEntryObject {
   readonly kind: 'bridge-entry';

@@ -13,6 +13,7 @@ import type { OverlayChange, OverlayProjection, OverlayState } from '../../../mo
 import { DeviceTable } from './device-table.ts';
 import { KeptSettings } from './kept-settings.ts';
 import { Layout } from './layout.ts';
+import { learnedOf, leftHosts } from './learned.ts';
 import { removeLayout } from './leftovers.ts';
 import { isOurBridge } from './names.ts';
 import {
@@ -191,6 +192,7 @@ export class NetworkProjection implements OverlayProjection {
     for (const object of change.write) this.#problems.delete(keyOf(object));
     for (const object of change.remove) this.#problems.delete(keyOf(object));
     const problems = await this.#writer.perform(change, (devices) => this.#standingOn(devices));
+    await this.#forgetLearned(change.remove);
     this.#counters.written += change.write.length;
     this.#counters.removed += change.remove.length;
     this.#counters.refused += problems.length;
@@ -204,6 +206,15 @@ export class NetworkProjection implements OverlayProjection {
       ({ object, message }) => new Error(`${describeObject(object)}: ${message}`),
     );
     throw new AggregateError(errors, errors.map(({ message }) => message).join('; '));
+  }
+
+  async #forgetLearned(removed: readonly LayoutObject[]): Promise<void> {
+    for (const [device, hosts] of leftHosts(removed)) {
+      const ifindex = this.#devices.byName(device)?.ifindex;
+      if (ifindex === undefined) continue;
+      const learned = learnedOf(device, hosts, await this.#rtnetlink.dumpFdb({ ifindex }));
+      await this.#writer.perform({ write: [], remove: learned }, () => []);
+    }
   }
 
   *#standingOn(devices: ReadonlySet<string>): Iterable<LayoutObject> {
