@@ -182,6 +182,8 @@ int member_set(struct network* network, struct peer* peer, bool in) {
     uint32_t at = 0;
     while (network->members[at] != peer->index) at++;
     network->members[at] = network->members[--network->member_count];
+    /* What is behind it there was learned of a member. */
+    fdb_rebuild(network, network->fdb_size, peer->index);
   }
   if (network->routed) peer->routed += in ? 1 : -1;
   network->member_bits[peer->index / 64] ^= UINT64_C(1) << (peer->index % 64);

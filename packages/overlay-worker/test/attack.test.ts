@@ -104,8 +104,10 @@ test.serial(
     await refusal(t, b, 'network-unknown', () =>
       send(b, seal(SPI_A, KEY_A, (5n << 32n) + 603n, closed(innerOf(7, frame)))),
     );
+    const behind = async () => (await b.worker.macs(VNI)).filter(({ peer }) => peer === a.underlay).length;
+    t.not(await behind(), 0);
     b.worker.removeMember(VNI, a.underlay);
-    await b.worker.peers();
+    t.is(await behind(), 0, 'nothing is sent there any more');
     await refusal(t, b, 'wrong-network', () => send(b, seal(SPI_A, KEY_A, (5n << 32n) + 604n, text)));
     await b.worker.setNetwork({ vni: VNI, device: `pltn${VNI}`, bridge: 'br0', routed: true });
     await refusal(t, b, 'wrong-network', () => send(b, seal(SPI_A, KEY_A, (5n << 32n) + 606n, text)));
