@@ -379,6 +379,24 @@ test('a new policy withdraws what it forbids, in one delta, and leaves the other
   t.like(bench.do(heard('10.10.10.2', 'A2')), { 0: { reason: 'not-a-downlink' } });
 });
 
+test('R4.1 whom a narrower policy sent away is asked when a wider one would take it again', (t) => {
+  const wide = policy({ prefixes: ['10.10.10.0/24' as Prefix] });
+  const bench = new Bench(wide);
+  bench.do(bench.live('10.10.10.1', 'A1'));
+  bench.do(bench.live('10.10.10.2', 'A2'));
+  bench.do(bench.live('10.10.10.3', 'A1'));
+  const here = () => [...bench.model.keys()].toSorted();
+  bench.do({ type: 'configure', policy: policy({ prefixes: ['10.10.10.0/31' as Prefix] }) });
+  t.deepEqual(here(), [address('10.10.10.1')]);
+  bench.do({ type: 'configure', policy: policy({ prefixes: ['10.10.10.0/24' as Prefix], ports: ['A2'] }) });
+  bench.run(1_000);
+  t.deepEqual(here(), [address('10.10.10.2')], 'its port is a downlink still');
+  bench.alive.delete(address('10.10.10.3'));
+  bench.do({ type: 'configure', policy: wide });
+  bench.run(10_000);
+  t.deepEqual(here(), [address('10.10.10.1'), address('10.10.10.2')], 'who is silent is not taken');
+});
+
 test('memory of the departed is aged out', (t) => {
   const bench = new Bench();
   bench.do(heard('10.10.10.1', 'A1'));

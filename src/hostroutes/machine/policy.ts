@@ -18,6 +18,8 @@ interface Ipv4Range {
   readonly pointToPoint: boolean;
 }
 
+const REFUSED = 'refused by the new policy: ';
+
 /** The policy, prepared for one look-up per unknown address. */
 export class CompiledPolicy {
   readonly policy: HostPolicy;
@@ -101,7 +103,12 @@ export class CompiledPolicy {
   /** Why a host that was taken in under another policy may not stay, in words. */
   refusal(host: Pick<Heard, 'address' | 'port' | 'mac'>): string | undefined {
     const reason = this.refuseAddress(host.address) ?? this.refusePlace(host);
-    return reason && `refused by the new policy: ${reason}`;
+    return reason && `${REFUSED}${reason}`;
+  }
+
+  /** Whether this is why a host left: what `refusal` says. */
+  isRefusal(reason: string): boolean {
+    return reason.startsWith(REFUSED);
   }
 
   /** The only ports behind which it may be; undefined: any. */

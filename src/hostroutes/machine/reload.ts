@@ -24,6 +24,25 @@ export function applyPolicy(book: Book, watch: Watch, policy: HostPolicy, now: I
   for (const port of book.ports.values()) if (!wanted.has(port.name)) book.dropPort(port);
   for (const address of old.statics.keys()) if (!rules.statics.has(address)) watch.searches.stop(address);
   for (const address of rules.statics.keys()) watch.searchStatic(address, now);
+  askAgain(book, watch, now);
+}
+
+const NO_DOWNLINK = 'its port is no downlink any more';
+
+/**
+ * Whom an earlier policy sent away, and this one would take, is asked where it was: it has nothing to say by itself, and
+ * a narrower policy may have been a slip of the pen.
+ */
+function askAgain(book: Book, watch: Watch, now: Instant): void {
+  const { rules } = book;
+  if (!rules.enabled('arp') && !rules.enabled('neighbour')) return;
+  for (const host of book.hosts.values()) {
+    const { state, reason, port } = host;
+    if (state !== 'gone' || host.live || !rules.policy.ports.includes(port)) continue;
+    if (reason !== NO_DOWNLINK && !rules.isRefusal(reason)) continue;
+    const { address, mac, vlan } = host;
+    if (!rules.refusal(host)) watch.searchFor({ address, mac, port, ...(vlan === undefined ? {} : { vlan }) }, now);
+  }
 }
 
 function reconsider(host: Host, book: Book, watch: Watch, now: Instant): void {
@@ -51,7 +70,7 @@ function reasonToLeave(host: Host, book: Book): string | undefined {
   const { rules } = book;
   const { limits } = rules.policy;
   const port = book.ports.get(host.port);
-  if (!port?.downlink || !rules.policy.ports.includes(host.port)) return 'its port is no downlink any more';
+  if (!port?.downlink || !rules.policy.ports.includes(host.port)) return NO_DOWNLINK;
   const refusal = rules.refusal(host);
   if (refusal) return refusal;
   if (!host.heardBy.some((at, rank) => at >= 0 && rank !== RANK.static)) return 'its source was switched off';
