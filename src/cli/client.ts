@@ -108,7 +108,11 @@ function elsewhere(socket: string): string {
 
 function namespaceSockets(): string[] {
   try {
-    return readdirSync(NETNS_SOCKETS).map((name) => `${NETNS_SOCKETS}/${name}`);
+    // Beside an agent's own there may be that of its packet worker.
+    const agents = readdirSync(NETNS_SOCKETS).filter(
+      (name) => name.endsWith('.sock') && !name.endsWith('-worker.sock'),
+    );
+    return agents.map((name) => `${NETNS_SOCKETS}/${name}`);
   } catch {
     return [];
   }
