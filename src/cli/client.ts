@@ -161,7 +161,11 @@ async function failureOf(response: IncomingMessage): Promise<CommandFailure> {
     // Not ours: the status alone says what there is to say.
   }
   const code = status === 400 || status === 422 ? EXIT.usage : EXIT.no;
-  return new CommandFailure(code, error.message, error.remedy);
+  const otherRole =
+    status === 404 && error.message.startsWith('no such path')
+      ? 'This agent has another role (`peerless status` says which) or another version. --socket names another agent.'
+      : undefined;
+  return new CommandFailure(code, error.message, error.remedy ?? otherRole);
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -180,6 +180,9 @@ test.serial('an agent that is a switch has no map, and says so', (t) => {
     const { status, stderr } = spawnSync(PEERLESS, ['map', '--socket', agent.socket], { encoding: 'utf8' });
     t.is(status, 1);
     t.regex(stderr, /this agent keeps no map\nAsk the one with role: gateway/);
+    const hosts = spawnSync(PEERLESS, ['hosts', '--socket', agent.socket], { encoding: 'utf8' });
+    t.is(hosts.status, 1);
+    t.regex(hosts.stderr, /no such path: \/v1\/hosts\nThis agent has another role/);
   } finally {
     agent.close();
   }

@@ -64,6 +64,14 @@ test('what is over is forgotten when it is too old, and what is there is not', (
   t.is(example.text('10.10.10.1'), 'up ga up A A0 up A1 up');
 });
 
+test('what is kept for a minute only is not there an hour', (t) => {
+  const example = moved();
+  example.map.configure(60_000);
+  example.wait(76_000);
+  t.is(example.text(C4), 'up gb up B B0 up B2 up');
+  t.is(example.map.history.size, 0);
+});
+
 test('the file is whole or not there, and readable', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'hm-map-'));
   const path = join(directory, 'sub', 'map.json');

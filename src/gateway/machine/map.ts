@@ -36,7 +36,7 @@ import { nearest, rowOf, switchView } from './views.ts';
 const EXPLAINED_WITHIN = 5_000;
 /** After a start, what is known from before and was not heard again is over by now (ms). */
 const FORGOTTEN_AFTER = 60_000;
-/** What is too old is looked for this often (ms). */
+/** What is too old is looked for this often (ms), and four times in what is kept, if that is more often. */
 const EXPIRY = 3_600_000;
 
 export interface MapOptions {
@@ -298,7 +298,7 @@ export class PortMap {
     if (this.#forgetAt !== undefined) this.#settle(now, wall);
     if (this.#expireAt !== undefined && now < this.#expireAt) return;
     const begun = this.#expireAt !== undefined;
-    this.#expireAt = now + EXPIRY;
+    this.#expireAt = now + Math.min(EXPIRY, this.#keep / 4);
     if (!begun) return;
     const before = wall - this.#keep;
     this.history.expire(before);
