@@ -104,7 +104,10 @@ class UpdateStream {
     if (flow !== this.#flow || sequence !== this.#expected) this.#rest = Buffer.alloc(0);
     this.#flow = flow;
     this.#expected = (sequence + payload.length) >>> 0;
-    const data = Buffer.concat([this.#rest, payload]);
+    // Where a segment was missed, the next message begins somewhere in what comes.
+    const joint = Buffer.concat([this.#rest, payload]);
+    const begin = joint.indexOf(MARKER);
+    const data = begin < 0 ? joint.subarray(-MARKER.length) : joint.subarray(begin);
     let end = 0;
     while (end + 19 <= data.length && data.subarray(end, end + 16).equals(MARKER)) {
       const length = data.readUInt16BE(end + 16);
