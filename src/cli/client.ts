@@ -108,10 +108,7 @@ function elsewhere(socket: string): string {
 
 function namespaceSockets(): string[] {
   try {
-    // Beside an agent's own there may be that of its packet worker.
-    const agents = readdirSync(NETNS_SOCKETS).filter(
-      (name) => name.endsWith('.sock') && !name.endsWith('-worker.sock'),
-    );
+    const agents = readdirSync(NETNS_SOCKETS).filter((name) => name.endsWith('.sock'));
     return agents.map((name) => `${NETNS_SOCKETS}/${name}`);
   } catch {
     return [];

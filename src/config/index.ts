@@ -7,7 +7,7 @@
  * as *settings*, the file's own words with all defaults, for people and for comparing; and resolved (`resolve.ts`,
  * `types.ts`), for the domains.
  */
-export { workerSocket, xfrmDirectory } from './beside-socket.ts';
+export { formerWorkerSockets, formerXfrmDirectories, workerSocket, xfrmDirectory } from './beside-socket.ts';
 export { type ConfigDiff, diffConfig } from './diff.ts';
 export { isOfAnotherBox, type Loaded, loadConfig, missingPorts, parseConfig, type Refused } from './load.ts';
 export { type LoginPort, managementProblems, type PortAtRisk, portsAtRisk } from './management-port.ts';

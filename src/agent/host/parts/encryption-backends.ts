@@ -20,6 +20,7 @@ import {
 import { loadRuleset, watchForRemoval } from '../../../vswitch-bridge/slowpath/policy/index.ts';
 import { encryptsOf } from '../encrypts.ts';
 import type { HostPartContext } from '../part.ts';
+import { bringXfrm, formerWorkers, formerXfrm } from './former-places.ts';
 
 /** VXLAN's own port: plain text in its form comes there. */
 const PLAIN_PORT = 4789;
@@ -70,10 +71,12 @@ async function lacks(): Promise<string | undefined> {
 /** Before any tunnel port is made. Rejects when the kernel can't do what was asked of it: nothing is sent in plain text instead. */
 export async function prepareBackend({ config, log }: HostPartContext): Promise<void> {
   const who = encryptsOf(config.encryption);
-  if (who !== 'worker') {
-    // A worker that an agent before this one has left would hold the tunnels' names.
-    await attempt(log, 'the packet worker of an agent before this one could not be ended', () => endWorker(config));
-  }
+  // A worker that an agent before this one has left would hold the tunnels' names; one that listens elsewhere, our port too.
+  const workers = who === 'worker' ? formerWorkers(config) : workersOf(config);
+  await attempt(log, 'the packet worker of an agent before this one could not be ended', () => endWorkers(workers));
+  await attempt(log, 'what an agent before this one had the kernel encrypt is not known', async () =>
+    bringXfrm(config),
+  );
   if (who !== 'kernel') return;
   const missing = await lacks();
   if (missing !== undefined) throw new Error(`encryption.backend xfrm: ${missing}. Write backend: worker`);
@@ -164,19 +167,28 @@ const xfrmPlace = (config: HostConfig): XfrmPlace => ({
 
 /** A worker that runs, or what the kernel was told. */
 export const standsBackend = (config: HostConfig): boolean =>
-  existsSync(workerSocket(config)) || existsSync(xfrmPlace(config).directory);
+  workersOf(config).length > 0 || existsSync(xfrmPlace(config).directory) || formerXfrm(config).length > 0;
+
+const workersOf = (config: HostConfig): string[] => [
+  ...[workerSocket(config)].filter((socket) => existsSync(socket)),
+  ...formerWorkers(config),
+];
 
 /** Nothing is done where there is none. Rejects when it does not end. */
-export async function endWorker(config: HostConfig): Promise<void> {
-  const socket = workerSocket(config);
-  if (!existsSync(socket)) return;
+export const endWorker = (config: HostConfig): Promise<void> => endWorkers(workersOf(config));
+
+async function endWorkers(sockets: readonly string[]): Promise<void> {
+  if (sockets.length === 0) return;
   const { OverlayWorker } = await import('overlay-worker');
-  await OverlayWorker.end(socket);
-  rmSync(socket, { force: true });
+  for (const socket of sockets) {
+    await OverlayWorker.end(socket);
+    rmSync(socket, { force: true });
+  }
 }
 
 /** As `endWorker`. */
 export async function endXfrm(config: HostConfig): Promise<void> {
+  bringXfrm(config);
   const place = xfrmPlace(config);
   if (!existsSync(place.directory)) return;
   await removeFromKernel(place.ends);

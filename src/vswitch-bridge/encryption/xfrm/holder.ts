@@ -3,7 +3,7 @@
  * It does nothing; an agent that ends leaves it behind, and the next one brings its own before it ends the other.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const COMMAND = ['/bin/sleep', 'infinity'] as const;
@@ -31,6 +31,18 @@ export class PortHolder {
   end(): void {
     end(this.#pid());
     rmSync(this.#file, { force: true });
+  }
+
+  /** It runs, in this network namespace; false also where that can't be told. */
+  isHere(): boolean {
+    const pid = this.#pid();
+    if (pid === undefined) return false;
+    try {
+      const [its, own] = [statSync(`/proc/${pid}/ns/net`), statSync('/proc/self/ns/net')];
+      return its.ino === own.ino && its.dev === own.dev;
+    } catch {
+      return false;
+    }
   }
 
   get #file(): string {

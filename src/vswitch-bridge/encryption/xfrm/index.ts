@@ -2,7 +2,8 @@
  * The XFRM back end: the kernel's own ESP instead of the packet worker, behind the same face. See projection.ts for what stands in
  * the kernel and in which order, table.ts for what the kernel can't do, docs/encryption.md for both in words.
  */
-import { rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Address } from '../../../model/address.ts';
 import type { Clock } from '../../../model/clock.ts';
 import type { Log } from '../../../model/log.ts';
@@ -129,4 +130,18 @@ export async function forget({ directory, loadRules }: Pick<XfrmPlace, 'director
   new PortHolder(directory).end();
   rmSync(directory, { recursive: true, force: true });
   await loadRules(noRules());
+}
+
+/** A process that an agent has left holds the port in this network namespace, and says so in that directory. */
+export const heldHere = (directory: string): boolean => new PortHolder(directory).isHere();
+
+/** Another `directory` from now on. What is known in both is known better in the later one. */
+export function moveXfrm(from: string, to: string): void {
+  if (existsSync(to)) {
+    new PortHolder(from).end();
+    rmSync(from, { recursive: true, force: true });
+    return;
+  }
+  mkdirSync(dirname(to), { recursive: true });
+  renameSync(from, to);
 }
