@@ -293,6 +293,25 @@ test('a host expected back is announced as a real one, and is a shadow again whe
   t.true(isShadow(bench));
 });
 
+test('a host that did not come back after planned work is a shadow like any other, also for the next reload', (t) => {
+  const returning = { mode: 'always' as const, wait: 300, door };
+  const bench = new Bench(standingBy({ returning }));
+  bench.do(heard('10.10.10.2', 'A2'));
+  bench.do({ type: 'leave', ports: ['A2'], reason: 'drain' });
+  bench.do(claim('10.10.10.2', 1));
+  bench.do({ type: 'expect', ports: ['A2'] });
+  bench.do({ type: 'blockPorts', ports: ['A2'], blocked: false, reason: 'drain' });
+  t.deepEqual(bench.table.expected(['A2']), [C4]);
+  bench.run(3_100);
+  t.true(isShadow(bench));
+  t.like(bench.table.counters(), { leaving: 0, shadows: 1 });
+  bench.do({ type: 'configure', policy: standingBy({ returning, ports: ['A1'] }) });
+  bench.do({ type: 'configure', policy: standingBy({ returning, ports: ['A1', 'A2'] }) });
+  bench.run(3_100);
+  t.true(isShadow(bench), 'nobody took its route away');
+  t.is(bench.table.counters().shadows, 1);
+});
+
 test('thousands of claims cost no turn of the loop much, and one turn tells of many', (t) => {
   const bench = new Bench(standingBy({ prefixes: ['10.10.0.0/16' as never] }));
   for (let index = 0; index < 10_000; index++) bench.do(claim(`10.10.${1 + (index >> 8)}.${index & 255}`, 0));

@@ -83,7 +83,7 @@ export class Evidence {
       return;
     }
     const expected = this.#returning.heard(known, port, now);
-    this.#leaving.heard(heard.address);
+    this.#leaving.back(heard.address);
     this.#shadows.heard(heard.address);
     const host = book.enter(known, heard, port, now);
     // An expected host's rival may be out of sight already: the gateway stops showing what it no longer uses.

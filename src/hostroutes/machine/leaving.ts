@@ -65,8 +65,8 @@ export class Leaving {
     }
   }
 
-  /** It was heard at a port of ours. */
-  heard(address: Address): void {
+  /** It was heard at a port of ours, or is announced as one that is about to be. */
+  back(address: Address): void {
     this.#hosts.delete(address);
   }
 

@@ -60,8 +60,11 @@ export class HostTable {
     this.#book.onWeighed = (host, now) => this.#yielding.weighed(host, now);
     this.#watch = new Watch(this.#book);
     this.#shadows = new Shadows(this.#book);
-    this.#returning = new Returning(this.#book, (host) => this.#shadows.stepAside(host));
     this.#leaving = new Leaving(this.#book);
+    this.#returning = new Returning(this.#book, (host) => {
+      this.#shadows.stepAside(host);
+      this.#leaving.back(host.address);
+    });
     this.#evidence = new Evidence(this.#book, this.#watch, this.#returning, this.#leaving, this.#shadows);
     this.#presence = new Presence(this.#book, this.#watch, (host, heard, now) =>
       this.#evidence.elsewhere(host, heard, now),
