@@ -110,6 +110,7 @@ export class HostRoutes {
     this.#stations.start();
     this.#takeNeighbours();
     this.#adopt();
+    this.#feed({ type: 'search', ports: this.#policy.ports }, this.#now());
     this.#sweeping.start();
   }
 

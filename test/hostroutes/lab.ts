@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { AF, interfaceIndex, LinuxSocket, SOCK, withNetns } from 'linux-sockets';
 import { type HostCause, type HostPolicy, HostRoutes, type HostRoutesOptions } from '../../src/hostroutes/index.ts';
+import type { Memory } from '../../src/hostroutes/machine/types.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 import { type Clock, systemClock } from '../../src/model/clock.ts';
 import type { HostDelta, HostRoute } from '../../src/model/hosts.ts';
@@ -63,7 +64,8 @@ export class Lab {
     }
   }
 
-  async start(overrides: Partial<HostPolicy> = {}): Promise<void> {
+  /** `remembered`: from an earlier life. */
+  async start(overrides: Partial<HostPolicy> = {}, remembered: readonly Memory[] = []): Promise<void> {
     this.kernel = await Kernel.open({ netns: this.tor });
     const silent = () => undefined;
     this.routes = new HostRoutes({
@@ -80,6 +82,7 @@ export class Lab {
       onEvent: (event) => this.events.push(event),
     });
     this.kernel.onChange((change) => this.routes.portChange(change));
+    this.routes.remember(remembered);
     this.routes.start();
   }
 

@@ -300,6 +300,12 @@ export class HostTable {
       case 'remember':
         for (const memory of event.hosts) this.#book.remember(memory, now);
         break;
+      case 'search':
+        for (const name of event.ports) {
+          const port = this.#book.ports.get(name);
+          if (port) this.#watch.searchPort(port, now);
+        }
+        break;
       case 'tick':
         this.#returning.tick(now);
         this.#watch.tick(now);

@@ -162,6 +162,8 @@ export type HostEvent =
   | { readonly type: 'left'; readonly addresses: readonly Address[]; readonly turned: boolean }
   /** From an earlier life: who was behind which port. Ports that have a memory of their own keep it. */
   | { readonly type: 'remember'; readonly hosts: readonly Memory[] }
+  /** A life begins: who was behind these ports, and is not known to be anywhere, is asked there. */
+  | { readonly type: 'search'; readonly ports: readonly string[] }
   | { readonly type: 'foreignClaim'; readonly claim: ForeignClaim }
   | { readonly type: 'configure'; readonly policy: HostPolicy }
   | { readonly type: 'tick' }
