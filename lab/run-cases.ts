@@ -52,8 +52,9 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
   const observer = Helper.start('./observer/main', import.meta.url, [name, state.families.join(',')]);
   const faults = new Faults(name, state.ports === 'sonic');
   let capture: Capture | undefined;
-  const emptyRoom = makeNeighbourRoom(Math.max(...cases.map(({ hosts }) => hosts?.length ?? 0)));
+  let emptyRoom: (() => void) | undefined;
   try {
+    emptyRoom = makeNeighbourRoom(Math.max(0, ...cases.map(({ hosts }) => hosts?.length ?? 0)));
     if (options.capture !== undefined) capture = await startCapture(name, options.capture);
     const onProblem = (problem: string): void => {
       problems.push(problem);
@@ -83,7 +84,7 @@ export async function labRun(options: LabRunOptions = {}): Promise<LabResult> {
       if (state.variant !== undefined && !options.keepSettings) await furnish(tools, tor, undefined);
     }
   } finally {
-    emptyRoom();
+    emptyRoom?.();
     faults.close();
     await Promise.all([probe.stop(), observer.stop(), capture?.stop()]);
   }
