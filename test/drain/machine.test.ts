@@ -20,6 +20,7 @@ class Bench {
   ]);
   readonly open = new Set(['A1', 'A2']);
   readonly claimed = new Set<Address>();
+  readonly untold = new Set<Address>();
   readonly waiting = new Map<Address, number>();
   readonly log: string[] = [];
   readonly news: string[] = [];
@@ -83,7 +84,9 @@ class Bench {
       case 'begin': {
         const { port } = effect;
         this.log.push(`shut ${port}`);
-        const hosts = (this.hosts.get(port) ?? []).map((host) => ({ address: host, claimed: this.claimed.has(host) }));
+        const hosts = (this.hosts.get(port) ?? []).map((host) => {
+          return { address: host, claimed: this.claimed.has(host), told: !this.untold.has(host) };
+        });
         this.handle({ type: 'begun', port, open: true, hosts });
         if (!this.stubborn.has(port)) this.later(5, () => this.#set(port, false));
         break;
@@ -130,6 +133,23 @@ test('R4.7 drain: preference first, then port by port, each when the last is see
   t.deepEqual(bench.log.slice(3), ['shut A2', `left ${C4}`]);
   t.is(bench.machine.phase, 'drained');
   t.deepEqual(bench.machine.shutPorts(), ['A1', 'A2']);
+});
+
+test('R4.7 drain: hosts of which nobody is told are not waited for, and not taken for moved', (t) => {
+  const bench = new Bench();
+  bench.untold.add(C3);
+  bench.handle({ type: 'drain', order: ORDER });
+  bench.run(1_600);
+  t.deepEqual(bench.log, ['lower', 'shut A1', `left ${C3} (not turned)`], 'but not before its port is shut');
+  t.is(bench.machine.state('A1'), 'shut');
+  t.true(
+    bench.news.some((news) => news.includes('0 of 1 hosts seen elsewhere')),
+    bench.news.join('\n'),
+  );
+  bench.run(1_000);
+  bench.claim(C4);
+  bench.run(2_000);
+  t.is(bench.machine.phase, 'drained');
 });
 
 test('R4.7 undrain: the preference is normal before the first port opens, and they open one by one', (t) => {

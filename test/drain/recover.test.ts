@@ -42,7 +42,7 @@ function bench() {
       blockPorts: (_: readonly string[], blocked: boolean) => blocks.push(blocked),
     },
     groups,
-    fabric: { leastPreferred: silent, readiness: () => ({ ready: state.ready, reason: '' }) },
+    fabric: { leastPreferred: silent, readiness: () => ({ ready: state.ready, reason: '' }), tells: () => true },
     room: undefined,
     config: () => ({ hostRoutes: { policy: { ports: ['A1'] } }, portLink: [], stateDirectory: '/nowhere' }),
     surroundings: {},

@@ -230,6 +230,12 @@ export class Fabric implements Speakers {
     return this.#upstream.readiness();
   }
 
+  /** Whether anybody is told of hosts of this IP version: OSPFv2 has no word for IPv6, a BGP session agrees on it or not. */
+  tells(family: 4 | 6): boolean {
+    if (family === 4 || this.#options.outside) return true;
+    return waysOf(this.bgp).some(({ families }) => families.includes('ipv6'));
+  }
+
   adjacency(port: string): Readiness {
     return this.#uplinks.adjacency(port);
   }

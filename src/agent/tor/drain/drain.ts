@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import type { TorConfig } from '../../../config/index.ts';
 import type { HostRoutes } from '../../../hostroutes/index.ts';
-import type { Address } from '../../../model/address.ts';
+import { type Address, familyOf } from '../../../model/address.ts';
 import type { Clock, Instant, Timer } from '../../../model/clock.ts';
 import type { ForeignClaim } from '../../../model/hosts.ts';
 import type { Log } from '../../../model/log.ts';
@@ -38,7 +38,7 @@ export interface DrainOptions {
   readonly links: LinkState;
   readonly hosts: Pick<HostRoutes, 'hosts' | 'find' | 'leave' | 'left' | 'blockPorts'>;
   readonly groups: Pick<PortGroups, 'drain' | 'undrain' | 'keeperOf'>;
-  readonly fabric: Pick<Fabric, 'leastPreferred' | 'readiness'>;
+  readonly fabric: Pick<Fabric, 'leastPreferred' | 'readiness' | 'tells'>;
   /** Where packets wait; undefined: there is no such place. */
   readonly room: Pick<Room, 'waitingFor'> | undefined;
   config(): TorConfig;
@@ -190,8 +190,10 @@ export class Drain {
   /** What `drain` would do. `warnings`: what else there is to say. */
   plan({ ports, whole }: DrainOrder, warnings: readonly string[]): DrainPlan {
     const { hosts, room } = this.#options;
+    const { fabric } = this.#options;
     const all = hosts.hosts();
-    const ready = this.#options.fabric.readiness();
+    const ready = fabric.readiness();
+    const untold = all.filter(({ address, port }) => ports.includes(port) && !fabric.tells(familyOf(address)));
     return {
       preference: whole ? 'lowered' : 'unchanged',
       ports: ports.map((port) => ({
@@ -203,6 +205,9 @@ export class Drain {
       warnings: [
         ...warnings,
         ...(ready.ready ? [] : [`the fabric is not ready (${ready.reason}): what moves would not be seen`]),
+        ...(untold.length === 0
+          ? []
+          : [`no session carries IPv6: ${untold.length} hosts are not waited for, nobody is told of them now either`]),
         ...(room?.waitingFor
           ? []
           : ['there is no waiting room (hostRoutes.returning.mode): each move costs the convergence of the gateway']),
@@ -296,7 +301,7 @@ export class Drain {
   }
 
   #begin(port: string, reason: string, now: Instant): void {
-    const { hosts, groups, links, clock } = this.#options;
+    const { hosts, groups, links, clock, fabric } = this.#options;
     const known = links.port(port);
     const open = known !== undefined && isOpen(known);
     // Shut by a group, or about to be opened by it: from now on no group opens it.
@@ -311,7 +316,9 @@ export class Drain {
       type: 'begun',
       port,
       open,
-      hosts: there.map(({ address, rivals }) => ({ address, claimed: rivals.length > 0 })),
+      hosts: there.map(({ address, rivals }) => {
+        return { address, claimed: rivals.length > 0, told: fabric.tells(familyOf(address)) };
+      }),
     });
     if (!open) return;
     const timer = clock.schedule(now + BEFORE_SHUT, () => {

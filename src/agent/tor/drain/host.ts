@@ -1,6 +1,6 @@
 import type { Address } from '../../../model/address.ts';
 import type { Instant } from '../../../model/clock.ts';
-import type { Sighting } from './types.ts';
+import type { HostThere, Sighting } from './types.ts';
 
 /** A gateway that has chosen another route still has to put it into its forwarding table (ms). */
 const TABLE_WRITE = 30;
@@ -22,8 +22,8 @@ const CEILING = 2_000;
  */
 export class MovingHost {
   readonly address: Address;
-  /** Somebody else announced it before it was moved. */
-  readonly before: boolean;
+  /** It is not waited for: somebody else announced it before it was moved, or nobody is told of it here. */
+  readonly unawaited: boolean;
   claimedAt: Instant | undefined;
   /** It was said to be elsewhere: nothing of ours waits for it any more. */
   gone = false;
@@ -33,11 +33,11 @@ export class MovingHost {
   #lastAt: Instant;
   #longestGap = 0;
 
-  constructor(address: Address, before: boolean, now: Instant) {
+  constructor({ address, claimed, told }: HostThere, now: Instant) {
     this.address = address;
-    this.before = before;
+    this.unawaited = claimed || !told;
     this.#lastAt = now;
-    if (before) this.claimedAt = now;
+    if (claimed) this.claimedAt = now;
   }
 
   get settled(): boolean {

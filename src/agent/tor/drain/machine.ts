@@ -189,7 +189,7 @@ export class DrainMachine {
     const port = this.#current;
     if (port?.port !== name) return;
     port.isOpen = open;
-    for (const { address, claimed } of hosts) port.hosts.set(address, new MovingHost(address, claimed, now));
+    for (const host of hosts) port.hosts.set(host.address, new MovingHost(host, now));
   }
 
   #claim({ address, claimed }: Extract<DrainEvent, { type: 'claim' }>, now: Instant): void {
@@ -252,10 +252,10 @@ export class DrainMachine {
       if (elapsed >= OPENING) this.#trouble(port.port, 'the kernel did not shut it', now);
       return;
     }
-    const turned = port.unsettled().filter((host) => !host.before && host.hasTurned(this.#lag, now));
+    const turned = port.unsettled().filter((host) => !host.unawaited && host.hasTurned(this.#lag, now));
     this.#leave(turned, true);
     this.#leave(
-      port.unsettled().filter((host) => host.before),
+      port.unsettled().filter((host) => host.unawaited),
       false,
     );
     if (port.unsettled().length === 0) {

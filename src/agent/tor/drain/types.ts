@@ -35,6 +35,16 @@ export interface DrainMemory {
   readonly ports: readonly { readonly port: string; readonly state: DrainPortState; readonly reason: string }[];
 }
 
+/**
+ * A host behind a port that is to be moved. `claimed`: somebody else announces it already. `told`: somebody hears of it from
+ * us, so whoever has it next can be seen to.
+ */
+export interface HostThere {
+  readonly address: Address;
+  readonly claimed: boolean;
+  readonly told: boolean;
+}
+
 /** What is to be seen of a host whose port is being moved. */
 export interface Sighting {
   /** Packets that wait for it here. */
@@ -47,13 +57,13 @@ export type DrainEvent =
   | { readonly type: 'drain' | 'undrain'; readonly order: DrainOrder }
   /** Nothing is begun after the port that is being moved. */
   | { readonly type: 'stop' }
-  /** Answers `begin`, in the same turn. `claimed`: somebody else announces it already. */
+  /** Answers `begin`, in the same turn. */
   | {
       readonly type: 'begun';
       readonly port: string;
       /** The kernel reports it open, as yet. */
       readonly open: boolean;
-      readonly hosts: readonly { readonly address: Address; readonly claimed: boolean }[];
+      readonly hosts: readonly HostThere[];
     }
   /** Answers `reopen` of a port that somebody else keeps shut, for their reason. */
   | { readonly type: 'given'; readonly port: string; readonly reason: string }
