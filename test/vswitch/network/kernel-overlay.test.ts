@@ -2,13 +2,19 @@
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { NTF, NUD, vxlanData } from 'rtnetlink-ts';
 import { HostLab } from '../../../lab/hosts/index.ts';
 import { waitUntil } from '../../../lab/processes.ts';
 import type { Prefix } from '../../../src/model/address.ts';
 import { addressBytes, ipv4FromNumber, makePrefix, prefixAddress, prefixContains } from '../../../src/model/address.ts';
 import { systemClock } from '../../../src/model/clock.ts';
 import { KernelOverlayWatch, NetworkProjection } from '../../../src/vswitch-bridge/slowpath/network/index.ts';
-import { coveringPrefix, type KernelOverlay } from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
+import {
+  coveringPrefix,
+  type KernelOverlay,
+  type KernelTables,
+  kernelOverlay,
+} from '../../../src/vswitch-bridge/slowpath/network/kernel-overlay.ts';
 import { flannelLab, handMadeBridge } from './layouts-of-others.ts';
 import { overlay, quietLog } from './overlay.ts';
 
@@ -133,6 +139,25 @@ test.serial(
     );
   },
 );
+
+test('the bridge that the tunnel itself leaves by is not that of the instances, though its subnet is as large', (t) => {
+  const link = (ifindex: number, name: string, kind: string, more: object = {}) => ({ ifindex, name, kind, ...more });
+  const address = (ifindex: number, text: string) => ({ ifindex, address: text, prefixLength: 24 });
+  const found = (settings: object) =>
+    kernelOverlay({
+      links: [
+        link(2, 'br0', 'bridge'),
+        link(3, 'flannel.1', 'vxlan', { kindData: vxlanData({ id: 1, ...settings }) }),
+        link(4, 'cni0', 'bridge'),
+      ],
+      addresses: [address(2, '10.20.1.1'), address(4, '10.244.1.1')],
+      neighbours: [{ ifindex: 3, destination: '10.244.2.0', linkAddress: '0a:f1:00:00:00:02', state: NUD.PERMANENT }],
+      fdb: [{ ifindex: 3, linkAddress: '0a:f1:00:00:00:02', destination: '10.20.1.2', flags: NTF.SELF }],
+      routes: [{ destination: '10.244.2.0/24', nextHops: [{ ifindex: 3, gateway: '10.244.2.0' }] }],
+    } as unknown as KernelTables).networks.map(({ devices }) => devices?.bridge);
+  t.deepEqual(found({ local: '10.20.1.1' }), ['cni0']);
+  t.deepEqual(found({ link: 2 }), ['cni0']);
+});
 
 test('what covers prefixes holds each, and half of it does not', (t) => {
   const prefix = fc

@@ -60,6 +60,10 @@ test("R1.2: what instances of another's network send to tunnels as this host is 
         line.startsWith('udp dport { 8472 } @th,96,24 @networks_of_others iifname @bridges_of_others'),
       ),
   );
+  const { device } = state({}).underlay;
+  const onUnderlay = { ...theirs, devices: { bridge: device, tunnel: 'flannel.1' } };
+  const beside = renderRuleset(state({ networks: [onUnderlay], remotes: [remote] })).tables[1]!;
+  t.false(beside.sets.has('bridges_of_others'), 'by that device come the tunnels of other hosts');
   const ours = renderRuleset(state(SMALL)).tables[1]!;
   t.false(ours.sets.has('bridges_of_others') || ours.sets.has('networks_of_others'));
 });

@@ -7,7 +7,16 @@
  * alone, routes lead into it through next hops whose MAC the forwarding database sends to a host; the bridge that holds
  * the instances has a subnet of its own.
  */
-import { type InterfaceAddress, type Link, type Neighbour, NTF, NUD, type Route, readVxlan } from 'rtnetlink-ts';
+import {
+  type InterfaceAddress,
+  type Link,
+  type Neighbour,
+  NTF,
+  NUD,
+  type Route,
+  readVxlan,
+  type VxlanSettings,
+} from 'rtnetlink-ts';
 import {
   type Address,
   addressBytes,
@@ -62,7 +71,11 @@ export function kernelOverlay(tables: KernelTables): KernelOverlay {
     const switched = bridges.find(({ ifindex }) => ifindex === tunnel.master);
     const behind = switched ? switchedRemotes(tables, tunnel, switched) : routedRemotes(tables, tunnel);
     const prefixes = [...behind.values()].flat();
-    const bridge = switched ?? bridges.find((each) => !taken.has(each.ifindex) && isBeside(tables, each, prefixes));
+    const bridge =
+      switched ??
+      bridges.find(
+        (each) => !taken.has(each.ifindex) && !carries(tables, each, vxlan) && isBeside(tables, each, prefixes),
+      );
     if (!bridge) continue;
     const own = subnetOf(tables, bridge);
     const subnet = coveringPrefix(own ? [own.subnet, ...prefixes] : prefixes);
@@ -159,6 +172,10 @@ function subnetOf({ addresses }: KernelTables, bridge: Link): { subnet: Prefix; 
   }
   return undefined;
 }
+
+/** The tunnel's own packets leave by it: this is the underlay, however large its subnet is. */
+const carries = ({ addresses }: KernelTables, bridge: Link, { link, local }: VxlanSettings): boolean =>
+  link === bridge.ifindex || addresses.some(({ ifindex, address }) => ifindex === bridge.ifindex && address === local);
 
 /** Its subnet is of the same size as those behind the others, and none of them: one host's share of one network. */
 function isBeside(tables: KernelTables, bridge: Link, prefixes: readonly Prefix[]): boolean {

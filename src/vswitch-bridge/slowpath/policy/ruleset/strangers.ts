@@ -26,7 +26,9 @@ export function addStrangers(
   const others = [...networks.values()].filter(({ origin }) => origin === 'kernel');
   const ports = [...new Set(others.map(({ port }) => port ?? VXLAN_PORT))].join(', ');
   for (const { vni, encapsulation, devices } of others) {
-    if (devices) table.set('set', OTHERS_BRIDGES, 'type ifname;').set(interfaceLiteral(devices.bridge), '');
+    // By the bridge that the underlay stands on come the other hosts' own tunnels.
+    if (devices && devices.bridge !== underlay.device)
+      table.set('set', OTHERS_BRIDGES, 'type ifname;').set(interfaceLiteral(devices.bridge), '');
     if (encapsulation === 'vxlan') table.set('set', OTHERS_NETWORKS, `typeof ${VNI};`).set(vniLiteral(vni), '');
   }
   const vnis = table.set('set', 'vxlan_networks', `typeof ${VNI};`);
