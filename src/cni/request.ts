@@ -86,7 +86,7 @@ const configurationShape = z.object({
     .object({ mac: z.string().optional(), ips: z.array(z.string()).optional() })
     .loose()
     .optional(),
-  dns: dnsShape.optional(),
+  dns: z.unknown().optional(),
   prevResult: previousResult.optional(),
 });
 
@@ -98,6 +98,11 @@ export function parseRequest(environment: Readonly<Record<string, string | undef
     throw new CniError(CODE.invalidEnvironment, `CNI_COMMAND is ${command ?? 'not set'}`, 'ADD, DEL, CHECK or VERSION');
   }
   const shape = parseConfiguration(input);
+  // What only an ADD acts upon keeps no container from being taken down.
+  const adds = command === 'ADD';
+  if (adds && shape.dns !== undefined && !dnsShape.safeParse(shape.dns).success) {
+    throw new CniError(CODE.invalidConfiguration, 'dns is wrong', JSON.stringify(shape.dns));
+  }
   const dns = readDns(shape.dns);
   if (command === 'CHECK' && !shape.prevResult) {
     throw new CniError(CODE.invalidConfiguration, 'CHECK without prevResult');
@@ -111,7 +116,7 @@ export function parseRequest(environment: Readonly<Record<string, string | undef
       network: shape.network ?? shape.name,
       socket: shape.socket,
       ...(shape.mtu === undefined ? {} : { mtu: shape.mtu }),
-      ipam: parseIpam(shape.ipam),
+      ipam: parseIpam(shape.ipam, adds),
       ...(dns ? { dns } : {}),
       ...(shape.prevResult ? { previous: shape.prevResult as PreviousResult } : {}),
       text: input,
@@ -153,7 +158,7 @@ function parseConfiguration(input: string): z.output<typeof configurationShape> 
   return result.data;
 }
 
-function parseIpam(ipam: z.output<typeof configurationShape>['ipam']): Ipam {
+function parseIpam(ipam: z.output<typeof configurationShape>['ipam'], adds: boolean): Ipam {
   if (ipam.type !== 'peerless') return { kind: 'delegated', type: ipam.type };
   const ranges = (ipam.ranges ?? []).map((range) => {
     const prefix = typeof range === 'string' ? parsePrefix(range) : undefined;
@@ -163,7 +168,7 @@ function parseIpam(ipam: z.output<typeof configurationShape>['ipam']): Ipam {
   if (ranges.length === 0) {
     throw new CniError(CODE.invalidConfiguration, 'ipam.ranges is missing', 'e.g. ["10.200.1.0/24"]');
   }
-  const routes = readRoutes(ipam.routes, CODE.invalidConfiguration);
+  const routes = adds ? readRoutes(ipam.routes, CODE.invalidConfiguration) : [];
   return { kind: 'own', ranges, routes, directory: ipam.directory };
 }
 

@@ -72,6 +72,13 @@ test('DEL goes without a namespace, VERSION without anything', (t) => {
   });
 });
 
+test('what only ADD acts upon is not looked at when a container is taken down or checked', (t) => {
+  const wrong = { ipam: { ...configuration.ipam, routes: [{ dst: '10.0.0.1/8' }] }, dns: { nameservers: '10.0.0.53' } };
+  t.is(parse(wrong, { CNI_COMMAND: 'DEL' }).command, 'DEL');
+  const prevResult = { ips: [{ address: '10.200.1.2/16' }] };
+  t.is(parse({ ...wrong, prevResult }, { CNI_COMMAND: 'CHECK' }).command, 'CHECK');
+});
+
 test('own addresses: each once, however many ask; none left is said; released by its owner only', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'peerless-cni-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
