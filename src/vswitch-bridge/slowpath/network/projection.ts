@@ -192,9 +192,14 @@ export class NetworkProjection implements OverlayProjection {
     for (const object of change.write) this.#problems.delete(keyOf(object));
     for (const object of change.remove) this.#problems.delete(keyOf(object));
     const problems = await this.#writer.perform(change, (devices) => this.#standingOn(devices));
-    await this.#forgetLearned(change.remove);
     this.#counters.written += change.write.length;
     this.#counters.removed += change.remove.length;
+    this.#refused(problems);
+    // Last: what was refused is known also when the kernel can't be asked what it has learned.
+    await this.#forgetLearned(change.remove);
+  }
+
+  #refused(problems: readonly Problem[]): void {
     this.#counters.refused += problems.length;
     for (const problem of problems) this.#problems.set(keyOf(problem.object), problem);
     if (problems.length > 0) this.#doubtful = true;
@@ -213,7 +218,7 @@ export class NetworkProjection implements OverlayProjection {
       const ifindex = this.#devices.byName(device)?.ifindex;
       if (ifindex === undefined) continue;
       const learned = learnedOf(device, hosts, await this.#rtnetlink.dumpFdb({ ifindex }));
-      await this.#writer.perform({ write: [], remove: learned }, () => []);
+      this.#refused(await this.#writer.perform({ write: [], remove: learned }, () => []));
     }
   }
 
