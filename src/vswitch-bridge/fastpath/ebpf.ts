@@ -51,6 +51,7 @@ export interface EbpfParts {
 
 const HOOKS = { nic_ingress: 'ingress', nic_egress: 'egress' } as const;
 const PORT_MASK = PORTS - 1;
+const NOT_BACK = 'programs of the fast path that somebody has taken away could not be put back, it is tried again';
 
 export class EbpfFastPath implements FastPath {
   readonly #parts: EbpfParts;
@@ -237,7 +238,7 @@ export class EbpfFastPath implements FastPath {
 
   /** A program that has gone from a device says nothing: in rewrite mode what others send would be for nobody until its keys end. */
   #lookAfter(): void {
-    const { clock, instances, links, loaded, log, mended, pins } = this.#parts;
+    const { clock, links, loaded, log, mended, pins } = this.#parts;
     this.#look.set(clock.now() + this.#settings.checkInterval);
     try {
       const maps = pins.missingMaps();
@@ -245,10 +246,7 @@ export class EbpfFastPath implements FastPath {
       if (lost.length === 0 && maps.length === 0) return;
       pins.make();
       pins.pinMaps(loaded.tables);
-      for (const ifindex of lost) {
-        if (ifindex === this.#underlay?.ifindex) this.#followUnderlay(this.#state);
-        else instances.again(ifindex);
-      }
+      for (const ifindex of lost) this.#putBack(ifindex);
       const still = this.#lostDevices();
       const back = lost.filter((ifindex) => !still.includes(ifindex));
       // What has passed meanwhile nobody has seen.
@@ -256,10 +254,18 @@ export class EbpfFastPath implements FastPath {
       if (back.length + maps.length > 0)
         mended?.(back.map((ifindex) => links.portByIndex(ifindex)?.name ?? `ifindex ${ifindex}`));
     } catch (error) {
-      log?.warn(
-        { err: error },
-        'programs of the fast path that somebody has taken away could not be put back, it is tried again',
-      );
+      log?.warn({ err: error }, NOT_BACK);
+    }
+  }
+
+  /** Never throws: the other devices are not to wait for this one. */
+  #putBack(ifindex: number): void {
+    const { instances, log } = this.#parts;
+    try {
+      if (ifindex === this.#underlay?.ifindex) this.#followUnderlay(this.#state);
+      else instances.again(ifindex);
+    } catch (error) {
+      log?.warn({ err: error, ifindex }, NOT_BACK);
     }
   }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import test from 'ava';
 import { unpin } from 'linux-sockets';
 import type { FastPath } from '../../../src/vswitch-bridge/fastpath/index.ts';
@@ -356,9 +356,32 @@ test.serial(
     t.is(before.length, 4);
     const learned = exits(box);
     rmSync(box.directory, { recursive: true });
-    await until(() => said.length > 0);
-    t.deepEqual(said, [['u0', 'veth-c1']]);
+    // A look in the midst of the removal mends one device, and the next look the other.
+    await until(() => new Set(said.flat()).size === 2);
+    t.deepEqual(new Set(said.flat()), new Set(['u0', 'veth-c1']));
     await until(() => JSON.stringify(ids()) === JSON.stringify(before));
     t.true(exits(box) > learned, 'every way is learned anew');
   },
 );
+
+test.serial('R1.6 a device whose programs can not be put back keeps those of no other from it', async (t) => {
+  const box = await Box.make(t);
+  await box.device('veth-c1');
+  const said = new Set<string>();
+  await box.open(stateOf([{ name: 'c1', interface: 'veth-c1' }]), {
+    settings: { ...SETTINGS, checkInterval: 50 },
+    mended: (devices) => devices.forEach((device) => void said.add(device)),
+  });
+  const pin = (device: string, way: string) => `${box.directory}/link-${box.index(device)}-${way}`;
+  for (const device of ['u0', 'veth-c1']) for (const way of ['ingress', 'egress']) unpin(pin(device, way));
+  const obstacle = pin('u0', 'ingress');
+  mkdirSync(obstacle);
+  const learned = exits(box);
+  await until(() => said.size > 0);
+  t.deepEqual([...said], ['veth-c1']);
+  t.true(exits(box) > learned);
+  await until(() => box.programs('veth-c1') === 2);
+  rmdirSync(obstacle);
+  await until(() => said.has('u0') && box.programs('u0') === 2);
+  t.deepEqual([...said], ['veth-c1', 'u0']);
+});
