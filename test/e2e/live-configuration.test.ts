@@ -134,6 +134,12 @@ test.serial('SIGHUP: a bad file changes nothing and says why; a good one is used
   t.not(refused.code, 0);
   t.regex(refused.stderr, /soonish/);
   t.regex(refused.stderr, /peerless\.yaml:\d+/);
+  const warnings = async () => {
+    const { stdout } = await stand.cli(['status', '--json']);
+    return (JSON.parse(stdout) as { warnings: string[] }).warnings.join('\n');
+  };
+  t.regex(await warnings(), /the last reload was refused.*soonish/);
+  t.regex((await stand.cli(['events'])).stdout, /config\.refused .*soonish/);
 
   writeFileSync(file, good.replace('recoveryDelay: 1s', 'recoveryDelay: 4s'));
   await stand.signal('SIGHUP');
@@ -150,6 +156,7 @@ test.serial('SIGHUP: a bad file changes nothing and says why; a good one is used
   writeFileSync(file, good);
   const undone = await stand.cli(['config', 'reload', '--json']);
   t.is(undone.code, 0);
+  t.notRegex(await warnings(), /refused/);
   t.regex((JSON.parse(undone.stdout) as ReloadResult).changes.join(), /recoveryDelay/);
 });
 

@@ -45,7 +45,9 @@ export async function mapCounts(agent: Gateway): Promise<StatusView['hosts']> {
   return { total, byState: Object.fromEntries(states) };
 }
 
-export async function reload(agent: Gateway): Promise<ReloadResult> {
+export const reload = (agent: Gateway): Promise<ReloadResult> => agent.lastReload.attempt(() => takeFile(agent));
+
+async function takeFile(agent: Gateway): Promise<ReloadResult> {
   const loaded = loadConfig(agent.loaded.file);
   if (!loaded.ok) {
     throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');

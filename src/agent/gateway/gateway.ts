@@ -6,6 +6,7 @@ import type { NeighborChange } from '../../ospf/index.ts';
 import type { Bfd } from '../bfd/index.ts';
 import { neighborEvent, sessionEvent } from '../control/session-events.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
+import { LastReload } from '../last-reload.ts';
 import { routerMemory } from '../memory-store.ts';
 import { processCounters } from '../process-counters.ts';
 import { KernelRoutes } from './kernel-routes.ts';
@@ -33,6 +34,7 @@ export class Gateway {
   readonly clock: Clock;
   readonly wall: WallClock;
   readonly events: EventLog;
+  readonly lastReload: LastReload;
   readonly kernel: GatewayKernel;
   readonly speakers: Speakers;
   readonly map: GatewayMap;
@@ -64,6 +66,7 @@ export class Gateway {
     const wallClock = surroundings?.wallClock ?? Date.now;
     this.wall = new WallClock(clock, wallClock);
     this.events = new EventLog(clock, this.wall, log);
+    this.lastReload = new LastReload(this.events);
     const record = (event: NewEvent | undefined) => event && this.events.record(event);
     const { config } = loaded;
     this.#unsettled = new Set(sourcesOf(config));
@@ -144,6 +147,7 @@ export class Gateway {
     const { unsaved } = this.map;
     const silent = this.map.switches().length === 0 && this.uptime > SILENCE;
     return [
+      ...this.lastReload.warnings(),
       ...(this.router?.warnings() ?? []),
       ...this.bfd.warnings(),
       ...(unsaved === undefined ? [] : [`the map can not be written, a restart would forget it: ${unsaved}`]),

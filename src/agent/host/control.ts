@@ -175,7 +175,9 @@ function statusView(host: Host): StatusView {
 }
 
 /** What a SIGHUP does: a bad file changes nothing and says why. */
-export async function reload(host: Host): Promise<ReloadResult> {
+export const reload = (host: Host): Promise<ReloadResult> => host.lastReload.attempt(() => takeFile(host));
+
+async function takeFile(host: Host): Promise<ReloadResult> {
   const loaded = loadConfig(host.loaded.file);
   if (!loaded.ok) {
     throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');

@@ -15,6 +15,7 @@ import type { OverlayChange, OverlayNetwork, OverlayState } from '../../model/ov
 import type { Kernel } from '../../netlink/index.ts';
 import { OverlayTable } from '../../vswitch-bridge/overlay/index.ts';
 import { EventLog, type NewEvent, WallClock } from '../events.ts';
+import { LastReload } from '../last-reload.ts';
 import { processCounters } from '../process-counters.ts';
 import { adopt, type FindOverlays, type FoundOverlay, type FoundOverlays } from './adoption.ts';
 import { flat } from './counters.ts';
@@ -52,6 +53,7 @@ export class Host {
   readonly clock: Clock;
   readonly wall: WallClock;
   readonly events: EventLog;
+  readonly lastReload: LastReload;
   readonly kernel: Kernel;
   readonly table: OverlayTable;
   readonly #log: Log;
@@ -87,6 +89,7 @@ export class Host {
     this.#loadedAt = this.#startedAt;
     this.wall = new WallClock(clock);
     this.events = new EventLog(clock, this.wall, log);
+    this.lastReload = new LastReload(this.events);
     this.#encrypts = encryptsOf(loaded.config.encryption);
     this.table = new OverlayTable(loaded.config.underlay);
     this.#memory = InstanceMemory.in(loaded.config.stateDirectory);
@@ -121,6 +124,7 @@ export class Host {
   warnings(): string[] {
     const waiting = this.#waitsForRestart.join('; ');
     return [
+      ...this.lastReload.warnings(),
       ...(waiting === '' ? [] : [`the file says what waits for a restart of the agent: ${waiting}`]),
       ...[...this.#missing].map(([name, reason]) => `no ${PART_TITLES[name]}: ${reason}`),
       ...this.#running.flatMap(({ name, follower: { refusal } }) =>

@@ -231,7 +231,10 @@ function save(agent: TorSwitch, after: Loaded): void {
 }
 
 /** What a SIGHUP does: a bad file changes nothing and says why. */
-export async function reload(agent: TorSwitch, guard: Guard = { force: false, also: [] }): Promise<ReloadResult> {
+export const reload = (agent: TorSwitch, guard: Guard = { force: false, also: [] }): Promise<ReloadResult> =>
+  agent.lastReload.attempt(() => takeFile(agent, guard));
+
+async function takeFile(agent: TorSwitch, guard: Guard): Promise<ReloadResult> {
   const loaded = loadConfig(agent.loaded.file);
   if (!loaded.ok) {
     throw new ControlError(422, loaded.problems.map(formatProblem).join('\n'), 'correct the file; nothing was changed');

@@ -8,6 +8,7 @@ import type { PortNeighbour } from '../../model/ports.ts';
 import type { Bfd } from '../bfd/index.ts';
 import type { EventLog, WallClock } from '../events.ts';
 import type { Failovers } from '../failovers.ts';
+import { LastReload } from '../last-reload.ts';
 import { processCounters } from '../process-counters.ts';
 import type { Drain } from './drain/index.ts';
 import type { Fabric } from './fabric.ts';
@@ -46,6 +47,7 @@ export class TorSwitch {
   readonly clock: Clock;
   readonly wall: WallClock;
   readonly events: EventLog;
+  readonly lastReload: LastReload;
   readonly failovers: Failovers;
   readonly kernel: SwitchKernel;
   readonly hosts: HostRoutes;
@@ -90,6 +92,7 @@ export class TorSwitch {
     this.kernel = kernel;
     this.wall = parts.wall;
     this.events = parts.events;
+    this.lastReload = new LastReload(this.events);
     this.failovers = parts.failovers;
     this.hosts = parts.hosts;
     this.groups = parts.groups;
@@ -121,6 +124,7 @@ export class TorSwitch {
   warnings(): string[] {
     const missing = this.#way.ports().filter((name) => this.kernel.port(name) === undefined);
     return [
+      ...this.lastReload.warnings(),
       ...(missing.length > 0 ? [`there is no interface ${missing.join(', ')}`] : []),
       ...this.#parts.sight.warnings(),
       ...this.groups.warnings(),
