@@ -27,7 +27,7 @@ const routesShape = z.array(z.object({ dst: z.string(), gw: z.string().optional(
 export function readRoutes(value: unknown, code: number): ContainerRoute[] {
   const list = routesShape.safeParse(value ?? []);
   if (!list.success) throw new CniError(code, 'routes: is no list of { dst, gw }', JSON.stringify(value));
-  return list.data.flatMap(({ dst, gw }) => {
+  const routes = list.data.flatMap(({ dst, gw }): ContainerRoute[] => {
     const to = parsePrefix(dst);
     const by = gw === undefined || gw === '' ? undefined : parseAddress(gw);
     if (!to) throw new CniError(code, `routes: ${JSON.stringify(dst)} is no prefix`);
@@ -35,6 +35,14 @@ export function readRoutes(value: unknown, code: number): ContainerRoute[] {
     if (to.includes(':') || by?.includes(':')) return [];
     return [{ dst: to, ...(by === undefined ? {} : { gw: by }) }];
   });
+  // Of two ways to one place the later would take the place of the other.
+  const ways = new Map<Prefix, ContainerRoute>();
+  for (const route of routes) {
+    const other = ways.get(route.dst);
+    if (other && other.gw !== route.gw) throw new CniError(code, `routes: ${route.dst} has two ways`);
+    ways.set(route.dst, route);
+  }
+  return [...ways.values()];
 }
 
 /** Not ours to act upon, so what is not as the specification has it is left out. */
@@ -45,9 +53,16 @@ export function readDns(value: unknown): Dns | undefined {
 
 const EVERYWHERE = '0.0.0.0/0';
 
-/** The way out by the network's gateway comes of itself, unless another is named. */
-export function routesOf(asked: readonly ContainerRoute[], gateway: Address | undefined): ContainerRoute[] {
-  const withGateway = asked.map(({ dst, gw = gateway }) => ({ dst, ...(gw === undefined ? {} : { gw }) }));
+/**
+ * The way out by the network's gateway comes of itself, unless another is named; so does that to the network, on the link, and a
+ * route to it by nobody in particular would only lead its own hosts by the gateway.
+ */
+export function routesOf(
+  asked: readonly ContainerRoute[],
+  { subnet, gateway }: { readonly subnet: Prefix; readonly gateway?: Address },
+): ContainerRoute[] {
+  const beyond = asked.filter(({ dst, gw }) => dst !== subnet || gw !== undefined);
+  const withGateway = beyond.map(({ dst, gw = gateway }) => ({ dst, ...(gw === undefined ? {} : { gw }) }));
   if (gateway === undefined || asked.some(({ dst }) => dst === EVERYWHERE)) return withGateway;
   return [{ dst: EVERYWHERE as Prefix, gw: gateway }, ...withGateway];
 }

@@ -50,7 +50,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
       address,
       prefixLength: prefixLength(network.subnet),
       ...(network.gateway ? { gateway: network.gateway } : {}),
-      routes: routesOf(routes, network.gateway),
+      routes: routesOf(routes, network),
     };
     const { hostMac } = await connect(attachment, wiring);
     try {

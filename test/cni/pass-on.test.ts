@@ -8,15 +8,21 @@ import { parseRequest } from '../../src/cni/request.ts';
 import type { Address, Prefix } from '../../src/model/address.ts';
 
 const gateway = '10.200.0.1' as Address;
+const subnet = '10.200.0.0/16' as Prefix;
+const network = { subnet, gateway };
 const everywhere = { dst: '0.0.0.0/0' as Prefix, gw: gateway };
+const twoWays = [{ dst: '10.0.0.0/8' }, { dst: '10.0.0.0/8', gw: '10.200.0.9' }];
 
 test('the way out comes of itself, unless another is named; routes without one go by the gateway', (t) => {
   const inner = { dst: '10.0.0.0/8' as Prefix };
-  t.deepEqual(routesOf([], gateway), [everywhere]);
-  t.deepEqual(routesOf([inner], gateway), [everywhere, { ...inner, gw: gateway }]);
+  t.deepEqual(routesOf([], network), [everywhere]);
+  t.deepEqual(routesOf([inner], network), [everywhere, { ...inner, gw: gateway }]);
   const other = { dst: '0.0.0.0/0' as Prefix, gw: '10.200.0.9' as Address };
-  t.deepEqual(routesOf([other, inner], gateway), [other, { ...inner, gw: gateway }]);
-  t.deepEqual(routesOf([inner, { ...other, dst: inner.dst }], undefined), [inner, { ...other, dst: inner.dst }]);
+  t.deepEqual(routesOf([other, inner], network), [other, { ...inner, gw: gateway }]);
+  t.deepEqual(routesOf([inner, { ...other, dst: inner.dst }], { subnet }), [inner, { ...other, dst: inner.dst }]);
+  t.deepEqual(routesOf([inner, { dst: subnet }], network), [everywhere, { ...inner, gw: gateway }]);
+  const around = { dst: subnet, gw: other.gw };
+  t.deepEqual(routesOf([around], network), [everywhere, around]);
 });
 
 test('routes of IPv4 are taken, others are for no network of ours, and what is none is refused', (t) => {
@@ -24,8 +30,9 @@ test('routes of IPv4 are taken, others are for no network of ours, and what is n
   t.deepEqual(readRoutes([{ dst: '::/0' }, { dst: '10.0.0.0/8', gw: '10.200.0.9', mtu: 1400 }], 7), [
     { dst: '10.0.0.0/8' as Prefix, gw: '10.200.0.9' as Address },
   ]);
-  for (const wrong of ['10.0.0.0/8', [{}], [{ dst: '10.0.0.1/8' }], [{ dst: '10.0.0.0/8', gw: 'me' }]])
+  for (const wrong of ['10.0.0.0/8', [{}], [{ dst: '10.0.0.1/8' }], [{ dst: '10.0.0.0/8', gw: 'me' }], twoWays])
     t.is((t.throws(() => readRoutes(wrong, 6)) as { code?: number }).code, 6, JSON.stringify(wrong));
+  t.is(readRoutes([{ dst: '10.0.0.0/8' }, { dst: '10.0.0.0/8' }], 6).length, 1);
   t.is(readDns({}), undefined);
   t.is(readDns({ nameservers: 'me' }), undefined);
   t.deepEqual(readDns({ nameservers: ['10.0.0.53'], search: ['a'], more: 1 }), {
