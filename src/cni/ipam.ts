@@ -26,6 +26,8 @@ export interface Allocation {
 export interface Allocator {
   /** `taken`: addresses nobody may get (the gateway's, services'). */
   allocate(taken: ReadonlySet<Address>): Promise<Allocation>;
+  /** Undoes one `allocate`. What another ADD of the same attachment has got stays its own, as far as who hands out can tell. */
+  giveBack(address: Address): Promise<void>;
   /** Nothing to release is no error. */
   release(): Promise<void>;
   /** @throws CniError when the address is not this attachment's any more */
@@ -79,6 +81,10 @@ class OwnAllocator implements Allocator {
       }
     }
     throw new CniError(CODE.noAddressLeft, `no address is left in ${this.#ranges.join(', ')}`);
+  }
+
+  async giveBack(address: Address): Promise<void> {
+    rmSync(join(this.#directory, address), { force: true });
   }
 
   async release(): Promise<void> {
@@ -162,6 +168,10 @@ class DelegatedAllocator implements Allocator {
       await this.release();
       throw error;
     }
+  }
+
+  giveBack(): Promise<void> {
+    return this.release();
   }
 
   async release(): Promise<void> {

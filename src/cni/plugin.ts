@@ -67,7 +67,7 @@ export async function add(attachment: Attachment, configuration: NetworkConfigur
     }
     return addResult(attachment, configuration.cniVersion, wiring, hostMac, configuration.dns ?? dns);
   } catch (error) {
-    await allocator.release();
+    await allocator.giveBack(address);
     throw error;
   }
 }

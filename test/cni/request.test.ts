@@ -100,6 +100,12 @@ test('own addresses: each once, however many ask; none left is said; released by
   await allocator('f').release();
   await t.throwsAsync(allocator('f', 'IP=10.200.1.1').allocate(taken), { message: /can't be handed out/ });
   await t.throwsAsync(allocator('f', `IP=${given[0]}`).allocate(taken), { message: /another container/ });
+  // Of two ADDs at once for one attachment one fails, and gives back its own.
+  await allocator('e').release();
+  const first = (await allocator('a').allocate(taken)).address;
+  await allocator('a').giveBack(first);
+  await t.notThrowsAsync(allocator('a').check(given[0]!));
+  t.is((await allocator('e').allocate(taken)).address, first);
   await allocator('a').release();
   await allocator('a').release();
   t.is(readdirSync(join(directory, 'blue')).length, 4);
