@@ -1,7 +1,8 @@
 /**
  * `upWhen: [default-route]` where the default route is not ours: the operator's own, or another daemon's. Notifications
  * say all that is needed, but that the kernel takes the routes of a port along which is set down: those are forgotten
- * with it. Routes stay when merely the carrier goes, and count again when it is back.
+ * with it. Of a route with several next hops that one comes back with its port, without a word: routes are read again when
+ * a port is up. Routes stay when merely the carrier goes, and count again when it is back.
  */
 import { type Route, RT_TABLE, RTN } from 'rtnetlink-ts';
 import type { Clock } from '../../model/clock.ts';
@@ -70,6 +71,7 @@ export class ForeignDefaults {
   }
 
   linkChanged({ before, after }: PortChange): void {
+    if (isUp(after) && !isUp(before)) this.#reading?.later();
     if (this.#routes.size === 0 || (after && isOpen(after))) return;
     const { ifindex } = (after ?? before)!;
     for (const [key, ports] of this.#routes) {
