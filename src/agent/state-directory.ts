@@ -18,6 +18,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFile } from 'linux-sockets';
@@ -127,27 +128,37 @@ function holderOf(file: string): Partial<Holder> {
   }
 }
 
+/** Of one host or switch each, and the first that comes is most likely the one. */
+const OF_ONE = new Set(['instance-id', 'drain.json', 'sysctls.json']);
+
 /**
  * Agents in a named network namespace kept their state where all others do, before they had directories of their own. The
  * first start in such a directory takes along what is there, unless it belongs to an agent of the box itself: that has left
- * a lock in it. Nothing is taken away: who else has kept its state there finds it too.
+ * a lock in it. Nothing is taken away: who else has kept its state there finds it too. What is older than this boot was of
+ * namespaces that are no more; an id stays an id.
  *
  * @param base for tests
  */
 export function bringState(directory: string, log: Log, own: Places = places(), base = STATE_DIRECTORY): void {
   if (own.netns === undefined || directory !== own.stateDirectory) return;
   if (existsSync(directory) || existsSync(join(base, LOCK)) || !existsSync(base)) return;
+  // Beside the directories of the namespaces, since any name there may be one's own.
+  const fresh = join(base, `netns-new-${process.pid}`);
   try {
-    const files = readdirSync(base, { withFileTypes: true }).filter(
-      // It names one host, and the first that comes is most likely the one.
-      (entry) => entry.isFile() && (entry.name !== 'instance-id' || !existsSync(dirname(directory))),
-    );
+    const first = mkdirSync(dirname(directory), { recursive: true }) !== undefined;
+    const booted = Date.now() - uptime() * 1000;
+    const isOurs = (name: string): boolean =>
+      (first || !OF_ONE.has(name)) && (name === 'instance-id' || statSync(join(base, name)).mtimeMs >= booted);
+    const files = readdirSync(base, { withFileTypes: true }).filter((entry) => entry.isFile() && isOurs(entry.name));
     if (files.length === 0) return;
-    const fresh = `${directory}.new`;
     rmSync(fresh, { recursive: true, force: true });
-    mkdirSync(fresh, { recursive: true });
-    for (const { name } of files) copyFileSync(join(base, name), join(fresh, name));
-    renameSync(fresh, directory);
+    try {
+      mkdirSync(fresh);
+      for (const { name } of files) copyFileSync(join(base, name), join(fresh, name));
+      renameSync(fresh, directory);
+    } finally {
+      rmSync(fresh, { recursive: true, force: true });
+    }
     log.info({ from: base, to: directory }, 'taken over what was remembered before this namespace had a directory');
   } catch (error) {
     log.warn({ err: error, from: base, to: directory }, 'what was remembered before can not be taken over');

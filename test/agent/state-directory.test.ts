@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -75,12 +84,34 @@ test('R4.6 what an earlier version remembered comes along into the directory of 
     const { stateDirectory } = own(netns);
     bringState(stateDirectory, log, own(netns), base);
     t.is(readFileSync(join(stateDirectory, 'ports.json'), 'utf8'), 'A1');
-    t.is(readFileSync(join(stateDirectory, 'drain.json'), 'utf8'), 'A2');
     t.false(existsSync(join(stateDirectory, 'cni')));
-    t.is(existsSync(join(stateDirectory, 'instance-id')), netns === 'A', 'an id is of one host');
+    for (const name of ['drain.json', 'instance-id'])
+      t.is(existsSync(join(stateDirectory, name)), netns === 'A', `${name}: of one`);
   }
+  t.is(readFileSync(join(own('A').stateDirectory, 'drain.json'), 'utf8'), 'A2');
+  t.deepEqual(readdirSync(base).sort(), ['cni', 'drain.json', 'instance-id', 'netns', 'ports.json']);
   writeFileSync(join(base, 'ports.json'), 'of somebody else');
   bringState(own('A').stateDirectory, log, own('A'), base);
+  t.is(readFileSync(join(own('A').stateDirectory, 'ports.json'), 'utf8'), 'A1');
+});
+
+test('what is older than this boot is no state of a new namespace; an id is', (t) => {
+  const { folder, log, warnings } = bench(t);
+  const { base, own } = earlier(folder);
+  for (const name of ['drain.json', 'instance-id']) utimesSync(join(base, name), 0, 0);
+  bringState(own('A').stateDirectory, log, own('A'), base);
+  t.deepEqual(readdirSync(own('A').stateDirectory).sort(), ['instance-id', 'ports.json']);
+  utimesSync(join(base, 'ports.json'), 0, 0);
+  bringState(own('B').stateDirectory, log, own('B'), base);
+  t.false(existsSync(own('B').stateDirectory));
+  t.deepEqual(warnings, []);
+});
+
+test("the state of a namespace whose name ends in .new is nobody else's", (t) => {
+  const { folder, log } = bench(t);
+  const { base, own } = earlier(folder);
+  for (const netns of ['A.new', 'A']) bringState(own(netns).stateDirectory, log, own(netns), base);
+  t.is(readFileSync(join(own('A.new').stateDirectory, 'ports.json'), 'utf8'), 'A1');
   t.is(readFileSync(join(own('A').stateDirectory, 'ports.json'), 'utf8'), 'A1');
 });
 
