@@ -193,6 +193,35 @@ test('R4.7 the routes of a router that comes back: what is written until both sw
   t.is(clock.pending, 0);
 });
 
+test('R4.7 what is selected while the routes of before are reconciled is not held for ever', async (t) => {
+  const clock = new VirtualClock();
+  const written: string[] = [];
+  const reconciled: string[] = [];
+  const router: Router = new Router({
+    ...{ sources: ['bgp'], clock, kernel: { protocol: 201, table: 254 } },
+    installer: () => ({
+      adopt: async () => [route([A])],
+      update: (routes: readonly LearnedRoute[]) => void written.push(...routes.map(text)),
+      reconcile: async (wanted: Iterable<LearnedRoute>) => {
+        reconciled.push(...[...wanted].map(text));
+        router.update('bgp', [route([B])]);
+      },
+      close: () => {},
+    }),
+    heard: () => true,
+    heardFrom: () => false,
+    onReconciled: () => reconciled.push('done'),
+  } as unknown as RouterOptions);
+  await router.inherited('bgp');
+  router.start();
+  const end = clock.now() + 1_000;
+  while (reconciled.length === 0 && clock.step(end)) await new Promise(setImmediate);
+  t.deepEqual(reconciled, ['done']);
+  t.deepEqual(written, ['A|B', 'B|']);
+  router.close();
+  t.is(clock.pending, 0);
+});
+
 test('without an earlier life, or after the end, everything passes', (t) => {
   const { clock, deferral, given } = scene();
   deferral.update([route([B])]);

@@ -57,7 +57,13 @@ export class Deferral {
     }
   }
 
-  /** Nothing of the earlier life is left that nobody has said. */
+  /** Nothing of the earlier life is left that nobody has said: what was held until now is given. */
+  end(): void {
+    this.#release(() => true);
+    this.close();
+  }
+
+  /** What is held is forgotten. */
   close(): void {
     this.#timer?.cancel();
     this.#inherited.clear();

@@ -202,7 +202,8 @@ export class Router {
     try {
       const deferral = this.#deferrals.get(source)!;
       await this.#installers.get(source)!.reconcile(deferral.wanted(this.#calm.get(source)!.wanted()));
-      deferral.close();
+      // Some of it may have been selected, and held, while the kernel was written to.
+      deferral.end();
       this.#options.onReconciled(source);
     } catch (error) {
       log.warn({ err: error }, `routes learned by ${source} are not reconciled yet`);
