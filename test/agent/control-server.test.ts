@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { ControlError, ControlServer } from '../../src/agent/control/server.ts';
+import { pointTo } from '../../src/agent/control/signpost.ts';
 
 function ask(
   socketPath: string,
@@ -99,4 +100,20 @@ test('a stream goes on line by line until the client leaves', async (t) => {
   });
   t.is(text, '{"seq":1}\n{"seq":2}\n');
   await closed.promise;
+});
+
+test('the link to a socket of our own choice goes at a clean stop, also when an earlier life was killed', async (t) => {
+  const socket = await serve(t, () => {});
+  const usual = join(dirname(socket), 'netns/A.sock');
+  const silent = () => undefined;
+  const log = { debug: silent, info: silent, warn: silent, error: silent };
+  const own = { netns: 'A', stateDirectory: '', socket: usual };
+  await pointTo(socket, log, own);
+  const takeAway = await pointTo(socket, log, own);
+  t.is(readlinkSync(usual), socket);
+  const other = await serve(t, () => {});
+  (await pointTo(other, log, own))();
+  t.is(readlinkSync(usual), socket, 'of two agents in a namespace the first is found');
+  takeAway();
+  t.deepEqual(readdirSync(dirname(usual)), []);
 });

@@ -1,6 +1,7 @@
 /** `upWhen: [default-route]` where the default route is somebody else's, against the kernel. */
 import test from 'ava';
 import { ForeignDefaults } from '../../src/agent/tor/foreign-defaults.ts';
+import { Handoff } from '../../src/agent/tor/handoff.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import { cable, eventually, inBoxes, upAndThere, withKernel } from '../netlink/helpers.ts';
 
@@ -86,3 +87,29 @@ test.serial(
     });
   },
 );
+
+test('R4.4 upWhen default-route: where the kernel would not be watched, the next reload asks it again', async (t) => {
+  const answers = ['refused', 'watched'];
+  const errors: string[] = [];
+  const handoff = new Handoff({
+    config: () => ({
+      kernel: { handoffTable: null, handoffReader: 'bird', protocol: 201 },
+      hostRoutes: { policy: { prefixes: [] } },
+      portLink: [{ upWhen: ['default-route'] }],
+    }),
+    kernel: {
+      watchRoutes: async () => {
+        if (answers.shift() !== 'watched') throw new Error('EMFILE');
+        return { routes: async () => [], onRoute: () => silent, close: silent };
+      },
+    },
+    ...{ hosts: {}, clock: systemClock, log, onForeignClaim: silent },
+    onFabricChange: () => errors.push('read'),
+    onError: (_: string, { message }: Error) => errors.push(message),
+  } as never);
+  await handoff.start();
+  handoff.configure();
+  await eventually(() => errors.length === 2);
+  t.deepEqual(errors, ['EMFILE', 'read']);
+  await handoff.stop();
+});

@@ -12,7 +12,9 @@ import { answers } from './server.ts';
 export async function pointTo(socket: string, log: Log, own = places()): Promise<() => void> {
   const { netns, socket: usual } = own;
   const nothing = (): void => undefined;
-  if (netns === undefined || socket === usual || (await answers(usual))) return nothing;
+  if (netns === undefined || socket === usual) return nothing;
+  // A link of our last life, that was killed or restarted, leads to our own new socket.
+  if (leadsTo(usual) !== socket && (await answers(usual))) return nothing;
   try {
     mkdirSync(dirname(usual), { recursive: true, mode: 0o755 });
     removeDangling(dirname(usual));

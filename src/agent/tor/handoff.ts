@@ -179,8 +179,14 @@ export class Handoff {
   #openWatch(): Promise<RouteWatch> {
     const { kernel } = this.#options;
     if (!kernel.watchRoutes) return Promise.reject(new Error("this box's routes can not be watched"));
-    this.#watch ??= kernel.watchRoutes();
-    return this.#watch;
+    if (this.#watch) return this.#watch;
+    const watch = kernel.watchRoutes();
+    this.#watch = watch;
+    // Whoever asks next asks the kernel again.
+    watch.catch(() => {
+      if (this.#watch === watch) this.#watch = undefined;
+    });
+    return watch;
   }
 }
 
