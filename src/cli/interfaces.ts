@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { CommandFailure, EXIT } from './errors.ts';
 
 /**
@@ -19,6 +20,10 @@ export async function interfaceNames(netns?: string): Promise<Set<string>> {
     );
   }
 }
+
+/** Addresses of the interfaces that are up, of this process's network namespace. */
+export const ownAddresses = (): Set<string> =>
+  new Set(Object.values(networkInterfaces()).flatMap((each) => each?.map(({ address }) => address) ?? []));
 
 /** Who is logged in, and by which port; nobody when that can't be read. */
 export async function loginPorts(netns?: string): Promise<readonly { readonly port: string; readonly peer: string }[]> {

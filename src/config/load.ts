@@ -250,10 +250,21 @@ export function missingPorts(loaded: Loaded, existing: ReadonlySet<string>): Pro
   });
 }
 
-/** Nothing of what it names is on this box: it is another's, as far as can be told. */
-export function isOfAnotherBox(loaded: Loaded, existing: ReadonlySet<string>): boolean {
-  const named = namedPorts(loaded.settings);
-  return named.length > 0 && !named.some(({ port }) => existing.has(port));
+/** What a box has, by which a file is known to be its own. */
+export interface OnBox {
+  readonly interfaces: ReadonlySet<string>;
+  readonly addresses: ReadonlySet<string>;
+}
+
+/**
+ * Nothing of what it names is on this box: it is another's, as far as can be told. One name that is missing, or one range,
+ * may be a slip of the pen; a host names but one, and its address.
+ */
+export function isOfAnotherBox({ settings }: Loaded, { interfaces, addresses }: OnBox): boolean {
+  const named = namedPorts(settings);
+  if (named.some(({ port }) => interfaces.has(port))) return false;
+  if (settings.role === 'host') return !addresses.has(settings.underlay.address);
+  return new Set(named.map(({ port }) => port)).size > 1 && new Set(named.map(({ path }) => formatPath(path))).size > 1;
 }
 
 function yamlProblem(

@@ -59,6 +59,16 @@ test("config check: a file of whose interfaces none is here is another machine's
   }
 });
 
+test('config check: one name that is mistyped on the right machine is wrong, also when there is no other', async (t) => {
+  const host = 'role: host\nunderlay: { address: 127.0.0.1, device: nosuchport0 }\n';
+  const files = ['[nosuchport0]', "['nosuchport[1-48]']"].map((ports) => RIGHT.replace('[lo]', ports));
+  for (const text of [...files, host]) {
+    const { code, out, err } = await run(['config', 'check', yaml(t, text)]);
+    t.deepEqual({ code, out }, { code: 2, out: '' });
+    t.regex(err, /: there is no interface nosuchport/);
+  }
+});
+
 test('config schema prints the schema that is shipped', async (t) => {
   const { code, out } = await run(['config', 'schema']);
   t.is(code, 0);

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand, EXIT } from '../../cli/base-command.ts';
-import { interfaceNames, loginPorts, vrfMembers } from '../../cli/interfaces.ts';
+import { interfaceNames, loginPorts, ownAddresses, vrfMembers } from '../../cli/interfaces.ts';
 import type { Problem } from '../../config/index.ts';
 
 const ANOTHER_BOX =
@@ -11,8 +11,8 @@ export default class ConfigCheck extends BaseCommand {
   static override description =
     `Reports every problem as FILE:LINE:COLUMN: what is wrong, and what to do about it. Also checks that the secret files
 can be read by their owner alone, that the interfaces exist and fit, and that no group may shut the port through which somebody
-is logged in. Exit code 2 when something is wrong. A file of whose interfaces none is here is taken for another machine's: that is
-said, and is not wrong.`;
+is logged in. Exit code 2 when something is wrong. A file that names two or more, none of which is here, is taken for another
+machine's, as is one of role host when its underlay address is not here either: that is said, and is not wrong.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> /etc/peerless/peerless.yaml',
     {
@@ -36,7 +36,8 @@ said, and is not wrong.`;
     const { formatProblem, isOfAnotherBox, loadConfig, managementProblems, missingPorts, vrfProblems } = config;
     const loaded = loadConfig(args.file);
     const existing = loaded.ok && !flags.offline ? await interfaceNames(flags.netns) : undefined;
-    if (loaded.ok && existing && flags.netns === undefined && isOfAnotherBox(loaded, existing)) {
+    const here = flags.netns === undefined && existing && { interfaces: existing, addresses: ownAddresses() };
+    if (loaded.ok && here && isOfAnotherBox(loaded, here)) {
       this.log(`${args.file}: fine`);
       this.logToStderr(ANOTHER_BOX);
       return { ok: true, problems: [], notes: [ANOTHER_BOX] };
