@@ -397,6 +397,17 @@ test('R4.1 whom a narrower policy sent away is asked when a wider one would take
   t.deepEqual(here(), [address('10.10.10.1'), address('10.10.10.2')], 'who is silent is not taken');
 });
 
+test('R4.1 nobody is asked where probing is off, also not who would be taken again', (t) => {
+  const probe = { interval: 0, retries: 3, timeout: 200 };
+  const bench = new Bench(policy({ probe }));
+  bench.do(bench.live('10.10.10.2', 'A2'));
+  bench.do({ type: 'configure', policy: policy({ probe, prefixes: ['10.10.10.0/31' as Prefix] }) });
+  bench.do({ type: 'configure', policy: policy({ probe }) });
+  bench.run(10_000);
+  t.deepEqual(probes(bench.log), []);
+  t.is(bench.model.size, 0);
+});
+
 test('memory of the departed is aged out', (t) => {
   const bench = new Bench();
   bench.do(heard('10.10.10.1', 'A1'));

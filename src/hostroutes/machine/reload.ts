@@ -35,7 +35,7 @@ const NO_DOWNLINK = 'its port is no downlink any more';
  */
 function askAgain(book: Book, watch: Watch, now: Instant): void {
   const { rules } = book;
-  if (!rules.enabled('arp') && !rules.enabled('neighbour')) return;
+  if (!rules.probing || (!rules.enabled('arp') && !rules.enabled('neighbour'))) return;
   for (const host of book.hosts.values()) {
     const { state, reason, port } = host;
     if (state !== 'gone' || host.live || !rules.policy.ports.includes(port)) continue;
