@@ -204,20 +204,20 @@ export class LinuxSocket {
     return sent;
   }
 
-  /** As `sendBatch`, of each message its octets alone: on a socket that is bound or connected. */
-  sendData(data: readonly Uint8Array[]): number {
-    let sent = 0;
-    while (sent < data.length) {
-      const batch = data.slice(sent, sent + MAX_BATCH);
+  /** As `sendBatch`, of each message its octets alone, those `from` an index on: on a socket that is bound or connected. */
+  sendData(data: readonly Uint8Array[], from = 0): number {
+    let next = from;
+    while (next < data.length) {
+      const batch = data.slice(next, next + MAX_BATCH);
       const result = native.sendBatch(this.#fd, batch, NONE, NONE, 0);
       if (result < 0) {
-        if (sent > 0) return sent;
+        if (next > from) break;
         checked(result, 'sendmmsg');
       }
-      sent += result;
-      if (result < batch.length) return sent;
+      next += result;
+      if (result < batch.length) break;
     }
-    return sent;
+    return next - from;
   }
 
   /**

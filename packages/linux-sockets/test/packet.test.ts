@@ -144,5 +144,6 @@ test.serial('sendBatch stops at the first message that fails, and throws only wh
   const error = t.throws(() => sender.sendBatch([bad, { data: frame(1) }]), { instanceOf: SystemCallError });
   t.is(error.code, 'EMSGSIZE');
   t.is(sender.sendData([frame(1), bad.data, frame(3)]), 1);
+  t.is(sender.sendData([bad.data, frame(2), frame(3)], 1), 2);
   t.is(t.throws(() => sender.sendData([bad.data, frame(1)]), { instanceOf: SystemCallError }).code, 'EMSGSIZE');
 });

@@ -45,6 +45,9 @@ const VLAN_TCI_AT = 16;
  */
 const RECEIVE_BUFFER = 4 << 20;
 
+/** What keeps one frame from being sent keeps the next: twice in a row, since the socket tells once of a port that was down. */
+const OF_PORT = new Set(['EAGAIN', 'ENOBUFS', 'ENETDOWN', 'ENXIO', 'ENODEV']);
+
 /** One packet socket on one port: hears who speaks there and sends our questions. */
 export class PortSocket {
   readonly ifindex: number;
@@ -113,13 +116,18 @@ export class PortSocket {
 
   /** As `send`, of many with a few system calls; `failed` for each that was not sent. */
   sendAll(frames: readonly Uint8Array[], failed: (index: number, code: string) => void): void {
+    let before: string | undefined;
     for (let next = 0; next < frames.length; ) {
       try {
-        next += this.#socket.sendData(next === 0 ? frames : frames.slice(next));
+        next += this.#socket.sendData(frames, next);
+        before = undefined;
       } catch (error) {
         if (!(error instanceof SystemCallError)) throw error;
-        // The first of them; those after it have their own luck.
-        failed(next++, error.code);
+        const { code } = error;
+        // The first of them; those after it have their own luck, unless the port takes nothing at all.
+        failed(next++, code);
+        if (code === before && OF_PORT.has(code)) while (next < frames.length) failed(next++, code);
+        before = code;
       }
     }
   }
