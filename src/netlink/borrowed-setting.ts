@@ -31,8 +31,12 @@ export class BorrowedSetting {
       }),
     );
     if (Object.keys(before).length === 0) return;
-    this.#memory.keep(name, { ...this.#memory.settingsOf(name), ...before });
+    const earlier = this.#memory.settingsOf(name);
+    this.#memory.keep(name, { ...earlier, ...before });
     for (const family of Object.keys(before)) this.#write(family, name, '1');
+    // Where /proc/sys is read-only, as in many containers, there is nothing to put back.
+    const isSet = Object.keys(before).some((family) => this.#read(family, name) === '1');
+    if (!isSet && !earlier) this.#memory.forget(name);
   }
 
   isCovered(name: string, ifindex: number): boolean {

@@ -1,6 +1,7 @@
 /** A port that is shut by its admin state has its IPv6 addresses when it opens again. */
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
+import { BorrowedSetting } from '../../src/netlink/borrowed-setting.ts';
 import { GuardMemory } from '../../src/netlink/frames/index.ts';
 import type { Kernel } from '../../src/netlink/index.ts';
 import { keptAddresses } from '../../src/netlink/index.ts';
@@ -100,5 +101,18 @@ test.serial('what an agent that was killed has set is put back by who comes to c
     keptAddresses(left, tor.netns).uncover();
     t.is(setting(tor, 'A1'), '0');
     t.deepEqual(remembered().ports, []);
+  });
+});
+
+test.serial('R4.6 what can not be set is not remembered either: there is nothing to clean up', async (t) => {
+  await inBoxes(1, async ({ netns }) => {
+    const remembered = memory();
+    // Nobody may write it, as nothing below a /proc/sys that is read-only.
+    const unwritable = new BorrowedSetting('mc_forwarding', ['ipv4'], remembered(), netns);
+    unwritable.cover('lo', 1);
+    t.true(unwritable.isCovered('lo', 1), 'nor is it tried again and again');
+    t.deepEqual(remembered().ports, []);
+    new BorrowedSetting('keep_addr_on_down', ['ipv6'], remembered(), netns).cover('lo', 1);
+    t.deepEqual(remembered().ports, ['lo']);
   });
 });
