@@ -50,7 +50,11 @@ let peers = 0;
 
 function untilReset(file: string): void {
   const still = new Int32Array(new SharedArrayBuffer(4));
-  while (!existsSync(file)) Atomics.wait(still, 0, 0, 5);
+  const end = performance.now() + 30_000;
+  while (!existsSync(file)) {
+    if (performance.now() > end) throw new Error('the peer does not reset the connection');
+    Atomics.wait(still, 0, 0, 5);
+  }
 }
 
 for (const [name, writes] of [
