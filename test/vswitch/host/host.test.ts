@@ -82,6 +82,7 @@ async function stand(
   } = {},
 ): Promise<Stand> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'peerless-host-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'peerless.yaml');
   if (!options.folder) writeFileSync(file, `${options.text ?? FILE}stateDirectory: ${folder}/state\n`);
   const told: string[] = [];
@@ -115,10 +116,7 @@ async function stand(
   serveHost(server, host);
   const socket = join(folder, `control-${Math.random()}.sock`);
   await server.listen(socket);
-  t.teardown(async () => {
-    await server.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.teardown(() => server.close());
   return { host, client: new AgentClient(socket), told, parts, file, found };
 }
 
@@ -298,8 +296,6 @@ test('R1.6 without a fast path everything goes on, and the operator is told', as
 });
 
 test('without its policy no host is started, and what was opened is left as it stands', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'peerless-host-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const error = await t.throwsAsync(stand(t, { failing: 'network' }));
   t.is(error?.message, 'networks: the verifier refuses it');
 });
@@ -333,14 +329,10 @@ test('listings say what there is, in the words of the file', async (t) => {
   t.like(networks[0], { name: 'blue', vni: 100, mtu: 1450, instances: 1, overlaps: [] } as never);
   const { rules } = await client.get<{ rules: object[] }>('/v1/host/rules');
   t.like(rules[0], { name: 'no-telnet', from: 'any', protocol: 'tcp', ports: ['23'], action: 'deny' } as never);
-  await client.send(
-    'POST',
-    '/v1/host/remotes',
-    {},
-    { host: '10.20.1.2', network: 'blue', addresses: ['10.200.2.0/24'] },
-  );
+  const remote = { host: '10.20.1.2', network: 'blue', addresses: ['10.200.2.0/24'] };
+  await client.send('POST', '/v1/host/remotes', {}, remote);
   t.deepEqual(await client.get('/v1/host/remotes', { network: 'blue' }), {
-    remotes: [{ host: '10.20.1.2', network: 'blue', addresses: ['10.200.2.0/24'], origin: 'control' }],
+    remotes: [{ ...remote, origin: 'control' }],
   });
   t.deepEqual(await client.get('/v1/host/remotes', { network: 'red' }), { remotes: [] });
   await client.send('POST', '/v1/host/snat', {}, { network: 'blue', address: '10.20.1.1' });
