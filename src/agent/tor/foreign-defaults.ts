@@ -2,7 +2,7 @@
  * `upWhen: [default-route]` where the default route is not ours: the operator's own, or another daemon's. Notifications
  * say all that is needed, but that the kernel takes the routes of a port along which is set down: those are forgotten
  * with it. Of a route with several next hops that one comes back with its port, without a word: routes are read again when
- * a port is up. Routes stay when merely the carrier goes, and count again when it is back.
+ * such a port is up. Routes stay when merely the carrier goes, and count again when it is back.
  */
 import { type Route, RT_TABLE, RTN } from 'rtnetlink-ts';
 import type { Clock } from '../../model/clock.ts';
@@ -26,6 +26,8 @@ export class ForeignDefaults {
   readonly #options: ForeignDefaultsOptions;
   /** The ports of each default route, by what tells it from the others. */
   readonly #routes = new Map<string, readonly number[]>();
+  /** Ports that were set down, and routes with them. Of all others the kernel tells, and to read all routes is much work. */
+  readonly #parted = new Set<number>();
   #reading: RouteReading | undefined;
   #unsubscribe: (() => void) | undefined;
   #wanted = false;
@@ -71,11 +73,12 @@ export class ForeignDefaults {
   }
 
   linkChanged({ before, after }: PortChange): void {
-    if (isUp(after) && !isUp(before)) this.#reading?.later();
+    if (after && isUp(after) && this.#parted.delete(after.ifindex)) this.#reading?.later();
     if (this.#routes.size === 0 || (after && isOpen(after))) return;
     const { ifindex } = (after ?? before)!;
     for (const [key, ports] of this.#routes) {
       if (!ports.includes(ifindex)) continue;
+      if (after) this.#parted.add(ifindex);
       // One of several ways goes alone.
       const left = ports.filter((port) => port !== ifindex);
       if (left.length > 0) this.#routes.set(key, left);
@@ -90,6 +93,7 @@ export class ForeignDefaults {
     this.#reading?.close();
     this.#reading = undefined;
     this.#routes.clear();
+    this.#parted.clear();
   }
 
   #take(routes: readonly Route[]): void {
