@@ -1,7 +1,7 @@
 /** The veth pair: one end in the container, the other on the host for the agent to take into the network's bridge. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { AF, makeRoute, NetlinkError, Rtnetlink, vethPeer } from 'rtnetlink-ts';
+import { AF, makeRoute, NetlinkError, type Route, Rtnetlink, vethPeer } from 'rtnetlink-ts';
 import { type Address, addressBytes, formatMac, type Mac } from '../model/address.ts';
 import { CniError, CODE } from './errors.ts';
 import type { ContainerRoute } from './pass-on.ts';
@@ -111,7 +111,10 @@ export async function disconnect(attachment: Attachment): Promise<void> {
 }
 
 /** @throws CniError when something is missing or another than it was made */
-export async function verify({ netns, ifname, ...rest }: Attachment, expected: { address?: string; mac?: string }) {
+export async function verify(
+  { netns, ifname, ...rest }: Attachment,
+  expected: { readonly address?: string; readonly mac?: string; readonly routes: readonly ContainerRoute[] },
+): Promise<void> {
   const attachment = { ifname, ...rest };
   if (!(await isConnected(attachment))) {
     throw new CniError(CODE.changed, `${hostInterfaceName(attachment)} is gone from the host`);
@@ -128,10 +131,32 @@ export async function verify({ netns, ifname, ...rest }: Attachment, expected: {
     if (expected.address !== undefined && !texts.includes(expected.address)) {
       throw new CniError(CODE.changed, `${ifname} has ${texts.join(', ') || 'no address'}, not ${expected.address}`);
     }
+    const [missing] = missingRoutes(
+      expected.routes,
+      await inside.dumpRoutes({ family: AF.INET, table: RT_TABLE_MAIN }),
+    );
+    if (missing) {
+      const way = missing.gw === undefined ? 'on the link' : `by ${missing.gw}`;
+      throw new CniError(CODE.changed, `the route to ${missing.dst} ${way} is gone from the container`);
+    }
   } finally {
     inside.close();
   }
 }
+
+const RT_TABLE_MAIN = 254;
+
+/** By which device is not asked: who comes later in the chain of plugins may have moved them. */
+export const missingRoutes = (
+  expected: readonly ContainerRoute[],
+  standing: readonly Pick<Route, 'destination' | 'nextHops'>[],
+): ContainerRoute[] =>
+  expected.filter(
+    ({ dst, gw }) =>
+      !standing.some(
+        ({ destination, nextHops }) => destination === dst && nextHops.some(({ gateway }) => gateway === gw),
+      ),
+  );
 
 function openNamespace(path: string): number {
   try {

@@ -92,7 +92,11 @@ export async function check(attachment: Attachment, configuration: NetworkConfig
     throw new CniError(CODE.invalidConfiguration, `prevResult has no address of ${attachment.ifname}`);
   }
   const mac = previous.interfaces[index]?.mac;
-  await verify(attachment, { address: ip.address, ...(mac === undefined ? {} : { mac }) });
+  await verify(attachment, {
+    address: ip.address,
+    routes: previous.routes,
+    ...(mac === undefined ? {} : { mac }),
+  });
   const hostInterface = hostInterfaceName(attachment);
   if ((await new Agent(configuration.socket).instanceOn(hostInterface)) === undefined) {
     throw new CniError(CODE.changed, `the agent knows no instance on ${hostInterface}`);

@@ -48,6 +48,8 @@ export type Ipam =
 export interface PreviousResult {
   readonly interfaces: readonly { readonly name: string; readonly mac?: string; readonly sandbox?: string }[];
   readonly ips: readonly { readonly address: string; readonly interface?: number }[];
+  /** Of IPv4. What another plugin of the chain has put there and we can't read is left out. */
+  readonly routes: readonly ContainerRoute[];
 }
 
 export type CniRequest =
@@ -63,6 +65,7 @@ const previousResult = z.object({
     .array(z.object({ name: z.string(), mac: z.string().optional(), sandbox: z.string().optional() }))
     .default([]),
   ips: z.array(z.object({ address: z.string(), interface: z.number().int().optional() })).default([]),
+  routes: z.unknown().optional(),
 });
 
 const configurationShape = z.object({
@@ -118,10 +121,21 @@ export function parseRequest(environment: Readonly<Record<string, string | undef
       ...(shape.mtu === undefined ? {} : { mtu: shape.mtu }),
       ipam: parseIpam(shape.ipam, adds),
       ...(dns ? { dns } : {}),
-      ...(shape.prevResult ? { previous: shape.prevResult as PreviousResult } : {}),
+      ...(shape.prevResult ? { previous: previousOf(shape.prevResult) } : {}),
       text: input,
     },
   };
+}
+
+function previousOf({ interfaces, ips, routes }: z.output<typeof previousResult>): PreviousResult {
+  const readable = (Array.isArray(routes) ? routes : []).flatMap((route) => {
+    try {
+      return readRoutes([route], CODE.decode);
+    } catch {
+      return [];
+    }
+  });
+  return { interfaces, ips, routes: readable } as PreviousResult;
 }
 
 /** The version that the caller speaks, for an error's answer, whatever else is wrong. */

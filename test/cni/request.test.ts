@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { CniError } from '../../src/cni/errors.ts';
-import { hostInterfaceName, macOf } from '../../src/cni/interfaces.ts';
+import { hostInterfaceName, macOf, missingRoutes } from '../../src/cni/interfaces.ts';
 import { allocatorFor, hostAddresses } from '../../src/cni/ipam.ts';
 import { instanceName } from '../../src/cni/plugin.ts';
 import { parseRequest } from '../../src/cni/request.ts';
@@ -77,6 +77,20 @@ test('what only ADD acts upon is not looked at when a container is taken down or
   t.is(parse(wrong, { CNI_COMMAND: 'DEL' }).command, 'DEL');
   const prevResult = { ips: [{ address: '10.200.1.2/16' }] };
   t.is(parse({ ...wrong, prevResult }, { CNI_COMMAND: 'CHECK' }).command, 'CHECK');
+});
+
+test('CHECK reads the routes that ADD has made, and finds those that are gone', (t) => {
+  const routes = [{ dst: '0.0.0.0/0', gw: '10.200.0.1' }, { dst: '10.0.0.0/8' }, { dst: '::/0' }, { dst: 'x' }, 1];
+  const prevResult = { ips: [{ address: '10.200.1.2/16' }], routes };
+  const request = parse({ prevResult }, { CNI_COMMAND: 'CHECK' });
+  const expected = request.command === 'VERSION' ? [] : request.configuration.previous!.routes;
+  t.deepEqual(expected as unknown, routes.slice(0, 2));
+  const way = { destination: '0.0.0.0/0', nextHops: [{ ifindex: 2, gateway: '10.200.0.1' }] };
+  const onLink = { destination: '10.0.0.0/8', nextHops: [{ ifindex: 2 }] };
+  t.deepEqual(missingRoutes(expected, [way, onLink]), []);
+  t.deepEqual(missingRoutes(expected, [way]), [expected[1]!]);
+  const other = { ...way, nextHops: [{ ifindex: 2, gateway: '10.200.0.9' }] };
+  t.deepEqual(missingRoutes(expected, [other, onLink]), [expected[0]!]);
 });
 
 test('own addresses: each once, however many ask; none left is said; released by its owner only', async (t) => {

@@ -115,6 +115,12 @@ test.serial('R1.1 CNI 1.0: ADD, CHECK and DEL; containers of two hosts reach eac
       t.regex((await cni(name, 'ADD', id, configuration)).stdout, /"code":4.*attached already/);
       const checked = await cni(name, 'CHECK', id, { ...configuration, prevResult: result });
       t.is(checked.code, 0, `a second ADD has taken nothing away: ${checked.stdout}`);
+      if (container === 'a') continue;
+      const route = ['172.31.0.0/16', 'via', '10.200.0.9', 'dev', 'eth0', 'proto', 'static'];
+      await run(['ip', '-n', id, 'route', 'del', ...route]);
+      const lacking = await cni(name, 'CHECK', id, { ...configuration, prevResult: result });
+      t.regex(lacking.stdout, /"code":103.*172\.31\.0\.0\/16 by 10\.200\.0\.9 is gone/);
+      await run(['ip', '-n', id, 'route', 'add', ...route]);
     }
   }
   const addresses = results.map(({ ips }) => ips[0]!.address);
