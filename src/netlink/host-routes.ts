@@ -43,7 +43,8 @@ import { UNREACHABLE_METRIC, unreachables } from './unreachable.ts';
 export type { HostRouteOptions } from './host-slots.ts';
 
 const RETRY = 1000;
-const LONGEST_RETRY = 30_000;
+/** To compare costs a reading of the tables; but what was left there leads packets astray for as long. */
+const LONGEST_RETRY = 2_000;
 
 export class HostRouteInstaller implements Announcer {
   readonly name = 'kernel';

@@ -115,6 +115,18 @@ test('R4.5 a route and a neighbour whose deletion the kernel refused go when it 
   t.is(bench.clock.pending, 0, 'nothing is tried for ever');
 });
 
+test('R4.5 however long the kernel refused, what was left is gone two seconds after it is well again', async (t) => {
+  const bench = new Bench();
+  bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
+  bench.short.add('RTM_DELROUTE');
+  bench.installer.apply({ withdrawn: [HOST], announced: [] });
+  await bench.pass(60_000);
+  t.is(bench.box.routes.size, 1);
+  bench.short.clear();
+  await bench.pass(2_500);
+  t.is(bench.box.routes.size, 0);
+});
+
 test('R4.5 a host that moved, and whose new route was refused, leaves no route to its old port behind', async (t) => {
   const bench = new Bench();
   bench.installer.apply({ withdrawn: [], announced: [bench.host('A1')] });
