@@ -75,36 +75,36 @@ test('R4.7 hosts announced ahead of their return: the deltas add up, and without
   t.pass();
 });
 
-test('R4.7 hosts are waited for from when their port is opened, however long the fabric took to turn', (t) => {
+const GONE = '10.10.10.1';
+
+/** A port that is shut, and one host expected behind it. */
+function waiting(): Bench {
   const bench = new Bench(
     policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
   );
-  const host = '10.10.10.1';
-  bench.do(heard(host, 'A1'));
+  bench.do(heard(GONE, 'A1'));
   bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
-  bench.do({ type: 'foreignClaim', claim: { address: address(host), level: 0, from: 'B' } });
+  bench.do({ type: 'foreignClaim', claim: { address: address(GONE), level: 0, from: 'B' } });
   bench.do({ type: 'expect', ports: ['A1'] });
+  return bench;
+}
+
+test('R4.7 hosts are waited for from when their port is opened, however long the fabric took to turn', (t) => {
+  const bench = waiting();
   bench.run(290);
   bench.do({ type: 'opening', ports: ['A1'] });
   t.deepEqual(deltas(bench.run(290)), []);
   bench.do({ type: 'portUp', port: 'A1' });
   t.deepEqual(deltas(bench.run(290)), []);
-  t.deepEqual(bench.table.expected(['A1']), [address(host)]);
+  t.deepEqual(bench.table.expected(['A1']), [address(GONE)]);
   bench.run(20);
   t.deepEqual(bench.table.expected(['A1']), [], 'and no longer');
 });
 
 test('R4.7 nobody is given up while the kernel is still at work on his port, but not for ever', (t) => {
-  const bench = new Bench(
-    policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
-  );
-  const host = '10.10.10.1';
-  bench.do(heard(host, 'A1'));
-  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
-  bench.do({ type: 'foreignClaim', claim: { address: address(host), level: 0, from: 'B' } });
-  bench.do({ type: 'expect', ports: ['A1'] });
+  const bench = waiting();
   t.deepEqual(deltas(bench.run(1_190)), []);
-  t.deepEqual(bench.table.expected(['A1']), [address(host)]);
+  t.deepEqual(bench.table.expected(['A1']), [address(GONE)]);
   bench.run(20);
   t.deepEqual(bench.table.expected(['A1']), []);
   t.is(bench.model.size, 0);
