@@ -1,16 +1,22 @@
 import { z } from 'zod';
 import type { Memory } from '../../hostroutes/index.ts';
 import { type Address, parseAddress, parseMac } from '../../model/address.ts';
-import type { Clock, Timer } from '../../model/clock.ts';
+import type { Clock, Instant, Timer } from '../../model/clock.ts';
+import type { HostDelta, HostRoute } from '../../model/hosts.ts';
 import type { Log } from '../../model/log.ts';
 import type { MemoryStore } from '../memory-store.ts';
 
 /**
  * Written this long (ms) after a change, and in a table that never rests ever more rarely: ten thousand hosts are a
- * megabyte and some milliseconds of the loop. A line lost with the power costs one return its head start, nothing else.
+ * megabyte and some milliseconds of the loop.
  */
 const SPACING = 1_000;
 const LONGEST_SPACING = 60_000;
+/**
+ * Not more rarely (ms) than this as long as there are hosts that the file has not, or has elsewhere: who is lost with the
+ * power is not expected back, and comes back before the fabric has been told.
+ */
+const NEWS_SPACING = 2_000;
 
 const file = z.object({
   version: z.literal(1),
@@ -35,8 +41,11 @@ export class HostMemory {
   #earlier: readonly Memory[] = [];
   #timer: Timer | undefined;
   #last = '';
+  #due = Number.POSITIVE_INFINITY;
   #spacing = SPACING;
   #savedAt = Number.NEGATIVE_INFINITY;
+  /** What is in the file: on which interface who is. */
+  #written: ReadonlyMap<Address, string> = new Map();
 
   constructor(options: { store: MemoryStore; clock: Clock; log: Log; read(): readonly Memory[] }) {
     this.#store = options.store;
@@ -48,6 +57,7 @@ export class HostMemory {
   /** Reads what an earlier run wrote; nothing when there is no file, or one that can't be used (the log says why). */
   load(): void {
     this.#earlier = this.#load();
+    this.#written = placesOf(this.#earlier);
   }
 
   /** Where an earlier run had it, until that is handed over. */
@@ -62,23 +72,38 @@ export class HostMemory {
     return earlier;
   }
 
-  changed(): void {
-    if (this.#timer) return;
+  changed({ announced }: HostDelta): void {
     const now = this.#clock.now();
-    const rested = now - this.#savedAt >= this.#spacing;
-    this.#spacing = rested ? SPACING : Math.min(2 * this.#spacing, LONGEST_SPACING);
-    this.#timer = this.#clock.schedule(now + this.#spacing, () => this.save());
+    if (!this.#timer) {
+      const rested = now - this.#savedAt >= this.#spacing;
+      this.#spacing = rested ? SPACING : Math.min(2 * this.#spacing, LONGEST_SPACING);
+      this.#arm(now + this.#spacing);
+    }
+    if (this.#due > now + NEWS_SPACING && announced.some((route) => this.#isNews(route))) this.#arm(now + NEWS_SPACING);
+  }
+
+  #isNews({ address, interface: name, shadow }: HostRoute): boolean {
+    return !shadow && this.#written.get(address) !== name;
+  }
+
+  #arm(due: Instant): void {
+    this.#timer?.cancel();
+    this.#due = due;
+    this.#timer = this.#clock.schedule(due, () => this.save());
   }
 
   save(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#due = Number.POSITIVE_INFINITY;
     this.#savedAt = this.#clock.now();
-    const text = JSON.stringify({ version: 1, hosts: this.#read() });
+    const hosts = this.#read();
+    const text = JSON.stringify({ version: 1, hosts });
     if (text === this.#last) return;
     try {
       this.#store.write(text);
       this.#last = text;
+      this.#written = placesOf(hosts);
     } catch (error) {
       this.#log.error({ err: error }, 'the memory of hosts was not saved');
     }
@@ -100,3 +125,6 @@ export class HostMemory {
     }
   }
 }
+
+const placesOf = (hosts: readonly Memory[]): ReadonlyMap<Address, string> =>
+  new Map(hosts.map(({ address, interface: name }) => [address, name]));

@@ -66,7 +66,7 @@ export class Way implements Reactions {
 
   delta(delta: HostDelta, cause: HostCause, at: Instant): void {
     this.parts.projection.apply(delta, cause, at);
-    this.parts.memory.changed();
+    this.parts.memory.changed(delta);
     this.parts.facts.hostsChanged();
   }
 
