@@ -14,6 +14,9 @@ import {
   RTNLGRP,
 } from 'rtnetlink-ts';
 
+/** Octets. Ten thousand routes change at once, each a message that the kernel counts as over a thousand octets, and none may be missed. */
+const RECEIVE_BUFFER = 64 << 20;
+
 const NLM_F_REQUEST = 1;
 const NLM_F_DUMP = 0x300;
 const IFF_LOWER_UP = 0x10000;
@@ -153,7 +156,7 @@ export class LinkSetter {
 
 function open(netns: string): LinuxSocket {
   const socket = LinuxSocket.open({ family: AF.NETLINK, type: SOCK.RAW, protocol: NETLINK.ROUTE, netns });
-  socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 4 << 20);
+  socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, RECEIVE_BUFFER);
   socket.bind({ family: 'netlink', pid: 0, groups: 0 });
   return socket;
 }

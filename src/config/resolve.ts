@@ -68,7 +68,11 @@ function resolveCommon(settings: TorSettings | GatewaySettings, secrets: Secrets
 function resolveHostRoutes(settings: TorSettings['hostRoutes']): HostRoutesConfig {
   const { sources, probe, returning } = settings;
   return {
-    returning: { mode: returning.mode, wait: milliseconds(returning.wait) },
+    returning: {
+      mode: returning.mode,
+      wait: milliseconds(returning.wait),
+      bounceFrom: returning.bounceFrom === 'never' ? Number.POSITIVE_INFINITY : returning.bounceFrom,
+    },
     policy: {
       prefixes: settings.prefixes.map(toPrefix),
       ports: portsOf(settings.ports),

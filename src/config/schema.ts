@@ -73,6 +73,13 @@ const hostRoutes = z.strictObject({
     .strictObject({
       mode: anyOf(['learned', 'always', 'never']).default('learned'),
       wait: duration({ min: '10ms', max: '1m' }).default('1s'),
+      bounceFrom: z
+        .union([integer(1, 1_000_000), z.literal('never')])
+        .default(1_500)
+        .meta({
+          description:
+            'A port whose carrier is back, and behind which at least so many hosts are expected, is shut again until the fabric has been told of them.',
+        }),
     })
     .prefault({})
     .meta({

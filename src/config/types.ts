@@ -39,7 +39,12 @@ export interface HostRoutesConfig {
   /** Everything of a HostPolicy but `ownAddresses`, which the box knows. */
   readonly policy: HostPolicyConfig;
   /** Make-before-break return of hosts, see src/hostroutes/machine/returning.ts. */
-  readonly returning: { readonly mode: 'learned' | 'always' | 'never'; readonly wait: number };
+  readonly returning: {
+    readonly mode: 'learned' | 'always' | 'never';
+    readonly wait: number;
+    /** Hosts expected behind one port, from which on it is shut again when its carrier is back; Infinity: never. */
+    readonly bounceFrom: number;
+  };
   /** Servers that announce themselves, when `policy.sources.bgp`. */
   readonly bgp?: { readonly listenRange: Prefix; readonly remoteAs: RemoteAs; readonly defaultOriginate: boolean };
   /** Routes of others to take over, when `policy.sources.kernel`. */

@@ -167,6 +167,11 @@ export class HostRoutes {
     return this.#table.expected(ports);
   }
 
+  /** How many would be expected behind this port, beside those who are. */
+  expectable(name: string): number {
+    return this.#table.expectable(this.#lags.names([name])[0]!);
+  }
+
   /** Those who are expected at these ports can be heard from now on: the wait for them begins anew. */
   opening(names: readonly string[]): void {
     this.#feed({ type: 'opening', ports: this.#lags.names(names) }, this.#now());

@@ -9,6 +9,7 @@
 import { Alarm, type Clock, type Instant, type Timer } from '../model/clock.ts';
 import type { Log } from '../model/log.ts';
 import { isOpen, type LinkState, type Port, type PortChange, type PortDriver, PortError } from '../model/ports.ts';
+import { BOUNCE } from './machine/bounced.ts';
 import { DRAIN } from './machine/drained.ts';
 import type { PortLinkGroups } from './machine/groups.ts';
 import type { Memory, PortLinkEffect, PortLinkEvent, PortLinkGroupConfig, RememberedPort } from './machine/types.ts';
@@ -46,8 +47,8 @@ export class PortLinkDriver {
   readonly #underWay = new Set<Promise<void>>();
   #watched = new Set<string>();
   #memory: Memory | undefined;
-  /** Ports that were drained once; they may be in no group. */
-  readonly #drainable = new Set<string>();
+  /** Ports that were drained or bounced once; they may be in no group. */
+  readonly #beside = new Set<string>();
   #handling = false;
   /** undefined: what was to be saved last was not. */
   #savedVersion: number | undefined;
@@ -96,7 +97,7 @@ export class PortLinkDriver {
       this.#saveAgain();
     }
     const shift = clock.now() - this.#wallClock();
-    for (const { port, group } of ports) if (group === DRAIN) this.#drainable.add(port);
+    for (const { port, group } of ports) if (group === DRAIN || group === BOUNCE) this.#beside.add(port);
     if (ports.length > 0) {
       log.info({ ports: ports.map(({ port }) => port) }, 'portlink: ports were left shut by an earlier run');
     }
@@ -120,8 +121,14 @@ export class PortLinkDriver {
 
   /** Planned work, for ports of any group and of none: shut until `undrain` gives them back to their groups. */
   drain(ports: readonly string[], reason: string): void {
-    for (const port of ports) this.#drainable.add(port);
+    for (const port of ports) this.#beside.add(port);
     this.handle([...this.#observations(this.groups.configs()), { type: 'drain', ports, reason }]);
+  }
+
+  /** Shut and opened again, for ports of any group and of none; not where a group wants it open. */
+  bounce(ports: readonly string[], reason: string): void {
+    for (const port of ports) this.#beside.add(port);
+    this.handle([...this.#observations(this.groups.configs()), { type: 'bounce', ports, reason }]);
   }
 
   undrain(ports: readonly string[]): void {
@@ -179,7 +186,7 @@ export class PortLinkDriver {
     shut: Memory['ports'] = this.groups.memory().ports,
   ): PortLinkEvent[] {
     const ofGroups = configs.flatMap(({ uplinks, downlinks }) => [...uplinks, ...downlinks]);
-    this.#watched = new Set([...ofGroups, ...this.#drainable, ...shut.map(({ port }) => port)]);
+    this.#watched = new Set([...ofGroups, ...this.#beside, ...shut.map(({ port }) => port)]);
     return [...this.#watched].map((name) => {
       const port = this.#options.links.port(name);
       return port ? observation(port) : { type: 'portGone', port: name };

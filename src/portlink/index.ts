@@ -7,6 +7,7 @@
  * around a netlink resync. It withdraws the hosts when the hook says so.
  */
 export { PortLinkDriver, type PortLinkDriverOptions } from './driver.ts';
+export { BOUNCE } from './machine/bounced.ts';
 export { DRAIN } from './machine/drained.ts';
 export { PortLinkGroups } from './machine/groups.ts';
 export {

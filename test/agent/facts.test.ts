@@ -46,7 +46,7 @@ class Bench {
         ports: () => ports.values(),
         onChange: () => () => {},
       },
-      groups: { views: () => [this.#group()], keeperOf: (port) => this.keepers.get(port) },
+      groups: { views: () => [this.#group()], keeperOf: (port) => this.keepers.get(port), openerOf: () => undefined },
       hosts: () => this.hosts,
       neighbours: (port) => this.neighbours.get(port) ?? [],
       sessionPorts: () => [],

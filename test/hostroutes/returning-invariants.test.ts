@@ -89,6 +89,22 @@ function waiting(): Bench {
   return bench;
 }
 
+test('R4.7 only who is claimed elsewhere, and is not expected already, would be expected', (t) => {
+  const bench = new Bench(
+    policy({ returning: { mode: 'always', wait: 300, door: { interface: 'door', ifindex: 9, mac: mac(9) } } }),
+  );
+  for (const last of [1, 2, 3]) bench.do(heard(`10.10.10.${last}`, 'A1'));
+  t.is(bench.table.expectable('A1'), 0, 'who is there comes from nowhere');
+  bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+  t.is(bench.table.expectable('A1'), 0, 'with one link alone there is nothing to be told first');
+  for (const last of [1, 2])
+    bench.do({ type: 'foreignClaim', claim: { address: address(`10.10.10.${last}`), level: 0, from: 'B' } });
+  t.is(bench.table.expectable('A1'), 2);
+  t.is(bench.table.expectable('A2'), 0);
+  bench.do({ type: 'expect', ports: ['A1'] });
+  t.is(bench.table.expectable('A1'), 0);
+});
+
 test('R4.7 hosts are waited for from when their port is opened, however long the fabric took to turn', (t) => {
   const bench = waiting();
   bench.run(290);

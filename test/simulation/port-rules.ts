@@ -3,6 +3,7 @@
  * from what the agent thinks of them; only what it has learned of the fabric is asked of it.
  */
 import type { GroupView } from '../../src/agent/api.ts';
+import { BOUNCE } from '../../src/portlink/index.ts';
 import { isOn } from './box.ts';
 import { type GroupSettings, levelOf, SLOTS, shutOn } from './scene.ts';
 import type { Side } from './server.ts';
@@ -11,6 +12,8 @@ import type { World } from './world.ts';
 
 /** See invariants.ts. */
 const SLACK = 2_500;
+/** A port that has come back is shut for the crowd behind it, but not again for its having been opened. */
+const MOST_BOUNCES = { count: 10, within: 10_000 } as const;
 
 export class PortRules {
   readonly #world: World;
@@ -24,6 +27,8 @@ export class PortRules {
   readonly #unowned = new Map<string, number>();
   /** Group: its uplinks were shut by us, and are not counted as lost until. */
   readonly #grace = new Map<string, number>();
+  /** Port: when it was shut for its crowd. */
+  readonly #bounced = new Map<string, number[]>();
 
   constructor(world: World) {
     this.#world = world;
@@ -143,7 +148,7 @@ export class PortRules {
     for (const name of ports) {
       const slot = Number(name.slice(1));
       const groups = world.settings[side].groups;
-      if (this.#isDrained(life, name)) continue;
+      if (this.#isDrained(life, name) || this.#isBounced(side, life, name)) continue;
       if (!groups.some((group) => this.#reason(side, life, group, slot)))
         world.violation(`${side} shuts ${name}, and no group has a reason`);
     }
@@ -153,6 +158,16 @@ export class PortRules {
   #isDrained({ agent }: Life, name: string): boolean {
     const state = agent!.drain.view().ports.find(({ port }) => port === name)?.state;
     return state === 'moving' || state === 'shut';
+  }
+
+  /** The settings want it shut for a crowd when it comes up, and it is not so again and again. */
+  #isBounced(side: Side, life: Life, name: string): boolean {
+    const { bounceFrom, returning } = this.#world.settings[side];
+    if (life.agent!.groups.keeperOf(name) !== BOUNCE) return false;
+    const now = this.#world.clock.now();
+    const lately = (this.#bounced.get(name) ?? []).filter((at) => now - at < MOST_BOUNCES.within);
+    this.#bounced.set(name, [...lately, now]);
+    return bounceFrom !== undefined && returning !== 'never' && lately.length < MOST_BOUNCES.count;
   }
 
   #reason(side: Side, life: Life, group: GroupSettings, slot: number): boolean {

@@ -57,6 +57,7 @@ export interface Settings {
   probe: { interval: number; retries: number; timeout: number };
   returning: 'learned' | 'always' | 'never';
   wait: number;
+  bounceFrom?: number;
   upWhen: string[];
   prefix: string;
   enabled: boolean;
@@ -110,6 +111,7 @@ export function drawSettings(random: Random, scene: Scene): Settings {
     communities: [],
     restartTime: random.pick([undefined, 2, 5]),
     groups: drawGroups(random, scene),
+    ...(random.chance(0.4) ? { bounceFrom: random.integer(1, 3) } : {}),
   };
 }
 
@@ -216,7 +218,11 @@ export function configText(side: Side, scene: Scene, settings: Settings): string
         retries: settings.probe.retries,
         timeout: `${settings.probe.timeout}ms`,
       },
-      returning: { mode: settings.returning, wait: `${settings.wait}ms` },
+      returning: {
+        mode: settings.returning,
+        wait: `${settings.wait}ms`,
+        bounceFrom: settings.bounceFrom ?? 'never',
+      },
     },
     portLink: settings.groups.map((group) => ({
       ...group,

@@ -7,7 +7,7 @@ import type { Clock, Instant, Timer } from '../../model/clock.ts';
 import type { HostRoute } from '../../model/hosts.ts';
 import type { CarriedFact, PortFact } from '../../model/port-facts.ts';
 import { isOpen, type LinkState, type Port, type PortNeighbour } from '../../model/ports.ts';
-import { DRAIN } from '../../portlink/index.ts';
+import { BOUNCE, DRAIN } from '../../portlink/index.ts';
 import type { GroupView } from '../api.ts';
 import type { PortGroups } from './port-groups.ts';
 
@@ -22,7 +22,7 @@ export interface PortFactsOptions {
   /** ms since 1970. */
   readonly wallClock: () => number;
   readonly links: LinkState;
-  readonly groups: Pick<PortGroups, 'views' | 'keeperOf'>;
+  readonly groups: Pick<PortGroups, 'views' | 'keeperOf' | 'openerOf'>;
   /** Our hosts. */
   readonly hosts: () => readonly HostRoute[];
   readonly neighbours: (port: string) => readonly PortNeighbour[];
@@ -214,7 +214,7 @@ function conditionOf(
   before: PortFact | undefined,
 ): Condition {
   const { name } = port;
-  if (!isOpen(port)) return { state: 'shut', ...keptShut(name, views, groups.keeperOf(name), links) };
+  if (!isOpen(port)) return { state: 'shut', ...keptShut(name, views, groups, links) };
   if (!port.carrier) {
     const had = before !== undefined && (before.state === 'up' || before.reason.includes(LOST));
     return { state: 'down', reason: `${name} ${had ? LOST : 'has no carrier'}` };
@@ -241,13 +241,17 @@ function brokenUplink(name: string, views: readonly GroupView[]): string | undef
 function keptShut(
   name: string,
   views: readonly GroupView[],
-  keeper: string | undefined,
+  groups: Pick<PortGroups, 'keeperOf' | 'openerOf'>,
   links: LinkState,
 ): Omit<Condition, 'state'> {
+  const keeper = groups.keeperOf(name);
+  const opener = groups.openerOf(name);
   const view = views.find((group) => group.name === keeper);
   const downlink = views.flatMap(({ downlinks }) => downlinks).find(({ port }) => port === name);
   const since = downlink?.shutByUs && downlink.since !== undefined ? { since: Date.parse(downlink.since) } : {};
   if (keeper === DRAIN) return { reason: 'drained: planned work', ...since };
+  if (keeper === BOUNCE || (keeper === undefined && opener !== undefined))
+    return { reason: `${name} is about to be opened: the fabric is told of its hosts first`, ...since };
   if (!view) return { reason: `${name} was shut by an operator` };
   if (view.held === 'shut') return { reason: `held shut by an operator in group ${view.name}`, ...since };
   const lost = view.uplinks.flatMap(({ port, up, verdicts }) => {

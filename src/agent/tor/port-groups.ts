@@ -11,6 +11,7 @@ import {
   type PortNeighbour,
 } from '../../model/ports.ts';
 import {
+  BOUNCE,
   type GroupView as DomainView,
   DRAIN,
   type Hold,
@@ -231,7 +232,19 @@ export class PortGroups {
     }
   }
 
-  /** The group that has shut this port, DRAIN for planned work. */
+  /** Shut, and opened again in the way of every opening: after the fabric was told. false: it is not to be shut. */
+  bounce(port: string, reason: string): boolean {
+    if (this.#spared.has(port)) return false;
+    this.#driver.bounce([port], reason);
+    return this.keeperOf(port) === BOUNCE;
+  }
+
+  /** The group that is about to open this port, and has told the fabric first. */
+  openerOf(port: string): string | undefined {
+    return this.#driver.groups.openerOf(port);
+  }
+
+  /** The group that has shut this port, DRAIN for planned work, BOUNCE for the way back of many. */
   keeperOf(port: string): string | undefined {
     return this.#driver.groups.keeperOf(port);
   }

@@ -62,16 +62,30 @@ export class Returning {
     return [...this.#expected.values()].filter(({ host }) => ports.includes(host.port)).map(({ host }) => host.address);
   }
 
-  /** Hosts remembered behind these ports are announced ahead of their return; those of a port that just opened, too. */
-  expect(names: readonly string[], now: Instant): void {
+  /** How many more would be expected behind this port. */
+  expectable(name: string): number {
+    let count = 0;
+    for (const _ of this.#candidates(name)) count++;
+    return count;
+  }
+
+  *#candidates(name: string): Iterable<{ readonly host: Host; readonly rival: ClaimLevel }> {
     const { rules } = this.#book;
     const { returning } = rules.policy;
     if (!returning || returning.mode === 'never') return;
+    for (const host of this.#book.ports.get(name)?.left ?? []) {
+      const rival = this.#book.claims.best(host.address);
+      if (rival === undefined || this.#expected.has(host.address) || host.live || rules.activeActive(host)) continue;
+      if (returning.mode === 'always' || host.returns) yield { host, rival };
+    }
+  }
+
+  /** Hosts remembered behind these ports are announced ahead of their return; those of a port that just opened, too. */
+  expect(names: readonly string[], now: Instant): void {
+    const { returning } = this.#book.rules.policy;
+    if (!returning) return;
     for (const name of names) {
-      for (const host of this.#book.ports.get(name)?.left ?? []) {
-        const rival = this.#book.claims.best(host.address);
-        if (rival === undefined || this.#expected.has(host.address) || host.live || rules.activeActive(host)) continue;
-        if (returning.mode === 'learned' && !host.returns) continue;
+      for (const { host, rival } of this.#candidates(name)) {
         this.#onExpected(host);
         host.level = levelAgainst(rival);
         host.yields = false;

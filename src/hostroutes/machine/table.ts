@@ -185,6 +185,10 @@ export class HostTable {
   }
 
   /** Announced ahead of their return to one of these ports. */
+  expectable(port: string): number {
+    return this.#returning.expectable(port);
+  }
+
   expected(ports: readonly string[]): Address[] {
     return this.#returning.expected(ports);
   }

@@ -36,7 +36,8 @@ export class Drained {
     if (ports.length > 0) effects.push({ type: 'shut', group: DRAIN, ports, reason });
   }
 
-  release(names: readonly string[], groups: readonly Group[], effects: PortLinkEffect[]): void {
+  /** Which ports are opened. */
+  release(names: readonly string[], groups: readonly Group[], effects: PortLinkEffect[]): readonly string[] {
     const free: RememberedPort[] = [];
     for (const port of names) {
       const entry = this.#ports.shutEntry(port);
@@ -45,11 +46,11 @@ export class Drained {
       if (keeper) this.#ports.reassign(port, keeper.config.name);
       else free.push(entry);
     }
-    this.#actions.openPorts(DRAIN, free, 'released from the drain', effects);
+    return this.#actions.openPorts(DRAIN, free, 'released from the drain', effects);
   }
 }
 
-function keepsShut({ config, state, hold }: Group, port: string): boolean {
+export function keepsShut({ config, state, hold }: Group, port: string): boolean {
   if (config.dryRun || config.direction === 'downlink' || !config.downlinks.includes(port)) return false;
   return state === 'shut' || state === 'recovering' || (state === 'held' && hold === 'shut');
 }

@@ -10,7 +10,7 @@
  * Invariants
  * - A port is shut by us only while a reason of its group holds, or until recoveryDelay and the upstream gate have passed
  *   after it. Ports of a group that was removed, disabled or made dryRun are opened at once.
- * - A port that is drained is opened by no group, and is no loss to one (drained.ts).
+ * - A port that is drained is opened by no group, and is no loss to one (drained.ts); nor is one that is bounced.
  * - A port that was shut by somebody else is never opened. One that we shut and somebody opened is left to them until the
  *   group was up again, or got it anew.
  * - A port that is spared is not shut, and is opened if it was.
@@ -19,6 +19,7 @@
  */
 import type { Instant } from '../../model/clock.ts';
 import { Actions } from './actions.ts';
+import { BOUNCE, Bounced } from './bounced.ts';
 import { DRAIN, Drained } from './drained.ts';
 import { Group, wantedShut } from './group.ts';
 import { openOrphans } from './orphans.ts';
@@ -48,6 +49,7 @@ export class PortLinkGroups {
   readonly #ports = new Ports();
   readonly #actions = new Actions(this.#ports);
   readonly #drained = new Drained(this.#ports, this.#actions);
+  readonly #bounced = new Bounced(this.#ports, this.#actions);
   #upstream = { ready: false, reason: 'upstream not known yet' };
   #blind = false;
   #deadline: Instant | undefined;
@@ -68,6 +70,7 @@ export class PortLinkGroups {
       if (kind === 'openedByOther') this.#openedByOther(port, group, effects);
     }
     openOrphans(this.#groups, this.#ports, this.#actions, effects);
+    this.#coming(this.#bounced.release([...this.#groups.values()], effects), now);
     for (const group of this.#groups.values()) this.#evaluate(group, now, effects);
     return effects;
   }
@@ -94,9 +97,14 @@ export class PortLinkGroups {
     return [...this.#groups.values()].map(({ config }) => config);
   }
 
-  /** The group that has shut this port, DRAIN for planned work; undefined: it is not shut by us. */
+  /** The group that has shut this port, DRAIN for planned work, BOUNCE; undefined: it is not shut by us. */
   keeperOf(port: string): string | undefined {
     return this.#ports.shutEntry(port)?.group;
+  }
+
+  /** The same, of a port whose opening is under way. */
+  openerOf(port: string): string | undefined {
+    return this.#ports.openedFor(port);
   }
 
   views(): GroupView[] {
@@ -140,7 +148,10 @@ export class PortLinkGroups {
         this.#drained.shut(event.ports, event.reason, now, effects);
         break;
       case 'undrain':
-        this.#drained.release(event.ports, [...this.#groups.values()], effects);
+        this.#coming(this.#drained.release(event.ports, [...this.#groups.values()], effects), now);
+        break;
+      case 'bounce':
+        effects.push(...this.#bounced.shut(event.ports, event.reason, [...this.#groups.values()], now));
         break;
       case 'configure':
         this.#configure(event.groups, now);
@@ -164,12 +175,23 @@ export class PortLinkGroups {
         for (const [name, ports] of this.#byGroup(event.ports)) {
           if (ports.length) effects.push({ type: 'alarm', group: name, reason: what });
         }
-        const drained = event.ports.filter((port) => this.#drained.has(port));
-        if (drained.length) effects.push({ type: 'alarm', group: DRAIN, ports: drained, reason: what });
+        for (const keeper of [DRAIN, BOUNCE]) {
+          const kept = event.ports.filter((port) => this.keeperOf(port) === keeper);
+          if (kept.length) effects.push({ type: 'alarm', group: keeper, ports: kept, reason: what });
+        }
         break;
       }
       case 'tick':
         break;
+    }
+  }
+
+  /** Until these are up, their being down is no loss. */
+  #coming(ports: readonly string[], now: Instant): void {
+    if (ports.length === 0) return;
+    for (const group of this.#groups.values()) {
+      if (!group.config.downlinks.some((port) => ports.includes(port))) continue;
+      group.downlinkGraceUntil = Math.max(group.downlinkGraceUntil ?? 0, now + COMING_UP);
     }
   }
 
@@ -250,8 +272,8 @@ export class PortLinkGroups {
     const graceUp = this.#inGrace(group.uplinkGraceUntil, now) || this.#actions.ours(group, 'uplink').length > 0;
     const lossMatters = config.direction !== 'downlink' && !graceUp;
     group.judgeUplinks(lossMatters ? this.#verdicts.upCount(config) : Number.POSITIVE_INFINITY, now);
-    const shutByUs =
-      this.#actions.ours(group, 'downlink').length > 0 || config.downlinks.some((port) => this.#drained.has(port));
+    const kept = (port: string): boolean => this.#drained.has(port) || this.#bounced.has(port);
+    const shutByUs = this.#actions.ours(group, 'downlink').length > 0 || config.downlinks.some(kept);
     const graceDown = this.#inGrace(group.downlinkGraceUntil, now) || shutByUs;
     const lost = !graceDown && !config.downlinks.some((port) => this.#ports.isUp(port));
     group.judgeDownlinks(config.direction !== 'uplink' && lost, now);

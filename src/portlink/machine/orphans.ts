@@ -1,4 +1,5 @@
 import type { Actions } from './actions.ts';
+import { BOUNCE } from './bounced.ts';
 import { DRAIN } from './drained.ts';
 import type { Group } from './group.ts';
 import type { Ports } from './ports.ts';
@@ -20,7 +21,7 @@ export function openOrphans(
       !config.spared?.includes(port) &&
       (side === 'uplink' ? config.uplinks : config.downlinks).includes(port);
     const own = groups.get(entry.group);
-    if (entry.group === DRAIN || (own && owns(own))) continue;
+    if (entry.group === DRAIN || entry.group === BOUNCE || (own && owns(own))) continue;
     const heir = [...groups.values()].find(owns);
     if (heir) {
       ports.reassign(port, heir.config.name);

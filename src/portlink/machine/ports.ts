@@ -83,6 +83,18 @@ export class Ports {
     return this.#shut.has(port) && this.#states.has(port) && !(request?.up && request.failed);
   }
 
+  /** The kernel is not at work on it for us. */
+  isAnswered(port: string): boolean {
+    const state = this.#states.get(port);
+    return state !== undefined && state.shutting === 0 && state.request?.until !== Number.POSITIVE_INFINITY;
+  }
+
+  /** Whose opening of the port is under way. */
+  openedFor(port: string): string | undefined {
+    const request = this.#states.get(port)?.request;
+    return request?.up && !this.#shut.has(port) ? request.entry?.group : undefined;
+  }
+
   shutEntry(port: string): RememberedPort | undefined {
     return this.#shut.get(port);
   }

@@ -73,6 +73,8 @@ export type PortLinkEvent =
   /** Planned work: these ports are shut whatever their groups say, until they are released. */
   | { readonly type: 'drain'; readonly ports: readonly string[]; readonly reason: string }
   | { readonly type: 'undrain'; readonly ports: readonly string[] }
+  /** Shut, and opened as soon as they are. */
+  | { readonly type: 'bounce'; readonly ports: readonly string[]; readonly reason: string }
   | { readonly type: 'tick' }
   | { readonly type: 'configure'; readonly groups: readonly PortLinkGroupConfig[] }
   /** All information is lost (netlink resync): freeze until it is back. */

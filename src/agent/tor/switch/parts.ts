@@ -13,6 +13,7 @@ import { Bfd } from '../../bfd/index.ts';
 import { EventLog, WallClock } from '../../events.ts';
 import { Failovers } from '../../failovers.ts';
 import { guardMemory, memoryFile } from '../../memory-store.ts';
+import { Crowds } from '../crowds.ts';
 import { Drain } from '../drain/index.ts';
 import { Fabric } from '../fabric.ts';
 import { PortFacts } from '../facts.ts';
@@ -96,6 +97,7 @@ export interface Parts {
   readonly spoofing: Spoofing;
   readonly memory: HostMemory;
   readonly reopening: Reopening;
+  readonly crowds: Crowds;
   readonly facts: PortFacts;
   /** undefined: ports that are shut lose nothing. */
   readonly kept: ReturnType<NonNullable<SwitchKernel['keepAddresses']>> | undefined;
@@ -285,6 +287,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
       return kernel.setAdmin(ports, true);
     },
   });
+  const crowds = new Crowds({ from: () => options.config().hostRoutes.returning.bounceFrom, hosts, groups });
   const facts = new PortFacts({
     config: options.config,
     clock,
@@ -329,6 +332,7 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     spoofing,
     memory,
     reopening,
+    crowds,
     facts,
     kept,
     projection,

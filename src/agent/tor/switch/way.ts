@@ -44,7 +44,7 @@ export class Way implements Reactions {
     this.#react(change);
     facts.touch(at);
     if (up && !wasUp && this.#concerns(name)) {
-      hosts.expect([name], at);
+      if (!this.parts.crowds.holdBack(name, at)) hosts.expect([name], at);
       events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) this.configureHosts();

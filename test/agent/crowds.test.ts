@@ -1,0 +1,56 @@
+import test from 'ava';
+import { Crowds } from '../../src/agent/tor/crowds.ts';
+
+function crowds({ from = 1_500, refuse = false } = {}) {
+  const asked: string[] = [];
+  const expectable = new Map<string, number>();
+  const held = new Crowds({
+    from: () => from,
+    hosts: { expectable: (port) => expectable.get(port) ?? 0 },
+    groups: {
+      bounce: (port, reason) => {
+        asked.push(`${port}: ${reason}`);
+        return !refuse;
+      },
+    },
+  });
+  return { asked, expectable, held };
+}
+
+test('R4.7 a port that is back with a crowd behind it is shut again, one with fewer is not', (t) => {
+  const { asked, expectable, held } = crowds();
+  expectable.set('A1', 1_499).set('A2', 1_500);
+  t.false(held.holdBack('A1', 0));
+  t.true(held.holdBack('A2', 0));
+  t.deepEqual(asked, ['A2: A2 is back, and the fabric is told of its 1500 hosts first']);
+});
+
+test('R4.7 its opening is no reason to shut it again, the next return of its carrier is', (t) => {
+  const { asked, expectable, held } = crowds();
+  expectable.set('A1', 5_000).set('A2', 5_000);
+  t.true(held.holdBack('A2', 0));
+  t.true(held.holdBack('A1', 1_000), 'another port has nothing to do with it');
+  t.false(held.holdBack('A2', 5_000));
+  t.true(held.holdBack('A2', 6_000));
+  t.is(asked.length, 3);
+});
+
+test('R4.7 a port that lost its carrier while it was held back, and is back much later, is shut again', (t) => {
+  const { expectable, held } = crowds();
+  expectable.set('A2', 5_000);
+  t.true(held.holdBack('A2', 0));
+  t.true(held.holdBack('A2', 60_000));
+});
+
+test('a port that must not be shut is not counted as held back', (t) => {
+  const { expectable, held } = crowds({ refuse: true });
+  expectable.set('A2', 5_000);
+  t.false(held.holdBack('A2', 0));
+});
+
+test('bounceFrom: never', (t) => {
+  const { asked, expectable, held } = crowds({ from: Number.POSITIVE_INFINITY });
+  expectable.set('A2', 1_000_000);
+  t.false(held.holdBack('A2', 0));
+  t.deepEqual(asked, []);
+});
