@@ -47,7 +47,8 @@ export type ObjectSocket = Pick<Rtnetlink, 'sendAndSee' | 'dumpRoutes' | 'dumpNe
 
 const MAIN_TABLE = 254;
 const FIRST_RETRY = 1000;
-const LONGEST_RETRY = 30_000;
+/** Each time costs one request for each route that was refused; but an old way may lead packets astray for as long. */
+const LONGEST_RETRY = 2_000;
 const WRITTEN_PER_TURN = 1000;
 const READINGS = 5;
 

@@ -35,7 +35,8 @@ export interface LearnedRouteOptions {
 }
 
 const FIRST_RETRY = 1000;
-const LONGEST_RETRY = 30_000;
+/** Each time costs one request for each route that was refused. */
+const LONGEST_RETRY = 2_000;
 const WRITTEN_PER_TURN = 1000;
 /** A neighbour may send as many next hops as routes. */
 const REMEMBERED_HOPS = 4096;

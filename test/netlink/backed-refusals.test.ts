@@ -144,6 +144,19 @@ test('a route whose deletion was refused goes later, and its object after it', a
   t.is(bench.clock.pending, 0);
 });
 
+test('however long the kernel refused, all is right two seconds after it is well again', async (t) => {
+  const bench = await benchWith(route(0, [0], [1]), route(1, [0]));
+  const { kernel, installer } = bench;
+  kernel.refuses = () => true;
+  installer.update([route(0, []), route(1, [2])]);
+  await bench.pass(40_000);
+  t.deepEqual(bench.ways(2), ['A0', 'A0']);
+  kernel.refuses = () => false;
+  await bench.pass(2_500);
+  t.deepEqual(bench.ways(2), ['', 'C0']);
+  t.is(bench.clock.pending, 0);
+});
+
 test('a refused switch-over is made when there is memory again', async (t) => {
   const bench = await benchWith(route(0, [0], [1]));
   const { kernel, installer } = bench;
