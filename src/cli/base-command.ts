@@ -1,7 +1,7 @@
 import { Command, Flags } from '@oclif/core';
 import { places } from '../config/places.ts';
 import { AgentClient } from './client.ts';
-import { CommandFailure, EXIT, type ExitCode } from './errors.ts';
+import { CommandFailure, EXIT, type ExitCode, failureJson, failureText } from './errors.ts';
 import { type Column, outputWidth, pairs, table } from './table.ts';
 
 /**
@@ -24,11 +24,8 @@ export abstract class BaseCommand extends Command {
     process.exitCode = code;
   }
 
-  /** The JSON of a failure is the API's own error body. */
-  protected override toErrorJson(error: unknown): { error: { message: string; remedy?: string } } {
-    const message = error instanceof Error ? error.message : String(error);
-    const remedy = error instanceof CommandFailure ? error.remedy : undefined;
-    return { error: remedy === undefined ? { message } : { message, remedy } };
+  protected override toErrorJson(error: unknown): ReturnType<typeof failureJson> {
+    return failureJson(error);
   }
 
   protected override async catch(error: Error): Promise<void> {
@@ -41,15 +38,6 @@ export abstract class BaseCommand extends Command {
     if (this.jsonEnabled()) this.logJson(this.toErrorJson(error));
     else process.stderr.write(`${failureText(error)}\n`);
   }
-}
-
-/** The world's refusals in a sentence; our own defects with their stack, for a report. */
-function failureText(error: Error): string {
-  if (error instanceof CommandFailure) {
-    return `peerless: ${error.message}${error.remedy === undefined ? '' : `\n${error.remedy}`}`;
-  }
-  const refused = error.constructor === Error || 'code' in error;
-  return `peerless: ${refused ? error.message : `a defect of this program: ${error.stack}`}`;
 }
 
 const socketFlag = Flags.string({

@@ -23,3 +23,19 @@ export class CommandFailure extends Error {
     this.remedy = remedy;
   }
 }
+
+/** The JSON of a failure is the API's own error body. */
+export function failureJson(error: unknown): { error: { message: string; remedy?: string } } {
+  const message = error instanceof Error ? error.message : String(error);
+  const remedy = error instanceof CommandFailure ? error.remedy : undefined;
+  return { error: remedy === undefined ? { message } : { message, remedy } };
+}
+
+/** The world's refusals in a sentence; our own defects with their stack, for a report. */
+export function failureText(error: Error): string {
+  if (error instanceof CommandFailure) {
+    return `peerless: ${error.message}${error.remedy === undefined ? '' : `\n${error.remedy}`}`;
+  }
+  const refused = error.constructor === Error || 'code' in error;
+  return `peerless: ${refused ? error.message : `a defect of this program: ${error.stack}`}`;
+}

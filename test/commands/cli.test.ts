@@ -239,6 +239,33 @@ test('exit code 2: the command line or the settings are wrong', async (t) => {
   t.is((await ask('failovers', '--last', 'x')).code, 2);
 });
 
+test('a command line that is wrong says what and what to do; with --json as JSON, as every failure', async (t) => {
+  const wrong: readonly (readonly [readonly string[], string, string])[] = [
+    [['nonsense'], 'there is no command nonsense', '`peerless --help` lists them.'],
+    [
+      ['portlink', 'nonsense', 'x'],
+      'there is no command portlink nonsense x',
+      '`peerless portlink --help` lists them.',
+    ],
+    [['status', 'extra'], 'status takes no extra', '`peerless status --help` says what it takes.'],
+    [['--colour'], 'a command comes first, and not --colour', '`peerless --help` lists them.'],
+  ];
+  for (const [argv, message, remedy] of wrong) {
+    const text = await run(argv);
+    t.deepEqual(text, { code: 2, out: '', err: `peerless: ${message}\n${remedy}\n` });
+    const json = await run([...argv, '--json']);
+    t.is(json.code, 2);
+    t.is(json.err, '');
+    t.deepEqual(JSON.parse(json.out), { error: { message, remedy } });
+  }
+  const first = await run(['--json', 'status']);
+  t.is(first.code, 2);
+  t.is(JSON.parse(first.out).error.message, 'a command comes first, and not --json');
+  const flag = await run(['status', '--colour', '--json']);
+  t.is(flag.code, 2);
+  t.regex(JSON.parse(flag.out).error.message, /Nonexistent flag: --colour/);
+});
+
 test('exit code 3: the agent cannot be reached, and what to do about it', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'peerless-cli-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
