@@ -32,7 +32,7 @@ import type { HostStatusView } from './host-api.ts';
  * | GET /v1/drain                             |                          |                     | DrainView         |
  * | POST /v1/drain                            | dryRun, login            | DrainRequest        | DrainView, DrainPlan |
  * | POST /v1/drain/stop                       |                          |                     | DrainView         |
- * | POST /v1/undrain                          |                          | DrainRequest        | DrainView         |
+ * | POST /v1/undrain                          | dryRun                   | DrainRequest        | DrainView, UndrainPlan |
  * | GET /v1/ospf/neighbors, lsdb, interfaces  |                          |                     | Ospf*View[]       |
  * | GET /v1/bgp/summary, neighbors, routes    | routes: prefix           |                     | Bgp*View          |
  * | GET /v1/bfd                               |                          |                     | BfdSessionView[]  |
@@ -312,6 +312,14 @@ export interface DrainPlan {
     /** `otherPath`: who else announces it now. Empty is normal for a server with a standby link. */
     readonly hosts: readonly { readonly address: Address; readonly otherPath: readonly string[] }[];
   }[];
+  readonly warnings: readonly string[];
+}
+
+/** What an undrain would do, in its order. */
+export interface UndrainPlan {
+  readonly preference: 'normal' | 'unchanged';
+  /** Of those that a drain has shut. `reason`: why it would not be opened. */
+  readonly ports: readonly { readonly port: string; readonly opened: boolean; readonly reason: string }[];
   readonly warnings: readonly string[];
 }
 

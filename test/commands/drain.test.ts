@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { DrainPlan, DrainPortStatus, DrainView } from '../../src/agent/api.ts';
+import type { DrainPlan, DrainPortStatus, DrainView, UndrainPlan } from '../../src/agent/api.ts';
 import type { Address } from '../../src/model/address.ts';
 
 const PEERLESS = new URL('../../bin/peerless', import.meta.url).pathname;
@@ -166,4 +166,32 @@ test('undrain: back to normal is 0, ports that stay shut are 1, nothing to do is
   const nothing = await run(idle.socket, ['undrain']);
   t.is(nothing.code, 0);
   t.is(nothing.out, 'Nothing is drained.\n');
+});
+
+test('undrain --dry-run: the preference, which ports are opened, which are not and why', async (t) => {
+  const plan: UndrainPlan = {
+    preference: 'normal',
+    ports: [
+      { port: 'A1', opened: true, reason: '' },
+      { port: 'A2', opened: false, reason: 'group fabric keeps it shut' },
+    ],
+    warnings: ['the fabric is not ready (no session): refused without --force'],
+  };
+  const { socket, asked } = await agent(t, [plan]);
+  const { code, out } = await run(socket, ['undrain', '--dry-run']);
+  t.is(code, 0);
+  t.is(asked[0]!.split(' ')[1], '/v1/undrain?dryRun=1');
+  t.is(
+    out,
+    `Dry run: nothing was changed. This would be done:
+  all announcements become as preferable as they were
+  open A1
+  leave A2: group fabric keeps it shut
+WARNING: the fabric is not ready (no session): refused without --force
+`,
+  );
+  t.deepEqual(JSON.parse((await run(socket, ['undrain', '--dry-run', '--json'])).out), plan);
+
+  const idle = await agent(t, [{ preference: 'unchanged', ports: [], warnings: [] } satisfies UndrainPlan]);
+  t.regex((await run(idle.socket, ['undrain', '--dry-run'])).out, /would be done:\n {2}nothing\n$/);
 });

@@ -88,6 +88,10 @@ for (const protocol of ['bgp', 'ospf'] as const) {
       () => stand.events(),
     );
 
+    const wayBack = await stand.cli(['undrain', '--dry-run']);
+    t.is(wayBack.code, 0);
+    t.regex(wayBack.stdout, /as preferable as they were\n {2}open A1\n {2}open A2\n {2}open A3\n {2}open A4\n$/);
+    t.deepEqual(await stand.shutPorts(), ALL, 'a dry run does nothing');
     const back = await stand.probing(async () => {
       const { code, stdout } = await stand.cli(['undrain']);
       t.is(code, 0, stdout);

@@ -249,6 +249,11 @@ export class PortGroups {
     return this.#driver.groups.keeperOf(port);
   }
 
+  /** The group that a drained port would be left to, and that keeps it shut. */
+  heirOf(port: string): string | undefined {
+    return this.#driver.groups.heirOf(port);
+  }
+
   settled(): Promise<void> {
     return this.#driver.settled();
   }

@@ -20,7 +20,7 @@
 import type { Instant } from '../../model/clock.ts';
 import { Actions } from './actions.ts';
 import { BOUNCE, Bounced } from './bounced.ts';
-import { DRAIN, Drained } from './drained.ts';
+import { DRAIN, Drained, keepsShut } from './drained.ts';
 import { Group, wantedShut } from './group.ts';
 import { openOrphans } from './orphans.ts';
 import { Ports } from './ports.ts';
@@ -102,7 +102,12 @@ export class PortLinkGroups {
     return this.#ports.shutEntry(port)?.group;
   }
 
-  /** The same, of a port whose opening is under way. */
+  /** The group that would keep this port shut if planned work did not. */
+  heirOf(port: string): string | undefined {
+    return [...this.#groups.values()].find((group) => keepsShut(group, port))?.config.name;
+  }
+
+  /** The same as `keeperOf`, of a port whose opening is under way. */
   openerOf(port: string): string | undefined {
     return this.#ports.openedFor(port);
   }

@@ -1,6 +1,6 @@
 import { parseDuration } from '../../../config/index.ts';
 import { sshConnection } from '../../../netlink/index.ts';
-import type { DrainPlan, DrainRequest, DrainView } from '../../api.ts';
+import type { DrainPlan, DrainRequest, DrainView, UndrainPlan } from '../../api.ts';
 import { ControlError, type ControlServer } from '../../control/server.ts';
 import type { TorSwitch } from '../switch.ts';
 import type { DrainOrder } from './types.ts';
@@ -39,12 +39,13 @@ export function serveDrain(server: ControlServer, agent: TorSwitch): void {
     agent.drain.halt();
     return agent.drain.view();
   });
-  server.on('POST', '/v1/undrain', ({ body }): DrainView => {
+  server.on('POST', '/v1/undrain', ({ query, body }): DrainView | UndrainPlan => {
     const order = orderOf(
       body,
       agent,
       agent.drain.view().ports.map(({ port }) => port),
     );
+    if (query.get('dryRun') === '1') return agent.drain.planBack(order);
     const { ready, reason } = agent.fabric.readiness();
     if (!ready && !order.force && agent.drain.active) {
       throw new ControlError(

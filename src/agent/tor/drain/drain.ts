@@ -12,13 +12,14 @@ import type { ForeignClaim } from '../../../model/hosts.ts';
 import type { Log } from '../../../model/log.ts';
 import { isOpen, type LinkState, type PortChange } from '../../../model/ports.ts';
 import { DRAIN } from '../../../portlink/index.ts';
-import type { DrainPlan, DrainView } from '../../api.ts';
+import type { DrainPlan, DrainView, UndrainPlan } from '../../api.ts';
 import type { EventLog, WallClock } from '../../events.ts';
 import { memoryFile } from '../../memory-store.ts';
 import type { Fabric } from '../fabric.ts';
 import type { PortGroups } from '../port-groups.ts';
 import type { Room, Surroundings } from '../surroundings.ts';
 import { DrainMachine } from './machine.ts';
+import { planDrain, planUndrain } from './plans.ts';
 import { DrainStore } from './store.ts';
 import type { DrainEffect, DrainEvent, DrainOrder, Sighting } from './types.ts';
 
@@ -37,7 +38,7 @@ export interface DrainOptions {
   readonly events: EventLog;
   readonly links: LinkState;
   readonly hosts: Pick<HostRoutes, 'hosts' | 'find' | 'leave' | 'left' | 'blockPorts'>;
-  readonly groups: Pick<PortGroups, 'drain' | 'undrain' | 'keeperOf'>;
+  readonly groups: Pick<PortGroups, 'drain' | 'undrain' | 'keeperOf' | 'heirOf'>;
   readonly fabric: Pick<Fabric, 'leastPreferred' | 'readiness' | 'tells'>;
   /** Where packets wait; undefined: there is no such place. */
   readonly room: Pick<Room, 'waitingFor'> | undefined;
@@ -188,31 +189,15 @@ export class Drain {
   }
 
   /** What `drain` would do. `warnings`: what else there is to say. */
-  plan({ ports, whole }: DrainOrder, warnings: readonly string[]): DrainPlan {
-    const { hosts, room } = this.#options;
-    const { fabric } = this.#options;
-    const all = hosts.hosts();
-    const ready = fabric.readiness();
-    const untold = all.filter(({ address, port }) => ports.includes(port) && !fabric.tells(familyOf(address)));
-    return {
-      preference: whole ? 'lowered' : 'unchanged',
-      ports: ports.map((port) => ({
-        port,
-        hosts: all
-          .filter((host) => host.port === port)
-          .map((host) => ({ address: host.address, otherPath: host.rivals.map((rival) => rival.from) })),
-      })),
-      warnings: [
-        ...warnings,
-        ...(ready.ready ? [] : [`the fabric is not ready (${ready.reason}): what moves would not be seen`]),
-        ...(untold.length === 0
-          ? []
-          : [`no session carries IPv6: ${untold.length} hosts are not waited for, nobody is told of them now either`]),
-        ...(room?.waitingFor
-          ? []
-          : ['there is no waiting room (hostRoutes.returning.mode): each move costs the convergence of the gateway']),
-      ],
-    };
+  plan(order: DrainOrder, warnings: readonly string[]): DrainPlan {
+    return planDrain(order, this.#options, warnings);
+  }
+
+  /** What `undrain` would do. */
+  planBack(order: DrainOrder): UndrainPlan {
+    const ports = this.#machine.shutPorts().filter((port) => order.whole || order.ports.includes(port));
+    const underWay = this.#machine.shutPorts().find((port) => this.#machine.state(port) === 'moving');
+    return planUndrain(ports, { ...this.#options, active: this.active, lowered: this.#machine.lowered, underWay });
   }
 
   /** Ports that can be drained: open ones, and those that a group has shut. */
