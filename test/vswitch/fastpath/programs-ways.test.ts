@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { PUBLIC, type TcpAnswer, type UdpReceipt, type UdpSent } from '../../../lab/hosts/index.ts';
-import type { ProgramName } from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import * as layout from '../../../src/vswitch-bridge/fastpath/maps/layout.ts';
+import { indexKey } from '../../../src/vswitch-bridge/fastpath/maps/tables.ts';
 import { added, type Counts, type Ground, makeGround, SERVICE } from './support/ground.ts';
 
 const INSTANCES = [
@@ -10,7 +11,7 @@ const INSTANCES = [
 ];
 /** Where the other end is, by which address it is talked to, and which programs carry the two directions. */
 const WAYS: Readonly<
-  Record<string, { to: string; by: string; carriers: readonly (readonly [string, ProgramName])[] }>
+  Record<string, { to: string; by: string; carriers: readonly (readonly [string, layout.ProgramName])[] }>
 > = {
   'same host': { to: 'c3', by: '10.200.1.3', carriers: [['h1', 'from_instance']] },
   'other host by tunnel': {
@@ -97,6 +98,34 @@ test.serial(
       });
       t.true(short.hit! >= 48, JSON.stringify(short));
       t.is(short.mtu, 0);
+    } finally {
+      await ground.close();
+    }
+  },
+);
+
+test.serial(
+  'R3.2: a host that is asked for by ARP just then is sent to by the fast path at once, and no packet is too long for it',
+  async (t) => {
+    const ground = await makeGround(`bpwn${process.pid}`, INSTANCES);
+    try {
+      const { lab } = ground;
+      const { loaded } = ground.hosts.h1!;
+      const send = (request: object) =>
+        lab.station('c1').request<UdpSent>('sendUdp', { to: '10.200.2.2', port: 5353, wait: 3000, ...request });
+      await lab.station('c2').request('listenUdp', { port: 5353, echo: true });
+      const { port: sourcePort } = await send({ count: 5 });
+      await lab.ip('h1', `neigh del ${lab.addressOf('h2')} dev ${lab.host('h1').device}`);
+      // As after a change of routes: they are asked for again.
+      for (const { index, ...peer } of ground.hosts.h1!.peers())
+        loaded.tables.peers.set(indexKey(index), layout.peer.encode({ ...peer, route_checked: 0n }));
+      const counts = await added(ground.hosts.h1!, 'from_instance', async () => {
+        t.is((await send({ count: 20, size: 1300, sourcePort })).answered, 20);
+      });
+      t.is(counts.mtu, 0, JSON.stringify(counts));
+      t.true(counts.hit! >= 19, JSON.stringify(counts));
+      const [peer] = ground.hosts.h1!.peers();
+      t.is(peer!.mtu, 1500);
     } finally {
       await ground.close();
     }

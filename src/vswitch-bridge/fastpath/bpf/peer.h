@@ -53,14 +53,22 @@ inline_always void heard(__be32 address, __u64 now) {
   if (peer) peer->last_heard = now;
 }
 
+/* `length` and the answer's MTU are one field: it holds the length still where the kernel had no MTU to say. */
+inline_always long look_up(struct __sk_buff *skb, struct config *config_now, struct peer *peer, struct bpf_fib_lookup *route, __u16 length) {
+  *route = (struct bpf_fib_lookup){.family = AF_INET, .ipv4_src = peer->local, .ipv4_dst = peer->address, .tot_len = length};
+  route->ifindex = config_now->underlay_ifindex;
+  return bpf_fib_lookup(skb, route, sizeof(*route), BPF_FIB_LOOKUP_OUTPUT);
+}
+
 apart int ask_route(struct __sk_buff *skb, struct config *config_now, struct peer *peer, __u32 generation, __u64 now) {
-  struct bpf_fib_lookup route = {.family = AF_INET, .ipv4_src = peer->local, .ipv4_dst = peer->address, .tot_len = 1};
-  route.ifindex = config_now->underlay_ifindex;
-  long result = bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_OUTPUT);
+  struct bpf_fib_lookup route;
+  long result = look_up(skb, config_now, peer, &route, 1);
   if (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) {
     peer->ifindex = route.ifindex;
-    peer->mtu = route.mtu_result;
     peer->next_hop = route.ipv4_dst;
+    /* Of a next hop whose MAC is not known the MTU is only said where a packet is too long for it. */
+    if (result == BPF_FIB_LKUP_RET_NO_NEIGH) look_up(skb, config_now, peer, &route, 0xffff);
+    peer->mtu = route.mtu_result;
   } else {
     peer->next_hop = 0;
   }
