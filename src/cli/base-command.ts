@@ -35,7 +35,8 @@ export abstract class BaseCommand extends Command {
       return;
     }
     process.exitCode = error instanceof CommandFailure ? error.exitCode : EXIT.no;
-    if (this.jsonEnabled()) this.logJson(this.toErrorJson(error));
+    // One line, since it may follow the objects of --follow or --watch.
+    if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(this.toErrorJson(error))}\n`);
     else process.stderr.write(`${failureText(error)}\n`);
   }
 }

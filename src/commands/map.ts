@@ -1,10 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Args, Flags } from '@oclif/core';
 import type { MapHistoryView, MapRowView, MapSwitchView } from '../agent/map-api.ts';
 import { AgentCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
 import type { AgentClient } from '../cli/client.ts';
 import { HISTORY_COLUMNS, mapColumns, mapLines, SWITCH_COLUMNS } from '../cli/map-text.ts';
 import { outputWidth, table } from '../cli/table.ts';
+import { watch } from '../cli/watch.ts';
 import { parseAddress } from '../model/address.ts';
 
 /** Rows, or with --history what happened, or with --switches the switches. */
@@ -65,13 +65,11 @@ word after it is up.
       this.log(text);
       return answer;
     }
-    process.once('SIGINT', () => process.exit(0));
-    for (;;) {
+    return watch(flags.interval, async () => {
       const { answer, text } = await look(client, flags, address).catch(onNoMap);
       const clear = process.stdout.isTTY ? '\u001b[H\u001b[2J' : '';
       process.stdout.write(this.jsonEnabled() ? `${JSON.stringify(answer)}\n` : `${clear}${text}\n`);
-      await pause(flags.interval * 1000);
-    }
+    });
   }
 }
 

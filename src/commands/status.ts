@@ -1,9 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Flags } from '@oclif/core';
 import type { StatusView } from '../agent/api.ts';
-import { AgentCommand, CommandFailure, EXIT } from '../cli/base-command.ts';
+import { AgentCommand } from '../cli/base-command.ts';
 import { statusText } from '../cli/status-text.ts';
 import { outputWidth } from '../cli/table.ts';
+import { watch } from '../cli/watch.ts';
 
 export default class Status extends AgentCommand {
   static override summary = 'Show the agent at a glance.';
@@ -26,19 +26,7 @@ export default class Status extends AgentCommand {
       this.log(statusText(status, outputWidth()));
       return status;
     }
-    process.once('SIGINT', () => process.exit(0));
-    let seen = false;
-    for (;;) {
-      try {
-        this.show(await client.get<StatusView>('/v1/status'));
-        seen = true;
-      } catch (error) {
-        // A restart of the agent is what one may be watching for.
-        if (!seen || !(error instanceof CommandFailure) || error.exitCode !== EXIT.unreachable) throw error;
-        process.stderr.write(`${error.message}\n`);
-      }
-      await pause(flags.interval * 1000);
-    }
+    return watch(flags.interval, async () => this.show(await client.get<StatusView>('/v1/status')));
   }
 
   private show(status: StatusView): void {

@@ -281,6 +281,8 @@ test('exit code 3: the agent cannot be reached, and what to do about it', async 
   t.is(json.code, 3);
   t.regex(JSON.parse(json.out).error.message, /there is no socket/);
   t.is((await run(['events', '--follow', '--socket', nowhere])).code, 3);
+  const lines = await run(['events', '--follow', '--json', '--socket', nowhere]);
+  t.regex(JSON.parse(lines.out.split('\n')[0]!).error.message, /there is no socket/, 'an object a line, failures too');
 
   const dead = join(folder, 'dead.sock');
   const server = createServer((connection) => connection.end('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'));
@@ -311,26 +313,35 @@ test('events --follow: one a line until the agent closes, filtered, as JSON too'
   );
 });
 
-test('status --watch goes on through a restart of the agent', async (t) => {
-  const first = await fakeAgent();
-  const child = spawn(PEERLESS, ['status', '--watch', '--json', '--socket', first.socket], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+for (const [command, answer] of [
+  ['status', /"pid":4711/],
+  ['map', /^\[\]/],
+] as const)
+  test(`${command} --watch goes on through a restart of the agent`, async (t) => {
+    const first = await fakeAgent();
+    const child = spawn(PEERLESS, [command, '--watch', '--interval', '1', '--json', '--socket', first.socket], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    const until = (stream: NodeJS.ReadableStream, wanted: RegExp) =>
+      Promise.race([
+        ended.then((code) => Promise.reject(new Error(`ended with ${code}`))),
+        new Promise<void>((resolve) =>
+          stream.on('data', (chunk: Buffer) => wanted.test(chunk.toString()) && resolve()),
+        ),
+      ]);
+    const gone = until(child.stderr, /can't be reached/);
+    await until(child.stdout, answer);
+    await first.close();
+    await gone;
+    const again = until(child.stdout, answer);
+    const second = await fakeAgent(first.socket);
+    await again;
+    child.kill('SIGINT');
+    t.is(await ended, 0);
+    await second.close();
   });
-  t.teardown(() => child.kill('SIGKILL'));
-  const until = (stream: NodeJS.ReadableStream, wanted: RegExp) =>
-    new Promise<void>((resolve) => stream.on('data', (chunk: Buffer) => wanted.test(chunk.toString()) && resolve()));
-  const gone = until(child.stderr, /can't be reached/);
-  await until(child.stdout, /"pid":4711/);
-  await first.close();
-  await gone;
-  const again = until(child.stdout, /"pid":4711/);
-  const second = await fakeAgent(first.socket);
-  await again;
-  const ended = new Promise((resolve) => child.once('close', resolve));
-  child.kill('SIGINT');
-  t.is(await ended, 0);
-  await second.close();
-});
 
 test('config reload and show', async (t) => {
   t.is(

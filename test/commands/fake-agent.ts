@@ -244,6 +244,7 @@ const reload: ReloadResult = { changes: ['kernel.table: 254 -> 100'], needsResta
 
 const ANSWERS: Readonly<Record<string, unknown>> = {
   'GET /v1/status': status,
+  'GET /v1/map': [],
   'GET /v1/hosts': hosts,
   'GET /v1/portlink': [group],
   'GET /v1/portlink/fabric': group,
