@@ -73,6 +73,8 @@ export class ShadowTable {
   readonly #hosts = new Map<Address, Entry>();
   readonly #groups: ShadowGroups;
   readonly #counters: Counters = {};
+  /** Of the families of which there were shadows: where IPv6 is switched off the door takes no entry of it. */
+  readonly #entered = new Set<InetFamily>();
   #uplinks: readonly string[] = [];
   #answered: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
@@ -89,24 +91,12 @@ export class ShadowTable {
   /** What an earlier life left is taken over or goes. Resolves when the kernel was read; rejects when it can't be. */
   async start(uplinks: readonly string[]): Promise<void> {
     this.#uplinks = uplinks;
-    const { door, keeper, protocol } = this.#options;
+    const { keeper, protocol } = this.#options;
     this.#unkeep ??= keeper?.keep({
       name: 'shadows',
       isWanted: (rule) => rule.protocol === protocol && this.#rules(rule.family).some((each) => sameRule(each, rule)),
       restore: () => this.configure(this.#uplinks),
     });
-    const entries = FAMILIES.map((family) =>
-      requests.setNeighbour({
-        family,
-        ifindex: door.ifindex,
-        destination: NOBODY[family],
-        linkAddress: door.mac,
-        state: NUD.PERMANENT,
-        flags: NTF.EXT_LEARNED,
-        protocol,
-      }),
-    );
-    this.#send(entries);
     await keeper?.listening();
     if (this.#closed) return;
     try {
@@ -248,6 +238,8 @@ export class ShadowTable {
       failed += await this.#paced(missing, (rule) => [requests.addRule(rule)]);
       failed += await this.#paced(left, (rule) => [requests.deleteRule(rule)]);
 
+      const isUsed = [...this.#hosts.keys()].some((address) => inetOf(address) === family);
+      failed += await this.#paced(isUsed ? [this.#entry(family)] : [], (request) => [request]);
       const present = new Set<Address>();
       const stale: Route[] = [];
       for (const route of await this.#rtnetlink.dumpRoutes({ family, protocol })) {
@@ -256,9 +248,7 @@ export class ShadowTable {
         if (entry === undefined) stale.push(route);
         else if (this.#isIn(route, address!, entry)) present.add(address!);
       }
-      const absent = [...this.#hosts.keys()].filter(
-        (address) => (familyOf(address) === 4) === (family === AF.INET) && !present.has(address),
-      );
+      const absent = [...this.#hosts.keys()].filter((address) => inetOf(address) === family && !present.has(address));
       // As they are wanted by then: hosts come and go while this goes on.
       failed += await this.#paced(absent, (address) => {
         const entry = this.#hosts.get(address);
@@ -311,6 +301,10 @@ export class ShadowTable {
   #routeOf(address: Address, { dropped, group }: Entry, batch: Request[]): Route {
     if (dropped) return makeRoute({ ...this.#named(address), type: RTN.BLACKHOLE, nextHops: [] });
     const family = inetOf(address);
+    if (!this.#entered.has(family)) {
+      this.#entered.add(family);
+      batch.push(this.#entry(family));
+    }
     if (group) {
       const nextHopId = this.#groups.idOf(group, family, batch);
       return makeRoute({ ...this.#named(address), nextHops: [], nextHopId });
@@ -318,6 +312,13 @@ export class ShadowTable {
     const { ifindex } = this.#options.door;
     const hop = { ifindex, gateway: NOBODY[family], ...(family === AF.INET ? { flags: RTNH_F.ONLINK } : {}) };
     return makeRoute({ ...this.#named(address), nextHops: [hop] });
+  }
+
+  /** The MAC of the gateway behind the door. */
+  #entry(family: InetFamily): Request {
+    const { door, protocol } = this.#options;
+    const behind = { ifindex: door.ifindex, destination: NOBODY[family], linkAddress: door.mac };
+    return requests.setNeighbour({ family, ...behind, state: NUD.PERMANENT, flags: NTF.EXT_LEARNED, protocol });
   }
 
   /** For a deletion, whatever the route does. */
