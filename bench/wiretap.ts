@@ -17,7 +17,8 @@ import {
   withNetns,
 } from 'linux-sockets';
 import { monotonic, realtimeOffset } from '../lab/monotonic.ts';
-import { arpSender, type RouteSighting, routeSightings } from '../lab/observer/packets.ts';
+import { arpSender, RouteReader } from '../lab/observer/packets.ts';
+import type { RouteSighting } from '../lab/observer/sighting.ts';
 
 export interface Sighting extends RouteSighting {
   readonly at: number;
@@ -67,10 +68,9 @@ function receive(socket: LinuxSocket): IncomingMessage[] {
 
 /** Host routes that are announced and withdrawn in what arrives at a port. */
 export function tapRoutes(netns: string, port: string, onSighting: (sighting: Sighting) => void): Listening {
-  const stream = new UpdateStream();
+  const reader = new RouteReader();
   return listen(netns, port, ETH_P.IP, (packet, at) => {
-    const whole = packet[9] === 6 ? stream.take(packet) : packet;
-    if (whole) for (const sighting of routeSightings(whole)) onSighting({ ...sighting, at });
+    for (const sighting of reader.read(packet, at)) onSighting({ ...sighting, at });
   });
 }
 
@@ -80,48 +80,3 @@ export const tapArp = (netns: string, port: string, onArp: (address: string, at:
     const address = arpSender(packet);
     if (address !== undefined) onArp(address, at);
   });
-
-const MARKER = Buffer.alloc(16, 0xff);
-
-/**
- * A thousand withdrawals are longer than a segment: what a segment leaves of a BGP message is put before the next
- * segment of the same stream, as if it had come with it.
- */
-class UpdateStream {
-  #flow = '';
-  #expected = -1;
-  #rest: Buffer = Buffer.alloc(0);
-
-  /** The packet with whole BGP messages as its payload; undefined when there are none. */
-  take(packet: Buffer): Buffer | undefined {
-    const header = (packet[0]! & 15) * 4;
-    const tcp = packet.subarray(header, packet.readUInt16BE(2));
-    if (tcp.length < 20) return undefined;
-    const payload = tcp.subarray((tcp[12]! >> 4) * 4);
-    if (payload.length === 0) return undefined;
-    const flow = `${packet.toString('hex', 12, 20)} ${tcp.toString('hex', 0, 4)}`;
-    const sequence = tcp.readUInt32BE(4);
-    if (flow !== this.#flow || sequence !== this.#expected) this.#rest = Buffer.alloc(0);
-    this.#flow = flow;
-    this.#expected = (sequence + payload.length) >>> 0;
-    // Where a segment was missed, the next message begins somewhere in what comes.
-    const joint = Buffer.concat([this.#rest, payload]);
-    const begin = joint.indexOf(MARKER);
-    const data = begin < 0 ? joint.subarray(-MARKER.length) : joint.subarray(begin);
-    let end = 0;
-    while (end + 19 <= data.length && data.subarray(end, end + 16).equals(MARKER)) {
-      const length = data.readUInt16BE(end + 16);
-      if (length < 19 || end + length > data.length) break;
-      end += length;
-    }
-    this.#rest = data.subarray(end);
-    if (end === 0) return undefined;
-    // IP and TCP headers without options, for the reader of whole packets.
-    const joined = Buffer.concat([Buffer.alloc(40), data.subarray(0, end)]);
-    joined[0] = 0x45;
-    joined.writeUInt16BE(Math.min(0xffff, joined.length), 2);
-    joined[9] = 6;
-    joined[32] = 0x50;
-    return joined;
-  }
-}

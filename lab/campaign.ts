@@ -116,8 +116,14 @@ async function waitForCalm(tools: Tools, labCase: LabCase, kind: TorKind): Promi
     20_000,
     100,
   );
+  await tellMissed(tools, `${kind}: after ${labCase.name}`);
   if (!calm) tools.onProblem(`${kind}: after ${labCase.name} these claims stay: ${stray.join(', ')}`);
   await sleep(CALM);
+}
+
+/** What the observer says is as good as what it has seen. */
+async function tellMissed({ observer, onProblem }: Tools, where: string): Promise<void> {
+  for (const missed of await observer.request<string[]>('missed')) onProblem(`${where}: ${missed}`);
 }
 
 async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands: Hands): Promise<PhaseRun> {
@@ -144,6 +150,7 @@ async function runPhase(tools: Tools, labCase: LabCase, phase: CasePhase, hands:
     ...(await observer.request<Observation[]>('report')),
     ...(await teamObservations(state.name, windowStart)),
   ].toSorted((left, right) => left.at - right.at);
+  await tellMissed(tools, where);
   const after = await gatewayFib(state.name, state.families);
   const failovers = isOurs(kind) ? await collectFailovers(state, wallClock) : [];
   if (tools.trace !== undefined) {

@@ -10,6 +10,7 @@ const observer = new Observer(process.argv[2]!, familiesFrom(process.argv[3]));
 serveHelper({
   begin: () => observer.begin(),
   report: () => observer.report(),
+  missed: () => observer.missed(),
   fib: () => observer.fib(),
   forgetClaims: () => observer.forgetClaims(),
   strayClaims: () => observer.strayClaims(),

@@ -31,7 +31,7 @@ import {
   type TorName,
 } from '../topology/plan.ts';
 import { ObjectFib } from './objects.ts';
-import { arpSender, routeSightings } from './packets.ts';
+import { arpSender, RouteReader } from './packets.ts';
 
 export type Observation =
   | { readonly at: number; readonly kind: 'link'; readonly node: NodeName; readonly port: string; readonly up: boolean }
@@ -56,6 +56,8 @@ export type Observation =
   | { readonly at: number; readonly kind: 'fib'; readonly address: string; readonly via: readonly TorName[] };
 
 const LIMIT = 200_000;
+/** Octets. Ten thousand hosts are announced, or speak, at once, and none may be missed; as in netlink.ts. */
+const RECEIVE_BUFFER = 64 << 20;
 const SKF_AD_PROTOCOL = 0xfffff000;
 const LD_HALF = 0x28;
 const LD_BYTE = 0x30;
@@ -116,10 +118,18 @@ const gatewayPorts: ReadonlyMap<number, TorName> = new Map(
   CABLES.filter(({ kind }) => kind === 'uplink').map(({ near, far }) => [far.ifindex, near.node as TorName]),
 );
 
+/** What a tap could not see since it was last asked. */
+interface Tap {
+  readonly where: string;
+  frames(): number;
+}
+
 export class Observer {
   readonly #lab: string;
   readonly #observations: Observation[] = [];
   readonly #listeners: Listener[] = [];
+  readonly #taps: Tap[] = [];
+  readonly #readers: { readonly tor: TorName; readonly reader: RouteReader; told: number }[] = [];
   readonly #claims = new Map<string, boolean>();
   readonly #fib = new Map<string, readonly TorName[]>();
   /** G's IPv4 routes of one address, as the kernel has them in a row. */
@@ -155,6 +165,21 @@ export class Observer {
   report(): readonly Observation[] {
     if (this.#overflow) throw new Error(`more than ${LIMIT} observations in one window`);
     return this.#observations;
+  }
+
+  /** What was not seen since the last call, in words; whatever else the observer says may be wrong then. */
+  missed(): string[] {
+    const missed: string[] = [];
+    for (const { where, frames } of this.#taps) {
+      const count = frames();
+      if (count > 0) missed.push(`the observer missed ${count} frames at ${where}: it reads too slowly`);
+    }
+    for (const each of this.#readers) {
+      const count = each.reader.lost - each.told;
+      each.told = each.reader.lost;
+      if (count > 0) missed.push(`the observer lost its place ${count} times in what ${each.tor} says over BGP`);
+    }
+    return missed;
   }
 
   /** Host routes that a ToR other than the server's own has announced and not withdrawn: `TOR PROTOCOL ADDRESS`. */
@@ -213,7 +238,7 @@ export class Observer {
   /** One tap for all ports of a ToR, before its bridge (if it has one) takes the frames. */
   #watchArp(tor: TorName): void {
     const ports = new Map(CABLES.filter(({ near }) => near.node === tor).map(({ near }) => [near.ifindex, near.port]));
-    this.#tap(namespaceOf(this.#lab, tor), 0, ONLY_NEIGHBOURS, (message, at) => {
+    this.#tap(`${tor}'s server ports`, namespaceOf(this.#lab, tor), 0, ONLY_NEIGHBOURS, (message, at) => {
       const port = message.from?.family === 'packet' ? ports.get(message.from.ifindex) : undefined;
       const address = arpSender(message.data) ?? discoverySpeaker(message.data);
       if (port !== undefined && address !== undefined) this.#add({ at, kind: 'arp', tor, port, address });
@@ -222,8 +247,10 @@ export class Observer {
 
   #watchRouting(tor: TorName, filter: readonly FilterInstruction[]): void {
     const cable = CABLES.find(({ near, kind }) => near.node === tor && kind === 'uplink')!;
-    this.#tap(namespaceOf(this.#lab, 'G'), cable.far.ifindex, filter, (message, at) => {
-      for (const { kind, protocol, address, origin, shadow } of routeSightings(message.data)) {
+    const reader = new RouteReader();
+    this.#readers.push({ tor, reader, told: 0 });
+    this.#tap(`G's port ${cable.far.port}`, namespaceOf(this.#lab, 'G'), cable.far.ifindex, filter, (message, at) => {
+      for (const { kind, protocol, address, origin, shadow } of reader.read(message.data, at)) {
         const { routerId, asn } = TORS[tor];
         // What a ToR passes on is not its own claim; over BGP it takes the place of one (FRR gives G's routes back to G).
         const own = origin === undefined || origin === (protocol === 'ospf' ? routerId : String(asn));
@@ -236,6 +263,7 @@ export class Observer {
   }
 
   #tap(
+    where: string,
     netns: string,
     ifindex: number,
     filter: readonly FilterInstruction[],
@@ -245,12 +273,14 @@ export class Observer {
     socket.attachFilter(filter);
     socket.setOption(SOL.PACKET, PACKET.IGNORE_OUTGOING, 1);
     socket.setOption(SOL.SOCKET, SO.TIMESTAMPNS, 1);
-    socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, 4 << 20);
+    socket.setOption(SOL.SOCKET, SO.RCVBUFFORCE, RECEIVE_BUFFER);
     socket.bind({ family: 'packet', ifindex, protocol: ETH_P.ALL });
     socket.onReadable(() => {
       for (const message of socket.receiveBatch()) onPacket(message, this.#arrival(message));
     });
     this.#listeners.push(socket);
+    // struct tpacket_stats: packets, drops; reading sets both back to 0.
+    this.#taps.push({ where, frames: () => socket.getOption(SOL.PACKET, PACKET.STATISTICS, 8).readUInt32LE(4) });
   }
 
   #arrival(message: IncomingMessage): number {

@@ -4,6 +4,7 @@ import { AF, ETH_P, LinuxSocket, PACKET, SOCK, SOL } from 'linux-sockets';
 import { Helper } from '../../lab/helper.ts';
 import { labDown, labRun, labUp, malformedPackets, renderTable } from '../../lab/index.ts';
 import { LinkSetter } from '../../lab/netlink.ts';
+import { Observer } from '../../lab/observer/observer.ts';
 import { arpSender } from '../../lab/observer/packets.ts';
 import type { ProbeResult } from '../../lab/probe/prober.ts';
 import { run, sleep, waitUntil } from '../../lab/processes.ts';
@@ -207,6 +208,47 @@ test.serial('the probe loses nothing on an idle lab with fixed routes, and sees 
     await probe.stop();
     wires.close();
     teams.close();
+  }
+});
+
+test.serial('frames that come faster than the observer reads are told, once', async (t) => {
+  const { near, far } = cableAt('A2');
+  const tap = tapAt('A2');
+  const socket = LinuxSocket.open({
+    family: AF.PACKET,
+    type: SOCK.RAW,
+    protocol: 0,
+    netns: namespaceOf(LAB, far.node),
+  });
+  socket.bind({ family: 'packet', ifindex: far.ifindex, protocol: 0 });
+  // The kernel counts the memory of a frame, and an Ethernet frame may be longer than the ARP in it.
+  const frame = Buffer.alloc(1500);
+  arpRequest(GATEWAY_MAC, GATEWAY_ADDRESS, C4.address).copy(frame);
+  const way = await waitUntil(
+    () => {
+      socket.send({ data: frame });
+      return tap.take().includes(GATEWAY_ADDRESS);
+    },
+    5000,
+    20,
+  );
+  t.true(way, `a frame from ${far.node} does not come to ${near.port}`);
+  tap.close();
+  const observer = new Observer(LAB, [4]);
+  try {
+    t.deepEqual(observer.missed(), []);
+    // This very loop would read them: nothing is read until it ends.
+    const burst = new Array<Buffer>(256).fill(frame);
+    let missed: string[] = [];
+    for (let round = 0; missed.length === 0 && round < 2000; round++) {
+      socket.sendData(burst);
+      missed = observer.missed();
+    }
+    t.regex(missed.join('\n'), /^the observer missed [0-9]+ frames at A's server ports: it reads too slowly$/);
+    t.true(await waitUntil(() => observer.missed().length === 0, 5000));
+  } finally {
+    observer.close();
+    socket.close();
   }
 });
 
