@@ -3,6 +3,7 @@
  * request. Exit code 1 when a route went wrong or a server that has nothing to do with a fault lost a packet.
  */
 import { parseArgs } from 'node:util';
+import { claimLab, LabTakenError } from './claim.ts';
 import { type LabResult, labDown, labRun, labUp, type Protocol, passed, renderTable } from './index.ts';
 import { checkName } from './state.ts';
 
@@ -53,6 +54,7 @@ async function main(): Promise<number> {
   const onProgress = (text: string): void => {
     process.stderr.write(`${text}\n`);
   };
+  claimLab(NAME, './run demo');
   const results: LabResult[] = [];
   try {
     for (const protocol of protocols) {
@@ -87,6 +89,11 @@ function runMain(): Promise<void> {
       process.exitCode = code;
     },
     (error: unknown) => {
+      if (error instanceof LabTakenError) {
+        process.stderr.write(`demo: ${error.message}\n`);
+        process.exitCode = 2;
+        return;
+      }
       const usage = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
       process.stderr.write(usage ? `${(error as Error).message}\n${USAGE}` : `demo: ${(error as Error).stack}\n`);
       process.exitCode = usage ? 2 : 1;

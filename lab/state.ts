@@ -50,7 +50,7 @@ export interface LabState {
   boxProcesses?: { A: ProcessRecord[]; B: ProcessRecord[] };
 }
 
-const ROOT = '/run/peerless-lab';
+export const ROOT = '/run/peerless-lab';
 
 export const directoryOf = (name: string): string => join(ROOT, name);
 const fileOf = (name: string): string => join(directoryOf(name), 'state.json');

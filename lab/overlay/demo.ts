@@ -4,6 +4,7 @@
  * Exit code 1 when the containers lost more than the hosts below them.
  */
 import { parseArgs } from 'node:util';
+import { claimLab, LabTakenError } from '../claim.ts';
 import { OverlayLab } from './lab.ts';
 import { renderSteps, renderTimeline } from './page.ts';
 import { type StepResult, Story } from './story.ts';
@@ -17,6 +18,8 @@ const USAGE = `usage: ./run demo --host | --all [--gateway bird|frr] [--fast-pat
   --fast-path M   how the hosts' fast path carries packets (default rewrite; --all: off, the worker encrypts)
   --json          the results as JSON on standard output
 `;
+
+const NAME = 'overlay';
 
 /** Each step begins with everybody reaching everybody: what one step did is not counted for the next. */
 async function tellStory(story: Story, all: boolean, lab: OverlayLab): Promise<StepResult[]> {
@@ -65,7 +68,8 @@ async function main(): Promise<number> {
   const onProgress = (text: string): void => {
     process.stderr.write(`${text}\n`);
   };
-  const common = { name: 'overlay', gateway, protocol: 'bgp', fastPath, onProgress } as const;
+  claimLab(NAME, `./run demo ${all ? '--all' : '--host'}`);
+  const common = { name: NAME, gateway, protocol: 'bgp', fastPath, onProgress } as const;
   const lab = await OverlayLab.up({ ...common, ...(all ? { encryption: 'overlap' as const } : {}) });
   const story = new Story(lab);
   try {
@@ -88,7 +92,8 @@ main().then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    process.stderr.write(`${(error as Error).stack ?? error}\n`);
-    process.exitCode = 1;
+    const taken = error instanceof LabTakenError;
+    process.stderr.write(taken ? `demo: ${error.message}\n` : `${(error as Error).stack ?? error}\n`);
+    process.exitCode = taken ? 2 : 1;
   },
 );
