@@ -172,6 +172,19 @@ export class HostRoutes {
     return this.#table.expectable(this.#lags.names([name])[0]!);
   }
 
+  /** We have just shut this port, and the kernel has not told of it: what was heard there before is not read any more. */
+  shut(name: string, reason: string, at = this.#now()): void {
+    if (this.#policy.ports.includes(name)) this.#feed({ type: 'portDown', ports: [name], reason }, at);
+  }
+
+  /** The kernel has opened them. Nothing will tell of one that it had not shut, whatever we asked. */
+  opened(names: readonly string[]): void {
+    const { kernel } = this.#options;
+    for (const port of this.#lags.names(names))
+      if (this.#policy.ports.includes(port) && isUp(kernel.port(port)))
+        this.#feed({ type: 'portUp', port }, this.#now());
+  }
+
   /** Those who are expected at these ports can be heard from now on: the wait for them begins anew. */
   opening(names: readonly string[]): void {
     this.#feed({ type: 'opening', ports: this.#lags.names(names) }, this.#now());

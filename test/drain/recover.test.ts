@@ -15,8 +15,9 @@ function bench() {
   const port: { -readonly [Key in keyof Port]?: Port[Key] } = { name: 'A1', adminUp: false, carrier: false };
   const asked: string[][] = [];
   const blocks: boolean[] = [];
-  const state: { keeper: string | undefined; ready: boolean; busy: boolean } = {
+  const state: { keeper: string | undefined; opener: string | undefined; ready: boolean; busy: boolean } = {
     keeper: DRAIN,
+    opener: undefined,
     ready: true,
     busy: false,
   };
@@ -27,6 +28,7 @@ function bench() {
       if (!state.busy) state.keeper = undefined;
     },
     keeperOf: () => state.keeper,
+    openerOf: () => state.opener,
   };
   const drain = new Drain({
     clock,
@@ -154,3 +156,11 @@ for (const keeper of [undefined, 'fabric'])
     t.deepEqual(blocks, keeper === undefined ? [false] : []);
     drain.close();
   });
+
+test('a port that a group is about to open can be drained, one that somebody else has shut can not', (t) => {
+  const { drain, state } = bench();
+  state.keeper = undefined;
+  t.deepEqual(drain.candidates(), []);
+  state.opener = 'fabric';
+  t.deepEqual(drain.candidates(), ['A1']);
+});

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { BOUNCE } from '../../src/portlink/index.ts';
+import { BOUNCE, type PortLinkEffect, type PortLinkEvent, PortLinkGroups } from '../../src/portlink/index.ts';
 import { Box, group } from './support.ts';
 
 const bounce = (...ports: string[]) => ({ type: 'bounce', ports, reason: 'A2 is back' }) as const;
@@ -43,6 +43,11 @@ test('R4.7 while it is being opened, its being down is no loss of the last downl
   answer({ type: 'port', port: 'A2', adminUp: false, carrier: false });
   answer({ type: 'shutDone', ports: ['A2'] });
   t.is(box.machine.openerOf('A2'), BOUNCE);
+  t.like(
+    box.group().downlinks.find(({ port }) => port === 'A2'),
+    { adminUp: false, shutByUs: true },
+    'still shut, and by us',
+  );
   t.is(box.machine.memory().ports.length, 1, 'a crash now leaves it shut: it is remembered until it is open');
   box.run(4_000);
   t.deepEqual(box.said('withdraw', 'state'), []);
@@ -64,12 +69,65 @@ test('R4.6 a group that loses its uplink meanwhile keeps it shut', (t) => {
   t.deepEqual(box.shutPorts, []);
 });
 
-test('R4.7 what an earlier life left shut so is opened', (t) => {
+/** Its next life: it has died while the port was shut, and the driver tells it all that it finds in one picture. */
+function nextLife(hold?: 'shut') {
   const box = requested();
-  box.admin('A2', false);
-  const next = box.restart(box.machine.memory(), group());
-  next.run(60_000);
-  t.deepEqual(next.shutPorts, []);
+  const [port] = box.machine.memory().ports;
+  const machine = new PortLinkGroups([group({ recoveryDelay: 0 })], 1_000);
+  const events = [
+    { type: 'restore', memory: { ports: [{ ...port!, since: 900 }], holds: hold ? { fabric: hold } : {} } },
+    ...['A0', 'A1', 'A3', 'A4'].map((name) => ({ type: 'port', port: name, adminUp: true, carrier: true }) as const),
+    { type: 'port', port: 'A2', adminUp: false, carrier: false },
+  ] as const;
+  const opened = (effects: readonly PortLinkEffect[]): string[] =>
+    effects.flatMap((effect) => (effect.type === 'open' ? effect.ports : []));
+  return { machine, opened, first: machine.handle(events, 1_000) };
+}
+
+test('R4.7 what an earlier life left shut so is opened', (t) => {
+  const { machine, opened, first } = nextLife();
+  t.deepEqual(opened(first), ['A2']);
+  t.is(machine.memory().ports.length, 1, 'until it is open');
+});
+
+test('R4.6 one of a group that is held shut is kept by it, and not opened first', (t) => {
+  const { machine, opened, first } = nextLife('shut');
+  t.deepEqual(opened(first), []);
+  t.is(machine.keeperOf('A2'), 'fabric');
+});
+
+test('R4.6 a group that acts in the turn in which the kernel has shut it keeps it, and it is not opened', (t) => {
+  const box = requested({ deferDelay: 100 });
+  box.machine.handle({ type: 'port', port: 'A0', adminUp: true, carrier: false }, box.now);
+  const effects = box.machine.handle({ type: 'shutDone', ports: ['A2'] }, box.now + 100);
+  t.deepEqual(
+    effects.flatMap((effect) => (effect.type === 'open' ? effect.ports : [])),
+    [],
+  );
+  t.is(box.machine.keeperOf('A2'), 'fabric');
+});
+
+test('R4.7 however long its opening takes, it is no loss of the last downlink until it has had time to come up', (t) => {
+  const box = requested({ direction: 'both', downlinks: ['A2'], shutUplinks: true, deferDelay: 0 });
+  const answer = (event: PortLinkEvent): void => {
+    for (const effect of box.machine.handle(event, box.now)) box.log.push({ at: box.now, effect });
+  };
+  answer({ type: 'port', port: 'A2', adminUp: false, carrier: false });
+  answer({ type: 'shutDone', ports: ['A2'] });
+  box.run(9_000);
+  answer({ type: 'openDone', ports: ['A2'] });
+  answer({ type: 'port', port: 'A2', adminUp: true, carrier: false });
+  box.run(4_900);
+  t.deepEqual(box.said('withdraw', 'state'), []);
+  box.run(200);
+  t.deepEqual(box.said('withdraw'), ['withdraw A2'], 'it has not come up');
+});
+
+test('while nothing is known of the ports none is bounced', (t) => {
+  const box = Box.running(group());
+  box.send({ type: 'blind', blind: true, reason: 'lost' });
+  box.send(bounce('A2'));
+  t.deepEqual(box.said('shut'), []);
 });
 
 test('R4.7 an opening that the kernel refuses is asked for again, with an alarm', (t) => {

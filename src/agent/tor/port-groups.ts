@@ -55,6 +55,10 @@ export interface UplinkJudge {
   readiness(): Readiness;
 }
 
+/** When they are shut, their members, or what they stand on, keep the carrier: who is at the other end is told nothing. */
+const LAGS = ['bond', 'team'];
+const UNSEEN = [...LAGS, 'bridge', 'vlan'];
+
 /** How long (ms) the kernel may take to report ports that it has acknowledged as shut. */
 const SEEN_WAIT = 5_000;
 
@@ -234,9 +238,17 @@ export class PortGroups {
 
   /** Shut, and opened again in the way of every opening: after the fabric was told. false: it is not to be shut. */
   bounce(port: string, reason: string): boolean {
-    if (this.#spared.has(port)) return false;
+    if (this.#spared.has(port) || !this.#isSeenShut(port)) return false;
     this.#driver.bounce([port], reason);
     return this.keeperOf(port) === BOUNCE;
+  }
+
+  /** Whoever is at the other end sees it when this port is shut. Of one member of a LAG that says nothing. */
+  #isSeenShut(name: string): boolean {
+    const { links } = this.#options;
+    const port = links.port(name);
+    const master = port && port.master !== 0 ? links.portByIndex(port.master) : undefined;
+    return !UNSEEN.includes(port?.kind ?? '') && !LAGS.includes(master?.kind ?? '');
   }
 
   /** The group that is about to open this port, and has told the fabric first. */

@@ -33,8 +33,11 @@ export class Bounced {
     return [{ type: 'shut', group: BOUNCE, ports, reason }];
   }
 
-  /** Those that the kernel has shut, or could not; also what an earlier life left. Which ports are opened. */
-  release(groups: readonly Group[], effects: PortLinkEffect[]): readonly string[] {
+  /**
+   * Those that the kernel has shut, or could not. Also what an earlier life left, at once: when it ended it had told the
+   * fabric of their hosts, and by a graceful restart that still leads to us.
+   */
+  release(groups: readonly Group[], effects: PortLinkEffect[]): void {
     const free: RememberedPort[] = [];
     for (const entry of [...this.#ports.shutBy(BOUNCE, 'downlink')]) {
       if (!this.#ports.isAnswered(entry.port)) continue;
@@ -42,7 +45,7 @@ export class Bounced {
       if (keeper) this.#ports.reassign(entry.port, keeper.config.name);
       else free.push(entry);
     }
-    return this.#actions.openPorts(BOUNCE, free, 'to be opened when the fabric has been told of its hosts', effects);
+    this.#actions.openPorts(BOUNCE, free, 'to be opened when the fabric has been told of its hosts', effects);
   }
 }
 

@@ -51,6 +51,7 @@ export class Drained {
 }
 
 export function keepsShut({ config, state, hold }: Group, port: string): boolean {
-  if (config.dryRun || config.direction === 'downlink' || !config.downlinks.includes(port)) return false;
-  return state === 'shut' || state === 'recovering' || (state === 'held' && hold === 'shut');
+  if (!config.enabled || config.dryRun) return false;
+  if (config.direction === 'downlink' || !config.downlinks.includes(port)) return false;
+  return state === 'shut' || state === 'recovering' || hold === 'shut';
 }

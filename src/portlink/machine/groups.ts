@@ -37,8 +37,8 @@ import { Verdicts } from './verdicts.ts';
 import { type Knowledge, viewOf, why } from './view.ts';
 
 /**
- * Ports that we open take this long (ms) to come up, the wait of a make-before-break included: until then their being
- * down is no loss, or direction `both` would shut one side for having opened the other, and so on for ever.
+ * Ports that we have opened take this long (ms) to come up: until then their being down is no loss, or direction `both`
+ * would shut one side for having opened the other, and so on for ever.
  */
 const COMING_UP = 5_000;
 
@@ -70,8 +70,9 @@ export class PortLinkGroups {
       if (kind === 'openedByOther') this.#openedByOther(port, group, effects);
     }
     openOrphans(this.#groups, this.#ports, this.#actions, effects);
-    this.#coming(this.#bounced.release([...this.#groups.values()], effects), now);
     for (const group of this.#groups.values()) this.#evaluate(group, now, effects);
+    // After them: what is opened here must not be shut by a group in the same breath.
+    this.#bounced.release([...this.#groups.values()], effects);
     return effects;
   }
 
@@ -156,7 +157,8 @@ export class PortLinkGroups {
         this.#coming(this.#drained.release(event.ports, [...this.#groups.values()], effects), now);
         break;
       case 'bounce':
-        effects.push(...this.#bounced.shut(event.ports, event.reason, [...this.#groups.values()], now));
+        if (!this.#blind)
+          effects.push(...this.#bounced.shut(event.ports, event.reason, [...this.#groups.values()], now));
         break;
       case 'configure':
         this.#configure(event.groups, now);
@@ -171,6 +173,7 @@ export class PortLinkGroups {
       case 'shutDone':
       case 'openDone':
         this.#ports.acknowledged(event.ports, event.type === 'openDone', now);
+        if (event.type === 'openDone') this.#coming(this.#ports.notShut(event.ports), now);
         break;
       case 'shutFailed':
       case 'openFailed': {
@@ -193,7 +196,6 @@ export class PortLinkGroups {
 
   /** Until these are up, their being down is no loss. */
   #coming(ports: readonly string[], now: Instant): void {
-    if (ports.length === 0) return;
     for (const group of this.#groups.values()) {
       if (!group.config.downlinks.some((port) => ports.includes(port))) continue;
       group.downlinkGraceUntil = Math.max(group.downlinkGraceUntil ?? 0, now + COMING_UP);
@@ -277,7 +279,8 @@ export class PortLinkGroups {
     const graceUp = this.#inGrace(group.uplinkGraceUntil, now) || this.#actions.ours(group, 'uplink').length > 0;
     const lossMatters = config.direction !== 'downlink' && !graceUp;
     group.judgeUplinks(lossMatters ? this.#verdicts.upCount(config) : Number.POSITIVE_INFINITY, now);
-    const kept = (port: string): boolean => this.#drained.has(port) || this.#bounced.has(port);
+    const kept = (port: string): boolean =>
+      this.#drained.has(port) || this.#bounced.has(port) || this.#ports.openingEntry(port) !== undefined;
     const shutByUs = this.#actions.ours(group, 'downlink').length > 0 || config.downlinks.some(kept);
     const graceDown = this.#inGrace(group.downlinkGraceUntil, now) || shutByUs;
     const lost = !graceDown && !config.downlinks.some((port) => this.#ports.isUp(port));

@@ -89,6 +89,12 @@ export class Ports {
     return state !== undefined && state.shutting === 0 && state.request?.until !== Number.POSITIVE_INFINITY;
   }
 
+  /** What stood of a port whose opening we have asked for, and the kernel has not done: the fabric may still be told. */
+  openingEntry(port: string): RememberedPort | undefined {
+    const request = this.#states.get(port)?.request;
+    return request?.up && request.until === Number.POSITIVE_INFINITY ? request.entry : undefined;
+  }
+
   /** Whose opening of the port is under way. */
   openedFor(port: string): string | undefined {
     const request = this.#states.get(port)?.request;
@@ -97,6 +103,10 @@ export class Ports {
 
   shutEntry(port: string): RememberedPort | undefined {
     return this.#shut.get(port);
+  }
+
+  notShut(ports: readonly string[]): readonly string[] {
+    return ports.filter((port) => !this.#shut.has(port));
   }
 
   *shutBy(group: string, side: Side): Iterable<RememberedPort> {

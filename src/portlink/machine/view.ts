@@ -42,13 +42,14 @@ export function viewOf(group: Group, knowledge: Knowledge): GroupView {
     ),
     downlinks: config.downlinks.map((port) => {
       const known = ports.get(port);
-      const entry = ports.shutEntry(port);
+      // While the fabric is told before it is opened it is still shut, and by us.
+      const entry = ports.shutEntry(port) ?? ports.openingEntry(port);
       return {
         port,
         adminUp: known?.adminUp ?? false,
         carrier: known?.carrier ?? false,
         shutByUs: entry !== undefined,
-        ...(entry?.group === DRAIN ? { drained: true as const } : {}),
+        ...(ports.shutEntry(port)?.group === DRAIN ? { drained: true as const } : {}),
         ...(entry ? { since: entry.since } : {}),
       };
     }),

@@ -38,7 +38,7 @@ export interface DrainOptions {
   readonly events: EventLog;
   readonly links: LinkState;
   readonly hosts: Pick<HostRoutes, 'hosts' | 'find' | 'leave' | 'left' | 'blockPorts'>;
-  readonly groups: Pick<PortGroups, 'drain' | 'undrain' | 'keeperOf' | 'heirOf'>;
+  readonly groups: Pick<PortGroups, 'drain' | 'undrain' | 'keeperOf' | 'openerOf' | 'heirOf'>;
   readonly fabric: Pick<Fabric, 'leastPreferred' | 'readiness' | 'tells'>;
   /** Where packets wait; undefined: there is no such place. */
   readonly room: Pick<Room, 'waitingFor'> | undefined;
@@ -200,12 +200,13 @@ export class Drain {
     return planUndrain(ports, { ...this.#options, active: this.active, lowered: this.#machine.lowered, underWay });
   }
 
-  /** Ports that can be drained: open ones, and those that a group has shut. */
+  /** Ports that can be drained: open ones, those that a group has shut, and those that it is about to open. */
   candidates(): string[] {
     const { links, groups } = this.#options;
     return this.#downlinks().filter((name) => {
       const port = links.port(name);
-      return port !== undefined && (isOpen(port) || groups.keeperOf(name) !== undefined);
+      const ours = groups.keeperOf(name) !== undefined || groups.openerOf(name) !== undefined;
+      return port !== undefined && (isOpen(port) || ours);
     });
   }
 

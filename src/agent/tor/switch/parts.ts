@@ -282,9 +282,10 @@ export function makeParts(options: PartsOptions, tell: Reactions): Parts {
     expect: (ports) => hosts.expect(ports),
     announcing: () => projection.announcing,
     waitAgain: (ports) => hosts.opening(ports),
-    open: (ports) => {
+    open: async (ports) => {
       hosts.opening(ports);
-      return kernel.setAdmin(ports, true);
+      await kernel.setAdmin(ports, true);
+      hosts.opened(ports);
     },
   });
   const crowds = new Crowds({ from: () => options.config().hostRoutes.returning.bounceFrom, hosts, groups });

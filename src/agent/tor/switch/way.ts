@@ -44,7 +44,8 @@ export class Way implements Reactions {
     this.#react(change);
     facts.touch(at);
     if (up && !wasUp && this.#concerns(name)) {
-      if (!this.parts.crowds.holdBack(name, at)) hosts.expect([name], at);
+      if (this.parts.crowds.holdBack(name, at)) hosts.shut(name, 'it is shut until the fabric has been told', at);
+      else hosts.expect([name], at);
       events.record({ type: 'link.up', message: `${name} is up`, at, fields: { port: name } });
     }
     if (addressesDiffer(change)) this.configureHosts();
