@@ -46,7 +46,7 @@ export class HostAttributes {
     const { external, localAs, communities, nextHops, portFacts } = this.#options;
     const leaving = communities.standard.includes(GRACEFUL_SHUTDOWN);
     const large: LargeCommunity[] = [...communities.large];
-    if (portFacts) large.push(portMark(localAs, port));
+    if (portFacts && !shadow) large.push(portMark(localAs, port));
     if (shadow) large.push(shadowMark(localAs));
     const standard = shadow && !leaving ? [...communities.standard, GRACEFUL_SHUTDOWN] : communities.standard;
     const times = pathTimes(shadow, leaving);

@@ -15,7 +15,7 @@ export interface OwnRoute {
   readonly family: Family;
   readonly nlri: Uint8Array;
   readonly level: ClaimLevel;
-  /** ifindex of the port behind which the host is. */
+  /** ifindex of the port behind which the host is; 0: it is a shadow, and behind none. */
   readonly port: number;
   readonly shadow: boolean;
   /** Nothing to a neighbour: what others say of the host is used. */
@@ -185,7 +185,7 @@ export class Origination {
 }
 
 const placeOf = ({ portIndex, ifindex, shadow, yields }: HostRoute) => ({
-  port: portIndex ?? ifindex,
+  port: shadow ? 0 : (portIndex ?? ifindex),
   shadow: shadow ?? false,
   yields: yields ?? false,
 });

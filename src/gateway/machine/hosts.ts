@@ -73,7 +73,7 @@ export class Hosts {
       owner.addresses++;
     }
     if (!said.has(source)) this.#switches.hold(owner, 1, moment);
-    said.set(source, { portIndex, shadow });
+    said.set(source, { portIndex: shadow ? undefined : portIndex, shadow });
     return host;
   }
 
@@ -124,6 +124,7 @@ export class Hosts {
       place.announced = word.shadow ? 'shadow' : 'real';
       place.old = false;
     }
+    for (const place of [...host.places]) if (served(host, place)) this.#drop(host, place);
   }
 
   /** Of whom nothing is known any more. */
@@ -195,5 +196,11 @@ export class Hosts {
     } else if (hosts?.delete(host) && hosts.size === 0) this.#behind.delete(routerId);
   }
 }
+
+/** A shadow that has become a host: its switch has it behind a port now, and it never was anywhere else there. */
+const served = ({ places }: Host, { announced, state, routerId }: Place): boolean =>
+  announced === 'no' &&
+  state === 'shadow' &&
+  places.some((other) => other.announced === 'real' && other.routerId === routerId);
 
 const left = ({ announced, routed }: Place): boolean => announced === 'no' && !routed;

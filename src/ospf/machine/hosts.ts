@@ -187,7 +187,8 @@ export const metricOf = (core: Core, route: HostRoute): number =>
   hostMetric(core.options.announce, route, core.draining);
 
 const tagOf = ({ portIndex, ifindex, shadow }: HostRoute): U32 =>
-  encodeRouteTag({ portIndex: portIndex ?? ifindex, shadow: shadow === true });
+  // A shadow's interface is the waiting room, which is nobody's port.
+  encodeRouteTag(shadow ? { portIndex: undefined, shadow } : { portIndex: portIndex ?? ifindex, shadow: false });
 
 function hostStubsChanged(core: Core, id: U32): void {
   for (const area of core.areas.values()) {
