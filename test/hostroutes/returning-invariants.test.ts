@@ -117,6 +117,30 @@ test('R4.7 hosts are waited for from when their port is opened, however long the
   t.deepEqual(bench.table.expected(['A1']), [], 'and no longer');
 });
 
+test('R4.7 a port that comes up later than its hosts are waited for says nothing of whether they return', (t) => {
+  const door = { interface: 'door', ifindex: 9, mac: mac(9) };
+  const bench = new Bench(policy({ returning: { mode: 'learned', wait: 300, door } }));
+  const comesBack = () => bench.table.memory().find((memory) => memory.address === GONE)?.returns;
+  const leaves = (): void => {
+    bench.do({ type: 'portDown', ports: ['A1'], reason: 'carrier lost' });
+    bench.do({ type: 'foreignClaim', claim: { address: address(GONE), level: 0, from: 'B' } });
+  };
+  bench.do(heard(GONE, 'A1'));
+  leaves();
+  bench.do({ type: 'portUp', port: 'A1' });
+  bench.do(heard(GONE, 'A1'));
+  t.true(comesBack());
+  leaves();
+  bench.do({ type: 'expect', ports: ['A1'] });
+  bench.run(10_000);
+  t.deepEqual(bench.table.expected(['A1']), []);
+  t.true(comesBack(), 'the port was shut all the while');
+  bench.do({ type: 'portUp', port: 'A1' });
+  bench.do({ type: 'expect', ports: ['A1'] });
+  bench.run(10_000);
+  t.false(comesBack());
+});
+
 test('R4.7 nobody is given up while the kernel is still at work on his port, but not for ever', (t) => {
   const bench = waiting();
   t.deepEqual(deltas(bench.run(1_190)), []);

@@ -189,7 +189,8 @@ export class Returning {
         this.#expected.set(address, { host, until: now + returning.wait, waits: waits + 1 });
         continue;
       }
-      host.returns = false;
+      // Behind a port that has not come up yet (a transceiver may train for seconds) he could not show himself.
+      if (!this.#isShut(host.port)) host.returns = false;
       this.count.stayedAway++;
       this.#giveUp(address, host, 'it did not come back');
     }
