@@ -9,7 +9,7 @@
  * whose carrier is lost, and drops routes of a port that is set down without telling. When the port is back they are
  * written again, and so they are when the notifications of it were lost. What the kernel refuses is tried again when a port or an address changes, and by a timer.
  */
-import { AF, makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F, requests } from 'rtnetlink-ts';
+import { makeRoute, type Request, type Route, type RouteNextHop, RTN, RTNH_F, requests } from 'rtnetlink-ts';
 import { type Address, familyOf, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Clock, Timer } from '../model/clock.ts';
 import type { LearnedRoute, NextHop } from '../model/hosts.ts';
@@ -24,6 +24,7 @@ import {
   type RouteSocket,
   readRoutes,
 } from './installing.ts';
+import { metricOf, type Slot, sameRoute, settle } from './route-slots.ts';
 
 export interface LearnedRouteOptions {
   /** Kernel protocol number (RTPROT_*), own to one speaker: e.g. 202 OSPF, 203 BGP. */
@@ -40,18 +41,29 @@ const LONGEST_RETRY = 2_000;
 const WRITTEN_PER_TURN = 1000;
 /** A neighbour may send as many next hops as routes. */
 const REMEMBERED_HOPS = 4096;
-/** What Linux makes of IPv6 metric 0. */
-const IPV6_DEFAULT_METRIC = 1024;
-
 interface Entry {
   /** undefined: to be removed. */
   wanted: LearnedRoute | undefined;
   /** As last written; undefined: not there as far as we know. */
   kernel: Route | undefined;
+  /** How often it was written. */
+  orders: number;
+  /** Metrics at which the kernel may hold a route beside it, which it refused to remove or to replace. */
+  readonly left: Set<number>;
   /** The kernel has acknowledged all of `wanted`. */
   installed: boolean;
   /** The kernel refused it, or none of its next hops can be used now. */
   waiting: boolean;
+}
+
+interface Order {
+  readonly entry: Entry;
+  readonly prefix: Prefix;
+  /** As it is in the kernel afterwards. */
+  readonly route: Route | undefined;
+  readonly slots: readonly Slot[];
+  /** Of `orders`. */
+  readonly number: number;
 }
 
 export class LearnedRouteInstaller {
@@ -185,7 +197,7 @@ export class LearnedRouteInstaller {
   #entry(prefix: Prefix): Entry {
     let entry = this.#entries.get(prefix);
     if (!entry) {
-      entry = { wanted: undefined, kernel: undefined, installed: false, waiting: false };
+      entry = { wanted: undefined, kernel: undefined, orders: 0, left: new Set(), installed: false, waiting: false };
       this.#entries.set(prefix, entry);
     }
     return entry;
@@ -211,16 +223,16 @@ export class LearnedRouteInstaller {
   /** Writes dirty prefixes; the promise is the kernel's answer to those of this turn. */
   #flush(): Promise<void> {
     const batch: Request[] = [];
-    const written: { entry: Entry; prefix: Prefix; route: Route | undefined; upTo: number }[] = [];
+    const written: Order[] = [];
     for (const prefix of this.#dirty) {
       if (written.length >= WRITTEN_PER_TURN) break;
       this.#dirty.delete(prefix);
       const entry = this.#entries.get(prefix);
       if (!entry) continue;
       const route = entry.wanted && this.#desired(entry.wanted);
-      this.#write(batch, entry, route);
+      const slots = this.#write(batch, prefix, entry, route);
       entry.waiting = entry.wanted !== undefined && route === undefined;
-      written.push({ entry, prefix, route, upTo: batch.length });
+      written.push({ entry, prefix, route: entry.kernel, slots, number: ++entry.orders });
     }
     if (this.#dirty.size > 0) {
       this.#flushing ??= setImmediate(() => {
@@ -231,28 +243,49 @@ export class LearnedRouteInstaller {
     if (written.length === 0) return Promise.resolve();
     return this.#rtnetlink.sendNow(batch).then((result) => {
       countRefusals(this.#counters, result);
-      const refused = new Set(result.refused.filter(({ index }) => isWrite(batch[index]!)).map(({ index }) => index));
-      let from = 0;
-      for (const each of written) {
+      const refused = new Map(result.refused.map(({ index, refusal }) => [index, refusal]));
+      for (const order of written) {
         let failed = false;
-        for (let index = from; index < each.upTo; index++) failed ||= refused.has(index);
-        from = each.upTo;
-        this.#answered(each.prefix, each.entry, each.route, failed);
+        for (const slot of order.slots) failed = !settle(slot, order.entry.left, refused.get(slot.index)) || failed;
+        this.#answered(order, failed);
       }
       this.#onAnswer();
     });
   }
 
-  #write(batch: Request[], entry: Entry, route: Route | undefined): void {
+  #write(batch: Request[], prefix: Prefix, entry: Entry, route: Route | undefined): readonly Slot[] {
     const before = entry.kernel;
-    if (route && !(before && sameRoute(before, route))) batch.push(requests.setRoute(route));
-    if (before && (!route || metricOf(before) !== metricOf(route))) batch.push(requests.deleteRoute(slotOf(before)));
-    entry.kernel = route;
+    const slots: Slot[] = [];
+    const others = new Set(entry.left);
+    if (before) others.add(metricOf(before));
+    entry.kernel = undefined;
+    if (route) {
+      const metric = metricOf(route);
+      const isThere = others.delete(metric);
+      const isSame = sameRoute(before, route);
+      // The same object as before: a refusal of it that is still on its way is one of this order too.
+      entry.kernel = isSame ? before : route;
+      if (!isSame) {
+        slots.push({ index: batch.length, metric, isWrite: true, isThere });
+        batch.push(requests.setRoute(route));
+      }
+    }
+    for (const metric of others) {
+      slots.push({ index: batch.length, metric, isWrite: false, isThere: true });
+      batch.push(requests.deleteRoute(this.#slotAt(prefix, metric)));
+    }
+    return slots;
   }
 
-  #answered(prefix: Prefix, entry: Entry, route: Route | undefined, failed: boolean): void {
+  /** For a deletion: the kernel would not find the route by next hops that it has dropped meanwhile. */
+  #slotAt(destination: Prefix, metric: number): Route {
+    return makeRoute({ destination, table: this.#table, protocol: this.#options.protocol, metric, nextHops: [] });
+  }
+
+  #answered({ prefix, entry, route, number }: Order, failed: boolean): void {
     // Overtaken by a later change, which has an answer of its own.
     if (this.#entries.get(prefix) !== entry || entry.kernel !== route || this.#dirty.has(prefix)) return;
+    if (!route && entry.orders !== number) return;
     if (failed) {
       entry.kernel = undefined;
       entry.waiting = true;
@@ -260,10 +293,10 @@ export class LearnedRouteInstaller {
       this.#mark(entry, entry.wanted, true);
       this.#arrivals.arrived(prefix);
     } else if (!entry.wanted) {
-      this.#entries.delete(prefix);
+      if (entry.left.size === 0) this.#entries.delete(prefix);
       this.#arrivals.gone(prefix);
     }
-    if (entry.waiting) this.#retryLater();
+    if (entry.waiting || entry.left.size > 0) this.#retryLater();
     else this.#retry = FIRST_RETRY;
   }
 
@@ -277,7 +310,7 @@ export class LearnedRouteInstaller {
   }
 
   #retryWaiting(): void {
-    for (const [prefix, entry] of this.#entries) if (entry.waiting) this.#dirty.add(prefix);
+    for (const [prefix, entry] of this.#entries) if (entry.waiting || entry.left.size > 0) this.#dirty.add(prefix);
     this.#flush();
   }
 
@@ -370,18 +403,3 @@ const hopThrough = (port: Port | undefined, via: Address): RouteNextHop => ({
   // A next hop on a link without a subnet of ours (unnumbered) is there because the speaker says so.
   ...(port && !onLink(port, via) && familyOf(via) === 4 ? { flags: RTNH_F.ONLINK } : {}),
 });
-
-const isWrite = (request: Request): boolean => request.type === WRITE_TYPE;
-const WRITE_TYPE = requests.setRoute(makeRoute({ destination: '0.0.0.0/0', nextHops: [] })).type;
-
-const metricOf = (route: Route): number => route.metric || (route.family === AF.INET6 ? IPV6_DEFAULT_METRIC : 0);
-
-/** For a deletion: the kernel would not find the route by next hops that it has dropped meanwhile. */
-const slotOf = (route: Route): Route => ({ ...route, nextHops: [] });
-
-function sameRoute(one: Route | undefined, other: Route): boolean {
-  if (!one || metricOf(one) !== metricOf(other) || one.nextHops.length !== other.nextHops.length) return false;
-  const hopName = (hop: RouteNextHop) => `${hop.gateway} ${hop.ifindex} ${(hop.flags ?? 0) & RTNH_F.ONLINK}`;
-  const names = new Set(one.nextHops.map(hopName));
-  return other.nextHops.every((hop) => names.has(hopName(hop)));
-}

@@ -1,5 +1,6 @@
 /** What becomes of routes when the kernel refuses for want of memory, or drops them unheard: on a simulated kernel, for the real one is never short. */
 import test from 'ava';
+import fc from 'fast-check';
 import { NetlinkError, type Refusal, requests } from 'rtnetlink-ts';
 import type { Address, Mac, Prefix } from '../../src/model/address.ts';
 import {
@@ -23,6 +24,8 @@ class Bench {
   readonly #resyncs: (() => void)[] = [];
   /** Names of requests that are refused from now on; 'dump' for the reading of tables. */
   readonly short = new Set<string>();
+  /** Beside these. */
+  refuses = (): boolean => false;
 
   constructor() {
     for (const name of ['A1', 'A2']) this.box.addPort(name, '02:aa:00:00:00:01' as Mac, []);
@@ -35,11 +38,12 @@ class Bench {
       return [...values];
     };
     const { box, short } = this;
+    const refuses = () => this.refuses();
     this.#socket = {
       async sendNow(batch) {
         const refused = batch.flatMap((request, index) => {
           const name = NAMES.get(request.type)!;
-          const code = short.has(name) ? 'ENOBUFS' : box.request(request);
+          const code = short.has(name) || refuses() ? 'ENOBUFS' : box.request(request);
           return code ? [{ index, refusal: { ...SHORT, code, request: name } }] : [];
         });
         return { sent: batch.length, refused };
@@ -246,4 +250,106 @@ test('R4.5 however long the kernel refused a learned route, it is there two seco
   t.true(learned.isInstalled(prefix));
   t.is(bench.clock.pending, 0);
   learned.close();
+});
+
+const learnedBy = (...ports: string[]) => ({
+  prefix: '10.20.0.0/16' as Prefix,
+  metric: 20,
+  nextHops: ports.map((port) => ({ via: '192.0.2.1' as Address, interface: port })),
+});
+
+test('R4.5 a learned route whose deletion the kernel refused goes when it is well again', async (t) => {
+  const bench = new Bench();
+  const learned = bench.learned();
+  learned.update([learnedBy('A1')]);
+  await bench.pass(0);
+  bench.short.add('RTM_DELROUTE');
+  learned.update([learnedBy()]);
+  await bench.pass(5_000);
+  t.is(bench.box.routes.size, 1);
+  bench.short.clear();
+  await bench.pass(2_500);
+  t.is(bench.box.routes.size, 0);
+  t.is(bench.clock.pending, 0);
+  learned.close();
+});
+
+test('R4.5 a learned route whose replacement was refused is not left behind when it is not wanted any more', async (t) => {
+  const bench = new Bench();
+  const learned = bench.learned();
+  learned.update([learnedBy('A1')]);
+  await bench.pass(0);
+  bench.short.add('RTM_NEWROUTE');
+  learned.update([learnedBy('A2')]);
+  await bench.pass(0);
+  t.is(bench.box.routes.size, 1);
+  learned.update([learnedBy()]);
+  await bench.pass(0);
+  t.is(bench.box.routes.size, 0);
+  await bench.pass(2_500);
+  t.is(bench.clock.pending, 0);
+  learned.close();
+});
+
+test('R4.5 a learned route of another metric does not leave the old one behind that was refused to go', async (t) => {
+  const bench = new Bench();
+  const learned = bench.learned();
+  learned.update([learnedBy('A1')]);
+  await bench.pass(0);
+  bench.short.add('RTM_DELROUTE');
+  for (const metric of [30, 40]) {
+    learned.update([{ ...learnedBy('A1'), metric }]);
+    await bench.pass(0);
+  }
+  t.is(bench.box.routes.size, 3);
+  bench.short.clear();
+  await bench.pass(2_500);
+  t.deepEqual(
+    [...bench.box.routes.values()].map(({ metric }) => metric),
+    [40],
+  );
+  t.is(bench.clock.pending, 0);
+  learned.close();
+});
+
+test('R4.5 learned routes: whatever is wanted while the kernel refuses some of it, all is as wanted soon after', async (t) => {
+  const step = fc.record({
+    prefix: fc.constantFrom('10.20.0.0/16', '10.21.0.0/16'),
+    metric: fc.constantFrom(20, 30),
+    ports: fc.subarray(['A1', 'A2']),
+    ms: fc.constantFrom(undefined, 0, 700, 4_000),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 12, size: 'max' }),
+      fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })),
+      async (steps, chance) => {
+        const bench = new Bench();
+        const learned = bench.learned();
+        const wanted = new Map<string, string>();
+        bench.refuses = () => chance.next().value < 0.4;
+        for (const { prefix, metric, ports, ms } of steps) {
+          learned.update([{ ...learnedBy(...ports), prefix: prefix as Prefix, metric }]);
+          const hops = ports.map((name) => bench.box.ports.get(name)!.ifindex).join('+');
+          if (ports.length > 0) wanted.set(prefix, `${prefix} ${metric} ${hops}`);
+          else wanted.delete(prefix);
+          if (ms !== undefined) await bench.pass(ms);
+        }
+        bench.refuses = () => false;
+        await bench.pass(5_000);
+        const there = [...bench.box.routes.values()].map(
+          ({ destination, metric, nextHops }) =>
+            `${destination} ${metric} ${nextHops
+              .map(({ ifindex }) => ifindex!)
+              .toSorted((one, other) => one - other)
+              .join('+')}`,
+        );
+        t.deepEqual(there.toSorted(), [...wanted.values()].toSorted());
+        t.true(learned.complete);
+        t.is(bench.clock.pending, 0);
+        learned.close();
+      },
+    ),
+    { numRuns: 500, verbose: 1 },
+  );
 });
