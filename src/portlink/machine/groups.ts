@@ -19,11 +19,12 @@
  */
 import type { Instant } from '../../model/clock.ts';
 import { Actions } from './actions.ts';
-import { BOUNCE, Bounced } from './bounced.ts';
-import { DRAIN, Drained, keepsShut } from './drained.ts';
+import { Bounced } from './bounced.ts';
+import { Drained, keepsShut } from './drained.ts';
 import { Group, wantedShut } from './group.ts';
 import { openOrphans } from './orphans.ts';
 import { Ports } from './ports.ts';
+import { refusals } from './refusals.ts';
 import type {
   GroupState,
   GroupView,
@@ -180,13 +181,7 @@ export class PortLinkGroups {
         const opening = event.type === 'openFailed';
         this.#ports.failed(event.ports, opening, now);
         const what = `${opening ? 'opening' : 'shutting'} ${event.ports.join(', ')} failed: ${event.reason}`;
-        for (const [name, ports] of this.#byGroup(event.ports)) {
-          if (ports.length) effects.push({ type: 'alarm', group: name, reason: what });
-        }
-        for (const keeper of [DRAIN, BOUNCE]) {
-          const kept = event.ports.filter((port) => this.keeperOf(port) === keeper);
-          if (kept.length) effects.push({ type: 'alarm', group: keeper, ports: kept, reason: what });
-        }
+        effects.push(...refusals(event.ports, this.configs(), (port) => this.keeperOf(port), what));
         break;
       }
       case 'tick':
@@ -200,19 +195,6 @@ export class PortLinkGroups {
       if (!group.config.downlinks.some((port) => ports.includes(port))) continue;
       group.downlinkGraceUntil = Math.max(group.downlinkGraceUntil ?? 0, now + COMING_UP);
     }
-  }
-
-  #byGroup(ports: readonly string[]): Map<string, string[]> {
-    const groups = new Map<string, string[]>();
-    for (const { config } of this.#groups.values()) {
-      groups.set(
-        config.name,
-        ports.filter(
-          (port) => config.downlinks.includes(port) || (config.shutUplinks && config.uplinks.includes(port)),
-        ),
-      );
-    }
-    return groups;
   }
 
   #setHold(name: string, hold: Group['hold']): void {
