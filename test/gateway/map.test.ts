@@ -218,6 +218,15 @@ test('a shadow is shown as what it is, also when the gateway goes there', (t) =>
   t.is(example.row(C4).places[1]!.why, 'moved to B B2');
 });
 
+test('R4.8: of a switch that does not tell of its uplinks it is not said that the gateway goes another way', (t) => {
+  const example = new Example();
+  example.host('A', C4, 2);
+  example.route(C4, 'A');
+  example.wait(1);
+  t.is(example.row(C4).state, 'standby');
+  t.is(example.row(C4).why, 'announced by 10.255.0.1, whose uplinks are not known');
+});
+
 test('R4.9: a shadow that ends in vain was behind no port', (t) => {
   const example = new Example().begin();
   example.host('B', C4, 8, { shadow: true });

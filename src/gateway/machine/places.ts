@@ -105,7 +105,8 @@ export function judge(place: Place, legs: Legs, movedTo: string | undefined): Ve
   if (announced === 'shadow') return { state: 'shadow', why: `${name} stands by for it`, rank: 0 };
   if (announced === 'real' && !cutOff) {
     if (routed) return { state: 'up', why: `announced by ${name}`, rank: 0 };
-    return { state: 'standby', why: `announced by ${name}, the gateway goes another way`, rank: 0 };
+    const otherwise = links.length > 0 ? 'the gateway goes another way' : 'whose uplinks are not known';
+    return { state: 'standby', why: `announced by ${name}, ${otherwise}`, rank: 0 };
   }
   return { state: 'down', ...cause(place, legs, name, movedTo) };
 }
