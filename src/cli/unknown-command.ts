@@ -8,7 +8,7 @@ const unknownCommand: Hook.CommandNotFound = async ({ id, argv = [], config }) =
   const flags = end < 0 ? argv : argv.slice(0, end);
   process.exitCode = failure.exitCode;
   if (id === '--json' || flags.includes('--json')) {
-    process.stdout.write(`${JSON.stringify(failureJson(failure), undefined, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(failureJson(failure))}\n`);
   } else process.stderr.write(`${failureText(failure)}\n`);
 };
 

@@ -49,6 +49,8 @@ const MAIN_TABLE = 254;
 const FIRST_RETRY = 1000;
 /** Each time costs one request for each route that was refused; but an old way may lead packets astray for as long. */
 const LONGEST_RETRY = 2_000;
+/** But a hundred thousand only every half minute. */
+const RETRY_OF_EACH = 0.3;
 const WRITTEN_PER_TURN = 1000;
 const READINGS = 5;
 
@@ -286,7 +288,8 @@ export class BackedRouteInstaller {
 
   #retryLater(): void {
     if (this.#retryTimer || this.#closed) return;
-    this.#retryTimer = this.#clock.schedule(this.#clock.now() + this.#retry, () => {
+    const pause = Math.max(this.#retry, this.#unfinished().length * RETRY_OF_EACH);
+    this.#retryTimer = this.#clock.schedule(this.#clock.now() + pause, () => {
       this.#retryTimer = undefined;
       this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
       this.#objects.tryAgain();
@@ -296,8 +299,12 @@ export class BackedRouteInstaller {
   }
 
   #retryWaiting(): void {
-    for (const [prefix, entry] of this.#entries) if (entry.waiting || entry.refused) this.#dirty.add(prefix);
+    for (const prefix of this.#unfinished()) this.#dirty.add(prefix);
     this.#flush();
+  }
+
+  #unfinished(): Prefix[] {
+    return [...this.#entries].flatMap(([prefix, entry]) => (entry.waiting || entry.refused ? [prefix] : []));
   }
 
   /** Groups that routes use get the members that they should have now. */
@@ -338,7 +345,7 @@ export class BackedRouteInstaller {
         if (ifindex !== undefined) this.#dropped(this.#objects.drop(ifindex));
       for (const [prefix, entry] of this.#entries) if (!entry.slots.every(isThere)) this.#dirty.add(prefix);
     }
-    for (const [prefix, entry] of this.#entries) if (entry.waiting || entry.refused) this.#dirty.add(prefix);
+    for (const prefix of this.#unfinished()) this.#dirty.add(prefix);
     if (isUp(after) && this.#known) {
       this.#bringGroupsUp();
       this.#flush();

@@ -38,6 +38,8 @@ export interface LearnedRouteOptions {
 const FIRST_RETRY = 1000;
 /** Each time costs one request for each route that was refused. */
 const LONGEST_RETRY = 2_000;
+/** But a hundred thousand only every half minute. */
+const RETRY_OF_EACH = 0.3;
 const WRITTEN_PER_TURN = 1000;
 /** A neighbour may send as many next hops as routes. */
 const REMEMBERED_HOPS = 4096;
@@ -302,7 +304,8 @@ export class LearnedRouteInstaller {
 
   #retryLater(): void {
     if (this.#retryTimer || this.#closed) return;
-    this.#retryTimer = this.#clock.schedule(this.#clock.now() + this.#retry, () => {
+    const pause = Math.max(this.#retry, this.#unfinished().length * RETRY_OF_EACH);
+    this.#retryTimer = this.#clock.schedule(this.#clock.now() + pause, () => {
       this.#retryTimer = undefined;
       this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
       this.#retryWaiting();
@@ -310,8 +313,12 @@ export class LearnedRouteInstaller {
   }
 
   #retryWaiting(): void {
-    for (const [prefix, entry] of this.#entries) if (entry.waiting || entry.left.size > 0) this.#dirty.add(prefix);
+    for (const prefix of this.#unfinished()) this.#dirty.add(prefix);
     this.#flush();
+  }
+
+  #unfinished(): Prefix[] {
+    return [...this.#entries].flatMap(([prefix, entry]) => (entry.waiting || entry.left.size > 0 ? [prefix] : []));
   }
 
   #portChanged({ name, before, after }: PortChange): void {

@@ -5,6 +5,9 @@ import { isLeftOver } from './installing.ts';
 /** What Linux makes of IPv6 metric 0. */
 const IPV6_DEFAULT_METRIC = 1024;
 
+/** So are requests told whose answers overran the socket: the kernel may have done as it was asked. */
+const ANSWER_LOST = 'ENOBUFS';
+
 /** A request of ours: the route of a prefix at a metric. */
 export interface Slot {
   /** In its batch. */
@@ -19,7 +22,7 @@ export interface Slot {
 export function settle({ metric, isWrite, isThere }: Slot, left: Set<number>, refusal: Refusal | undefined): boolean {
   // Refused where nothing was known to be: what is there is of an earlier order, whose answer has said so.
   if (refusal && (isWrite || isLeftOver(refusal))) {
-    if (isThere) left.add(metric);
+    if (isThere || refusal.code === ANSWER_LOST) left.add(metric);
   } else left.delete(metric);
   return refusal === undefined || !isWrite;
 }

@@ -31,8 +31,17 @@ test('R4.7 its opening is no reason to shut it again, the next return of its car
   t.true(held.holdBack('A2', 0));
   t.true(held.holdBack('A1', 1_000), 'another port has nothing to do with it');
   t.false(held.holdBack('A2', 5_000));
-  t.true(held.holdBack('A2', 6_000));
+  t.true(held.holdBack('A2', 15_000));
   t.is(asked.length, 3);
+});
+
+test('R4.7 a link that goes up and down as it trains is left alone after its first opening', (t) => {
+  const { asked, expectable, held } = crowds();
+  expectable.set('A2', 5_000);
+  t.true(held.holdBack('A2', 0));
+  t.false(held.holdBack('A2', 3_000));
+  for (const at of [4_000, 6_000, 9_000, 12_999]) t.false(held.holdBack('A2', at));
+  t.is(asked.length, 1);
 });
 
 test('R4.7 a port that lost its carrier while it was held back, and is back much later, is shut again', (t) => {

@@ -236,6 +236,26 @@ test('R4.5 learned routes of a port that flapped while notifications were lost a
   learned.close();
 });
 
+test('R4.5 forty thousand routes that the kernel refuses are asked for again every twelve seconds, and not every two', async (t) => {
+  const bench = new Bench();
+  const learned = bench.learned();
+  const nextHops = [{ via: '192.0.2.1' as Address, interface: 'A1' }];
+  const prefixes = Array.from({ length: 40_000 }, (_, index) => `10.${index >> 8}.${index & 255}.0/24` as Prefix);
+  let asked = 0;
+  bench.refuses = () => {
+    asked++;
+    return true;
+  };
+  learned.update(prefixes.map((prefix) => ({ prefix, metric: 20, nextHops })));
+  // In steps: each leaves the portions of a round their turns.
+  for (let step = 0; step < 600; step++) await bench.pass(100);
+  t.true(asked >= 4 * prefixes.length && asked <= 8 * prefixes.length, `${asked / prefixes.length} rounds in a minute`);
+  bench.refuses = () => false;
+  for (let step = 0; step < 150; step++) await bench.pass(100);
+  t.is(bench.box.routes.size, prefixes.length);
+  learned.close();
+});
+
 test('R4.5 however long the kernel refused a learned route, it is there two seconds after it is well again', async (t) => {
   const bench = new Bench();
   const learned = bench.learned();

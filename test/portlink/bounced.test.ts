@@ -162,3 +162,25 @@ test('a port is not bounced that an operator holds open, that he has shut, or th
   box.send(bounce('A3', 'A4'));
   t.deepEqual(box.said('shut', 'open'), ['shut A4']);
 });
+
+test('R4.6 a port that an operator has opened against its group is left to him', (t) => {
+  const box = Box.running(group());
+  box.carrier('A0', false);
+  box.run(10_000);
+  box.admin('A2', true);
+  t.is(box.said('alarm').length, 1);
+  box.send(bounce('A2'));
+  t.false(box.shutPorts.includes('A2'));
+  t.is(box.said('shut').length, 1);
+});
+
+test('R4.6 a group that shuts one port on a loss, and waits for an operator then, keeps no other', (t) => {
+  const config = group({ uplinks: ['A0', 'A9'], minUplinks: 2, shut: { count: 1 }, autoRecover: false });
+  const box = Box.running(config);
+  box.carrier('A0', false);
+  t.deepEqual(box.shutPorts, ['A1']);
+  box.send(bounce('A3'));
+  box.run(60_000);
+  t.deepEqual(box.shutPorts, ['A1']);
+  t.deepEqual(box.said('shut', 'open'), ['shut A1', 'shut A3', 'open A3']);
+});

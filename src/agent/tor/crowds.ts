@@ -4,6 +4,8 @@ import type { PortGroups } from './port-groups.ts';
 
 /** A port that has not come up this long (ms) after it was held back has lost its carrier meanwhile. */
 const LONGEST = 60_000;
+/** Up again so soon (ms) after its opening, it is no server that comes back but a link that can't make up its mind. */
+const STEADY = 10_000;
 
 interface Options {
   /** `hostRoutes.returning.bounceFrom`. */
@@ -22,6 +24,8 @@ export class Crowds {
   readonly #options: Options;
   /** Ports that were held back, and have not come up since. */
   readonly #held = new Map<string, Instant>();
+  /** When they came up after that. */
+  readonly #opened = new Map<string, Instant>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -32,8 +36,12 @@ export class Crowds {
     const { from, hosts, groups } = this.#options;
     const before = this.#held.get(port);
     this.#held.delete(port);
-    // Its opening: who has not been announced by now is when he is heard, like any other.
-    if (before !== undefined && now - before < LONGEST) return false;
+    if (before !== undefined && now - before < LONGEST) {
+      // Its opening: who has not been announced by now is when he is heard, like any other.
+      this.#opened.set(port, now);
+      return false;
+    }
+    if (now - (this.#opened.get(port) ?? Number.NEGATIVE_INFINITY) < STEADY) return false;
     const least = from();
     const count = least === Number.POSITIVE_INFINITY ? 0 : hosts.expectable(port);
     if (count < least || !groups.bounce(port, `${port} is back, and the fabric is told of its ${count} hosts first`))

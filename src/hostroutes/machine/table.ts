@@ -184,11 +184,12 @@ export class HostTable {
     return Array.from(this.#book.ports.get(port)?.left ?? [], rememberedOf);
   }
 
-  /** Announced ahead of their return to one of these ports. */
+  /** How many would be, behind this port, beside those who are. */
   expectable(port: string): number {
     return this.#returning.expectable(port);
   }
 
+  /** Announced ahead of their return to one of these ports. */
   expected(ports: readonly string[]): Address[] {
     return this.#returning.expected(ports);
   }

@@ -49,7 +49,8 @@ export class Bounced {
   }
 }
 
-function keepsOpen({ config, hold }: Group, port: string): boolean {
+/** Also of a port that an operator has opened against the group. */
+function keepsOpen({ config, hold, overrides }: Group, port: string): boolean {
   if (!config.enabled || !config.downlinks.includes(port)) return false;
-  return config.dryRun || hold === 'open' || config.spared?.includes(port) === true;
+  return config.dryRun || hold === 'open' || overrides.has(port) || config.spared?.includes(port) === true;
 }

@@ -1,6 +1,6 @@
 import type { Instant } from '../../model/clock.ts';
 import type { Actions } from './actions.ts';
-import type { Group } from './group.ts';
+import { type Group, wantedShut } from './group.ts';
 import type { Ports } from './ports.ts';
 import type { PortLinkEffect, RememberedPort } from './types.ts';
 
@@ -50,8 +50,10 @@ export class Drained {
   }
 }
 
-export function keepsShut({ config, state, hold }: Group, port: string): boolean {
+export function keepsShut({ config, state, hold, level, withdrawn }: Group, port: string): boolean {
   if (!config.enabled || config.dryRun) return false;
   if (config.direction === 'downlink' || !config.downlinks.includes(port)) return false;
-  return state === 'shut' || state === 'recovering' || hold === 'shut';
+  if (state === 'recovering' || hold === 'shut') return true;
+  // On a loss it shuts so many of its ports (`shut`), and no others.
+  return state === 'shut' && (level === 'enough' || withdrawn || wantedShut(config, level).includes(port));
 }
