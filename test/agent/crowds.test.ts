@@ -1,12 +1,17 @@
 import test from 'ava';
 import { Crowds } from '../../src/agent/tor/crowds.ts';
+import type { RememberedHost } from '../../src/hostroutes/index.ts';
 
 function crowds({ from = 1_500, refuse = false } = {}) {
   const asked: string[] = [];
   const expectable = new Map<string, number>();
+  const left = new Map<string, number>();
   const held = new Crowds({
     from: () => from,
-    hosts: { expectable: (port) => expectable.get(port) ?? 0 },
+    hosts: {
+      expectable: (port) => expectable.get(port) ?? 0,
+      remembered: (port) => [{ leftAt: left.get(port) ?? -1 } as RememberedHost],
+    },
     groups: {
       bounce: (port, reason) => {
         asked.push(`${port}: ${reason}`);
@@ -14,7 +19,7 @@ function crowds({ from = 1_500, refuse = false } = {}) {
       },
     },
   });
-  return { asked, expectable, held };
+  return { asked, expectable, left, held };
 }
 
 test('R4.7 a port that is back with a crowd behind it is shut again, one with fewer is not', (t) => {
@@ -33,6 +38,15 @@ test('R4.7 its opening is no reason to shut it again, the next return of its car
   t.false(held.holdBack('A2', 5_000));
   t.true(held.holdBack('A2', 15_000));
   t.is(asked.length, 3);
+});
+
+test('R4.7 a server whose link fails again as soon as it is back finds its port held back again', (t) => {
+  const { expectable, left, held } = crowds();
+  expectable.set('A2', 5_000);
+  t.true(held.holdBack('A2', 0));
+  t.false(held.holdBack('A2', 3_000));
+  left.set('A2', 5_000);
+  t.true(held.holdBack('A2', 6_000));
 });
 
 test('R4.7 a link that goes up and down as it trains is left alone after its first opening', (t) => {

@@ -4,13 +4,13 @@ import type { PortGroups } from './port-groups.ts';
 
 /** A port that has not come up this long (ms) after it was held back has lost its carrier meanwhile. */
 const LONGEST = 60_000;
-/** Up again so soon (ms) after its opening, it is no server that comes back but a link that can't make up its mind. */
-const STEADY = 10_000;
+/** Up again so soon (ms) after its opening, and nobody was there meanwhile: no server comes back, the link is training. */
+const TRAINING = 10_000;
 
 interface Options {
   /** `hostRoutes.returning.bounceFrom`. */
   from(): number;
-  readonly hosts: Pick<HostRoutes, 'expectable'>;
+  readonly hosts: Pick<HostRoutes, 'expectable' | 'remembered'>;
   readonly groups: Pick<PortGroups, 'bounce'>;
 }
 
@@ -41,12 +41,17 @@ export class Crowds {
       this.#opened.set(port, now);
       return false;
     }
-    if (now - (this.#opened.get(port) ?? Number.NEGATIVE_INFINITY) < STEADY) return false;
+    const opened = this.#opened.get(port);
+    if (opened !== undefined && now - opened < TRAINING && !this.#cameSince(port, opened)) return false;
     const least = from();
     const count = least === Number.POSITIVE_INFINITY ? 0 : hosts.expectable(port);
     if (count < least || !groups.bounce(port, `${port} is back, and the fabric is told of its ${count} hosts first`))
       return false;
     this.#held.set(port, now);
     return true;
+  }
+
+  #cameSince(port: string, since: Instant): boolean {
+    return this.#options.hosts.remembered(port).some(({ leftAt }) => leftAt >= since);
   }
 }
