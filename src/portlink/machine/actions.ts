@@ -59,13 +59,8 @@ export class Actions {
     effects.push({ type: 'dryRun', group: name, action: 'open', ports, reason });
   }
 
-  /** For real, whatever has become of the group. Which ports are opened. */
-  openPorts(
-    group: string,
-    entries: readonly RememberedPort[],
-    reason: string,
-    effects: PortLinkEffect[],
-  ): readonly string[] {
+  /** For real, whatever has become of the group. */
+  openPorts(group: string, entries: readonly RememberedPort[], reason: string, effects: PortLinkEffect[]): void {
     const ports: string[] = [];
     for (const { port } of entries) {
       if (!this.#ports.canOpen(port)) continue;
@@ -73,6 +68,5 @@ export class Actions {
       ports.push(port);
     }
     if (ports.length > 0) effects.push({ type: 'open', group, ports, reason });
-    return ports;
   }
 }

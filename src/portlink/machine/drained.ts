@@ -36,8 +36,7 @@ export class Drained {
     if (ports.length > 0) effects.push({ type: 'shut', group: DRAIN, ports, reason });
   }
 
-  /** Which ports are opened. */
-  release(names: readonly string[], groups: readonly Group[], effects: PortLinkEffect[]): readonly string[] {
+  release(names: readonly string[], groups: readonly Group[], effects: PortLinkEffect[]): void {
     const free: RememberedPort[] = [];
     for (const port of names) {
       const entry = this.#ports.shutEntry(port);
@@ -46,7 +45,7 @@ export class Drained {
       if (keeper) this.#ports.reassign(port, keeper.config.name);
       else free.push(entry);
     }
-    return this.#actions.openPorts(DRAIN, free, 'released from the drain', effects);
+    this.#actions.openPorts(DRAIN, free, 'released from the drain', effects);
   }
 }
 

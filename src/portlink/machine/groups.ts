@@ -155,7 +155,7 @@ export class PortLinkGroups {
         this.#drained.shut(event.ports, event.reason, now, effects);
         break;
       case 'undrain':
-        this.#coming(this.#drained.release(event.ports, [...this.#groups.values()], effects), now);
+        this.#drained.release(event.ports, [...this.#groups.values()], effects);
         break;
       case 'bounce':
         if (!this.#blind)
