@@ -40,17 +40,12 @@ import { type Group, type Hop, NextHopObjects } from './backed/next-hop-objects.
 import { Orders } from './backed/orders.ts';
 import { type Picture, readPicture } from './backed/picture.ts';
 import type { BackedRouteOptions, SwitchOver } from './backed/types.ts';
-import { type Counters, type PortTable, type ReconcileReport, Restoring } from './installing.ts';
+import { type Counters, type PortTable, type ReconcileReport, Restoring, RetryPause } from './installing.ts';
 
 /** What this installer needs of the connection for requests. */
 export type ObjectSocket = Pick<Rtnetlink, 'sendAndSee' | 'dumpRoutes' | 'dumpNextHops'>;
 
 const MAIN_TABLE = 254;
-const FIRST_RETRY = 1000;
-/** Each time costs one request for each route that was refused; but an old way may lead packets astray for as long. */
-const LONGEST_RETRY = 2_000;
-/** But a hundred thousand only every half minute. */
-const RETRY_OF_EACH = 0.3;
 const WRITTEN_PER_TURN = 1000;
 const READINGS = 5;
 
@@ -74,7 +69,7 @@ export class BackedRouteInstaller {
   #events = 0;
   #flushing: NodeJS.Immediate | undefined;
   #retryTimer: Timer | undefined;
-  #retry = FIRST_RETRY;
+  readonly #retry = new RetryPause();
   #closed = false;
 
   constructor(rtnetlink: ObjectSocket, links: PortTable, clock: Clock, options: BackedRouteOptions) {
@@ -278,7 +273,7 @@ export class BackedRouteInstaller {
   #settle(entry: Entry): void {
     const { prefix } = entry;
     if (entry.refused) this.#retryLater();
-    else this.#retry = FIRST_RETRY;
+    else this.#retry.reset();
     if (this.isInstalled(prefix)) this.#arrivals.arrived(prefix);
     else if (!entry.wanted && !entry.refused) {
       this.#entries.delete(prefix);
@@ -288,10 +283,9 @@ export class BackedRouteInstaller {
 
   #retryLater(): void {
     if (this.#retryTimer || this.#closed) return;
-    const pause = Math.max(this.#retry, this.#unfinished().length * RETRY_OF_EACH);
+    const pause = this.#retry.next(this.#unfinished().length);
     this.#retryTimer = this.#clock.schedule(this.#clock.now() + pause, () => {
       this.#retryTimer = undefined;
-      this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
       this.#objects.tryAgain();
       this.#bringGroupsUp();
       this.#retryWaiting();

@@ -43,6 +43,29 @@ const NOTHING_THERE = new Set(['ESRCH', 'ENOENT', 'ENODEV', 'ENXIO']);
 export const isLeftOver = ({ request, code }: Refusal): boolean =>
   request.startsWith('RTM_DEL') && !NOTHING_THERE.has(code);
 
+const FIRST_RETRY = 1_000;
+/** Each time costs one request for each route that was refused; but an old way may lead packets astray for as long. */
+const LONGEST_RETRY = 2_000;
+/** A hundred thousand are asked for only every half minute. */
+const RETRY_OF_EACH = 0.3;
+
+/** How long (ms) to wait before what the kernel refused is asked for again. */
+export class RetryPause {
+  #pause = FIRST_RETRY;
+
+  /** `count`: routes that would be asked for. */
+  next(count: number): number {
+    const pause = Math.max(this.#pause, count * RETRY_OF_EACH);
+    this.#pause = Math.min(2 * this.#pause, LONGEST_RETRY);
+    return pause;
+  }
+
+  /** Something was taken. */
+  reset(): void {
+    this.#pause = FIRST_RETRY;
+  }
+}
+
 const RESTORE_RETRY = 1000;
 
 /**

@@ -21,6 +21,7 @@ import {
   type PortTable,
   type ReconcileReport,
   Restoring,
+  RetryPause,
   type RouteSocket,
   readRoutes,
 } from './installing.ts';
@@ -35,11 +36,6 @@ export interface LearnedRouteOptions {
   readonly metric?: number;
 }
 
-const FIRST_RETRY = 1000;
-/** Each time costs one request for each route that was refused. */
-const LONGEST_RETRY = 2_000;
-/** But a hundred thousand only every half minute. */
-const RETRY_OF_EACH = 0.3;
 const WRITTEN_PER_TURN = 1000;
 /** A neighbour may send as many next hops as routes. */
 const REMEMBERED_HOPS = 4096;
@@ -89,7 +85,7 @@ export class LearnedRouteInstaller {
   readonly #restoring: Restoring;
   #flushing: NodeJS.Immediate | undefined;
   #retryTimer: Timer | undefined;
-  #retry = FIRST_RETRY;
+  readonly #retry = new RetryPause();
   #closed = false;
 
   constructor(rtnetlink: RouteSocket, links: PortTable, clock: Clock, options: LearnedRouteOptions) {
@@ -299,15 +295,14 @@ export class LearnedRouteInstaller {
       this.#arrivals.gone(prefix);
     }
     if (entry.waiting || entry.left.size > 0) this.#retryLater();
-    else this.#retry = FIRST_RETRY;
+    else this.#retry.reset();
   }
 
   #retryLater(): void {
     if (this.#retryTimer || this.#closed) return;
-    const pause = Math.max(this.#retry, this.#unfinished().length * RETRY_OF_EACH);
+    const pause = this.#retry.next(this.#unfinished().length);
     this.#retryTimer = this.#clock.schedule(this.#clock.now() + pause, () => {
       this.#retryTimer = undefined;
-      this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
       this.#retryWaiting();
     });
   }
